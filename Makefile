@@ -1,0 +1,60 @@
+# Everything from nothing: `make demo` and `make test` make their own virtual environment.
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin/python
+DATA ?= data/minesim_demo
+OUT ?= out/demo
+CONFIG := config/minesim/minesim_occ.py
+
+.PHONY: help demo test modalities clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo        a small mine: data, training, scores and pictures in $(OUT)"
+	@echo "make test        lint, types and all tests"
+	@echo "make modalities  the demo against its camera-only and LiDAR-only variants"
+	@echo "make clean       remove the demo's data and results"
+
+$(VENV)/.installed: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --disable-pip-version-check -r requirements-dev.txt
+	@touch $@ $(VENV)/.installed
+
+$(DATA)/minesim.json: $(VENV)/.installed
+	$(RUN) tools/make_minesim.py --preset demo --out $(DATA)
+
+demo: $(DATA)/minesim.json
+	$(RUN) train.py --py-config $(CONFIG) --work-dir $(OUT) --cfg-options data_root=$(DATA)
+	$(RUN) predict.py --py-config $(CONFIG) --resume-from $(OUT)/model_state_dict.pth \
+		--data-root $(DATA) --split val --limit 6 --out $(OUT)/pictures
+	$(RUN) eval_iou.py --py-config $(CONFIG) --work-dir $(OUT) \
+		--resume-from $(OUT)/model_state_dict.pth --json $(OUT)/scores.json \
+		--cfg-options data_root=$(DATA)
+	@echo "What to look at:"
+	@echo "  $(OUT)/pictures/*.png      predictions beside labels, scenes never trained on"
+	@echo "  $(OUT)/scores.json         the table above, as JSON"
+	@echo "  $(RUN) -m tensorboard.main --logdir $(OUT)   losses and scores over the training"
+
+modalities: $(DATA)/minesim.json
+	@for modality in camera lidar both; do \
+		$(RUN) train.py --py-config $(CONFIG) --work-dir $(OUT)_$$modality \
+			--cfg-options data_root=$(DATA) modality=$$modality && \
+		$(RUN) eval_iou.py --py-config $(CONFIG) --work-dir $(OUT)_$$modality \
+			--resume-from $(OUT)_$$modality/model_state_dict.pth \
+			--json $(OUT)_$$modality/scores.json \
+			--cfg-options data_root=$(DATA) modality=$$modality || exit 1; \
+	done
+
+test: $(VENV)/.installed-dev
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	$(RUN) -m pytest -n 2 --durations 10
+
+clean:
+	rm -rf $(DATA) $(OUT) $(OUT)_camera $(OUT)_lidar $(OUT)_both

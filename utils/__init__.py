@@ -1,0 +1,1 @@
+"""Geometry, label sets, metrics, checkpoints and pictures: what every other package stands on."""

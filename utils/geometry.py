@@ -1,0 +1,141 @@
+"""The voxel grid, and the maps between its indices, metres and sampling coordinates."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+Points = TypeVar("Points", np.ndarray, Tensor)
+
+
+@dataclass(frozen=True)
+class VoxelGrid:
+    """A box of equal cubes in the LiDAR frame; the owner of every range and voxel size.
+
+    Attributes:
+        origin_m: Lower corner (x, y, z) of voxel (0, 0, 0) [m].
+        voxel_m: Edge of a voxel [m]; must be > 0.
+        shape: Number of voxels along x (forward), y (left), z (up).
+
+    Raises:
+        ValueError: If an edge or a count is not positive.
+    """
+
+    origin_m: tuple[float, float, float]
+    voxel_m: float
+    shape: tuple[int, int, int]
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        if self.voxel_m <= 0:
+            raise ValueError(f"a grid needs voxel_m > 0, got {self.voxel_m}")
+        if min(self.shape) < 1:
+            raise ValueError(f"a grid needs at least one voxel along each axis, got {self.shape}")
+
+    @classmethod
+    def from_config(cls, grid: "VoxelGrid | Mapping[str, Any]") -> "VoxelGrid":
+        """The grid itself, or the one that a config's ``dict(origin_m, voxel_m, shape)`` means.
+
+        Raises:
+            ValueError: If the keys or the values are not those of a grid.
+        """
+        if isinstance(grid, VoxelGrid):
+            return grid
+        if set(grid) != {"origin_m", "voxel_m", "shape"}:
+            raise ValueError(f"a grid has the keys origin_m, voxel_m and shape, got {sorted(grid)}")
+        (x, y, z), (nx, ny, nz) = grid["origin_m"], grid["shape"]
+        return cls((float(x), float(y), float(z)), float(grid["voxel_m"]), (nx, ny, nz))
+
+    @property
+    def end_m(self) -> tuple[float, float, float]:
+        """Upper corner (x, y, z) [m]."""
+        x, y, z = (o + n * self.voxel_m for o, n in zip(self.origin_m, self.shape, strict=True))
+        return x, y, z
+
+    def coarsen(self, factor: int) -> "VoxelGrid":
+        """The same box in voxels ``factor`` times as wide.
+
+        Raises:
+            ValueError: If ``factor`` does not divide the shape.
+        """
+        if factor < 1 or any(n % factor for n in self.shape):
+            raise ValueError(f"{factor} does not divide the grid's shape {self.shape}")
+        x, y, z = (n // factor for n in self.shape)
+        return VoxelGrid(self.origin_m, self.voxel_m * factor, (x, y, z))
+
+    def coarsening_of(self, fine: "VoxelGrid") -> int:
+        """The factor for which ``fine.coarsen(factor)`` is this grid.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        factor = fine.shape[0] // self.shape[0]
+        same_shape = tuple(n * factor for n in self.shape) == fine.shape
+        same_box = np.allclose(self.origin_m, fine.origin_m) and np.allclose(self.end_m, fine.end_m)
+        if not (same_shape and same_box):
+            raise ValueError(f"{self} is not {fine} in larger voxels")
+        return factor
+
+    def voxel_from_metres(self, points_m: Points) -> Points:
+        """Continuous voxel coordinates (..., 3); ``floor`` gives the index, k + 0.5 a centre."""
+        return (points_m - _like(self.origin_m, points_m)) / self.voxel_m
+
+    def metres_from_voxel(self, voxels: Points) -> Points:
+        """Metres (..., 3) of continuous voxel coordinates; index + 0.5 gives the centre."""
+        return voxels * self.voxel_m + _like(self.origin_m, voxels)
+
+    def sampling_from_metres(self, points_m: Points) -> Points:
+        """Coordinates (..., 3) for ``grid_sample(volume, ..., align_corners=False)``.
+
+        They are in [-1, 1] inside the box, last volume axis first: (z, y, x) for (X, Y, Z).
+        """
+        unit = self.voxel_from_metres(points_m) / _like(self.shape, points_m)
+        return 2.0 * unit[..., [2, 1, 0]] - 1.0
+
+    def contains(self, points_m: Float[Tensor, "*any 3"]) -> Bool[Tensor, "*any"]:
+        """Which points [m] lie in the box, lower faces included and upper faces not."""
+        voxels = torch.floor(self.voxel_from_metres(points_m))
+        return ((voxels >= 0) & (voxels < _like(self.shape, points_m))).all(-1)
+
+    def centers_m(self, device: torch.device | str = "cpu") -> Float[Tensor, "X Y Z 3"]:
+        """Centres of all voxels [m]."""
+        axes = [torch.arange(n, device=device, dtype=torch.float32) + 0.5 for n in self.shape]
+        return self.metres_from_voxel(torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1))
+
+
+def _like(values: Sequence[float | int], points: Points) -> Points:
+    """``values`` in the array library, type and device of ``points``."""
+    if isinstance(points, Tensor):
+        return torch.tensor(values, dtype=points.dtype, device=points.device)
+    return np.asarray(values, dtype=points.dtype)
+
+
+def transform_points(
+    dst_from_src: Float[Tensor, "*batch 4 4"], points: Float[Tensor, "*batch N 3"]
+) -> Float[Tensor, "*batch N 3"]:
+    """Apply rigid or affine transforms to points, row by row."""
+    rotation, translation = dst_from_src[..., :3, :3], dst_from_src[..., :3, 3]
+    return points @ rotation.transpose(-1, -2) + translation[..., None, :]
+
+
+def project_points(
+    pixel_from_lidar: Float[Tensor, "*batch 4 4"], points: Float[Tensor, "*batch N 3"]
+) -> tuple[Float[Tensor, "*batch N 2"], Float[Tensor, "*batch N"]]:
+    """Project LiDAR-frame points to pixels.
+
+    Args:
+        pixel_from_lidar: Maps (x, y, z, 1) [m] to (u·d, v·d, d, 1), d the camera depth [m].
+        points: Points in the LiDAR frame [m].
+
+    Returns:
+        Pixels (u right, v down; pixel centres at integer + 0.5) and camera depth [m]. Pixels of
+        points at depth <= 0 are finite but mean nothing: mask by depth.
+    """
+    homogeneous = transform_points(pixel_from_lidar, points)
+    depth = homogeneous[..., 2]
+    safe = torch.where(depth.abs() < 1e-6, torch.full_like(depth, 1e-6), depth)
+    return homogeneous[..., :2] / safe[..., None], depth

@@ -1,0 +1,102 @@
+"""Label sets: the names, colours and special ids of each data set's classes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import UInt8
+
+FREE = 0
+"""Label of a free voxel in every grid that the network sees."""
+IGNORE = 255
+"""Label of a voxel or pixel that counts in no loss and no metric."""
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The classes of one data set.
+
+    Attributes:
+        name: What configs and command lines call it.
+        class_names: One name a label, free first.
+        colors: RGB of each class, 0–255, same order; the colour of free is never drawn.
+        common: The classes left out of the long-tail mean.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    colors: tuple[tuple[int, int, int], ...]
+    common: tuple[str, ...] = ()
+
+    @property
+    def num_classes(self) -> int:
+        """Number of labels, free included."""
+        return len(self.class_names)
+
+    def index(self, class_name: str) -> int:
+        """Label of a class.
+
+        Raises:
+            ValueError: If there is no such class.
+        """
+        if class_name not in self.class_names:
+            raise ValueError(f"{self.name} has no class '{class_name}'; it has {self.class_names}")
+        return self.class_names.index(class_name)
+
+    @property
+    def long_tail(self) -> tuple[int, ...]:
+        """Labels that the long-tail mean is taken over: neither free nor common."""
+        labels = range(1, self.num_classes)
+        return tuple(i for i in labels if self.class_names[i] not in self.common)
+
+    def palette(self) -> UInt8[np.ndarray, "256 3"]:
+        """RGB by label; labels that are no class, 255 among them, are light grey."""
+        palette = np.full((256, 3), 200, dtype=np.uint8)
+        palette[: self.num_classes] = self.colors
+        return palette
+
+
+UNSCENES3D = LabelSet(
+    name="unscenes3d",
+    class_names=(
+        "free",
+        "barrier",
+        "truck",
+        "widebody",
+        "car",
+        "excavator",
+        "machinery",
+        "pedestrian",
+        "traffic_cone",
+        "muddy",
+        "terrain",
+        "driveable_surface",
+    ),
+    colors=(
+        (255, 255, 255),
+        (255, 120, 50),
+        (160, 32, 240),
+        (255, 192, 203),
+        (0, 150, 245),
+        (255, 255, 0),
+        (0, 255, 255),
+        (255, 0, 0),
+        (255, 240, 150),
+        (139, 137, 137),
+        (150, 240, 80),
+        (255, 0, 255),
+    ),
+    common=("terrain", "driveable_surface"),
+)
+
+LABEL_SETS = {labels.name: labels for labels in (UNSCENES3D,)}
+
+
+def label_set(name: str) -> LabelSet:
+    """Look a label set up by name.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    if name not in LABEL_SETS:
+        raise ValueError(f"unknown label set '{name}'; known: {sorted(LABEL_SETS)}")
+    return LABEL_SETS[name]
