@@ -1,0 +1,139 @@
+"""Checkpoint files: written whole or not at all, and read without running code from them.
+
+``latest.pth`` holds all that a run needs to go on; ``model_state_dict.pth`` holds the weights of
+the best validation, name by name, as ``torch.nn.Module.load_state_dict`` takes them; ``best.json``
+says which validation that was.
+"""
+
+import json
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import torch
+from torch import Tensor, nn
+
+LATEST = "latest.pth"
+BEST = "model_state_dict.pth"
+BEST_MARK = "best.json"
+WEIGHTS = "weights"
+AVERAGED = "averaged_weights"
+"""Keys of ``latest.pth``: the weights in training, and their moving average where there is one."""
+
+
+def save_atomically(content: Any, path: Path) -> None:
+    """Write a checkpoint so that ``path`` is, at any moment, the old file or the new one, whole."""
+    scratch = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with scratch.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def write_json(content: Mapping[str, Any], path: Path) -> None:
+    """Write a small JSON file in the same way."""
+    scratch = path.with_name(f"{path.name}.{os.getpid()}.part")
+    scratch.write_text(json.dumps(content, indent=2) + "\n")
+    scratch.replace(path)
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint to the CPU; only tensors and plain values, never code.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is damaged, or is no checkpoint, or holds objects of classes.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint {path}; train.py writes {BEST} and {LATEST}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{path} is no checkpoint of tensors and plain values, and is not opened because "
+            f"a checkpoint must not run code: {_first_line(error)}"
+        ) from error
+    except (RuntimeError, EOFError, OSError, KeyError, BadZipFile) as error:
+        size = path.stat().st_size
+        raise ValueError(
+            f"{path} ({size} bytes) is damaged or no checkpoint: {_first_line(error)}; "
+            "copy it again, or train again"
+        ) from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__}, expected a dict of weights")
+    return content
+
+
+def network_weights(checkpoint: Mapping[str, Any], path: str | Path) -> dict[str, Tensor]:
+    """The weights to predict with: the averaged ones where a checkpoint has both.
+
+    Raises:
+        ValueError: If the checkpoint has no weights where this project or mmengine puts them.
+    """
+    for key in (AVERAGED, WEIGHTS, "state_dict"):
+        if checkpoint.get(key) is not None:
+            found = checkpoint[key]
+            break
+    else:
+        found = checkpoint
+    if not found or not all(isinstance(value, Tensor) for value in found.values()):
+        keys = sorted(map(str, found))[:5]
+        raise ValueError(f"{path} holds no weights of a network; its keys begin with {keys}")
+    prefix = "module."
+    wrapped = all(name.startswith(prefix) for name in found)
+    return {name.removeprefix(prefix) if wrapped else name: value for name, value in found.items()}
+
+
+def load_weights(model: nn.Module, path: str | Path) -> None:
+    """Load the weights of a checkpoint into a network, every one of them.
+
+    Args:
+        model: The network, on any device.
+        path: ``model_state_dict.pth`` or ``latest.pth``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no checkpoint, or one of another network.
+    """
+    fill(model, network_weights(read_checkpoint(path), path), path)
+
+
+def fill(model: nn.Module, weights: Mapping[str, Tensor], path: str | Path) -> None:
+    """Load ``weights``, which came from ``path``, into a network.
+
+    Raises:
+        ValueError: If names or shapes differ from the network's.
+    """
+    own = model.state_dict()
+    shapes = [
+        f"{name} {tuple(weights[name].shape)} instead of {tuple(own[name].shape)}"
+        for name in own.keys() & weights.keys()
+        if own[name].shape != weights[name].shape
+    ]
+    differences = {
+        "missing": sorted(own.keys() - weights.keys()),
+        "not in the network": sorted(weights.keys() - own.keys()),
+        "of another shape": sorted(shapes),
+    }
+    if any(differences.values()):
+        listed = "; ".join(
+            f"{len(names)} {what} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
+            for what, names in differences.items()
+            if names
+        )
+        raise ValueError(
+            f"{path} holds the weights of another network than the config describes: {listed}"
+        )
+    model.load_state_dict(weights)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,1 @@
+"""Metrics: integer counts over frames and ranks first, one division at the end."""
