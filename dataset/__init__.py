@@ -1,0 +1,5 @@
+"""From the files of a data set to Samples. Importing it registers the data sets for configs."""
+
+from dataset.unscenes3d import UnScenes3D
+
+__all__ = ["UnScenes3D"]

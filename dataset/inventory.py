@@ -1,0 +1,144 @@
+"""Which files of the UnScenes3D layout are there, told from one listing of each folder."""
+
+import os
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+from mmengine.logging import MMLogger
+
+from dataset import layout
+
+FIELD_FOLDERS = {
+    "images": (layout.IMAGES,),
+    "points": (layout.CLOUDS,),
+    "pixel_from_lidar": (layout.CALIBS,),
+    "occupancy": (layout.OCCUPANCY,),
+    "depth_m": (layout.DEPTHS,),
+    "elevation_m": (layout.ELEVATION,),
+    "world_from_lidar": (layout.CALIBS, layout.VEHICLE_INFOS),
+    "caption": (layout.CAPTIONS,),
+    "vehicle": (layout.VEHICLE_INFOS,),
+}
+"""Folders that hold each field of a Sample."""
+
+_NAMED = 5  # How many missing files an error names.
+
+
+def folders_of(fields: Iterable[str]) -> tuple[str, ...]:
+    """Folders that hold the fields.
+
+    Raises:
+        ValueError: If a field is unknown, or none is given.
+    """
+    fields = list(fields)
+    unknown = sorted(set(fields) - set(FIELD_FOLDERS))
+    if unknown or not fields:
+        raise ValueError(f"fields is some of {sorted(FIELD_FOLDERS)}, got {fields}")
+    return tuple(dict.fromkeys(folder for name in fields for folder in FIELD_FOLDERS[name]))
+
+
+def stems_in(data_root: str | Path, folder: str) -> set[str]:
+    """Stems of the files in one folder of the layout; none where the folder is missing."""
+    path, suffix = Path(data_root) / folder, layout.SUFFIXES[folder]
+    if not path.is_dir():
+        return set()
+    with os.scandir(path) as entries:
+        return {entry.name.removesuffix(suffix) for entry in entries if entry.name.endswith(suffix)}
+
+
+def stems_on_disk(data_root: str | Path, fields: Iterable[str]) -> list[str]:
+    """Every stem with the files of all the fields, in the order of time.
+
+    Raises:
+        ValueError: If a field is unknown, or none is given.
+        FileNotFoundError: If a folder is missing.
+    """
+    return complete_stems(data_root, folders_of(fields))
+
+
+def complete_stems(data_root: str | Path, folders: Iterable[str]) -> list[str]:
+    """Every stem with a file in each of the folders, in the order of time.
+
+    Raises:
+        FileNotFoundError: If a folder is missing.
+    """
+    folders = list(folders)
+    require_folders(data_root, folders)
+    found = [stems_in(data_root, folder) for folder in folders]
+    complete = set.intersection(*found)
+    incomplete = len(set.union(*found)) - len(complete)
+    if incomplete:
+        MMLogger.get_current_instance().info(
+            f"'{data_root}': {len(complete)} frames have a file in each of {folders}; "
+            f"{incomplete} further ones, left out, only in some"
+        )
+    return sorted(complete, key=time_order)
+
+
+def available_fields(
+    data_root: str | Path, fields: Sequence[str], stems: Collection[str] | None = None
+) -> tuple[str, ...]:
+    """Those of the fields whose files are there for every one of the stems.
+
+    Args:
+        data_root: The data set.
+        fields: Fields to look for.
+        stems: Frames that must have them; None for at least one frame, whichever.
+
+    Raises:
+        ValueError: If a field is unknown, or none is given.
+    """
+    present = {folder: stems_in(data_root, folder) for folder in folders_of(fields)}
+
+    def is_there(folder: str) -> bool:
+        return present[folder].issuperset(stems) if stems is not None else bool(present[folder])
+
+    return tuple(name for name in fields if all(is_there(f) for f in FIELD_FOLDERS[name]))
+
+
+def time_order(stem: str) -> tuple[float, str]:
+    """Key that sorts stems by the time they name; stems that are no number come last."""
+    try:
+        return float(stem), stem
+    except ValueError:
+        return float("inf"), stem
+
+
+def require_folders(data_root: str | Path, folders: Iterable[str]) -> None:
+    """Check that folders of the layout are there.
+
+    Raises:
+        FileNotFoundError: If the root or a folder is missing; names all that are.
+    """
+    root = Path(data_root)
+    if not root.is_dir():
+        raise FileNotFoundError(f"there is no data set at '{root}': set data_root to its folder")
+    missing = sorted(folder for folder in folders if not (root / folder).is_dir())
+    if missing:
+        found = sorted(path.name for path in root.iterdir() if path.is_dir())
+        raise FileNotFoundError(
+            f"'{root}' lacks the folders {missing}; it has {found}. Unpack them there (see "
+            "docs/prepare_data.md), or leave out the fields that need them"
+        )
+
+
+def require_files(data_root: str | Path, folders: Iterable[str], stems: Sequence[str]) -> None:
+    """Check that every stem has its file in each folder.
+
+    Raises:
+        FileNotFoundError: If a folder or a file is missing; counts the files, folder by folder.
+    """
+    folders = list(folders)
+    require_folders(data_root, folders)
+    problems = []
+    for folder in folders:
+        present = stems_in(data_root, folder)
+        missing = [stem for stem in stems if stem not in present]
+        if missing:
+            first = ", ".join(missing[:_NAMED]) + (", …" if len(missing) > _NAMED else "")
+            problems.append(f"{folder}/ lacks {len(missing)} of {len(stems)}: {first}")
+    if problems:
+        raise FileNotFoundError(
+            f"frames of '{data_root}' lack files: {'; '.join(problems)}. Copy them, or take the "
+            "frames out of imagesets/"
+        )

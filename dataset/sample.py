@@ -1,0 +1,153 @@
+"""Sample: one frame on its way from the files to the network; Batch: several of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+
+class Draw(NamedTuple):
+    """What a sampler asks a data set for: a frame, and the random choices made for it.
+
+    Attributes:
+        index: Place of the frame in the data set.
+        epoch: Number of the pass over the data; augmentation depends on it and on the index, not
+            on the worker or on what was drawn before.
+    """
+
+    index: int  # type: ignore[assignment]  # Hides tuple.index, which nobody needs here.
+    epoch: int = 0
+
+
+@dataclass
+class VehicleState:
+    """Motion of the vehicle at one frame, in its body frame.
+
+    Attributes:
+        velocity_mps: Velocity (x, y, z) [m/s].
+        acceleration_mps2: Acceleration (x, y, z) [m/s²].
+    """
+
+    velocity_mps: tuple[float, float, float]
+    acceleration_mps2: tuple[float, float, float]
+
+
+@dataclass
+class Sample:
+    """One frame. A field that the configuration did not ask for is None, and no file was read.
+
+    Frames: LiDAR x forward, y left, z up. After a volume augmentation "LiDAR" means the augmented
+    frame in every field; after an image augmentation "pixel" means the augmented image.
+
+    Attributes:
+        stem: Name of the frame's files, a time in seconds, kept as text.
+        scene: Name of the drive that the frame belongs to; "" where the data set has none.
+        images: RGB of the N cameras, 0–255.
+        points: x, y, z [m], intensity, and age [s] where sweeps are accumulated; LiDAR frame.
+        pixel_from_lidar: Maps (x, y, z, 1) to (u·d, v·d, d, 1): d is the camera depth [m], pixel
+            centres are at integer + 0.5.
+        occupancy: Label of each voxel of the configured grid; 0 free, 255 ignored.
+        depth_m: Camera depth of each pixel [m]; 0 where unknown.
+        elevation_m: Mean height of each cell of the elevation region in the LiDAR frame [m]; NaN
+            where unknown. Row 0 is the far end, column 0 the left.
+        world_from_lidar: Pose of the LiDAR; float64, for world coordinates may be millions of
+            metres.
+        caption: One or two sentences about the frame as recorded.
+        vehicle: Speed and acceleration as recorded.
+    """
+
+    stem: str
+    scene: str = ""
+    images: UInt8[Tensor, "N 3 H W"] | None = None
+    points: Float[Tensor, "P F"] | None = None
+    pixel_from_lidar: Float[Tensor, "N 4 4"] | None = None
+    occupancy: UInt8[Tensor, "X Y Z"] | None = None
+    depth_m: Float[Tensor, "N H W"] | None = None
+    elevation_m: Float[Tensor, "rows cols"] | None = None
+    world_from_lidar: Float[Tensor, "4 4"] | None = None
+    caption: str | None = None
+    vehicle: VehicleState | None = None
+
+
+@dataclass
+class Batch:
+    """Samples side by side. Points stay a list, for every frame has its own number of them.
+
+    Attributes: those of ``Sample``, stacked along a first axis B; ``None`` where no sample has
+    the field.
+    """
+
+    stems: list[str]
+    scenes: list[str]
+    images: UInt8[Tensor, "B N 3 H W"] | None = None
+    points: list[Float[Tensor, "_ F"]] | None = None
+    pixel_from_lidar: Float[Tensor, "B N 4 4"] | None = None
+    occupancy: UInt8[Tensor, "B X Y Z"] | None = None
+    depth_m: Float[Tensor, "B N H W"] | None = None
+    elevation_m: Float[Tensor, "B rows cols"] | None = None
+    world_from_lidar: Float[Tensor, "B 4 4"] | None = None
+    captions: list[str] | None = None
+    vehicles: list[VehicleState] | None = None
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.stems)
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same batch on a device; host tensors in pinned memory are copied asynchronously."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "Batch":
+        """The same batch in page-locked memory; the data loader calls this."""
+        return self._map(lambda tensor: tensor.pin_memory())
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
+        changes: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor):
+                changes[field.name] = function(value)
+            elif field.name == "points" and value is not None:
+                changes[field.name] = [function(points) for points in value]
+        return replace(self, **changes)
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Put samples side by side.
+
+    Raises:
+        ValueError: If some of the samples have a field that others lack, or shapes differ.
+    """
+
+    def gather(name: str) -> list[Any] | None:
+        values = [getattr(sample, name) for sample in samples]
+        absent = [sample.stem for sample in samples if getattr(sample, name) is None]
+        if absent and len(absent) < len(samples):
+            raise ValueError(f"frames {absent} lack '{name}', which others of the batch have")
+        return None if absent else values
+
+    def stack(name: str) -> Tensor | None:
+        values = gather(name)
+        if values is None:
+            return None
+        shapes = {sample.stem: tuple(getattr(sample, name).shape) for sample in samples}
+        if len(set(shapes.values())) > 1:
+            raise ValueError(f"'{name}' differs in shape within a batch: {shapes}")
+        return torch.stack(values)
+
+    return Batch(
+        stems=[sample.stem for sample in samples],
+        scenes=[sample.scene for sample in samples],
+        images=stack("images"),
+        points=gather("points"),
+        pixel_from_lidar=stack("pixel_from_lidar"),
+        occupancy=stack("occupancy"),
+        depth_m=stack("depth_m"),
+        elevation_m=stack("elevation_m"),
+        world_from_lidar=stack("world_from_lidar"),
+        captions=gather("caption"),
+        vehicles=gather("vehicle"),
+    )

@@ -1,0 +1,322 @@
+"""UnScenes3D: from an index to a Sample, reading only the files of the fields asked for."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import MMLogger
+from torch.utils.data import Dataset
+
+from dataset import formats, layout, transforms
+from dataset.augmentation import Augmentation, Choices
+from dataset.inventory import complete_stems, folders_of, require_files, stems_in
+from dataset.poses import LidarPoses
+from dataset.sample import Draw, Sample
+from dataset.splits import (
+    frames_by_scene,
+    load_scenes,
+    scene_of_stem,
+    split_frames,
+    sweeps_of_frames,
+)
+from utils.geometry import VoxelGrid
+from utils.labels import UNSCENES3D
+from utils.registry import DATASETS
+
+ALL = "all"
+"""The split of every frame on disk that has the files of the fields asked for."""
+
+
+@DATASETS.register_module()
+class UnScenes3D(Dataset[Sample]):
+    """Frames of one split of a data set in the UnScenes3D layout (``docs/prepare_data.md``).
+
+    Args:
+        data_root: Folder that holds ``images/``, ``clouds/`` and so on.
+        split: "train", "val", "test", or "all" for every frame on disk, labelled or not.
+        grid: Grid of the labels, or its fields: that of the files, or it in larger voxels.
+        fields: Fields of the Sample to fill; no file is opened for the others.
+        split_source: "auto", "lists", "official" or "region" (``dataset/splits.py``).
+        image_size: Height and width of the images given out.
+        image_crop: Top, left, bottom and right of the part of the recorded image that is used, as
+            fractions; cut out before the resize.
+        recorded_size: Height and width of the recorded images; needed only where pixel_from_lidar
+            is asked for without images and depth_m.
+        num_sweeps: Clouds put together for one frame: its own and those before it in its drive,
+            moved by the poses; above 1 the points get a fifth column, their age [s].
+        max_range_m: Points with x at or beyond this are dropped.
+        pose_rule: How Tr_velo_to_imu is read: "auto", "extrinsic" or "pose"
+            (``dataset/poses.py``).
+        stems: Only these frames of the split, in this order.
+        augmentation: What may be changed at random, or its fields; None for nothing.
+        seed: Number that the augmentation depends on, besides epoch and index.
+
+    Attributes:
+        stems: Stem of each frame.
+        scenes: Drive of each frame; "" where unknown.
+        grid: Grid of the labels.
+
+    Raises:
+        ValueError: If an option is wrong, the split is empty or overlaps another, or a stem of
+            ``stems`` is not in it.
+        FileNotFoundError: If folders or files are missing; counts and names them.
+    """
+
+    # A config gives each of these by its own key.
+    def __init__(  # noqa: PLR0913
+        self,
+        data_root: str | Path,
+        split: str,
+        grid: VoxelGrid | dict,
+        fields: Sequence[str],
+        *,
+        split_source: str = "auto",
+        image_size: Sequence[int] = (384, 1280),
+        image_crop: Sequence[float] = (0.0, 0.0, 1.0, 1.0),
+        recorded_size: Sequence[int] | None = None,
+        num_sweeps: int = 1,
+        max_range_m: float = 110.0,
+        pose_rule: str = "auto",
+        stems: Sequence[str] | None = None,
+        augmentation: Augmentation | dict | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.grid = grid if isinstance(grid, VoxelGrid) else VoxelGrid(**grid)
+        self._root = Path(data_root)
+        self._fields = frozenset(fields)
+        self._image_size = _checked_size("image_size", image_size)
+        self._image_crop = _checked_crop(image_crop)
+        self._recorded_size: tuple[int, int] | None = None
+        if recorded_size is not None:
+            self._recorded_size = _checked_size("recorded_size", recorded_size)
+        if num_sweeps < 1:
+            raise ValueError(f"num_sweeps is at least 1, got {num_sweeps}")
+        self._num_sweeps = num_sweeps if "points" in self._fields else 1
+        self._max_range_m = max_range_m
+        self._pose_rule = pose_rule
+        if isinstance(augmentation, dict):
+            augmentation = Augmentation.from_config(augmentation)
+        self._augmentation = augmentation
+        self._seed = seed
+        self._check_pixels()
+        self._coarsening = 1
+        if "occupancy" in self._fields:
+            self._coarsening = self.grid.coarsening_of(layout.LABEL_GRID)
+
+        folders = self._folders(fields)
+        scenes = load_scenes(self._root)
+        scene_of = scene_of_stem(scenes)
+        if split != ALL:
+            frames = split_frames(self._root, split, split_source, scenes)
+            MMLogger.get_current_instance().info(
+                f"{split} of '{self._root}': {len(frames.stems)} frames, split by {frames.source}"
+            )
+            self.stems = _restrict(frames.stems, stems, split)
+        else:
+            self.stems = list(stems) if stems is not None else complete_stems(self._root, folders)
+        if not self.stems:
+            raise ValueError(f"no frame of '{self._root}' in '{split}' has all of {folders}")
+        require_files(self._root, folders, self.stems)
+        self.scenes = [scene_of.get(stem, "") for stem in self.stems]
+        self._history = self._find_history(scene_of)
+        self._poses = self._find_poses(scene_of)
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """Class names and colours, where mmengine looks for them."""
+        return {"classes": UNSCENES3D.class_names, "palette": UNSCENES3D.colors}
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        return len(self.stems)
+
+    def __getitem__(self, key: int | Draw) -> Sample:
+        """Read one frame; an int stands for ``Draw(index, epoch=0)``.
+
+        Raises:
+            ValueError: If a file is not as its format says.
+            FileNotFoundError: If a file has gone since the data set was built.
+        """
+        index, epoch = key if isinstance(key, Draw) else Draw(int(key))
+        index = range(len(self))[index]
+        choices = Choices()
+        if self._augmentation is not None:
+            choices = self._augmentation.draw(np.random.default_rng((self._seed, epoch, index)))
+        stem, scene = self.stems[index], self.scenes[index]
+        return Sample(
+            stem=stem,
+            scene=scene,
+            **self._view_fields(stem, choices),
+            **self._volume_fields(stem, scene, choices),
+            **self._text_fields(stem),
+        )
+
+    def _view_fields(self, stem: str, choices: Choices) -> dict[str, Any]:
+        """The fields that live in the image plane."""
+        found: dict[str, Any] = {}
+        recorded_size, image, depth_m = self._recorded_size, None, None
+        if "images" in self._fields:
+            path = self._path(layout.IMAGES, stem)
+            image = formats.read_image(path)
+            if recorded_size not in (None, image.shape[:2]):
+                raise ValueError(
+                    f"{path} (frame {stem}): expected the recorded_size {recorded_size}, found "
+                    f"{image.shape[:2]} (height, width). Correct the option or the image"
+                )
+            recorded_size = _size_of(image)
+        if "depth_m" in self._fields:
+            path = self._path(layout.DEPTHS, stem)
+            depth_m = formats.read_depth_m(path, image_size=recorded_size)
+            recorded_size = _size_of(depth_m)
+        if recorded_size is None:
+            return found
+        window = transforms.image_transform(
+            recorded_size, self._image_size, self._image_crop, choices
+        )
+        if image is not None:
+            pixels = transforms.jitter_colors(window.image(image), choices)
+            found["images"] = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[
+                None
+            ]
+        if depth_m is not None:
+            found["depth_m"] = torch.from_numpy(window.depth(depth_m))[None]
+        if "pixel_from_lidar" in self._fields:
+            calibration = formats.read_calibration(self._path(layout.CALIBS, stem))
+            recorded_from_augmented = np.linalg.inv(transforms.augmented_from_recorded(choices))
+            matrix = window.matrix() @ calibration.pixel_from_lidar @ recorded_from_augmented
+            found["pixel_from_lidar"] = torch.from_numpy(matrix).float()[None]
+        return found
+
+    def _volume_fields(self, stem: str, scene: str, choices: Choices) -> dict[str, Any]:
+        """The fields that live in the LiDAR frame."""
+        found: dict[str, Any] = {}
+        moved = transforms.augmented_from_recorded(choices)
+        is_moved = not np.array_equal(moved, np.eye(4))
+        if "points" in self._fields:
+            cloud = self._read_points(stem, scene)
+            cloud = transforms.transform_cloud(moved, cloud) if is_moved else cloud
+            found["points"] = torch.from_numpy(cloud)
+        if "occupancy" in self._fields:
+            rows = formats.read_occupancy_rows(self._path(layout.OCCUPANCY, stem))
+            occupancy = formats.occupancy_from_rows(rows)
+            if is_moved:
+                occupancy = transforms.transform_occupancy(moved, occupancy, layout.LABEL_GRID)
+            occupancy = transforms.coarsen_occupancy(occupancy, self._coarsening)
+            found["occupancy"] = torch.from_numpy(occupancy)
+        if "elevation_m" in self._fields:
+            elevation_m = formats.read_elevation_m(self._path(layout.ELEVATION, stem))
+            if is_moved:
+                elevation_m = transforms.transform_elevation(moved, elevation_m)
+            found["elevation_m"] = torch.from_numpy(elevation_m)
+        if "world_from_lidar" in self._fields:
+            pose = self._world_from_lidar(stem, scene) @ np.linalg.inv(moved)
+            found["world_from_lidar"] = torch.from_numpy(pose)
+        return found
+
+    def _text_fields(self, stem: str) -> dict[str, Any]:
+        """The fields that no augmentation touches."""
+        found: dict[str, Any] = {}
+        if "caption" in self._fields:
+            found["caption"] = formats.read_caption(self._path(layout.CAPTIONS, stem))
+        if "vehicle" in self._fields:
+            path = self._path(layout.VEHICLE_INFOS, stem)
+            found["vehicle"] = formats.read_vehicle_info(path).state
+        return found
+
+    def _read_points(self, stem: str, scene: str) -> np.ndarray:
+        """The frame's returns, with those of the sweeps before it where they are asked for."""
+        if self._num_sweeps == 1:
+            return self._read_cloud(stem)
+        lidar_from_world = np.linalg.inv(self._world_from_lidar(stem, scene))
+        clouds = []
+        for sweep in self._history[stem]:
+            cloud = self._read_cloud(sweep)
+            if sweep != stem:
+                now_from_then = lidar_from_world @ self._world_from_lidar(sweep, scene)
+                cloud = transforms.transform_cloud(now_from_then, cloud)
+            age_s = np.full((len(cloud), 1), float(stem) - float(sweep), np.float32)
+            clouds.append(np.hstack([cloud, age_s]))
+        return np.concatenate(clouds)
+
+    def _read_cloud(self, stem: str) -> np.ndarray:
+        cloud = formats.read_cloud(self._path(layout.CLOUDS, stem))
+        return cloud[cloud[:, 0] < self._max_range_m]
+
+    def _world_from_lidar(self, stem: str, scene: str) -> np.ndarray:
+        assert self._poses is not None, "poses are prepared wherever a field needs them"
+        return self._poses.world_from_lidar(stem, scene)
+
+    def _path(self, folder: str, stem: str) -> Path:
+        return self._root / layout.relative_path(folder, stem)
+
+    def _check_pixels(self) -> None:
+        """Refuse a projection into pictures of which nothing tells the size."""
+        has_size = self._recorded_size is not None or self._fields & {"images", "depth_m"}
+        if "pixel_from_lidar" in self._fields and not has_size:
+            raise ValueError(
+                "pixel_from_lidar without images and depth_m needs recorded_size=(height, width), "
+                "such as (1200, 1920), for no picture is opened to learn it"
+            )
+
+    def _folders(self, fields: Sequence[str]) -> tuple[str, ...]:
+        """Folders that are read for some fields."""
+        folders = list(folders_of(fields))
+        if self._num_sweeps > 1 and "points" in fields:
+            folders += folders_of(["world_from_lidar"])
+        if self._pose_rule == "pose" and "vehicle" not in fields:
+            folders = [folder for folder in folders if folder != layout.VEHICLE_INFOS]
+        return tuple(dict.fromkeys(folders))
+
+    def _find_history(self, scene_of: Mapping[str, str]) -> dict[str, list[str]]:
+        """The clouds that each frame is put together from, all of them there."""
+        if self._num_sweeps == 1:
+            return {}
+        history = sweeps_of_frames(self.stems, scene_of, self._num_sweeps)
+        needed = dict.fromkeys(sweep for sweeps in history.values() for sweep in sweeps)
+        require_files(self._root, self._folders(["points"]), list(needed))
+        return history
+
+    def _find_poses(self, scene_of: Mapping[str, str]) -> LidarPoses | None:
+        """Poses of the scenes in use, if a field needs any."""
+        if "world_from_lidar" not in self._fields and self._num_sweeps == 1:
+            return None
+        on_disk = stems_in(self._root, layout.CALIBS)
+        scene_of = {**dict.fromkeys(self.stems, ""), **scene_of}
+        used = set(self.scenes)
+        readable = {s: name for s, name in scene_of.items() if s in on_disk and name in used}
+        return LidarPoses(self._root, self._pose_rule, frames_by_scene(readable))
+
+
+def _restrict(frames: Sequence[str], stems: Sequence[str] | None, split: str) -> list[str]:
+    """The frames asked for, or all."""
+    if stems is None:
+        return list(frames)
+    unknown = sorted(set(stems) - set(frames))
+    if unknown:
+        raise ValueError(
+            f"{len(unknown)} of the stems asked for are not in the split '{split}' of "
+            f"{len(frames)} frames, such as {unknown[:3]}. The split 'all' has every frame on disk"
+        )
+    return list(stems)
+
+
+def _size_of(picture: np.ndarray) -> tuple[int, int]:
+    return picture.shape[0], picture.shape[1]
+
+
+def _checked_size(name: str, size: Sequence[int]) -> tuple[int, int]:
+    height, width = (int(value) for value in size)
+    if min(height, width) < 1:
+        raise ValueError(f"{name} is (height, width) > 0, got {tuple(size)}")
+    return height, width
+
+
+def _checked_crop(crop: Sequence[float]) -> tuple[float, float, float, float]:
+    top, left, bottom, right = (float(value) for value in crop)
+    if not (0.0 <= top < bottom <= 1.0 and 0.0 <= left < right <= 1.0):
+        raise ValueError(
+            f"image_crop is (top, left, bottom, right) as fractions in [0, 1], got {tuple(crop)}"
+        )
+    return top, left, bottom, right

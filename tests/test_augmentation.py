@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+
+from dataset.augmentation import Augmentation, Choices
+
+EVERYTHING = Augmentation(
+    image_scale=(0.8, 1.5),
+    image_shift=0.1,
+    image_flip_prob=0.5,
+    volume_flip_prob=0.25,
+    volume_rotation_deg=20.0,
+    brightness=0.2,
+    contrast=0.3,
+    saturation=0.4,
+)
+
+
+def test_nothing_is_changed_by_default():
+    assert Augmentation().draw(np.random.default_rng(0)) == Choices()
+
+
+def test_the_same_numbers_give_the_same_choices():
+    draws = [EVERYTHING.draw(np.random.default_rng((0, 1, 2))) for _ in range(2)]
+    assert draws[0] == draws[1]
+    assert draws[0] != EVERYTHING.draw(np.random.default_rng((0, 1, 3)))
+
+
+def test_switching_one_part_off_leaves_the_others_as_they_were():
+    full = EVERYTHING.draw(np.random.default_rng(5))
+    part = Augmentation(saturation=0.4).draw(np.random.default_rng(5))
+    assert part.saturation == full.saturation
+
+
+def test_draws_fill_their_ranges():
+    rng = np.random.default_rng(0)
+    draws = [EVERYTHING.draw(rng) for _ in range(4000)]
+
+    def span(name):
+        values = np.array([getattr(draw, name) for draw in draws])
+        return values.min(axis=0), values.max(axis=0)
+
+    # 4,000 draws come within 1 % of the ends of a range almost surely.
+    np.testing.assert_allclose(span("image_scale"), (0.8, 1.5), atol=0.007)
+    np.testing.assert_allclose(span("image_shift"), [(-0.1, -0.1), (0.1, 0.1)], atol=0.002)
+    np.testing.assert_allclose(span("volume_rotation_deg"), (-20, 20), atol=0.4)
+    np.testing.assert_allclose(span("brightness"), (0.8, 1.2), atol=0.004)
+    np.testing.assert_allclose(span("contrast"), (0.7, 1.3), atol=0.006)
+    np.testing.assert_allclose(span("saturation"), (0.6, 1.4), atol=0.008)
+    # Four standard deviations of a share among 4,000.
+    assert np.mean([draw.image_flip for draw in draws]) == pytest.approx(0.5, abs=0.032)
+    assert np.mean([draw.volume_flip for draw in draws]) == pytest.approx(0.25, abs=0.028)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"image_scale": (1.2, 0.8)}, r"image_scale is \(least, largest\) > 0, got \(1.2, 0.8\)"),
+        ({"image_scale": (0.0, 1.0)}, "image_scale is"),
+        ({"volume_flip_prob": 1.1}, r"volume_flip_prob is in \[0, 1\], got 1.1"),
+        ({"image_flip_prob": -0.1}, "image_flip_prob is in"),
+        ({"image_shift": 1.0}, r"image_shift is in \[0, 1\), got 1.0"),
+        ({"brightness": -0.1}, "brightness is in"),
+        ({"contrast": 1.0}, "contrast is in"),
+        ({"saturation": 1.5}, "saturation is in"),
+        ({"volume_rotation_deg": 181}, r"volume_rotation_deg is in \[0, 180\], got 181.0"),
+        ({"volume_flip": 0.5}, r"unknown augmentation keys \['volume_flip'\]; there are \['bright"),
+    ],
+)
+def test_bad_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Augmentation.from_config(options)
+
+
+def test_options_come_from_a_config():
+    built = Augmentation.from_config({"image_scale": [0.9, 1.1], "volume_rotation_deg": 5})
+    assert built == Augmentation(image_scale=(0.9, 1.1), volume_rotation_deg=5.0)

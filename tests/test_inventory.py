@@ -1,0 +1,92 @@
+import shutil
+
+import pytest
+
+from dataset import inventory, layout
+from tests.layout_files import write_tiny_unscenes3d
+
+
+@pytest.fixture
+def root(tmp_path):
+    write_tiny_unscenes3d(tmp_path, scenes={"scene_00000": "location_1"}, frames=2)
+    return tmp_path
+
+
+def remove(root, folder, stem):
+    (root / layout.relative_path(folder, stem)).unlink()
+
+
+def test_every_field_has_folders_and_every_folder_is_known():
+    assert inventory.folders_of(["images", "points", "images"]) == ("images", "clouds")
+    assert inventory.folders_of(["pixel_from_lidar", "world_from_lidar"]) == (
+        "calibs",
+        "vehicle_infos",
+    )
+    assert set(inventory.folders_of(inventory.FIELD_FOLDERS)) <= set(layout.SUFFIXES)
+
+
+@pytest.mark.parametrize("fields", [["images", "lidar"], []])
+def test_unknown_fields_are_refused(fields):
+    with pytest.raises(ValueError, match=r"fields is some of \['caption', .*, got \["):
+        inventory.folders_of(fields)
+
+
+def test_stems_keep_their_text_and_ignore_other_files(tmp_path):
+    folder = tmp_path / "clouds"
+    folder.mkdir()
+    for name in ("10.500000.bin", "9.5.bin", "notes.txt", "late.bin"):
+        (folder / name).touch()
+    assert inventory.stems_in(tmp_path, "clouds") == {"10.500000", "9.5", "late"}
+    assert inventory.stems_on_disk(tmp_path, ["points"]) == ["9.5", "10.500000", "late"]
+    assert inventory.stems_in(tmp_path, "images") == set()
+
+
+def test_stems_on_disk_have_all_the_fields(root):
+    all_stems = inventory.stems_on_disk(root, ["images", "points"])
+    labelled = inventory.stems_on_disk(root, ["images", "occupancy"])
+    assert (len(all_stems), len(labelled)) == (4, 2)
+    assert labelled == [all_stems[0], all_stems[2]]
+    remove(root, layout.IMAGES, all_stems[0])
+    assert inventory.stems_on_disk(root, ["images", "points"]) == all_stems[1:]
+
+
+def test_available_fields(root):
+    fields = ["images", "occupancy", "world_from_lidar", "elevation_m"]
+    all_stems = inventory.stems_on_disk(root, ["images"])
+    labelled = inventory.stems_on_disk(root, ["occupancy"])
+    assert inventory.available_fields(root, fields) == tuple(fields)
+    assert inventory.available_fields(root, fields, labelled) == tuple(fields)
+    assert inventory.available_fields(root, fields, all_stems) == ("images", "world_from_lidar")
+    shutil.rmtree(root / layout.VEHICLE_INFOS)
+    shutil.rmtree(root / layout.ELEVATION)
+    assert inventory.available_fields(root, fields) == ("images", "occupancy")
+
+
+def test_missing_root_and_folders_are_named(root):
+    with pytest.raises(FileNotFoundError, match=r"no data set at '.*elsewhere': set data_root"):
+        inventory.require_folders(root / "elsewhere", ["images"])
+    shutil.rmtree(root / layout.IMAGES)
+    shutil.rmtree(root / layout.OCCUPANCY)
+    with pytest.raises(
+        FileNotFoundError, match=r"lacks the folders \['images', 'occ'\]; it has \['calibs', "
+    ):
+        inventory.require_folders(root, ["occ", "images", "clouds"])
+
+
+def test_missing_files_are_counted_and_named(root):
+    stems = inventory.stems_on_disk(root, ["points"])
+    inventory.require_files(root, ["clouds", "images"], stems)
+    remove(root, layout.CLOUDS, stems[1])
+    remove(root, layout.IMAGES, stems[0])
+    remove(root, layout.IMAGES, stems[3])
+    message = (
+        rf"clouds/ lacks 1 of 4: {stems[1]}; images/ lacks 2 of 4: {stems[0]}, {stems[3]}\. Copy"
+    )
+    with pytest.raises(FileNotFoundError, match=message):
+        inventory.require_files(root, ["clouds", "images"], stems)
+
+
+def test_only_the_first_missing_files_are_named(root):
+    wanted = [str(i) for i in range(9)]
+    with pytest.raises(FileNotFoundError, match=r"clouds/ lacks 9 of 9: 0, 1, 2, 3, 4, …\. Copy"):
+        inventory.require_files(root, ["clouds"], wanted)

@@ -1,0 +1,80 @@
+import pickle
+
+import pytest
+import torch
+
+from dataset.sample import Batch, Draw, Sample, VehicleState, collate
+
+
+def sample(stem="1.0", **changes):
+    values = {
+        "stem": stem,
+        "scene": "scene_00000",
+        "images": torch.zeros(1, 3, 4, 6, dtype=torch.uint8),
+        "points": torch.zeros(5, 4),
+        "pixel_from_lidar": torch.eye(4)[None],
+        "occupancy": torch.ones(2, 2, 2, dtype=torch.uint8),
+        "world_from_lidar": torch.eye(4, dtype=torch.float64),
+        "caption": "A truck.",
+        "vehicle": VehicleState((1.0, 0.0, 0.0), (0.0, 0.0, 9.8)),
+    }
+    return Sample(**{**values, **changes})
+
+
+def test_draw_is_a_frame_and_an_epoch():
+    assert Draw(3) == (3, 0)
+    index, epoch = Draw(3, epoch=7)
+    assert (index, epoch) == (3, 7)
+    assert pickle.loads(pickle.dumps(Draw(3, 7))) == Draw(3, 7)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_collate_stacks_all_but_points(size):
+    batch = collate([sample(str(i), points=torch.full((3 + i, 4), float(i))) for i in range(size)])
+    assert len(batch) == size
+    assert batch.stems == [str(i) for i in range(size)]
+    assert batch.scenes == ["scene_00000"] * size
+    assert batch.images.shape == (size, 1, 3, 4, 6)
+    assert batch.pixel_from_lidar.shape == (size, 1, 4, 4)
+    assert batch.occupancy.shape == (size, 2, 2, 2)
+    assert batch.world_from_lidar.dtype == torch.float64
+    assert [len(points) for points in batch.points] == [3 + i for i in range(size)]
+    assert batch.captions == ["A truck."] * size
+    assert batch.vehicles[0].velocity_mps == (1.0, 0.0, 0.0)
+    assert batch.depth_m is None
+    assert batch.elevation_m is None
+
+
+def test_points_of_any_numbers_go_together():
+    counts = range(12)  # A checker looks at one entry of a list, so there are many.
+    for _ in range(20):
+        batch = collate([sample(str(i), points=torch.zeros(i, 5)) for i in counts])
+        assert [len(points) for points in batch.points] == list(counts)
+
+
+def test_fields_that_no_sample_has_stay_none():
+    batch = collate([Sample("1.0"), Sample("2.0")])
+    assert batch == Batch(stems=["1.0", "2.0"], scenes=["", ""])
+
+
+@pytest.mark.parametrize("field", ["images", "points", "caption", "vehicle"])
+def test_fields_that_some_samples_lack_are_refused(field):
+    with pytest.raises(ValueError, match=rf"frames \['2.0'\] lack '{field}'"):
+        collate([sample("1.0"), sample("2.0", **{field: None})])
+
+
+def test_shapes_that_differ_are_refused():
+    other = sample("2.0", occupancy=torch.ones(2, 2, 4, dtype=torch.uint8))
+    with pytest.raises(ValueError, match=r"'occupancy' differs in shape.*'2.0': \(2, 2, 4\)"):
+        collate([sample("1.0"), other])
+
+
+def test_a_batch_moves_whole():
+    batch = collate([sample()])
+    moved = batch.to("meta")
+    tensors = [moved.images, moved.pixel_from_lidar, moved.occupancy, *moved.points]
+    assert {tensor.device.type for tensor in tensors} == {"meta"}
+    assert moved.stems == batch.stems
+    assert moved.captions == batch.captions
+    assert moved.depth_m is None
+    assert batch.images.device.type == "cpu"
