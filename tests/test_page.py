@@ -1,0 +1,120 @@
+import cv2
+import numpy as np
+import pytest
+
+from utils.page import (
+    FRAME,
+    PAPER,
+    LegendEntry,
+    Page,
+    contact_sheet,
+    fit,
+    table_page,
+    text_width,
+    write_picture,
+)
+
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+
+
+def plain(color, height=20, width=30):
+    return np.full((height, width, 3), color, np.uint8)
+
+
+def box_of(picture, color):
+    """Top, left, bottom, right of the pixels of a color."""
+    rows, columns = np.nonzero((picture == color).all(-1))
+    return rows.min(), columns.min(), rows.max() + 1, columns.max() + 1
+
+
+def test_a_picture_is_pasted_where_it_should_with_a_frame():
+    page = Page(60, 50)
+    page.paste(plain(RED), 10, 5)
+    picture = page.picture()
+    assert box_of(picture, RED) == (5, 10, 25, 40)
+    assert box_of(picture, FRAME) == (4, 9, 26, 41)
+    assert tuple(picture[0, 0]) == PAPER
+
+
+def test_words_are_dark_on_paper_and_as_wide_as_told():
+    page = Page(200, 40)
+    page.write("truck", 20, 20, size=20)
+    ink = (page.picture() < 128).all(-1)
+    columns = np.flatnonzero(ink.any(0))
+    assert 18 <= columns.min() <= 24
+    assert columns.max() == pytest.approx(20 + text_width("truck", 20), abs=3)
+
+
+def test_words_upwards_are_higher_than_wide():
+    page = Page(60, 200)
+    page.write_upwards("Prediction", 30, 100, size=20)
+    rows, columns = np.nonzero((page.picture() < 128).all(-1))
+    assert np.ptp(rows) > 3 * np.ptp(columns)
+    assert rows.mean() == pytest.approx(100, abs=8)
+    assert columns.mean() == pytest.approx(30, abs=4)
+
+
+def test_fit_shrinks_and_enlarges():
+    half = np.concatenate([plain(RED), plain(BLUE)], axis=1)
+    for width, height in ((12, 4), (600, 80)):
+        scaled = fit(half, width, height)
+        assert scaled.shape == (height, width, 3)
+        np.testing.assert_array_equal(scaled[height // 2, [0, -1]], [RED, BLUE])
+
+
+def test_a_table_puts_panels_in_rows_and_columns_and_each_legend_group_on_a_line():
+    rows = [("above", [plain(RED), plain(GREEN, 40)]), ("below", [plain(BLUE), plain(FRAME)])]
+    groups = [[LegendEntry("one", (10, 20, 30), "note")], [LegendEntry("two", (40, 50, 60))]]
+    picture = table_page("title", "note", ["left", "right"], rows, groups)
+    red, green, blue = (box_of(picture, color) for color in (RED, GREEN, BLUE))
+    assert red[1] == blue[1]
+    assert red[3] < green[1]
+    assert green[2] < blue[0]
+    assert red[0] - green[0] == green[2] - red[2]  # In the middle of its row.
+    one, two = box_of(picture, (10, 20, 30)), box_of(picture, (40, 50, 60))
+    assert one[1] == two[1]
+    assert blue[2] < one[0] < one[2] < two[0]
+
+
+def test_a_long_legend_wraps_and_stays_on_the_page():
+    entries = [LegendEntry("a rather long name", (i, 0, 99)) for i in range(10)]
+    picture = table_page("", "", ["only"], [("", [plain(RED, 50, 500)])], [entries])
+    boxes = [box_of(picture, (i, 0, 99)) for i in range(10)]
+    assert len({box[0] for box in boxes}) > 1
+    assert max(box[3] for box in boxes) < box_of(picture, RED)[3]
+
+
+def test_a_table_refuses_rows_that_do_not_fill_the_columns():
+    with pytest.raises(ValueError, match="row 'above' has 1 panels for 2 columns"):
+        table_page("", "", ["left", "right"], [("above", [plain(RED)])], [])
+
+
+def test_a_contact_sheet_stacks_pictures_at_the_same_width():
+    sheet = contact_sheet([plain(RED), plain(BLUE, 60, 60)], ["first", ""], width=600)
+    red, blue = box_of(sheet, RED), box_of(sheet, BLUE)
+    assert sheet.shape[1] == 600
+    assert (red[1], red[3]) == (blue[1], blue[3])
+    assert (red[2] - red[0]) * 30 == pytest.approx((red[3] - red[1]) * 20, abs=30)
+    assert blue[2] - blue[0] == blue[3] - blue[1]
+    assert red[2] < blue[0]
+    assert (sheet[: red[0]] < 128).any()  # The title.
+
+
+@pytest.mark.parametrize(("pictures", "titles"), [([], []), ([plain(RED)], ["a", "b"])])
+def test_a_contact_sheet_needs_a_title_for_each_picture(pictures, titles):
+    with pytest.raises(ValueError, match="pictures and"):
+        contact_sheet(pictures, titles)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_a_picture_is_written_in_its_colors_and_leaves_nothing_else(tmp_path, suffix):
+    path = tmp_path / "deep" / f"frame.1{suffix}"
+    write_picture(path, plain(RED))
+    read = cv2.imread(str(path))[..., ::-1]
+    np.testing.assert_allclose(read, plain(RED), atol=0 if suffix == ".png" else 8)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_other_picture_formats_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"\.png or \.jpg"):
+        write_picture(tmp_path / "frame.tiff", plain(RED))

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+import torch
+
+import predict
+from tests.layout_files import write_tiny_unscenes3d
+from tests.predict_config import write_config
+from utils.build import build_model
+from utils.config import load_config
+
+
+@pytest.fixture(scope="module")
+def data_root(tmp_path_factory):
+    """Two labelled frames, both of the split val."""
+    root = tmp_path_factory.mktemp("data")
+    write_tiny_unscenes3d(root, scenes={"scene_00006": "location_4_5"}, sweeps=0)
+    return root
+
+
+@pytest.fixture
+def arguments(tmp_path, data_root):
+    """Words of a command line that works."""
+    config = write_config(tmp_path)
+    torch.save(build_model(load_config(config)).state_dict(), tmp_path / "weights.pth")
+    return {
+        "--py-config": str(config),
+        "--resume-from": str(tmp_path / "weights.pth"),
+        "--data-root": str(data_root),
+        "--out": str(tmp_path / "out"),
+        "--device": "cpu",
+    }
+
+
+def run(arguments):
+    predict.main(predict.parse_arguments([word for pair in arguments.items() for word in pair]))
+
+
+def test_the_command_line_predicts_and_draws_and_says_how_fast(arguments, tmp_path, capsys):
+    run(arguments)
+    grids = sorted((tmp_path / "out").glob("*.npy"))
+    assert len(grids) == len(list((tmp_path / "out").glob("*.png"))) == 2
+    assert np.load(grids[0]).shape == (32, 32, 4)
+    assert "2 frames in" in capsys.readouterr().err
+
+
+def test_split_and_limit_choose_frames(arguments, tmp_path):
+    run(arguments | {"--split": "val", "--limit": "1"})
+    assert len(list((tmp_path / "out").glob("*.npy"))) == 1
+
+
+def test_options_reach_the_config(arguments, tmp_path):
+    run(arguments | {"--cfg-options": "modality=lidar", "--limit": "1"})
+    assert len(list((tmp_path / "out").glob("*.png"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"--resume-from": "nothing.pth"}, FileNotFoundError, "no checkpoint nothing.pth"),
+        ({"--data-root": "nowhere"}, FileNotFoundError, "no data set at 'nowhere'"),
+        ({"--py-config": "nothing.py"}, FileNotFoundError, "no config nothing.py"),
+        ({"--stems": "12.5"}, ValueError, r"no frames \['12.5'\]"),
+        ({"--cfg-options": "modalty=lidar"}, ValueError, "modality"),
+    ],
+)
+def test_wrong_words_stop_before_anything_is_written(arguments, tmp_path, change, error, message):
+    with pytest.raises(error, match=message):
+        run(arguments | change)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_device_is_a_gpu_only_where_there_is_one(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert predict.pick_device("auto").type == "cpu"
+    with pytest.raises(ValueError, match="no GPU"):
+        predict.pick_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert predict.pick_device("auto").type == "cuda"
+    assert predict.pick_device("cpu").type == "cpu"

@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+import torch
+
+from dataset import layout
+from tests.layout_files import write_tiny_unscenes3d
+from tests.predict_config import write_config
+from utils.build import build_grid, build_model
+from utils.config import load_config
+from utils.labels import UNSCENES3D
+from utils.predict_frames import Frames, Timing, predict_frames
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def labelled(root):
+    """Three scenes of two labelled frames, each with an unlabelled sweep after it."""
+    return write_tiny_unscenes3d(root)
+
+
+@pytest.fixture
+def cfg(tmp_path, root, labelled):
+    return load_config(write_config(tmp_path), {"data_root": str(root)})
+
+
+def test_all_frames_are_there_and_the_labelled_ones_have_labels(cfg, labelled):
+    frames = Frames(cfg, "all")
+    assert len(frames) == 12
+    assert frames.stems == sorted(frames.stems, key=float)
+    for index, stem in enumerate(frames.stems):
+        sample = frames[index]
+        assert sample.stem == stem
+        assert (sample.occupancy is not None) == (stem in labelled)
+        assert sample.images is not None
+        assert sample.depth_m is None
+    occupancy = frames[frames.stems.index(labelled[0])].occupancy
+    assert tuple(occupancy.shape) == (32, 32, 4)
+    assert UNSCENES3D.index("truck") in occupancy
+
+
+def test_a_folder_without_labels_will_do(tmp_path, cfg):
+    scenes = {"scene_00000": "location_1"}
+    write_tiny_unscenes3d(tmp_path, scenes=scenes, labels=False, imagesets=())
+    cfg.data_root = str(tmp_path)
+    frames = Frames(cfg, "all")
+    assert len(frames) == 4
+    assert frames[3].occupancy is None
+
+
+def test_a_split_holds_its_own_frames_only(cfg, labelled):
+    assert Frames(cfg, "val").stems == labelled[2:4]
+
+
+def test_the_modality_says_what_is_read(cfg, tmp_path):
+    cfg.modality, cfg.data_root = "lidar", str(tmp_path)
+    write_tiny_unscenes3d(tmp_path, scenes={"scene_00000": "location_1"}, labels=False)
+    for file in (tmp_path / layout.IMAGES).iterdir():
+        file.write_bytes(b"")  # Would fail if it were opened.
+    sample = Frames(cfg, "all")[0]
+    assert sample.images is None
+    assert sample.points is not None
+
+
+def test_stems_are_taken_in_the_order_given_and_once(cfg, labelled):
+    wanted = [labelled[3], labelled[0], labelled[3]]
+    frames = Frames(cfg, "all", stems=wanted)
+    assert frames.stems == wanted[:2]
+    assert [frames[i].stem for i in range(2)] == wanted[:2]
+
+
+def test_an_unknown_stem_is_refused_with_its_neighbours(cfg, labelled):
+    wrong = labelled[0][:-1] + "7"
+    with pytest.raises(ValueError, match=rf"no frames \['{wrong}'\].*near .*{labelled[0]}"):
+        Frames(cfg, "all", stems=[labelled[1], wrong])
+    with pytest.raises(ValueError, match=r"no frames \['x'\].*the first is"):
+        Frames(cfg, "all", stems=["x"])
+
+
+@pytest.mark.parametrize(("limit", "picked"), [(1, [0]), (3, [0, 6, 11]), (12, None), (99, None)])
+def test_a_limit_spreads_over_the_frames(cfg, limit, picked):
+    stems = Frames(cfg, "all").stems
+    expected = stems if picked is None else [stems[number] for number in picked]
+    assert Frames(cfg, "all", limit=limit).stems == expected
+
+
+def test_a_negative_limit_is_refused(cfg):
+    with pytest.raises(ValueError, match="got -1"):
+        Frames(cfg, "all", limit=-1)
+
+
+def test_each_frame_gets_a_picture_and_the_grid_that_the_network_predicts(cfg, tmp_path):
+    network = build_model(cfg)
+    frames = Frames(cfg, "all", limit=2)
+    out = tmp_path / "out"
+    weights = {name: value.clone() for name, value in network.state_dict().items()}
+    timing = predict_frames(network.train(), frames, out, grid=build_grid(cfg), labels=UNSCENES3D)
+    names = {path.name for path in out.iterdir()}
+    assert names == {f"{stem}{suffix}" for stem in frames.stems for suffix in (".npy", ".png")}
+    saved = np.load(out / f"{frames.stems[0]}.npy")
+    assert (saved.dtype, saved.shape) == (np.uint8, (32, 32, 4))
+    with torch.no_grad():
+        points = frames[0].points
+        counts = network._counts(points)
+        expected = network.head(network.eval().body(counts[None, None]))[0].argmax(0)
+    np.testing.assert_array_equal(saved, expected)
+    assert timing.frames == 2
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, weights[name]), f"{name} changed"
+
+
+def test_timing_says_frames_a_second():
+    text = str(Timing(frames=4, read_s=1.0, network_s=2.0, draw_s=5.0))
+    assert text == "4 frames in 8.0 s, 0.50 a second (read 0.25, network 0.50, draw 1.25 s a frame)"
+    assert "0 frames" in str(Timing())

@@ -1,0 +1,180 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dataset.sample import Sample
+from utils.geometry import VoxelGrid
+from utils.labels import IGNORE, UNSCENES3D
+from utils.view import birds_eye, look_at
+from utils.visualize import (
+    ERRORS,
+    NIGHT,
+    _ground_m,
+    draw_frame,
+    draw_points,
+    error_labels,
+    frame_scores,
+)
+
+GRID = VoxelGrid((0.0, -9.6, -4.0), 1.2, (16, 16, 8))
+ROAD, TRUCK = UNSCENES3D.index("driveable_surface"), UNSCENES3D.index("truck")
+SKY = (90, 160, 230)
+WIDTH = 900
+
+
+def scene_labels() -> np.ndarray:
+    labels = np.zeros(GRID.shape, np.uint8)
+    labels[:, 4:12, 0] = ROAD
+    labels[8:11, 6:9, 1:4] = TRUCK
+    labels[15, 15] = IGNORE
+    return labels
+
+
+def frame(size=(60, 96)) -> Sample:
+    view = look_at((-1, 0, 2), (10, 0, -1), size=size[::-1], fov_deg=60)
+    rng = np.random.default_rng(0)
+    points = np.concatenate([rng.uniform((1, -5, -3), (18, 5, 0), (500, 3)), np.ones((500, 1))], 1)
+    image = torch.empty(1, 3, *size, dtype=torch.uint8)
+    image[:] = torch.tensor(SKY)[:, None, None]
+    return Sample(
+        stem="1689903584.278848",
+        scene="scene_00001",
+        images=image,
+        points=torch.from_numpy(points).float(),
+        pixel_from_lidar=torch.from_numpy(view.pixel_from_lidar).float()[None],
+        occupancy=torch.from_numpy(scene_labels()),
+    )
+
+
+def share(picture, color, tolerance=0):
+    """Share of the pixels with a color."""
+    return (np.abs(picture.astype(int) - color).max(-1) <= tolerance).mean()
+
+
+def draw(sample, prediction=None):
+    prediction = scene_labels() if prediction is None else prediction
+    prediction = np.where(prediction == IGNORE, 0, prediction)
+    return draw_frame(sample, prediction, GRID, UNSCENES3D, width=WIDTH)
+
+
+def test_errors_by_hand():
+    target = np.array([0, 0, ROAD, ROAD, ROAD, IGNORE, IGNORE], np.uint8).reshape(7, 1, 1)
+    prediction = np.array([0, ROAD, ROAD, 0, TRUCK, ROAD, 0], np.uint8).reshape(7, 1, 1)
+    names = [*(ERRORS.class_names[i] for i in error_labels(prediction, target).ravel()[:5])]
+    assert names == ["free", "invented", "correct", "missed", "wrong class"]
+    assert (error_labels(prediction, target).ravel()[5:] == IGNORE).all()
+
+
+def test_frame_scores_by_hand():
+    target = np.array([0, 0, ROAD, ROAD, TRUCK, IGNORE], np.uint8).reshape(6, 1, 1)
+    prediction = np.array([0, ROAD, ROAD, ROAD, 0, TRUCK], np.uint8).reshape(6, 1, 1)
+    scores = frame_scores(prediction, target, UNSCENES3D)
+    assert scores.iou == pytest.approx(2 / 4)  # Two hit, one invented, one missed.
+    assert scores.per_class_iou["driveable_surface"] == pytest.approx(2 / 3)
+    assert scores.miou == pytest.approx((2 / 3 + 0) / 2)
+
+
+def test_a_labelled_frame_has_two_rows_more_and_error_colors():
+    sample = frame()
+    prediction = scene_labels()
+    prediction[:4, 4:12, 0] = 0  # Missed.
+    prediction[4:6, 0:4, 0] = ROAD  # Invented.
+    prediction[8:11, 6:9, 1:4] = UNSCENES3D.index("car")  # Wrong.
+    labelled, bare = draw(sample, prediction), draw(replace(sample, occupancy=None), prediction)
+    assert labelled.dtype == np.uint8
+    assert labelled.shape[1] == bare.shape[1] == pytest.approx(WIDTH, abs=40)
+    assert labelled.shape[0] > 1.6 * bare.shape[0]
+    for name in ("missed", "invented", "wrong class"):
+        color = ERRORS.colors[ERRORS.index(name)]
+        assert share(labelled, color, 12) > 4 * share(bare, color, 12)
+    assert share(labelled, UNSCENES3D.colors[TRUCK]) > 0  # Only the label has a truck.
+
+
+def test_the_picture_is_shown_as_it_is_and_larger():
+    picture = draw(frame())
+    rows, columns = np.nonzero((picture == SKY).all(-1))
+    height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
+    assert width / height == pytest.approx(96 / 60, rel=0.02)
+    assert share(picture, SKY) * picture[..., 0].size == pytest.approx(height * width, rel=1e-3)
+
+
+def test_a_wide_picture_keeps_its_shape_between_dashes():
+    picture = draw(frame(size=(30, 120)))
+    rows, columns = np.nonzero((picture == SKY).all(-1))
+    assert (np.ptp(columns) + 1) / (np.ptp(rows) + 1) == pytest.approx(4, rel=0.05)
+
+
+def test_a_stretched_picture_is_shown_with_square_pixels():
+    sample = frame(size=(60, 96))
+    stretched = torch.diag(torch.tensor([0.5, 1.0, 1.0, 1.0])) @ sample.pixel_from_lidar
+    picture = draw(replace(sample, images=sample.images[..., ::2], pixel_from_lidar=stretched))
+    rows, columns = np.nonzero((picture == SKY).all(-1))
+    assert (np.ptp(columns) + 1) / (np.ptp(rows) + 1) == pytest.approx(96 / 60, rel=0.02)
+
+
+@pytest.mark.parametrize("absent", [("images", "pixel_from_lidar"), ("images",), ("points",)])
+def test_a_frame_is_drawn_from_what_it_has(absent):
+    sample = replace(frame(), **dict.fromkeys(absent))
+    picture = draw(sample)
+    assert (share(picture, SKY) > 0) == ("images" not in absent)
+    assert (share(picture, NIGHT) > 0.05) == ("points" not in absent)
+
+
+def test_a_frame_with_nothing_predicted_is_drawn():
+    picture = draw(replace(frame(), occupancy=None), np.zeros(GRID.shape, np.uint8))
+    assert picture.shape[1] == pytest.approx(WIDTH, abs=40)
+
+
+def test_drawing_leaves_the_frame_alone():
+    sample, prediction = frame(), np.where(scene_labels() == IGNORE, 0, scene_labels())
+    before = prediction.copy()
+    first = draw_frame(sample, prediction, GRID, UNSCENES3D, width=WIDTH)
+    np.testing.assert_array_equal(prediction, before)
+    for name in ("images", "points", "occupancy"):
+        assert torch.equal(getattr(sample, name), getattr(frame(), name))
+    second = draw_frame(sample, prediction, GRID, UNSCENES3D, width=WIDTH)
+    np.testing.assert_array_equal(first, second)
+
+
+def test_a_prediction_of_another_size_is_refused():
+    small = np.zeros((4, 4, 8), np.uint8)
+    with pytest.raises(ValueError, match=r"903584.278848: the prediction of shape \(4, 4, 8\)"):
+        draw(frame(), small)
+    with pytest.raises(ValueError, match="the label of shape"):
+        draw(replace(frame(), occupancy=torch.from_numpy(small)))
+
+
+def test_near_points_cover_far_ones_and_colors_tell_heights():
+    view = look_at((0, 0, 0), (1, 0, 0), size=(41, 41), fov_deg=60)
+    low, high = [5.0, 0, -0.001, 1], [9.0, 0, 0.001, 1]
+    alone = draw_points(np.array([low]), view, low_m=-0.001, high_m=0.001)
+    both = draw_points(np.array([low, high]), view, low_m=-0.001, high_m=0.001)
+    np.testing.assert_array_equal(alone[20, 20], both[20, 20])
+    far = draw_points(np.array([high]), view, low_m=-0.001, high_m=0.001)
+    assert far[20, 20, 0] > far[20, 20, 2]  # High is red, low is blue.
+    assert alone[20, 20, 0] < alone[20, 20, 2]
+
+
+@pytest.mark.parametrize(
+    "points", [np.zeros((0, 4)), np.array([[-5.0, 0, 0, 1]]), np.array([[5.0, 99, 0, 1]])]
+)
+def test_points_out_of_view_are_not_drawn(points):
+    view = look_at((0, 0, 0), (1, 0, 0), size=(40, 40), fov_deg=60)
+    assert (draw_points(points, view, low_m=0, high_m=1) == NIGHT).all()
+
+
+def test_points_above_the_top_of_a_birds_eye_view_are_drawn():
+    view = birds_eye((0, 5), (10, -5), height=40, top_m=0)
+    picture = draw_points(np.array([[5.0, 0, 3, 1]]), view, low_m=0, high_m=1)
+    assert (picture != NIGHT).any()
+
+
+def test_the_ground_is_the_top_of_the_lowest_voxels_ahead():
+    labels = np.zeros(GRID.shape, np.uint8)
+    labels[:, :, 2] = ROAD
+    labels[:, :, 6] = TRUCK
+    assert _ground_m(labels, GRID) == pytest.approx(-4.0 + 3 * 1.2)
+    nothing = np.full(GRID.shape, IGNORE, np.uint8)
+    assert _ground_m(nothing, GRID) == pytest.approx(-4.0 + 8 * 1.2 / 8)
