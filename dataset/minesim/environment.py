@@ -1,0 +1,74 @@
+"""Light and weather of a scene."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+Sky = Literal["clear", "hazy", "overcast", "dusk"]
+SKIES: tuple[Sky, ...] = ("clear", "hazy", "overcast", "dusk")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Light and weather of a scene.
+
+    Attributes:
+        sun_direction: Unit vector from the ground to the sun, world frame.
+        sky: Kind of sky.
+        haze_m: Visual range: contrast falls to 2 % at this distance [m].
+        dust: Dust that vehicles raise near the ground, 0 none – 1 thick.
+        snow: Whether the ground is snow-covered (the face colours and materials have it already).
+    """
+
+    sun_direction: Float[np.ndarray, "3"]
+    sky: Sky
+    haze_m: float
+    dust: float
+    snow: bool
+
+
+def draw_environment(
+    rng: np.random.Generator, snow_share: float, sky: Sky | None, snow: bool | None
+) -> Environment:
+    """Random light and weather; what is given is kept.
+
+    Args:
+        rng: Where everything random is drawn from.
+        snow_share: Share of scenes under snow.
+        sky: Kind of sky, or None to draw it.
+        snow: Whether snow lies, or None to draw it.
+    """
+    drawn_sky = SKIES[int(rng.choice(len(SKIES), p=_SKY_SHARES))]
+    drawn_snow = bool(rng.random() < snow_share)
+    low, high = _SUN_DEG[sky or drawn_sky]
+    elevation = np.radians(rng.uniform(low, high))
+    azimuth = rng.uniform(0, 2 * np.pi)
+    sun = np.array(
+        [
+            np.cos(elevation) * np.cos(azimuth),
+            np.cos(elevation) * np.sin(azimuth),
+            np.sin(elevation),
+        ]
+    )
+    near, far = _RANGE_M[sky or drawn_sky]
+    haze = float(np.exp(rng.uniform(np.log(near), np.log(far))))
+    dust = float(rng.uniform(0.2, 0.9)) if rng.random() < 0.2 else 0.0
+    lies = drawn_snow if snow is None else snow
+    return Environment(sun, sky or drawn_sky, haze, 0.0 if lies else dust, lies)
+
+
+_SKY_SHARES = (0.62, 0.14, 0.14, 0.10)
+_SUN_DEG: dict[Sky, tuple[float, float]] = {
+    "clear": (14.0, 62.0),
+    "hazy": (15.0, 50.0),
+    "overcast": (30.0, 60.0),
+    "dusk": (1.5, 6.0),
+}
+_RANGE_M: dict[Sky, tuple[float, float]] = {
+    "clear": (6000.0, 20000.0),
+    "hazy": (500.0, 1800.0),
+    "overcast": (1500.0, 5000.0),
+    "dusk": (2000.0, 8000.0),
+}

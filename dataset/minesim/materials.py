@@ -1,0 +1,71 @@
+"""What the mine's surfaces are made of: the one table that camera and LiDAR shade by."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Color = tuple[float, float, float]
+Texture = Literal["none", "ground", "rock", "mud", "water", "snow", "metal"]
+
+
+@dataclass(frozen=True)
+class Material:
+    """How a surface takes light; its colour stands on the face, not here.
+
+    Attributes:
+        name: What the mesh builders call it.
+        texture: The pattern that a renderer lays over the albedo.
+        contrast: Relative strength of that pattern: 0 is plain, 1 doubles and blackens.
+        gloss: Share of mirror-like reflection: 0 is matt, 1 a mirror.
+        lidar_reflectance: Diffuse reflectance at the LiDAR's 905 nm, 0–1; signs go beyond white
+            paint, for they return light to its source.
+        emission: Share of the albedo that shines by itself, so that lamps show at dusk.
+    """
+
+    name: str
+    texture: Texture
+    contrast: float
+    gloss: float
+    lidar_reflectance: float
+    emission: float = 0.0
+
+
+MATERIALS: tuple[Material, ...] = (
+    Material("soil", "ground", 0.35, 0.0, 0.32),
+    Material("road", "ground", 0.18, 0.02, 0.28),
+    Material("rock", "rock", 0.45, 0.0, 0.38),
+    Material("mud", "mud", 0.30, 0.15, 0.12),
+    Material("water", "water", 0.05, 0.85, 0.03),
+    Material("snow", "snow", 0.08, 0.05, 0.75),
+    Material("paint", "metal", 0.10, 0.15, 0.55),
+    Material("steel", "metal", 0.25, 0.20, 0.30),
+    Material("rubber", "none", 0.15, 0.0, 0.06),
+    Material("glass", "none", 0.0, 0.60, 0.05),
+    Material("cloth", "none", 0.10, 0.0, 0.45),
+    Material("sign", "none", 0.0, 0.10, 0.95),
+    Material("concrete", "ground", 0.15, 0.0, 0.40),
+    Material("plant", "ground", 0.40, 0.0, 0.50),
+    Material("lamp", "none", 0.0, 0.30, 0.40, emission=1.0),
+)
+"""Every material; a face holds the index."""
+
+_INDEX = {material.name: index for index, material in enumerate(MATERIALS)}
+
+
+def material_index(name: str) -> int:
+    """Index of a material in ``MATERIALS``.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    if name not in _INDEX:
+        raise ValueError(f"unknown material '{name}'; known: {tuple(_INDEX)}")
+    return _INDEX[name]
+
+
+def linear_rgb(red: int, green: int, blue: int) -> Color:
+    """Linear albedo of an sRGB colour as a picture shows it in full light, 0–255 each."""
+    r, g, b = (
+        (value / 255 / 12.92) if value <= 10 else ((value / 255 + 0.055) / 1.055) ** 2.4
+        for value in (red, green, blue)
+    )
+    return r, g, b
