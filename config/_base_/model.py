@@ -1,0 +1,40 @@
+# The network at full size: 384×1280 images, 256×256×32 voxels of 0.3 m; one GPU.
+model = dict(
+    type="UnsOcc",
+    coarsening=2,  # label voxels per feature voxel along each axis: 0.6 m
+    parts=dict(
+        image_encoder=dict(
+            type="ImageEncoder",
+            depth=50,
+            weights="imagenet",  # None: random | "imagenet": torchvision's cache | path of a file
+            stride=8,  # pixels per feature cell
+            channels=256,
+            num_stages=4,
+            norm="frozen",  # pretrained statistics: one or two images a batch make poor ones
+            frozen_stages=1,  # the stem and the first stage stay as pretrained
+        ),
+        lift=dict(
+            type="Lift",
+            bins=dict(min_m=2.0, max_m=82.0, num=96, spacing="linear"),  # of camera depth
+            channels=128,
+            hidden_channels=256,
+            evidence_channels=14,  # image features that the head sees at every label voxel
+        ),
+        lidar_encoder=dict(
+            type="LidarEncoder",
+            subdivision=2,  # LiDAR voxels per label voxel along each axis: 0.15 m
+            stage_channels=(16, 32, 64),  # at 0.15, 0.3 and 0.6 m
+            channels=128,
+            evidence_channels=15,
+        ),
+        fusion=dict(type="ConcatFusion", channels=128),
+        decoder=dict(type="UNet3d", channels=(128, 192, 256)),  # at 0.6, 1.2 and 2.4 m
+        head=dict(type="OccupancyHead", channels=32, free_prior=0.95),
+    ),
+    loss=dict(
+        weights=dict(cross_entropy=1.0, lovasz_softmax=1.0, sem_scal=1.0, geo_scal=1.0, depth=0.5),
+        # Of the cross entropy: 1 / log(1.2 + share) by the published shares of the labels, over
+        # that of driveable_surface. A larger offset than ENet's, for the other terms balance too.
+        class_weights=(1.0, 3.3, 3.3, 3.4, 3.5, 3.4, 3.4, 3.5, 3.4, 3.4, 1.6, 1.0),
+    ),
+)

@@ -1,0 +1,36 @@
+# The network for a CPU: the label grid coarsened by 4 to 64×64×8 voxels of 1.2 m, small images.
+model = dict(
+    type="UnsOcc",
+    coarsening=2,  # label voxels per feature voxel along each axis
+    parts=dict(
+        image_encoder=dict(
+            type="ImageEncoder",
+            depth=18,
+            weights=None,  # None: random | "imagenet": torchvision's cache | path of a file
+            stride=8,  # pixels per feature cell
+            channels=48,
+            num_stages=3,  # without the last, which has half of the weights
+        ),
+        lift=dict(
+            type="Lift",
+            bins=dict(min_m=2.0, max_m=82.0, num=48, spacing="linear"),  # of camera depth
+            channels=32,
+            hidden_channels=64,
+            evidence_channels=6,  # image features that the head sees at every label voxel
+        ),
+        lidar_encoder=dict(
+            type="LidarEncoder",
+            subdivision=2,  # LiDAR voxels per label voxel along each axis: 0.6 m
+            stage_channels=(16, 24, 32),  # at 0.6, 1.2 and 2.4 m
+            channels=32,
+            evidence_channels=8,
+        ),
+        fusion=dict(type="ConcatFusion", channels=32),
+        decoder=dict(type="UNet3d", channels=(32, 64, 96)),  # at 2.4, 4.8 and 9.6 m
+        head=dict(type="OccupancyHead", channels=16, free_prior=0.9),
+    ),
+    loss=dict(
+        weights=dict(cross_entropy=1.0, lovasz_softmax=1.0, sem_scal=1.0, geo_scal=1.0, depth=0.5),
+        class_weights=None,  # of the cross entropy, free first; None: all classes alike
+    ),
+)

@@ -1,0 +1,4 @@
+# The reference model on MineSim at full size: tools/make_minesim.py --out data/minesim makes it.
+_base_ = "../unscenes3d/unscenes3d_occ.py"
+data_root = "data/minesim"
+dataset = dict(split_source="lists")

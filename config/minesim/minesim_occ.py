@@ -1,0 +1,22 @@
+# The demo: a small network on a small mine, for two CPU cores and a few minutes.
+_base_ = [
+    "../_base_/unscenes3d.py",
+    "../_base_/model_small.py",
+    "../_base_/schedule.py",
+    "../_base_/runtime.py",
+]
+data_root = "data/minesim_demo"
+grid = dict(voxel_m=1.2, shape=(64, 64, 8))  # four label voxels a side: majority of the labelled
+dataset = dict(
+    split_source="lists",
+    image_size=(160, 256),
+    image_crop=(0.0, 0.0, 1.0, 1.0),
+)
+schedule = dict(
+    epochs=12,
+    batch_size=4,
+    lr=2e-3,
+    ema_decay=0.98,  # the run is a few hundred iterations long
+    val_interval=4,
+)
+runtime = dict(num_workers=1, log_interval=5)

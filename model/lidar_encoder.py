@@ -1,0 +1,188 @@
+"""The LiDAR encoder: points to sparse voxels, sparse convolutions, and dense volumes.
+
+The same code runs on a CPU and on a GPU. Voxels are halved by 2×2×2 convolutions, which make a
+voxel of every eight with anything in them and no others: at every resolution the active voxels
+are just the occupied ones.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from spconv.core import ConvAlgo
+from spconv.pytorch import SparseConv3d, SparseConvTensor, SubMConv3d
+from spconv.pytorch.conv import SparseConvolution
+from torch import Tensor, nn
+
+from model.voxelize import NUM_VOXEL_FEATURES, Voxels, to_dense, voxel_features, voxelize
+from utils.geometry import VoxelGrid
+from utils.registry import MODELS
+
+
+class LidarFeatures(NamedTuple):
+    """What the LiDAR says about the voxels.
+
+    Attributes:
+        volume: Features at the feature grid; 0 where no voxel is occupied.
+        evidence: A few channels at the label grid, the first of them 1 where a point lies.
+    """
+
+    volume: Float[Tensor, "B C X Y Z"]
+    evidence: Float[Tensor, "B E X2 Y2 Z2"]
+
+
+@MODELS.register_module()
+class LidarEncoder(nn.Module):
+    """Sparse convolutions from fine voxels to the feature grid.
+
+    Args:
+        grid: The label grid, where the evidence lies.
+        coarsening: Label voxels per feature voxel along each axis, a power of 2.
+        subdivision: LiDAR voxels per label voxel along each axis, a power of 2.
+        stage_channels: Channels at each resolution from the LiDAR voxels to the feature grid.
+        channels: Channels of the volume.
+        evidence_channels: Features in the evidence, beside the flag.
+
+    Raises:
+        ValueError: If there are more or fewer stages than resolutions.
+    """
+
+    def __init__(
+        self,
+        grid: VoxelGrid,
+        coarsening: int,
+        subdivision: int = 1,
+        stage_channels: Sequence[int] = (16, 32, 64),
+        channels: int = 128,
+        evidence_channels: int = 16,
+    ) -> None:
+        super().__init__()
+        strides = [2**level for level in range(len(stage_channels))]
+        if strides[-1] != coarsening * subdivision or subdivision not in strides:
+            raise ValueError(
+                f"subdivision {subdivision} and coarsening {coarsening} must be powers of 2 with "
+                f"one stage for each of the resolutions 1 to {coarsening * subdivision}, "
+                f"got {len(stage_channels)} stage_channels"
+            )
+        self.grid, self.feature_grid = grid, grid.coarsen(coarsening)
+        self.lidar_grid = refine(grid, subdivision)
+        self.channels, self.evidence_channels = channels, evidence_channels + 1
+        self.label_stage = strides.index(subdivision)
+        width = stage_channels[0]
+        self.embed = nn.Sequential(nn.Linear(NUM_VOXEL_FEATURES, width), nn.LayerNorm(width))
+        self.halve = nn.ModuleList(SparseHalving(*widths) for widths in pairwise(stage_channels))
+        self.stages = nn.ModuleList(
+            SparseBlock(width, key=f"stage{level}") for level, width in enumerate(stage_channels)
+        )
+        self.to_evidence = nn.Linear(stage_channels[self.label_stage], evidence_channels)
+        self.to_volume = nn.Linear(stage_channels[-1], channels)
+
+    def forward(self, points: Sequence[Float[Tensor, "_ F"]]) -> LidarFeatures:
+        """Encode a batch of point clouds.
+
+        Args:
+            points: x, y, z [m], intensity and perhaps age [s], frame by frame; any number of them.
+        """
+        voxels = voxelize(points, self.lidar_grid)
+        if len(voxels.coordinates):
+            return self.encode(voxels, len(points))
+        # Not a point in the whole batch: the answer is 0, and a single point in the middle keeps
+        # every parameter in the graph, which training on several GPUs needs.
+        middle = points[0].new_zeros(1, points[0].shape[1])
+        middle[0, :3] = self.lidar_grid.metres_from_voxel(
+            middle.new_tensor(self.lidar_grid.shape) / 2
+        )
+        volume, evidence = self.encode(voxelize([middle], self.lidar_grid), len(points))
+        return LidarFeatures(volume * 0, evidence * 0)
+
+    def encode(self, voxels: Voxels, batch_size: int) -> LidarFeatures:
+        """Run the network on at least one voxel."""
+        features = torch.relu(self.embed(voxel_features(voxels, self.lidar_grid)))
+        sparse = sparse_tensor(features, voxels.coordinates, self.lidar_grid.shape, batch_size)
+        evidence = None
+        for level, stage in enumerate(self.stages):
+            sparse = stage(self.halve[level - 1](sparse) if level else sparse)
+            if level == self.label_stage:
+                features = self.to_evidence(sparse.features)
+                features = torch.cat([torch.ones_like(features[:, :1]), features], dim=1)
+                evidence = to_dense(features, sparse.indices, self.grid.shape, batch_size)
+        features = torch.relu(self.to_volume(sparse.features))
+        volume = to_dense(features, sparse.indices, self.feature_grid.shape, batch_size)
+        assert evidence is not None, "the constructor makes sure that one stage is the labels'"
+        return LidarFeatures(volume, evidence)
+
+
+class SparseBlock(nn.Module):
+    """Two submanifold 3×3×3 convolutions beside a shortcut.
+
+    Layer normalisation, because it works for any number of voxels, one included, and keeps no
+    statistics for a sparse frame to spoil.
+    """
+
+    def __init__(self, channels: int, *, key: str) -> None:
+        super().__init__()
+        self.first = SubMConv3d(channels, channels, 3, bias=False, indice_key=key)
+        self.first_norm = nn.LayerNorm(channels)
+        self.second = SubMConv3d(channels, channels, 3, bias=False, indice_key=key)
+        self.second_norm = nn.LayerNorm(channels)
+
+    def forward(self, sparse: SparseConvTensor) -> SparseConvTensor:
+        """Features of the same voxels."""
+        inner = convolve(self.first, sparse)
+        inner = inner.replace_feature(torch.relu(self.first_norm(inner.features)))
+        inner = convolve(self.second, inner)
+        features = self.second_norm(inner.features) + sparse.features
+        return inner.replace_feature(torch.relu(features))
+
+
+class SparseHalving(nn.Module):
+    """A 2×2×2 convolution from each eight voxels to the one that covers them."""
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__()
+        self.reduce = SparseConv3d(in_channels, channels, 2, stride=2, bias=False)
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(self, sparse: SparseConvTensor) -> SparseConvTensor:
+        """Features of the voxels twice as wide that are occupied."""
+        reduced = convolve(self.reduce, sparse)
+        return reduced.replace_feature(torch.relu(self.norm(reduced.features)))
+
+
+def sparse_tensor(
+    features: Float[Tensor, "M C"],
+    coordinates: Int[Tensor, "M 4"],
+    shape: tuple[int, int, int],
+    batch_size: int,
+) -> SparseConvTensor:
+    """A tensor for spconv, which silently computes nonsense from indices that lie column-wise.
+
+    Args:
+        features: One row a voxel.
+        coordinates: Frame, x, y, z of each voxel.
+        shape: Voxels along x, y, z.
+        batch_size: Number of frames.
+    """
+    indices = coordinates.int().contiguous()
+    return SparseConvTensor(features.contiguous(), indices, list(shape), batch_size)
+
+
+def convolve(layer: SparseConvolution, sparse: SparseConvTensor) -> SparseConvTensor:
+    """Apply a sparse convolution by the algorithm that the device has.
+
+    On a CPU spconv has one algorithm, for float32. It must not see what autocast would give it.
+    """
+    if sparse.features.device.type != "cpu":
+        layer.algo = ConvAlgo.MaskImplicitGemm
+        return layer(sparse)
+    layer.algo = ConvAlgo.Native
+    with torch.autocast("cpu", enabled=False):
+        return layer(sparse.replace_feature(sparse.features.float()))
+
+
+def refine(grid: VoxelGrid, factor: int) -> VoxelGrid:
+    """The same box in voxels ``1 / factor`` as wide."""
+    x, y, z = (n * factor for n in grid.shape)
+    return VoxelGrid(grid.origin_m, grid.voxel_m / factor, (x, y, z))

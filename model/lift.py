@@ -1,0 +1,275 @@
+"""The lift from image features to voxels, by depth distributions (after Lift-Splat-Shoot).
+
+Where Lift-Splat-Shoot pushes every pixel's frustum into the voxels, here every voxel pulls: its
+centre is projected into the image, the features there are sampled and weighted with the
+probability that the pixel's surface lies within the voxel. The result has no holes, costs the
+same at any number of depth bins, and suits bins finer or coarser than the voxels.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn.functional import grid_sample
+
+from utils.geometry import VoxelGrid, project_points
+from utils.registry import MODELS
+
+
+@dataclass(frozen=True)
+class DepthBins:
+    """Division of the depth range into bins.
+
+    Attributes:
+        min_m: Near end of the first bin [m].
+        max_m: Far end of the last bin [m].
+        num: Number of bins.
+        spacing: "uniform", or "linear" for widths that grow linearly with the bin's number.
+
+    Raises:
+        ValueError: If the range or the number is empty, or the spacing unknown.
+    """
+
+    min_m: float
+    max_m: float
+    num: int
+    spacing: str = "linear"
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        if not 0 <= self.min_m < self.max_m or self.num < 1:
+            raise ValueError(f"depth bins need 0 <= min_m < max_m and num >= 1, got {self}")
+        if self.spacing not in ("uniform", "linear"):
+            raise ValueError(f"spacing must be 'uniform' or 'linear', got '{self.spacing}'")
+
+    def coordinate(self, depth_m: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+        """Continuous bin number: bin k covers [k, k + 1); below 0 and from ``num`` on, none."""
+        share = (depth_m - self.min_m) / (self.max_m - self.min_m)
+        if self.spacing == "uniform":
+            return share * self.num
+        # Edge k lies at the share k(k + 1) / (num(num + 1)) of the range; this is its inverse,
+        # with the line through the origin's slope before the range, where the root ends.
+        scaled = share * self.num * (self.num + 1)
+        return torch.where(scaled < 0, scaled, ((1 + 4 * scaled.clamp(min=0)).sqrt() - 1) / 2)
+
+    def edges_m(self) -> Float[Tensor, "edges"]:
+        """The ``num + 1`` edges of the bins [m]."""
+        k = torch.arange(self.num + 1, dtype=torch.float32)
+        share = k / self.num
+        if self.spacing == "linear":
+            share = k * (k + 1) / (self.num * (self.num + 1))
+        return self.min_m + share * (self.max_m - self.min_m)
+
+
+class Lifted(NamedTuple):
+    """What the camera says about the voxels.
+
+    Attributes:
+        volume: Features at the feature grid; 0 where no camera looks.
+        evidence: A few channels at the label grid: image features, probability that the surface
+            lies within the voxel, and probability that it lies before it.
+        depth_logits: Scores of the depth bins, for the depth loss.
+    """
+
+    volume: Float[Tensor, "B C X Y Z"]
+    evidence: Float[Tensor, "B E X2 Y2 Z2"]
+    depth_logits: Float[Tensor, "B N D h w"]
+
+
+@MODELS.register_module()
+class Lift(nn.Module):
+    """Predicts depth distributions and lifts image features with them.
+
+    Args:
+        in_channels: Channels of the image features.
+        grid: The label grid, where the evidence lies.
+        coarsening: Label voxels per feature voxel along each axis.
+        bins: Depth bins, or the arguments of ``DepthBins``.
+        channels: Channels of the volume.
+        hidden_channels: Channels between the image features and the distributions.
+        evidence_channels: Image features in the evidence, beside its two probabilities.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        grid: VoxelGrid,
+        coarsening: int,
+        bins: DepthBins | dict,
+        channels: int = 128,
+        hidden_channels: int = 256,
+        evidence_channels: int = 8,
+    ) -> None:
+        super().__init__()
+        self.bins = bins if isinstance(bins, DepthBins) else DepthBins(**bins)
+        self.grid, self.feature_grid = grid, grid.coarsen(coarsening)
+        self.channels, self.evidence_channels = channels, evidence_channels + 2
+        self.split = (self.bins.num, channels, evidence_channels)
+        self.heads = nn.Sequential(
+            nn.Conv2d(in_channels + 3, hidden_channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(hidden_channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(hidden_channels, sum(self.split), 1),
+        )
+
+    def forward(
+        self,
+        features: Float[Tensor, "B N in_channels h w"],
+        pixel_from_lidar: Float[Tensor, "B N 4 4"],
+        image_size: tuple[int, int],
+    ) -> Lifted:
+        """Lift the features of all cameras.
+
+        Args:
+            features: Image features.
+            pixel_from_lidar: Projections into the images that the features come from.
+            image_size: Height and width of those images [px].
+        """
+        pixel_from_lidar = pixel_from_lidar.float()
+        height, width = features.shape[-2:]
+        directions = pixel_directions(pixel_from_lidar, image_size, (height, width))
+        seen = torch.cat([features, directions.to(features.dtype)], dim=2)
+        heads = self.heads(seen.flatten(0, 1)).unflatten(0, features.shape[:2])
+        logits, context, fine_context = heads.float().split(self.split, dim=2)
+        cumulative = cumulative_probability(logits)
+
+        view = project_grid(self.feature_grid, pixel_from_lidar, image_size, self.bins)
+        inside, _ = sample_surface(cumulative, view)
+        volume = mean_over_views(sample_plane(context, view) * inside, view.in_view)
+
+        fine_view = project_grid(self.grid, pixel_from_lidar, image_size, self.bins)
+        surface = sample_surface(cumulative, fine_view)
+        evidence = torch.cat([sample_plane(fine_context, fine_view), *surface], dim=2)
+        evidence = mean_over_views(evidence, fine_view.in_view)
+        return Lifted(
+            volume.unflatten(-1, self.feature_grid.shape),
+            evidence.unflatten(-1, self.grid.shape),
+            logits,
+        )
+
+
+class View(NamedTuple):
+    """Where V voxels are seen by the N cameras.
+
+    Attributes:
+        near: Where the pixel's ray comes into the voxel: (u, v, depth), each in [-1, 1] for
+            ``grid_sample``, with depth from the first edge of the bins to the last.
+        far: Where it leaves the voxel.
+        in_view: Voxels whose centre lies in the image and in the depth range.
+    """
+
+    near: Float[Tensor, "B N V 3"]
+    far: Float[Tensor, "B N V 3"]
+    in_view: Bool[Tensor, "B N V"]
+
+
+def project_grid(
+    grid: VoxelGrid,
+    pixel_from_lidar: Float[Tensor, "B N 4 4"],
+    image_size: tuple[int, int],
+    bins: DepthBins,
+) -> View:
+    """Project the voxel centres of a grid into every camera.
+
+    Args:
+        grid: The V voxels, flattened in the order x, y, z.
+        pixel_from_lidar: Projections; float32 or float64 also under autocast.
+        image_size: Height and width [px].
+        bins: Depth bins.
+    """
+    centers_m = grid.centers_m(pixel_from_lidar.device).reshape(-1, 3).to(pixel_from_lidar.dtype)
+    with torch.autocast(pixel_from_lidar.device.type, enabled=False):
+        pixels, depth_m = project_points(
+            pixel_from_lidar, centers_m.expand(*pixel_from_lidar.shape[:2], -1, -1)
+        )
+    height, width = image_size
+    u, v = pixels[..., 0] / width, pixels[..., 1] / height
+    bin_number = bins.coordinate(depth_m)
+    in_view = (u >= 0) & (u < 1) & (v >= 0) & (v < 1) & (depth_m > 0)
+    in_view = in_view & (bin_number >= 0) & (bin_number < bins.num)
+
+    def sampling_at(depth_m: Tensor) -> Tensor:
+        edge = (bins.coordinate(depth_m) + 0.5) / (bins.num + 1)
+        # A centre near the camera's plane projects to 1e6 px and more; outside anything will do.
+        return (2 * torch.stack([u, v, edge], dim=-1) - 1).clamp(-2, 2)
+
+    half = grid.voxel_m / 2
+    return View(sampling_at(depth_m - half), sampling_at(depth_m + half), in_view)
+
+
+def cumulative_probability(logits: Float[Tensor, "B N D h w"]) -> Float[Tensor, "B N edges h w"]:
+    """Probability that a pixel's surface lies before each of the D + 1 edges of the bins."""
+    summed = logits.softmax(dim=2).cumsum(dim=2)
+    return torch.cat([torch.zeros_like(summed[:, :, :1]), summed], dim=2)
+
+
+def sample_surface(
+    cumulative: Float[Tensor, "B N edges h w"], view: View
+) -> tuple[Float[Tensor, "B N 1 V"], Float[Tensor, "B N 1 V"]]:
+    """Probability that the surface lies within a voxel, and that it lies before it.
+
+    Args:
+        cumulative: Probability of a surface before each edge of the bins.
+        view: The voxels; the values mean nothing out of view.
+    """
+    before = sample_frustum(cumulative, view.near)
+    return sample_frustum(cumulative, view.far) - before, before
+
+
+def sample_frustum(
+    values: Float[Tensor, "B N edges h w"], coordinates: Float[Tensor, "B N V 3"]
+) -> Float[Tensor, "B N 1 V"]:
+    """Trilinear samples of values over pixels and depth; those beyond the border are its own."""
+    sampled = grid_sample(
+        values.flatten(0, 1)[:, None],
+        coordinates.flatten(0, 1)[:, None, None],
+        padding_mode="border",
+        align_corners=False,
+    )
+    return sampled[:, :, 0, 0].unflatten(0, values.shape[:2])
+
+
+def sample_plane(features: Float[Tensor, "B N C h w"], view: View) -> Float[Tensor, "B N C V"]:
+    """Bilinear samples of image features at the voxels; meaningless out of view."""
+    sampled = grid_sample(
+        features.flatten(0, 1),
+        view.near[..., :2].flatten(0, 1)[:, None],
+        padding_mode="border",
+        align_corners=False,
+    )
+    return sampled[:, :, 0].unflatten(0, features.shape[:2])
+
+
+def mean_over_views(
+    values: Float[Tensor, "B N C V"], in_view: Bool[Tensor, "B N V"]
+) -> Float[Tensor, "B C V"]:
+    """Mean over the cameras that see a voxel; 0 where none does."""
+    total = torch.where(in_view[:, :, None], values, 0).sum(dim=1)
+    return total / in_view.sum(dim=1).clamp(min=1)[:, None]
+
+
+def pixel_directions(
+    pixel_from_lidar: Float[Tensor, "B N 4 4"],
+    image_size: tuple[int, int],
+    feature_size: tuple[int, int],
+) -> Float[Tensor, "B N 3 h w"]:
+    """Unit vectors in the LiDAR frame along the rays of the feature cells' centres.
+
+    They tell the depth head what no picture shows: how the camera is mounted, and what a resize,
+    a crop or a flip has done to it.
+    """
+    rows = pixel_from_lidar[..., :3, :3]
+    # The inverse's columns, up to its determinant, are cross products of the matrix's rows.
+    columns = [
+        torch.linalg.cross(rows[..., i, :], rows[..., j, :]) for i, j in ((1, 2), (2, 0), (0, 1))
+    ]
+    sign = (rows[..., 0, :] * columns[0]).sum(-1, keepdim=True).sign()
+    v, u = (
+        (torch.arange(cells, dtype=rows.dtype, device=rows.device) + 0.5) * (pixels / cells)
+        for cells, pixels in zip(feature_size, image_size, strict=True)
+    )
+    along_u, along_v, constant = ((sign * c)[..., None, None] for c in columns)
+    directions = along_u * u + along_v * v[:, None] + constant
+    return torch.nn.functional.normalize(directions, dim=2)

@@ -1,0 +1,253 @@
+"""UnsOcc: camera and LiDAR in, a label for every voxel out.
+
+``UnsOcc.infer`` is the whole way of a frame through the network, in the order of the framework
+figure; the other methods of the class only wrap it for mmengine's loops.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from dataset.sample import Batch
+from loss.balance import weighted_terms
+from loss.depth import depth_bin_cross_entropy, downsample_depth
+from loss.occupancy import occupancy_terms
+from model.lidar_encoder import LidarFeatures
+from model.lift import Lifted
+from model.prediction import Prediction
+from model.preprocess import BatchPreprocessor
+from utils.geometry import VoxelGrid
+from utils.labels import LabelSet, label_set
+from utils.registry import MODELS
+
+MODALITIES = ("both", "camera", "lidar")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The config of every part of the network. What a modality has no use for is not built.
+
+    Attributes:
+        image_encoder: Images to features of one stride.
+        lift: Image features to a volume, through depth distributions.
+        lidar_encoder: Points to a volume.
+        fusion: The two volumes, either of which may be absent, to one.
+        decoder: The fused volume to one that has seen the whole scene.
+        head: The decoded volume and the sensors' evidence to logits.
+    """
+
+    image_encoder: dict[str, Any]
+    lift: dict[str, Any]
+    lidar_encoder: dict[str, Any]
+    fusion: dict[str, Any]
+    decoder: dict[str, Any]
+    head: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """What the training minimises.
+
+    Attributes:
+        weights: Weight of each term: ``cross_entropy``, ``lovasz_softmax``, ``sem_scal``,
+            ``geo_scal`` and ``depth``.
+        class_weights: Weight of each class in the cross entropy, free first; None: all alike.
+    """
+
+    weights: Mapping[str, float]
+    class_weights: Sequence[float] | None = None
+
+
+class Outputs(NamedTuple):
+    """What one pass gives: the logits, and what training supervises on the way to them."""
+
+    logits: Float[Tensor, "B classes X Y Z"]
+    camera: Lifted | None
+    lidar: LidarFeatures | None
+
+
+@MODELS.register_module()
+class UnsOcc(BaseModel):
+    """The network.
+
+    Args:
+        grid: The label grid, or the arguments of ``VoxelGrid``: the logits lie on all of it.
+        labels: Name of the label set.
+        modality: "both", "camera" or "lidar"; what the other sensor gives is never read.
+        coarsening: Label voxels per feature voxel along each axis.
+        parts: The arguments of ``Parts``.
+        loss: The arguments of ``LossOptions``.
+
+    Raises:
+        ValueError: If the modality or a weight's name is unknown, or weights are missing.
+    """
+
+    def __init__(
+        self,
+        grid: VoxelGrid | dict,
+        labels: str | LabelSet,
+        modality: str,
+        coarsening: int,
+        parts: dict,
+        loss: dict,
+    ) -> None:
+        super().__init__(data_preprocessor=BatchPreprocessor())
+        if modality not in MODALITIES:
+            raise ValueError(f"modality must be one of {MODALITIES}, got '{modality}'")
+        self.grid = grid if isinstance(grid, VoxelGrid) else VoxelGrid(**grid)
+        self.labels = labels if isinstance(labels, LabelSet) else label_set(labels)
+        self.uses_camera, self.uses_lidar = modality != "lidar", modality != "camera"
+        self._build(Parts(**parts), coarsening)
+        options = LossOptions(**loss)
+        self.loss_weights = _checked_weights(options.weights)
+        self.register_buffer("class_weights", self._class_weights(options), persistent=False)
+
+    def _build(self, parts: Parts, coarsening: int) -> None:
+        """Build the parts that the modality uses, from the sensors on."""
+        place = dict(grid=self.grid, coarsening=coarsening)
+        channels = dict(camera_channels=0, lidar_channels=0)
+        evidence_channels = 0
+        if self.uses_camera:
+            self.image_encoder = MODELS.build(parts.image_encoder)
+            of_image = dict(in_channels=self.image_encoder.channels)
+            self.lift = MODELS.build(parts.lift, default_args=of_image | place)
+            channels["camera_channels"] = self.lift.channels
+            evidence_channels += self.lift.evidence_channels
+        if self.uses_lidar:
+            self.lidar_encoder = MODELS.build(parts.lidar_encoder, default_args=place)
+            channels["lidar_channels"] = self.lidar_encoder.channels
+            evidence_channels += self.lidar_encoder.evidence_channels
+        self.fusion = MODELS.build(parts.fusion, default_args=channels)
+        of_volume = dict(
+            in_channels=self.fusion.channels, shape=self.grid.coarsen(coarsening).shape
+        )
+        self.decoder = MODELS.build(parts.decoder, default_args=of_volume)
+        of_decoded = dict(
+            in_channels=self.decoder.channels,
+            evidence_channels=evidence_channels,
+            num_classes=self.labels.num_classes,
+            coarsening=coarsening,
+        )
+        self.head = MODELS.build(parts.head, default_args=of_decoded)
+
+    def init_weights(self) -> None:
+        """Load pretrained weights. The Runner calls this before it trains, not before it scores."""
+        if self.uses_camera:
+            self.image_encoder.init_weights()
+
+    def infer(self, batch: Batch) -> Outputs:
+        """The way of a batch through the network."""
+        camera = lidar = None
+        if self.uses_camera:
+            images = required(batch, "images")
+            features = self.image_encoder(images)
+            height, width = images.shape[-2:]
+            projection = required(batch, "pixel_from_lidar")
+            camera = self.lift(features, projection, (height, width))
+        if self.uses_lidar:
+            lidar = self.lidar_encoder(required(batch, "points"))
+        fused = self.fusion(camera and camera.volume, lidar and lidar.volume)
+        decoded = self.decoder(fused)
+        logits = self.head(decoded, [seen.evidence for seen in (camera, lidar) if seen])
+        return Outputs(logits, camera, lidar)
+
+    def losses(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+        """Weighted terms of the loss by name.
+
+        Raises:
+            FloatingPointError: If one is not finite. Raised here, before anything is changed, and
+                not where the training loop sums them, which several processes do elsewhere.
+        """
+        labels = required(batch, "occupancy")
+        outputs = self.infer(batch)
+        terms = occupancy_terms(outputs.logits, labels, self.class_weights)
+        if outputs.camera is not None and batch.depth_m is not None:
+            depth_m = downsample_depth(batch.depth_m, self.image_encoder.stride)
+            edges_m = self.lift.bins.edges_m().to(depth_m.device)
+            terms["depth"] = depth_bin_cross_entropy(outputs.camera.depth_logits, depth_m, edges_m)
+        weights = {name: self.loss_weights[name] for name in terms}
+        weighted = weighted_terms(terms, weights)
+        check_finite(weighted, batch.stems)
+        return weighted
+
+    def predict(self, batch: Batch) -> list[Prediction]:
+        """The most probable label of every voxel, frame by frame."""
+        logits = self.infer(batch).logits
+        best, label = logits.max(dim=1)
+        probability = (best - logits.logsumexp(dim=1)).exp()
+        frames = zip(batch.stems, label.to(torch.uint8), probability, strict=True)
+        return [Prediction(*frame) for frame in frames]
+
+    def forward(
+        self, batch: Batch, mode: str = "tensor"
+    ) -> Float[Tensor, "B classes X Y Z"] | dict[str, Tensor] | list[Prediction]:
+        """Run the network.
+
+        Args:
+            batch: Frames with the fields that the modality needs, and ``occupancy`` for the loss.
+            mode: "tensor" for the logits, "loss" for the weighted terms of the loss by name,
+                "predict" for predictions.
+
+        Raises:
+            ValueError: If the mode is unknown, or the batch lacks a field.
+        """
+        if mode == "tensor":
+            return self.infer(batch).logits
+        if mode == "loss":
+            return self.losses(batch)
+        if mode == "predict":
+            return self.predict(batch)
+        raise ValueError(f"mode must be 'tensor', 'loss' or 'predict', got '{mode}'")
+
+    def _class_weights(self, options: LossOptions) -> Float[Tensor, "classes"] | None:
+        weights = options.class_weights
+        if weights is None:
+            return None
+        if len(weights) != self.labels.num_classes:
+            raise ValueError(
+                f"loss.class_weights needs one value for each of the {self.labels.num_classes} "
+                f"classes of {self.labels.name}, free first; got {len(weights)}"
+            )
+        return torch.tensor(weights, dtype=torch.float32)
+
+
+def required(batch: Batch, field: str) -> Any:
+    """A field of a batch.
+
+    Raises:
+        ValueError: If the batch has none.
+    """
+    value = getattr(batch, field)
+    if value is None:
+        raise ValueError(
+            f"frames {batch.stems} were read without '{field}', which the network needs: "
+            "ask the data set for this field, or choose another modality"
+        )
+    return value
+
+
+def check_finite(terms: Mapping[str, Float[Tensor, ""]], stems: Sequence[str]) -> None:
+    """Stop on a loss that is no number.
+
+    Raises:
+        FloatingPointError: If a term is infinite or NaN, naming the terms and the frames.
+    """
+    values = dict(zip(terms, torch.stack(list(terms.values())).tolist(), strict=True))
+    if not torch.tensor(list(values.values())).isfinite().all():
+        raise FloatingPointError(
+            f"the loss is not finite for the frames {list(stems)}: {values}. Look at these frames "
+            "for values that are no numbers, lower the learning rate, or train in full precision"
+        )
+
+
+def _checked_weights(weights: Mapping[str, float]) -> dict[str, float]:
+    """The weights of the loss, one for every term that there can be."""
+    terms = {"cross_entropy", "lovasz_softmax", "sem_scal", "geo_scal", "depth"}
+    if terms != set(weights):
+        raise ValueError(f"loss.weights needs the terms {sorted(terms)}, got {sorted(weights)}")
+    return dict(weights)

@@ -1,0 +1,120 @@
+"""Dynamic voxelisation: every point counts, however many share a voxel or a frame."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int, Int32, Int64
+from torch import Tensor
+
+from utils.geometry import VoxelGrid
+
+NUM_POINT_FEATURES = 9
+NUM_VOXEL_FEATURES = NUM_POINT_FEATURES + 6 + 1
+
+_RANGE_SCALE_M = 50.0
+"""Only to bring ranges near 1."""
+
+
+class Voxels(NamedTuple):
+    """The voxels with a point in them, of all frames of a batch, and those points.
+
+    Attributes:
+        coordinates: Frame, x, y, z of each voxel, in this order of significance; no row twice.
+        points: The points inside the grid, frame after frame.
+        voxel_of_point: Row of each point's voxel.
+        num_points: Number of points in each voxel, at least 1.
+    """
+
+    coordinates: Int32[Tensor, "M 4"]
+    points: Float[Tensor, "P F"]
+    voxel_of_point: Int64[Tensor, "P"]
+    num_points: Int64[Tensor, "M"]
+
+
+def voxelize(points: Sequence[Float[Tensor, "_ F"]], grid: VoxelGrid) -> Voxels:
+    """Sort the points of a batch into voxels.
+
+    Args:
+        points: x, y, z [m] and more, frame by frame; those outside the grid are dropped.
+        grid: The voxels.
+    """
+    inside = [frame[grid.contains(frame[:, :3])] for frame in points]
+    lengths = torch.tensor([len(frame) for frame in inside])
+    kept = torch.cat(inside)
+    frame_of_point = torch.arange(len(inside)).repeat_interleave(lengths).to(kept.device)
+    index = torch.floor(grid.voxel_from_metres(kept[:, :3])).long()
+    _, y, z = grid.shape
+    frame_size = grid.shape[0] * y * z
+    key = frame_of_point * frame_size + (index[:, 0] * y + index[:, 1]) * z + index[:, 2]
+    keys, voxel_of_point, count = torch.unique(key, return_inverse=True, return_counts=True)
+    in_frame = keys % frame_size
+    coordinates = torch.stack(
+        [keys // frame_size, in_frame // (y * z), in_frame // z % y, in_frame % z], dim=1
+    )
+    return Voxels(coordinates.int(), kept, voxel_of_point, count)
+
+
+def voxel_features(voxels: Voxels, grid: VoxelGrid) -> Float[Tensor, "M 16"]:
+    """What the points of each voxel look like together: numbers near 1, without a gradient.
+
+    Mean of the points' offset from the voxel's centre (3, in voxels), position in the grid (3,
+    in -1..1), log(1 + intensity), range and age [s]; covariance of the offsets (6), which tells a
+    sheet from a post and which way it faces; and the logarithm of the number of points. A voxel
+    is about as small as a label, so that these say as much as a network over its points would,
+    and nothing has to be kept for a backward pass through every point.
+
+    Args:
+        voxels: The voxels; their points hold x, y, z [m], intensity, and perhaps age [s].
+        grid: The grid that they were sorted into.
+
+    Raises:
+        ValueError: If the points lack a column.
+    """
+    points = voxels.points.float()
+    if points.shape[1] not in (4, 5):
+        raise ValueError(
+            "points need the columns x, y, z, intensity and, with several sweeps, age; "
+            f"got {points.shape[1]} columns"
+        )
+    position = grid.voxel_from_metres(points[:, :3])
+    offset = position - torch.floor(position) - 0.5
+    share = position / torch.tensor(grid.shape, dtype=position.dtype, device=position.device)
+    intensity = points[:, 3:4].clamp(min=0).log1p()
+    range_m = points[:, :3].norm(dim=1, keepdim=True)
+    age = points[:, 4:5] if points.shape[1] == 5 else torch.zeros_like(intensity)
+    row, column = torch.triu_indices(3, 3, device=points.device)
+    products = offset[:, row] * offset[:, column]
+    columns = [offset, 2 * share - 1, intensity, range_m / _RANGE_SCALE_M, age, products]
+    mean = voxel_mean(torch.cat(columns, dim=1), voxels)
+    covariance = mean[:, NUM_POINT_FEATURES:] - mean[:, row] * mean[:, column]
+    log_count = voxels.num_points[:, None].to(mean.dtype).log()
+    return torch.cat([mean[:, :NUM_POINT_FEATURES], covariance, log_count], dim=1)
+
+
+def voxel_mean(values: Float[Tensor, "P C"], voxels: Voxels) -> Float[Tensor, "M C"]:
+    """Mean of the points' values in each voxel."""
+    total = values.new_zeros(len(voxels.num_points), values.shape[1])
+    total = total.index_add(0, voxels.voxel_of_point, values)
+    return total / voxels.num_points[:, None]
+
+
+def to_dense(
+    features: Float[Tensor, "M C"],
+    coordinates: Int[Tensor, "M 4"],
+    shape: tuple[int, int, int],
+    batch_size: int,
+) -> Float[Tensor, "B C X Y Z"]:
+    """Spread the features of voxels over a volume that is 0 elsewhere (channels_last_3d).
+
+    Args:
+        features: One row a voxel.
+        coordinates: Frame, x, y, z of each voxel; no row twice.
+        shape: Voxels of the volume along x, y, z.
+        batch_size: Number of frames.
+    """
+    frame, x, y, z = coordinates.long().unbind(1)
+    row = ((frame * shape[0] + x) * shape[1] + y) * shape[2] + z
+    cells = features.new_zeros(batch_size * shape[0] * shape[1] * shape[2], features.shape[1])
+    cells = cells.index_copy(0, row, features)
+    return cells.view(batch_size, *shape, -1).permute(0, 4, 1, 2, 3)

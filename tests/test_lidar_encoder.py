@@ -1,0 +1,189 @@
+import pytest
+import torch
+from spconv.pytorch import SparseConv3d, SubMConv3d
+from torch.nn.functional import conv3d
+
+from model.lidar_encoder import LidarEncoder, convolve, refine, sparse_tensor
+from model.voxelize import to_dense
+from utils.geometry import VoxelGrid
+
+GRID = VoxelGrid(origin_m=(0.0, -4.0, -1.0), voxel_m=1.0, shape=(8, 8, 4))
+
+
+def random_points(count: int = 200, *, seed: int = 0, columns: int = 4) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    points = torch.rand(count, columns, generator=generator)
+    return points * torch.tensor([8.0, 8.0, 4.0, 255.0, 0.5][:columns]) - torch.tensor(
+        [0.0, 4.0, 1.0, 0.0, 0.0][:columns]
+    )
+
+
+def make_encoder(**changes) -> LidarEncoder:
+    torch.manual_seed(0)
+    arguments = dict(
+        grid=GRID,
+        coarsening=2,
+        subdivision=2,
+        stage_channels=(4, 6, 8),
+        channels=5,
+        evidence_channels=3,
+    )
+    return LidarEncoder(**(arguments | changes))
+
+
+def random_sparse(occupied: torch.Tensor, channels: int = 4):
+    """Features at the occupied voxels, as spconv takes them and as a dense volume."""
+    coordinates = torch.nonzero(occupied)
+    features = torch.randn(len(coordinates), channels, requires_grad=True)
+    shape = tuple(occupied.shape[1:])
+    sparse = sparse_tensor(features, coordinates, shape, len(occupied))
+    return sparse, to_dense(features, coordinates, shape, len(occupied)), features
+
+
+class TestSparseConvolution:
+    def test_submanifold_against_a_dense_convolution(self):
+        # torch.nonzero lays its rows out column by column, which spconv misreads.
+        occupied = torch.rand(2, 6, 5, 4) < 0.3
+        assert not torch.nonzero(occupied).is_contiguous()
+        sparse, dense, features = random_sparse(occupied)
+        layer = SubMConv3d(4, 3, 3, bias=False)
+        got = convolve(layer, sparse).features
+        wanted = conv3d(dense, layer.weight.permute(0, 4, 1, 2, 3), padding=1)
+        wanted = wanted.permute(0, 2, 3, 4, 1)[occupied]
+        torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-4)
+        weight = torch.randn_like(got)
+        got_gradient = torch.autograd.grad((got * weight).sum(), (features, layer.weight))
+        wanted_gradient = torch.autograd.grad((wanted * weight).sum(), (features, layer.weight))
+        for ours, theirs in zip(got_gradient, wanted_gradient, strict=True):
+            torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+    def test_halving_against_a_dense_convolution(self):
+        occupied = torch.rand(2, 6, 4, 4) < 0.2
+        sparse, dense, _ = random_sparse(occupied)
+        layer = SparseConv3d(4, 3, 2, stride=2, bias=False)
+        halved = convolve(layer, sparse)
+        got = to_dense(halved.features, halved.indices, (3, 2, 2), 2)
+        wanted = conv3d(dense, layer.weight.permute(0, 4, 1, 2, 3), stride=2)
+        torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-4)
+        assert len(halved.indices) == wanted.any(dim=1).sum()
+
+    def test_autocast_on_the_cpu_does_not_reach_spconv(self):
+        sparse, _, _ = random_sparse(torch.rand(1, 4, 4, 4) < 0.5)
+        layer = SubMConv3d(4, 3, 3, bias=False)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            got = convolve(layer, sparse.replace_feature(sparse.features.bfloat16())).features
+        assert got.dtype == torch.float32
+
+
+def test_refine_undoes_coarsen():
+    assert refine(GRID.coarsen(2), 2) == GRID
+
+
+@pytest.mark.parametrize(
+    ("coarsening", "subdivision", "stages"), [(2, 2, 3), (2, 1, 2), (1, 1, 1), (1, 2, 2)]
+)
+def test_shapes(coarsening, subdivision, stages):
+    encoder = make_encoder(
+        coarsening=coarsening, subdivision=subdivision, stage_channels=(4, 6, 8)[:stages]
+    )
+    for batch_size in (1, 2):
+        got = encoder([random_points(seed=seed) for seed in range(batch_size)])
+        assert got.volume.shape == (batch_size, 5, *GRID.coarsen(coarsening).shape)
+        assert got.evidence.shape == (batch_size, 4, *GRID.shape)
+
+
+def test_evidence_flags_the_label_voxels_with_a_point():
+    points = random_points(40)
+    flags = make_encoder()([points]).evidence[0, 0]
+    expected = torch.zeros(GRID.shape)
+    for x, y, z in torch.floor(GRID.voxel_from_metres(points[:, :3])).int().tolist():
+        expected[x, y, z] = 1
+    assert 20 < expected.sum() < 40
+    assert torch.equal(flags, expected)
+
+
+def test_features_are_zero_where_nothing_is():
+    got = make_encoder()([random_points(5)])
+    assert not got.evidence[:, 1:][(got.evidence[:, :1] == 0).expand(-1, 3, -1, -1, -1)].any()
+    occupied = torch.nn.functional.max_pool3d(got.evidence[:, :1], 2)
+    assert not got.volume[(occupied == 0).expand(-1, 5, -1, -1, -1)].any()
+    assert got.volume.any()
+
+
+def test_frames_do_not_see_each_other():
+    encoder = make_encoder()
+    points = [random_points(seed=seed) for seed in range(2)]
+    together = encoder(points)
+    for frame in range(2):
+        alone = encoder([points[frame]])
+        torch.testing.assert_close(together.volume[frame], alone.volume[0], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            together.evidence[frame], alone.evidence[0], atol=1e-5, rtol=1e-4
+        )
+
+
+@pytest.mark.parametrize("empty", [torch.empty(0, 4), torch.full((3, 4), -50.0)])
+def test_a_frame_without_points_in_the_grid_is_zero(empty):
+    got = make_encoder()([random_points(), empty])
+    assert got.volume[0].any()
+    assert not got.volume[1].any()
+    assert not got.evidence[1].any()
+
+
+@pytest.mark.parametrize("columns", [4, 5])
+def test_a_batch_without_points_is_zero_and_trains(columns):
+    encoder = make_encoder()
+    got = encoder([torch.empty(0, columns), torch.empty(0, columns)])
+    assert got.volume.shape == (2, 5, 4, 4, 2)
+    assert not got.volume.any()
+    assert not got.evidence.any()
+    (got.volume.sum() + got.evidence.sum()).backward()
+    assert all(weight.grad is not None and not weight.grad.any() for weight in encoder.parameters())
+
+
+def test_points_outside_change_nothing():
+    encoder, points = make_encoder(), random_points()
+    outside = torch.tensor([[-1.0, 0.0, 0.0, 9.0], [1.0, 0.0, 3.1, 9.0]])
+    torch.testing.assert_close(
+        encoder([points]).volume, encoder([torch.cat([outside, points])]).volume
+    )
+
+
+def test_one_point_is_enough_to_train():
+    encoder = make_encoder()
+    got = encoder([random_points(1)])
+    got.volume.sum().backward()
+    assert got.volume.isfinite().all()
+
+
+def test_every_parameter_gets_a_gradient():
+    encoder = make_encoder()
+    got = encoder([random_points(columns=5)])
+    (got.volume.square().sum() + got.evidence.square().sum()).backward()
+    without = [name for name, weight in encoder.named_parameters() if not weight.grad.any()]
+    assert without == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        dict(stage_channels=(4, 6)),
+        dict(subdivision=3, stage_channels=(4, 6, 8)),
+        dict(subdivision=1, coarsening=4, stage_channels=(4, 6)),
+    ],
+)
+def test_stages_must_fit_the_resolutions(changes):
+    with pytest.raises(ValueError, match="one stage for each of the resolutions"):
+        make_encoder(**changes)
+
+
+@pytest.mark.gpu
+def test_the_gpu_gives_what_the_cpu_gives():
+    encoder = make_encoder().eval()
+    points = [random_points(seed=seed) for seed in range(2)]
+    with torch.no_grad():
+        wanted = encoder(points)
+        got = encoder.cuda()([frame.cuda() for frame in points])
+    # The GPU's kernels sum in another order, some of them in TF32.
+    torch.testing.assert_close(got.volume.cpu(), wanted.volume, atol=5e-3, rtol=5e-3)
+    torch.testing.assert_close(got.evidence.cpu(), wanted.evidence, atol=5e-3, rtol=5e-3)

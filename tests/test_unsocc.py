@@ -1,0 +1,249 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from jaxtyping import TypeCheckError
+from mmengine.config import Config
+from mmengine.optim import OptimWrapper
+from model_inputs import GRID, make_batch, make_model, model_config
+
+from dataset.layout import LABEL_GRID
+from dataset.sample import Batch
+from model.unsocc import check_finite
+from utils.labels import UNSCENES3D
+from utils.registry import MODELS
+
+BASE = Path(__file__).parents[1] / "config" / "_base_"
+TERMS = ["loss_cross_entropy", "loss_lovasz_softmax", "loss_sem_scal", "loss_geo_scal"]
+
+
+def without_other_sensor(batch, modality):
+    """The batch as the data set would give it to a network of this modality."""
+    if modality == "camera":
+        return replace(batch, points=None)
+    if modality == "lidar":
+        return replace(batch, images=None, pixel_from_lidar=None, depth_m=None)
+    return batch
+
+
+@pytest.mark.parametrize("modality", ["both", "camera", "lidar"])
+@pytest.mark.parametrize("size", [1, 2])
+def test_modes(modality, size):
+    model = make_model(modality=modality)
+    batch = without_other_sensor(make_batch(size), modality)
+    assert model(batch).shape == (size, 12, *GRID.shape)
+    losses = model(batch, mode="loss")
+    assert list(losses) == [*TERMS, *([] if modality == "lidar" else ["loss_depth"])]
+    assert all(term.shape == () and term.requires_grad for term in losses.values())
+    predictions = model(batch, mode="predict")
+    assert [prediction.stem for prediction in predictions] == batch.stems
+    for prediction in predictions:
+        assert prediction.occupancy.shape == prediction.probability.shape == GRID.shape
+        assert prediction.occupancy.dtype == torch.uint8
+
+
+@pytest.mark.parametrize("modality", ["both", "camera", "lidar"])
+def test_every_parameter_gets_a_gradient(modality):
+    model = make_model(modality=modality)
+    sum(model(make_batch(), mode="loss").values()).backward()
+    without = [name for name, weight in model.named_parameters() if weight.grad is None]
+    assert without == []
+
+
+def test_builds_only_what_the_modality_uses():
+    assert not hasattr(make_model(modality="lidar"), "image_encoder")
+    assert not hasattr(make_model(modality="camera"), "lidar_encoder")
+
+
+def test_predictions_are_the_likeliest_labels():
+    model = make_model().eval()
+    batch = make_batch()
+    with torch.no_grad():
+        probability = model(batch).softmax(dim=1)
+        predictions = model(batch, mode="predict")
+    for frame, prediction in enumerate(predictions):
+        best, label = probability[frame].max(dim=0)
+        assert torch.equal(prediction.occupancy, label.to(torch.uint8))
+        torch.testing.assert_close(prediction.probability, best)
+
+
+def test_a_batch_of_two_is_two_batches_of_one():
+    model = make_model().eval()
+    batch = make_batch(2, cameras=2)
+    together = model(batch)
+    for frame in range(2):
+        alone = Batch(
+            stems=batch.stems[frame : frame + 1],
+            scenes=batch.scenes[frame : frame + 1],
+            images=batch.images[frame : frame + 1],
+            points=batch.points[frame : frame + 1],
+            pixel_from_lidar=batch.pixel_from_lidar[frame : frame + 1],
+        )
+        # Convolutions of another batch size sum in another order.
+        torch.testing.assert_close(model(alone)[0], together[frame], atol=1e-4, rtol=1e-4)
+
+
+def test_the_same_seed_gives_the_same_loss():
+    first, second = (make_model(seed=3)(make_batch(), mode="loss") for _ in range(2))
+    assert first == second
+    assert first != make_model(seed=4)(make_batch(), mode="loss")
+
+
+@pytest.mark.parametrize("modality", ["both", "camera", "lidar"])
+def test_learns_one_batch_by_heart(modality):
+    model = make_model(modality=modality)
+    batch = make_batch()
+    optimizer = OptimWrapper(torch.optim.Adam(model.parameters(), lr=0.01))
+    for _ in range(30):
+        model.train_step(batch, optimizer)
+    labelled = batch.occupancy != 255
+    predicted = torch.stack([item.occupancy for item in model.eval().val_step(batch)])
+    is_wrong = (predicted != batch.occupancy) & labelled
+    occupied = labelled & (batch.occupancy > 0)
+    # Of the untrained network's predictions nearly all occupied voxels are wrong.
+    assert is_wrong.sum() < 0.1 * occupied.sum()
+
+
+def test_the_feature_volume_may_have_the_labels_resolution():
+    config = model_config(coarsening=1)
+    config["parts"]["lidar_encoder"]["stage_channels"] = (8, 12)
+    model = MODELS.build(config)
+    assert model(make_batch(1)).shape == (1, 12, *GRID.shape)
+
+
+def test_the_full_grid():
+    config = model_config(grid=LABEL_GRID)
+    config["parts"]["head"]["channels"] = 4
+    config["parts"]["lift"]["channels"] = config["parts"]["lidar_encoder"]["channels"] = 4
+    config["parts"]["fusion"]["channels"] = 4
+    config["parts"]["decoder"]["channels"] = (4, 8, 8)
+    model = MODELS.build(config).eval()
+    with torch.no_grad():
+        (prediction,) = model(make_batch(1), mode="predict")
+    assert prediction.occupancy.shape == (256, 256, 32)
+
+
+def test_depth_is_supervised_only_where_there_is_depth():
+    batch = replace(make_batch(), depth_m=None)
+    assert "loss_depth" not in make_model()(batch, mode="loss")
+
+
+def test_class_weights_reach_the_cross_entropy():
+    batch = make_batch()
+    weights = model_config()["loss"]["weights"]
+    plain = make_model()(batch, mode="loss")
+    only_truck = [0.0] * 12
+    only_truck[2] = 1.0
+    model = make_model(loss=dict(weights=weights, class_weights=only_truck))
+    balanced = model(batch, mode="loss")
+    log_probability = make_model()(batch).log_softmax(dim=1)
+    expected = -log_probability[:, 2][batch.occupancy == 2].mean()
+    torch.testing.assert_close(balanced["loss_cross_entropy"], expected)
+    assert plain["loss_lovasz_softmax"] == balanced["loss_lovasz_softmax"]
+
+
+def test_terms_are_weighted():
+    weights = model_config()["loss"]["weights"]
+    plain = make_model()(make_batch(), mode="loss")
+    double = make_model(loss=dict(weights=weights | dict(depth=1.0)))(make_batch(), mode="loss")
+    torch.testing.assert_close(double["loss_depth"], 2 * plain["loss_depth"])
+
+
+def test_autocast_keeps_logits_and_losses_in_float32():
+    model, batch = make_model(), make_batch()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert model(batch).dtype == torch.float32
+        losses = model(batch, mode="loss")
+    assert all(term.dtype == torch.float32 and term.isfinite() for term in losses.values())
+
+
+@pytest.mark.parametrize(
+    ("field", "mode"),
+    [
+        ("images", "tensor"),
+        ("pixel_from_lidar", "tensor"),
+        ("points", "predict"),
+        ("occupancy", "loss"),
+    ],
+)
+def test_a_missing_field_is_named(field, mode):
+    with pytest.raises(ValueError, match=f"frames .'16.0', '16.1'. were read without '{field}'"):
+        make_model()(replace(make_batch(), **{field: None}), mode=mode)
+
+
+def test_an_infinite_loss_stops_before_the_weights_change():
+    model, batch = make_model(modality="lidar"), make_batch()
+    with torch.no_grad():
+        model.head.classify.bias[3] = torch.nan
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    optimizer = OptimWrapper(torch.optim.Adam(model.parameters(), lr=0.01))
+    with pytest.raises(FloatingPointError, match=r"frames \['16.0', '16.1'\].*cross_entropy.*nan"):
+        model.train_step(batch, optimizer)
+    for name, weight in model.named_parameters():
+        assert torch.equal(weight, before[name].nan_to_num(0)) or name == "head.classify.bias"
+
+
+def test_finite_terms_pass():
+    check_finite({"loss_a": torch.tensor(1.0), "loss_b": torch.tensor(0.0)}, ["1.0"])
+    with pytest.raises(FloatingPointError, match=r"loss_b.*inf"):
+        check_finite({"loss_a": torch.tensor(1.0), "loss_b": torch.tensor(torch.inf)}, ["1.0"])
+
+
+def test_pretrained_weights_are_loaded_when_training_starts(tmp_path):
+    config = model_config()
+    config["parts"]["image_encoder"]["weights"] = str(tmp_path / "nowhere.pth")
+    model = MODELS.build(config)  # Scoring a checkpoint needs no such file.
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
+        model.init_weights()
+    make_model(modality="lidar").init_weights()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(modality="radar"), "modality must be one of"),
+        (dict(labels="cityscapes"), "unknown label set"),
+        (dict(loss=dict(weights=dict(cross_entropy=1.0))), r"loss\.weights needs the terms"),
+        (
+            dict(loss=model_config()["loss"] | dict(class_weights=[1.0, 2.0])),
+            "one value for each of the 12 classes",
+        ),
+    ],
+)
+def test_wrong_arguments_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        make_model(**changes)
+
+
+def test_a_misspelt_part_is_refused():
+    config = model_config()
+    config["parts"]["encoder"] = config["parts"].pop("image_encoder")
+    with pytest.raises(TypeError, match="encoder"):
+        MODELS.build(config)
+
+
+def test_an_unknown_mode_is_refused():
+    with pytest.raises(ValueError, match="mode must be"):
+        make_model()(make_batch(), mode="train")
+
+
+def test_the_shape_checker_is_on():
+    model, batch = make_model(), make_batch()
+    with pytest.raises(TypeCheckError):
+        model.image_encoder(batch.images[0])
+    with pytest.raises(TypeCheckError):
+        model.image_encoder(batch.images.float())
+
+
+@pytest.mark.parametrize("modality", ["both", "camera", "lidar"])
+@pytest.mark.parametrize(("name", "factor"), [("model_small.py", 4), ("model.py", 1)])
+def test_base_configs_build(name, factor, modality):
+    config = Config.fromfile(BASE / name)
+    model = MODELS.build(
+        config.model,
+        default_args=dict(
+            grid=LABEL_GRID.coarsen(factor), labels=UNSCENES3D.name, modality=modality
+        ),
+    )
+    assert model.grid.shape == LABEL_GRID.coarsen(factor).shape
