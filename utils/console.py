@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 
+from mmengine.logging import MMLogger
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 USER_ERRORS = (ValueError, FileNotFoundError, FloatingPointError, OSError)
@@ -39,9 +40,12 @@ def start_logging(rank: int = 0) -> None:
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if isinstance(handler, ConsoleHandler)]:
         root.removeHandler(handler)
-    root.addHandler(ConsoleHandler(logging.INFO if rank == 0 else logging.WARNING))
+    level = logging.INFO if rank == 0 else logging.WARNING
+    root.addHandler(ConsoleHandler(level))
     for name in OWN_LOGGERS:
         logging.getLogger(name).setLevel(logging.INFO)
+    # What is logged through mmengine before there is a runner goes the same way.
+    MMLogger.get_current_instance().handlers = [ConsoleHandler(level)]
 
 
 def log_to(file: logging.FileHandler) -> None:

@@ -1,0 +1,150 @@
+import functools
+import operator
+from pathlib import Path
+
+import pytest
+import torch
+from layout_files import write_tiny_unscenes3d
+from torch import nn
+from toy_training import write_toy_config
+
+from utils.build import (
+    amp_dtype,
+    build_dataset,
+    build_grid,
+    build_model,
+    build_optimizer,
+    eval_loader,
+    fields_of,
+    train_loader,
+)
+from utils.config import Schedule, load_config, read_section
+from utils.distributed import Process
+
+CPU = torch.device("cpu")
+ALONE = Process(0, 1, CPU)
+CONFIGS = sorted(
+    path
+    for path in (Path(__file__).parents[1] / "config").rglob("*.py")
+    if path.parent.stem[0] != "_"
+)
+
+
+@pytest.fixture
+def cfg(tmp_path):
+    return load_config(write_toy_config(tmp_path))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_builds(path, tmp_path):
+    cfg = load_config(path)
+    schedule = read_section(cfg, "schedule", Schedule)
+    network = build_model(cfg)
+    build_optimizer(network, schedule, CPU)
+    stems = write_tiny_unscenes3d(tmp_path, imagesets=("scene_info", "lists"))
+    cfg.data_root = str(tmp_path)
+    frames = build_dataset(cfg, "train", training=True)
+    sample = frames[0]
+    assert sample.stem in stems
+    assert (sample.images is None) == (cfg.modality == "lidar")
+    assert (sample.points is None) == (cfg.modality == "camera")
+    assert sample.occupancy.shape == build_grid(cfg).shape
+
+
+@pytest.mark.parametrize(
+    ("modality", "training", "fields"),
+    [
+        ("both", True, {"occupancy", "points", "images", "pixel_from_lidar", "depth_m"}),
+        ("both", False, {"occupancy", "points", "images", "pixel_from_lidar"}),
+        ("camera", True, {"occupancy", "images", "pixel_from_lidar", "depth_m"}),
+        ("lidar", True, {"occupancy", "points"}),
+        ("lidar", False, {"occupancy", "points"}),
+    ],
+)
+def test_only_what_the_modality_needs_is_read(modality, training, fields):
+    assert set(fields_of(modality, training=training)) == fields
+
+
+def test_only_training_is_augmented(cfg):
+    train = build_dataset(cfg, "train", training=True, seed=3)
+    assert (train.jitter, train.seed) == (0.2, 3)
+    assert build_dataset(cfg, "train").jitter == 0.0
+    cfg.augmentation = None
+    assert build_dataset(cfg, "train", training=True).jitter == 0.0
+
+
+def test_fields_can_be_chosen(cfg):
+    assert build_dataset(cfg, "val", fields=("points",)).fields == ("points",)
+    with pytest.raises(ValueError, match="unexpected keyword argument 'stems'"):
+        build_dataset(cfg, "val", stems=["a"])
+
+
+def test_the_seed_decides_the_weights(cfg):
+    first, again, other = (build_model(cfg, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(first.head.weight, again.head.weight)
+    assert not torch.equal(first.head.weight, other.head.weight)
+
+
+def test_biases_and_norms_do_not_decay(cfg):
+    network = build_model(cfg)
+    network.head.weight.requires_grad = False
+    schedule = read_section(cfg, "schedule", Schedule)
+    decayed, free = build_optimizer(network, schedule, CPU).optimizer.param_groups
+    assert decayed["weight_decay"] == 0.01
+    assert free["weight_decay"] == 0.0
+    assert [weight.ndim for weight in decayed["params"]] == [5]  # the first convolution's
+    assert len(free["params"]) == 4  # its bias, the norm's two and the head's bias
+
+
+def test_a_network_that_cannot_train_is_refused(cfg):
+    with pytest.raises(ValueError, match="no weight that trains"):
+        build_optimizer(nn.Identity(), read_section(cfg, "schedule", Schedule), CPU)
+
+
+def test_gradients_are_clipped_if_asked(cfg):
+    schedule = read_section(cfg, "schedule", Schedule)
+    network = build_model(cfg)
+    assert build_optimizer(network, schedule, CPU).clip_grad_kwargs == {"max_norm": 5.0}
+    cfg.schedule.clip_grad_norm = 0.0
+    schedule = read_section(cfg, "schedule", Schedule)
+    assert build_optimizer(network, schedule, CPU).clip_grad_kwargs is None
+
+
+def test_precisions():
+    assert amp_dtype("off", CPU) is None
+    assert amp_dtype("bf16", torch.device("cuda")) is torch.bfloat16
+    with pytest.raises(ValueError, match="fp16 needs a CUDA device, this is a cpu"):
+        amp_dtype("fp16", CPU)
+    with pytest.raises(ValueError, match="must be one of"):
+        amp_dtype("half", CPU)
+
+
+def test_workers_read_the_same_batches(cfg):
+    """What a batch holds does not depend on the process that reads it."""
+    alone = list(train_loader(cfg, build_dataset(cfg, "train", training=True), ALONE, seed=0))
+    cfg.runtime.num_workers = 2
+    loader = train_loader(cfg, build_dataset(cfg, "train", training=True), ALONE, seed=0)
+    for one, two in zip(alone, loader, strict=True):
+        assert one.stems == two.stems
+        assert all(torch.equal(a, b) for a, b in zip(one.points, two.points, strict=True))
+
+
+def test_augmentation_changes_with_the_epoch(cfg):
+    loader = train_loader(cfg, build_dataset(cfg, "train", training=True), ALONE, seed=0)
+
+    def points_of(epoch: int) -> dict[str, torch.Tensor]:
+        loader.batch_sampler.start_at(epoch)
+        return {s: p for batch in loader for s, p in zip(batch.stems, batch.points, strict=True)}
+
+    first, again, other = points_of(0), points_of(0), points_of(1)
+    assert torch.equal(first["train_0"], again["train_0"])
+    assert not torch.equal(first["train_0"], other["train_0"])
+
+
+def test_evaluation_reads_each_frame_once_in_order(cfg):
+    frames = build_dataset(cfg, "val")
+    shares = [eval_loader(cfg, frames, Process(rank, 4, CPU), 2) for rank in range(4)]
+    stems = [[stem for batch in share for stem in batch.stems] for share in shares]
+    assert stems[0] == ["val_0", "val_4"]
+    assert stems[3] == ["val_3"]
+    assert sorted(functools.reduce(operator.iadd, stems, [])) == frames.stems

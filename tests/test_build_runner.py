@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import torch
+from toy_training import write_toy_config
+
+from utils.build_runner import build_trainer, find_checkpoint
+from utils.checkpoint_hook import CheckpointHook
+from utils.config import load_config
+from utils.distributed import Process
+from utils.hooks import AverageHook
+
+ALONE = Process(0, 1, torch.device("cpu"))
+
+
+def test_latest_is_where_a_run_goes_on(tmp_path, caplog):
+    other = tmp_path / "other.pth"
+    assert find_checkpoint(tmp_path, None) is None
+    assert find_checkpoint(tmp_path, other) == other
+    latest = tmp_path / "latest.pth"
+    latest.touch()
+    assert find_checkpoint(tmp_path, None) == latest
+    assert find_checkpoint(tmp_path, latest) == latest
+    assert not caplog.text
+    assert find_checkpoint(tmp_path, other) == other
+    assert "it will be overwritten" in caplog.text
+
+
+def hooks_of(tmp_path: Path, options: dict | None = None, **arguments: object) -> list:
+    cfg = load_config(write_toy_config(tmp_path), options)
+    return build_trainer(cfg, tmp_path / "out", ALONE, seed=0, **arguments).hooks
+
+
+def test_the_average_is_made_before_the_checkpoint_is_written(tmp_path):
+    kinds = [type(hook) for hook in hooks_of(tmp_path)]
+    assert kinds.index(AverageHook) < kinds.index(CheckpointHook)
+    off = hooks_of(tmp_path, {"schedule.ema_decay": 0.0})
+    assert AverageHook not in [type(hook) for hook in off]
+
+
+def test_writes_in_mid_epoch_only_if_asked(tmp_path):
+    def every(**arguments: object) -> list[int]:
+        hooks = hooks_of(tmp_path, **arguments)
+        return [hook.every_iters for hook in hooks if isinstance(hook, CheckpointHook)]
+
+    assert every() == [0]
+    assert every(iter_resume=True) == [200]

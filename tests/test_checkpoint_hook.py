@@ -1,0 +1,77 @@
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
+
+import pytest
+import torch
+from mmengine.runner import Runner
+from torch import nn
+
+from utils.checkpoint import save_atomically
+from utils.checkpoint_hook import CheckpointHook
+
+
+def runner_of(network: nn.Module, *, epoch: int = 0) -> Mock:
+    """A runner with epochs of three iterations, at the end of one."""
+    runner = Mock(spec=Runner)
+    runner.model, runner.rank = network, 0
+    runner.epoch, runner.iter = epoch, 3 * epoch
+    runner.optim_wrapper = SimpleNamespace(state_dict=dict, should_update=lambda: True)
+    runner.train_loop = SimpleNamespace(validated_epoch=0)
+    runner.train_dataloader = range(3)
+    return runner
+
+
+def validated(hook: CheckpointHook, network: nn.Module, epoch: int, metrics: dict) -> None:
+    hook.after_val_epoch(runner_of(network, epoch=epoch), metrics)
+
+
+def test_the_best_validation_is_kept(tmp_path):
+    network = nn.Linear(1, 1, bias=False)
+    hook = CheckpointHook(tmp_path, seed=0, best_metric="miou")
+    for epoch, score in enumerate([math.nan, 0.2, 0.5, 0.4, math.nan], start=1):
+        network.weight.data.fill_(float(epoch))
+        validated(hook, network, epoch, {"miou": score, "iou": 0.0})
+    kept = torch.load(tmp_path / "model_state_dict.pth", weights_only=True)
+    assert kept["weight"].item() == 3.0
+    assert hook.best == {"metric": "miou", "value": 0.5, "epoch": 3, "iteration": 9}
+
+
+def test_an_unknown_best_metric_is_refused(tmp_path):
+    hook = CheckpointHook(tmp_path, seed=0, best_metric="f1")
+    with pytest.raises(ValueError, match=r"best_metric is 'f1', but validation gives \['iou'\]"):
+        validated(hook, nn.Linear(1, 1), 1, {"iou": 0.1})
+
+
+@pytest.mark.parametrize(("every", "written"), [(0, []), (1, [1, 2]), (2, [2])])
+def test_mid_epoch_writes_leave_the_end_of_the_epoch_to_itself(tmp_path, every, written):
+    hook = CheckpointHook(tmp_path, seed=0, best_metric="miou", every_iters=every)
+    runner = runner_of(nn.Linear(1, 1))
+    found = []
+    for index in range(3):
+        runner.iter = index
+        hook.after_train_iter(runner, index)
+        if (tmp_path / "latest.pth").exists():
+            state = torch.load(tmp_path / "latest.pth", weights_only=True)
+            found.append(state["iteration"])
+            (tmp_path / "latest.pth").unlink()
+    assert found == written
+
+
+def test_only_the_first_process_writes(tmp_path):
+    runner = runner_of(nn.Linear(1, 1), epoch=1)
+    runner.rank = 1
+    hook = CheckpointHook(tmp_path, seed=0, best_metric="miou")
+    hook.after_train_epoch(runner)
+    hook.after_val_epoch(runner, {"miou": 0.5})
+    assert not list(tmp_path.iterdir())
+    assert hook.best is not None
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    path: Path = tmp_path / "model_state_dict.pth"
+    save_atomically(nn.Linear(1, 2).state_dict(), path)
+    hook = CheckpointHook(tmp_path, seed=0, best_metric="miou", resume_from=path)
+    with pytest.raises(ValueError, match="weights of another network"):
+        hook.resume_training(runner_of(nn.Linear(1, 1)))

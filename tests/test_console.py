@@ -1,0 +1,85 @@
+import logging
+import sys
+
+import pytest
+
+from utils.console import brief, log_to, run_script, start_logging
+
+
+@pytest.fixture(autouse=True)
+def _root_as_before():
+    root = logging.getLogger()
+    before = list(root.handlers)
+    yield
+    root.handlers = before
+
+
+def fail(error: BaseException):
+    def main() -> None:
+        raise error
+
+    return main
+
+
+def test_an_error_of_the_input_is_one_line(capsys):
+    start_logging()
+    with pytest.raises(SystemExit) as end:
+        run_script(fail(ValueError("clouds/1.bin has 7 bytes")))
+    assert end.value.code == 1
+    assert capsys.readouterr().err == "error: clouds/1.bin has 7 bytes\n"
+
+
+def test_an_interruption_says_how_to_go_on(capsys):
+    with pytest.raises(SystemExit) as end:
+        run_script(fail(KeyboardInterrupt()))
+    assert end.value.code == 130
+    assert "goes on from the last checkpoint" in capsys.readouterr().err
+
+
+def test_a_bug_keeps_its_traceback():
+    with pytest.raises(KeyError):
+        run_script(fail(KeyError("x")))
+
+
+def test_the_traceback_of_an_input_error_can_be_had(monkeypatch):
+    monkeypatch.setenv("UNSOCC_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="bad"):
+        run_script(fail(ValueError("bad")))
+
+
+def test_the_log_file_has_the_traceback_and_the_last_run_only(tmp_path, capsys):
+    start_logging()
+    for name in ("a.log", "b.log"):
+        log_to(logging.FileHandler(tmp_path / name))
+    with pytest.raises(SystemExit):
+        run_script(fail(FileNotFoundError("no calibs")))
+    assert "Traceback" in (tmp_path / "b.log").read_text()
+    assert (tmp_path / "a.log").read_text() == ""
+
+
+def test_the_first_process_speaks_and_the_others_warn(capsys):
+    logger = logging.getLogger("utils.anything")
+    for rank, expected in ((0, "hello\nwarning: careful\n"), (1, "warning: careful\n")):
+        start_logging(rank)
+        logger.info("hello")
+        logger.warning("careful")
+        assert capsys.readouterr().err == expected
+
+
+def test_other_packages_only_warn(capsys):
+    start_logging()
+    logging.getLogger("matplotlib").info("generated a font manager")
+    assert capsys.readouterr().err == ""
+
+
+def test_an_error_of_a_reading_process_is_its_message_only():
+    text = "Caught ValueError in DataLoader worker process 0.\nOriginal Traceback (most recent"
+    text += " call last):\n  File x\nValueError: clouds/1.bin has 7 bytes\n"
+    assert brief(ValueError(text)) == "clouds/1.bin has 7 bytes"
+    assert brief(ValueError("plain")) == "plain"
+
+
+def test_main_is_run():
+    done = []
+    run_script(lambda: done.append(sys.argv))
+    assert len(done) == 1

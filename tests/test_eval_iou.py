@@ -1,0 +1,81 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toy_training import write_toy_config
+
+import eval_iou
+import train
+
+
+def run(config: Path, work_dir: Path, words: str = "") -> None:
+    arguments = f"--py-config {config} --work-dir {work_dir} {words}".split()
+    eval_iou.main(eval_iou.parse_arguments(arguments))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    config = write_toy_config(folder, epochs=2)
+    words = f"--py-config {config} --work-dir {folder / 'out'}".split()
+    train.main(train.parse_arguments(words))
+    return config, folder / "out"
+
+
+def test_prints_the_table_and_writes_scores_and_predictions(trained, tmp_path, capsys):
+    config, out = trained
+    run(config, out, f"--json {tmp_path / 's.json'} --save-pred {tmp_path / 'pred'} --sem")
+    table = capsys.readouterr().out
+    assert "mIoU" in table
+    assert "driveable_surface" in table
+    scores = json.loads((tmp_path / "s.json").read_text())
+    assert scores["frames"] == 6
+    assert scores["convention"] == "default"
+    best = json.loads((out / "best.json").read_text())
+    assert scores["miou"] == pytest.approx(best["value"])  # the averaged weights of that epoch
+    files = sorted((tmp_path / "pred").iterdir())
+    assert [file.name for file in files] == [f"val_{index}.npy" for index in range(6)]
+    assert np.load(files[0]).shape == (4, 4, 4)
+
+
+def test_scores_do_not_depend_on_the_batch_size(trained, tmp_path):
+    config, out = trained
+    for size in (1, 4):
+        run(config, out, f"--batch-size {size} --json {tmp_path}/{size}.json")
+    assert (tmp_path / "1.json").read_text() == (tmp_path / "4.json").read_text()
+
+
+def test_scoring_leaves_the_config_and_the_curves_of_the_training_alone(trained):
+    config, out = trained
+    before = (out / config.name).read_text()
+    run(config, out, "--cfg-options runtime.tensorboard=true model.dropout=0.5")
+    assert (out / config.name).read_text() == before
+    assert not list(out.rglob("events.out.tfevents*"))
+
+
+def test_split_checkpoint_and_convention_can_be_chosen(trained, tmp_path):
+    config, out = trained
+    words = f"--split train --resume-from {out / 'latest.pth'} --convention ssc"
+    run(config, out, f"{words} --json {tmp_path / 's.json'}")
+    scores = json.loads((tmp_path / "s.json").read_text())
+    assert scores["convention"] == "ssc"
+
+
+def test_a_missing_checkpoint_is_named(trained, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint .*model_state_dict\.pth"):
+        run(trained[0], tmp_path)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["--occ3d", "--resolution 0.4", "--use-mask", "--scene-size 4", "--thresh 0.5", "--save-sem d"],
+)
+def test_options_of_nuscenes_are_refused(trained, words):
+    with pytest.raises(ValueError, match=f"{words.split()[0]}: for the label grids of nuScenes"):
+        run(*trained, words)
+
+
+def test_half_precision_needs_a_gpu(trained):
+    with pytest.raises(ValueError, match="precision bf16 needs a CUDA device"):
+        run(*trained, "--amp bf16")

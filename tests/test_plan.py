@@ -1,0 +1,51 @@
+import pytest
+import torch
+from toy_training import write_toy_config
+
+from utils.config import load_config
+from utils.distributed import Process
+from utils.plan import dry_run
+
+ALONE = Process(0, 1, torch.device("cpu"))
+
+
+@pytest.fixture
+def cfg(tmp_path):
+    return load_config(write_toy_config(tmp_path))
+
+
+def test_the_plan_by_hand(cfg):
+    plan = dry_run(cfg, ALONE, seed=0)
+    # Convolution 1·4·27 + 4, norm 2·4; head 4·12 + 12.
+    assert "ToyNetwork, 180 parameters (body 120, head 60)" in plan
+    assert "6 train, 6 val frames" in plan
+    assert "4 epochs of 3 iterations" in plan
+    assert "learning rate 0.01, 4 frames an update" in plan
+    assert "1 process on cpu" in plan
+
+
+def test_several_processes_share_an_epoch(cfg):
+    plan = dry_run(cfg, Process(0, 2, torch.device("cpu")), seed=0)
+    assert "4 epochs of 2 iterations" in plan
+    assert "8 frames an update" in plan
+
+
+def test_without_data_the_rest_is_checked(cfg):
+    cfg.data_root = "nowhere"
+    plan = dry_run(cfg, ALONE, seed=0)
+    assert "missing   the data" in plan
+    assert "no data set at nowhere" in plan
+    cfg.model.dropuot = 0.1
+    with pytest.raises(ValueError, match="no key 'dropuot'"):
+        dry_run(cfg, ALONE, seed=0)
+
+
+def test_a_misspelt_section_is_found_without_training(cfg):
+    cfg.runtime.workers = 3
+    with pytest.raises(ValueError, match=r"runtime of .* has no key 'workers'"):
+        dry_run(cfg, ALONE, seed=0)
+
+
+def test_a_run_without_validation_needs_no_validation_split(cfg):
+    cfg.schedule.val_interval = 0
+    assert "0 val" in dry_run(cfg, ALONE, seed=0)

@@ -1,0 +1,48 @@
+import pytest
+
+import utils.progress
+from utils.progress import Progress
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(utils.progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_without_a_terminal_few_lines_come(clock, capsys):
+    progress = Progress("train", total=1000)
+    for _ in range(1000):
+        clock[0] += 1.0
+        progress.advance(lambda: "loss 1.5")
+    progress.close()
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 50  # one each 2 % of the work
+    assert lines[0] == "train 20/1000  loss 1.5  0:16:20 left"
+
+
+def test_a_quick_run_says_nothing(clock, capsys):
+    progress = Progress("score", total=5)
+    for _ in range(5):
+        clock[0] += 0.5
+        progress.advance(lambda: "")
+    assert capsys.readouterr().err == ""
+
+
+def test_time_left_counts_from_where_the_run_went_on(clock, capsys):
+    progress = Progress("train", total=100, done=90)
+    for _ in range(5):
+        clock[0] += 10.0
+        progress.advance(lambda: "x")
+    # A line each 2 % of the work; six steps of ten seconds are left after four.
+    assert capsys.readouterr().err.splitlines()[-1] == "train 94/100  x  0:01:00 left"
+
+
+def test_a_terminal_gets_a_bar(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    progress = Progress("train", total=2)
+    progress.advance(lambda: "loss 1.5")
+    progress.advance(lambda: "loss 1.4")
+    progress.close()
+    assert "train" in capsys.readouterr().err

@@ -1,0 +1,65 @@
+import functools
+import operator
+
+import pytest
+
+from dataset.sample import Draw
+from utils.sampler import EpochBatches, EvalIndices
+
+
+def indices(batches: EpochBatches) -> list[list[int]]:
+    return [[draw.index for draw in batch] for batch in batches]
+
+
+def test_an_epoch_has_every_frame_once_in_an_order_of_its_own():
+    batches = EpochBatches(range(7), 3, seed=0)
+    first = indices(batches)
+    assert [len(batch) for batch in first] == [3, 3, 1]
+    assert len(batches) == 3
+    assert sorted(functools.reduce(operator.iadd, first, [])) == list(range(7))
+    assert indices(batches) == first
+    batches.start_at(1)
+    assert indices(batches) != first
+    assert indices(EpochBatches(range(7), 3, seed=1)) != first
+
+
+def test_draws_carry_the_epoch():
+    batches = EpochBatches(range(2), 2, seed=0)
+    batches.start_at(5)
+    (batch,) = batches
+    assert all(isinstance(draw, Draw) and draw.epoch == 5 for draw in batch)
+
+
+@pytest.mark.parametrize("start", [0, 1, 2, 3])
+def test_an_epoch_may_start_in_its_middle(start):
+    batches = EpochBatches(range(7), 3, seed=0)
+    whole = indices(batches)
+    batches.start_at(0, start)
+    assert indices(batches) == whole[start:]
+    assert len(batches) == 3
+
+
+def test_processes_share_an_epoch_and_get_as_many_batches():
+    shares = [EpochBatches(range(7), 2, seed=0, rank=rank, world_size=3) for rank in range(3)]
+    seen = [functools.reduce(operator.iadd, indices(share), []) for share in shares]
+    assert [len(share) for share in shares] == [2, 2, 2]
+    assert [len(frames) for frames in seen] == [3, 3, 3]  # 9 = 7 and the first two again
+    assert set(functools.reduce(operator.iadd, seen, [])) == set(range(7))
+
+
+def test_more_processes_than_frames():
+    shares = [EpochBatches(range(1), 2, seed=0, rank=rank, world_size=3) for rank in range(3)]
+    assert [indices(share) for share in shares] == [[[0]], [[0]], [[0]]]
+
+
+def test_an_empty_split_is_refused():
+    with pytest.raises(ValueError, match="no frames"):
+        EpochBatches([], 1, seed=0)
+
+
+def test_evaluation_counts_each_frame_once():
+    shares = [EvalIndices(range(5), rank=rank, world_size=2) for rank in range(2)]
+    assert [list(share) for share in shares] == [[0, 2, 4], [1, 3]]
+    assert [len(share) for share in shares] == [3, 2]
+    assert list(EvalIndices(range(3))) == [0, 1, 2]
+    assert list(EvalIndices(range(1), rank=1, world_size=2)) == []

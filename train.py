@@ -1,0 +1,71 @@
+"""Train a network: ``python train.py --py-config CONFIG --work-dir DIR``.
+
+Uses every visible GPU, or the processes that ``torchrun`` starts, on one machine or several. Where
+``DIR/latest.pth`` exists, the run goes on from it, as if it had never stopped.
+"""
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from utils.build_runner import build_trainer, find_checkpoint
+from utils.config import PRECISIONS, check_dataset_name, load_config, parse_options
+from utils.console import run_script, say, start_logging
+from utils.distributed import process_group, use_all_gpus
+from utils.plan import dry_run
+
+logger = logging.getLogger(__name__)
+
+
+def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--py-config", required=True, help="config file")
+    add("--work-dir", required=True, type=Path, help="folder of checkpoints, logs and the config")
+    add("--resume-from", type=Path, help="checkpoint to go on from, instead of latest.pth; weights "
+        "alone (model_state_dict.pth) are where a new training begins")  # fmt: skip
+    add("--iter-resume", action="store_true", help="also write latest.pth in mid-epoch, every "
+        "runtime.checkpoint_iters iterations; else after each epoch")  # fmt: skip
+    add("--seed", type=int, default=42)
+    add("--gradient-accumulation", type=int, help="iterations an update; default: the config's")
+    add("--amp", choices=PRECISIONS, help="precision; default: the config's")
+    add("--depth-metric", action="store_true", help="depth errors at each validation")
+    add("--dataset", help="name of the data set, checked against the config: unscenes3d, nuscenes")
+    add("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="values of the config")
+    add("--dry-run", action="store_true", help="check everything, say what would happen, and end")
+    return parser.parse_args(argv)
+
+
+def main(args: argparse.Namespace) -> None:
+    """Train, or say what training would do."""
+    options = parse_options(args.cfg_options)
+    if args.gradient_accumulation is not None:
+        options["schedule.gradient_accumulation"] = args.gradient_accumulation
+    if args.amp is not None:
+        options["schedule.amp"] = args.amp
+    with process_group() as process:
+        start_logging(process.rank)
+        cfg = load_config(args.py_config, options)
+        check_dataset_name(cfg, args.dataset)
+        if args.depth_metric:
+            logger.warning("--depth-metric: validation has no depth errors yet, only occupancy")
+        if args.dry_run:
+            say(dry_run(cfg, process, args.seed))
+            return
+        trainer = build_trainer(
+            cfg,
+            args.work_dir,
+            process,
+            seed=args.seed,
+            resume_from=find_checkpoint(args.work_dir, args.resume_from),
+            iter_resume=args.iter_resume,
+        )
+        trainer.train()
+
+
+if __name__ == "__main__":
+    arguments = parse_arguments()
+    use_all_gpus()
+    run_script(lambda: main(arguments))

@@ -1,0 +1,322 @@
+"""Configs: reading, overriding on the command line, and refusing keys that nobody reads."""
+
+import ast
+import dataclasses
+import difflib
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mmengine.config import Config
+
+SECTIONS = (
+    "labels",
+    "grid",
+    "modality",
+    "data_root",
+    "dataset",
+    "model",
+    "augmentation",
+    "schedule",
+    "runtime",
+)
+"""The top-level keys of a config; augmentation may be None."""
+MODALITIES = ("both", "camera", "lidar")
+PRECISIONS = ("off", "bf16", "fp16")
+
+_ARGUMENT_ERROR = re.compile("unexpected keyword argument|missing .*required .*argument")
+"""How Python says that a call's arguments are not those of the function."""
+
+Section = TypeVar("Section")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the network is trained; config/_base_/schedule.py explains each value.
+
+    Raises:
+        ValueError: If a value is out of its range.
+    """
+
+    epochs: int
+    batch_size: int
+    lr: float
+    warmup_share: float
+    min_lr_share: float
+    weight_decay: float
+    gradient_accumulation: int
+    clip_grad_norm: float
+    ema_decay: float
+    amp: str
+    val_interval: int
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _at_least("schedule", self, 1, ("epochs", "batch_size", "gradient_accumulation"))
+        _at_least("schedule", self, 0, ("weight_decay", "clip_grad_norm", "val_interval"))
+        if self.lr <= 0:
+            raise ValueError(f"schedule.lr must be > 0, got {self.lr}")
+        for name in ("warmup_share", "min_lr_share", "ema_decay"):
+            value = getattr(self, name)
+            if not 0 <= value < 1:
+                raise ValueError(f"schedule.{name} must be in [0, 1), got {value}")
+        if self.amp not in PRECISIONS:
+            raise ValueError(f"schedule.amp must be one of {PRECISIONS}, got '{self.amp}'")
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What a run does besides training; config/_base_/runtime.py explains each value.
+
+    Raises:
+        ValueError: If a value is out of its range.
+    """
+
+    num_workers: int
+    log_interval: int
+    checkpoint_iters: int
+    best_metric: str
+    tensorboard: bool
+    find_unused_parameters: bool
+    cudnn_benchmark: bool
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _at_least("runtime", self, 0, ("num_workers",))
+        _at_least("runtime", self, 1, ("log_interval", "checkpoint_iters"))
+
+
+def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> Config:
+    """Read a config file, override some of its values and check its top level.
+
+    Args:
+        path: An mmengine text config.
+        options: Values by dotted key, as ``parse_options`` returns them.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is not a config, an option's key is not in it, or its top level
+            lacks a section or has an unknown one.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no config {path}; the configs of this project are in config/")
+    try:
+        cfg = Config.fromfile(str(path))
+    except (SyntaxError, NameError, KeyError, AttributeError, TypeError) as error:
+        raise ValueError(f"{path} cannot be read as a config: {error}") from error
+    for key, value in (options or {}).items():
+        _check_option(cfg, key, value, path)
+        cfg.merge_from_dict({key: value})
+    _check_top_level(cfg, path)
+    return cfg
+
+
+def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
+    """Turn ``key=value`` words of the command line into values by dotted key.
+
+    A value is a Python literal (``1e-3``, ``(384, 1280)``, ``None``), ``true`` or ``false``, or
+    else text.
+
+    Raises:
+        ValueError: If a word has no "=".
+    """
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        key, separator, text = pair.partition("=")
+        if not (separator and key):
+            raise ValueError(f"--cfg-options takes key=value, got '{pair}'")
+        options[key.strip()] = _parse_value(text.strip())
+    return options
+
+
+def read_section(cfg: Config, name: str, kind: type[Section]) -> Section:
+    """The section ``name`` as the dataclass ``kind``.
+
+    Raises:
+        ValueError: If keys are missing or unknown, or a value has another type.
+    """
+    values = _mapping(cfg, name)
+    known = {field.name: field.type for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    where = _place(cfg)
+    check_keys(values, known, f"{name} of {where}")
+    missing = sorted(known.keys() - values.keys())
+    if missing:
+        raise ValueError(f"{name} of {where} lacks {missing}")
+    for key, value in values.items():
+        allowed = (int, float) if known[key] is float else known[key]
+        is_flag = isinstance(value, bool) and known[key] is not bool
+        if is_flag or not isinstance(value, allowed):  # type: ignore[arg-type]
+            expected = getattr(known[key], "__name__", known[key])
+            raise ValueError(f"{name}.{key} of {where} must be {expected}, got {value!r}")
+    return kind(
+        **{key: float(value) if known[key] is float else value for key, value in values.items()}
+    )
+
+
+def read_choice(cfg: Config, name: str, choices: Iterable[str]) -> str:
+    """The top-level value ``name``, which must be one of ``choices``.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if cfg[name] not in choices:
+        raise ValueError(f"{name} of {_place(cfg)} must be one of {choices}, got {cfg[name]!r}")
+    return str(cfg[name])
+
+
+def check_dataset_name(cfg: Config, name: str | None) -> None:
+    """Refuse a config of another data set than the one that the command line names, if it does.
+
+    Raises:
+        ValueError: If they differ.
+    """
+    kind = _mapping(cfg, "dataset").get("type", "")
+    if name is not None and name.lower() != str(kind).lower():
+        raise ValueError(f"--dataset {name}, but {_place(cfg)} is a config of {kind}")
+
+
+def build_section(
+    cfg: Config, name: str, registry: Any, injected: Mapping[str, Any] | None = None
+) -> Any:
+    """Build the object that a section describes: the class of its ``type`` with its other keys.
+
+    Args:
+        cfg: The config.
+        name: "model" or "dataset".
+        registry: Where the class is registered.
+        injected: Arguments that every section of this name gets besides its own keys.
+
+    Raises:
+        ValueError: If the class is unknown, or a key is none of its arguments, also in sections
+            below that have a ``type`` of their own, or an argument is missing.
+    """
+    values = plain(_mapping(cfg, name))
+    where = f"{name} of {_place(cfg)}"
+    constructor = _constructor(values, registry, where)
+    own = {key: value for key, value in values.items() if key != "type"}
+    twice = sorted(own.keys() & (injected or {}).keys())
+    if twice:
+        raise ValueError(f"{where}: {twice} come from elsewhere in the config; leave them out here")
+    arguments = own | dict(injected or {})
+    try:
+        return constructor(**arguments)
+    except TypeError as error:
+        if not _ARGUMENT_ERROR.search(str(error)):
+            raise
+        raise ValueError(f"{where}: {error}") from error
+
+
+def check_keys(given: Iterable[str], known: Iterable[str], where: str) -> None:
+    """Refuse keys that are not known, with the nearest known one as a hint.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    known = sorted(known)
+    for key in given:
+        if key not in known:
+            raise ValueError(f"{where} has no key '{key}'{_hint(key, known)}; it has {known}")
+
+
+def plain(value: Any) -> Any:
+    """The same value in dict, list and tuple, without mmengine's wrappers."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(plain(item) for item in value)
+    return [plain(item) for item in value] if isinstance(value, list) else value
+
+
+def _constructor(values: Mapping[str, Any], registry: Any, where: str) -> Callable[..., Any]:
+    """The class that ``values`` names, after a check of its keys and those of classes in it."""
+    kind = values.get("type")
+    constructor = registry.get(kind) if isinstance(kind, str) else None
+    if constructor is None:
+        names = sorted(registry.module_dict)
+        hint = _hint(str(kind), names)
+        raise ValueError(f"{where}: type {kind!r} is not registered{hint}")
+    check_keys((key for key in values if key != "type"), _arguments(constructor), where)
+    _check_nested(values, registry, where)
+    return constructor
+
+
+def _check_nested(values: Mapping[str, Any], registry: Any, where: str) -> None:
+    """Check the sections below a section that name classes of their own, at any depth."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and "type" in value:
+            _constructor(value, registry, f"{key} in {where}")
+        elif isinstance(value, Mapping):
+            _check_nested(value, registry, f"{key} in {where}")
+
+
+def _arguments(constructor: Callable[..., Any]) -> list[str]:
+    return [name for name in inspect.signature(constructor).parameters if name != "self"]
+
+
+def _mapping(cfg: Config, name: str) -> Mapping[str, Any]:
+    if not isinstance(cfg[name], Mapping):
+        raise ValueError(f"{name} of {_place(cfg)} must be a dict, got {cfg[name]!r}")
+    return cfg[name]
+
+
+def _place(cfg: Config) -> str:
+    return str(cfg.filename or "the config")
+
+
+def _check_top_level(cfg: Config, path: Path) -> None:
+    check_keys((key for key in cfg if not key.startswith("_")), SECTIONS, str(path))
+    missing = [name for name in SECTIONS if name not in cfg and name != "augmentation"]
+    if missing:
+        raise ValueError(f"{path} lacks {missing}; take them from config/_base_/")
+    read_choice(cfg, "modality", MODALITIES)
+
+
+def _check_option(cfg: Config, key: str, value: Any, path: Path) -> None:
+    """Refuse a dotted key that the config does not have."""
+    values = cfg.to_dict()
+    parent: Any = values
+    for part in key.split("."):
+        if not isinstance(parent, Mapping) or part not in parent:
+            known = _dotted_keys(values)
+            raise ValueError(f"--cfg-options: {path} has no key '{key}'{_hint(key, known)}")
+        parent = parent[part]
+    if isinstance(parent, Mapping) and value is not None:
+        raise ValueError(f"--cfg-options: '{key}' is a section; set its keys, or set it to None")
+
+
+def _dotted_keys(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    keys = []
+    for key, value in values.items():
+        keys.append(prefix + key)
+        if isinstance(value, Mapping):
+            keys += _dotted_keys(value, f"{prefix}{key}.")
+    return keys
+
+
+def _hint(word: str, known: Sequence[str]) -> str:
+    """The end of a message: did you mean the nearest known word? Nothing when none is near."""
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if not near:
+        same_name = [key for key in known if key.rpartition(".")[2] == word.rpartition(".")[2]]
+        near = same_name[:1]
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def _parse_value(text: str) -> Any:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _at_least(section: str, values: Any, least: int, names: Sequence[str]) -> None:
+    for name in names:
+        if getattr(values, name) < least:
+            value = getattr(values, name)
+            raise ValueError(f"{section}.{name} must be at least {least}, got {value}")

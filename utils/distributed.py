@@ -1,0 +1,93 @@
+"""One process a GPU: how a script becomes several processes, and what each of them sets up."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+
+@dataclass(frozen=True)
+class Process:
+    """This process among those of the run.
+
+    Attributes:
+        rank: Its index among all processes; 0 writes the files and speaks.
+        world_size: Number of processes on all machines.
+        device: Where its network lives.
+    """
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+
+def relaunch_arguments(
+    gpus: int, environment: Mapping[str, str], argv: Sequence[str]
+) -> list[str] | None:
+    """Arguments of ``torch.distributed.run`` that start ``argv`` once a GPU.
+
+    Args:
+        gpus: Number of visible GPUs.
+        environment: Environment variables of this process.
+        argv: Script and arguments that this process was started with.
+
+    Returns:
+        None where this process goes on by itself: it was started by ``torchrun`` already, or
+        there are not several GPUs.
+    """
+    if "WORLD_SIZE" in environment or gpus < 2:
+        return None
+    return ["--standalone", f"--nproc-per-node={gpus}", *argv]
+
+
+def use_all_gpus() -> None:
+    """Where several GPUs are visible, run this script once on each, and exit with its result.
+
+    Started by ``torchrun``, or with CUDA_VISIBLE_DEVICES naming one GPU, a script goes on alone.
+    """
+    arguments = relaunch_arguments(torch.cuda.device_count(), os.environ, sys.argv)
+    if arguments is None:
+        return
+    from torch.distributed import run
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    threads = max(1, (os.cpu_count() or 1) // torch.cuda.device_count())
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    try:
+        run.main(arguments)
+    except ChildFailedError as error:
+        _, failure = error.get_first_failure()
+        sys.exit(max(1, failure.exitcode))
+    sys.exit(0)
+
+
+@contextmanager
+def process_group() -> Iterator[Process]:
+    """Join the processes that ``torchrun`` started, if it did: NCCL on GPUs, gloo on CPUs.
+
+    Inside another ``process_group`` it stays in that one.
+
+    Yields:
+        This process.
+    """
+    has_gpu = torch.cuda.is_available()
+    if "WORLD_SIZE" not in os.environ:
+        yield Process(0, 1, torch.device("cuda" if has_gpu else "cpu"))
+        return
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    device = torch.device("cuda", local_rank) if has_gpu else torch.device("cpu")
+    is_inner = dist.is_initialized()
+    if not is_inner:
+        if has_gpu:
+            torch.cuda.set_device(device)
+        os.environ.setdefault("MKL_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
+        dist.init_process_group("nccl" if has_gpu else "gloo")
+    try:
+        yield Process(dist.get_rank(), dist.get_world_size(), device)
+    finally:
+        if not is_inner:
+            dist.destroy_process_group()
