@@ -1,0 +1,129 @@
+"""Where the sensors stand on the ego truck, and the camera's intrinsics.
+
+Vehicle frame: on the ground under the LiDAR, x forward, y left, z up. LiDAR frame: the same axes,
+``LIDAR_HEIGHT_M`` higher. Camera frame: x right, y down, z forward. The vehicle frame is the IMU's.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float, Float32, Int
+
+LIDAR_HEIGHT_M = 2.65
+"""Puts a level road in the middle of a layer of the label grid, not on the border of two."""
+CAMERA_POSITION_M = (-1.0, 0.0, 5.3)
+"""Camera in the vehicle frame: on the cab, a metre behind the LiDAR on the bumper."""
+CAMERA_PITCH_DEG = 5.24
+"""Downwards; puts the horizon at 37 % of the picture's height."""
+
+REFERENCE_SIZE = (1920, 1200)
+REFERENCE_FOCAL_PX = 1700.0
+"""Focal length of a picture of ``REFERENCE_SIZE``: 58.9° × 38.9°."""
+
+
+def vehicle_from_lidar() -> Float[np.ndarray, "4 4"]:
+    """Pose of the LiDAR on the vehicle; ``Tr_velo_to_imu`` of every frame."""
+    pose = np.eye(4)
+    pose[2, 3] = LIDAR_HEIGHT_M
+    return pose
+
+
+def vehicle_from_cam() -> Float[np.ndarray, "4 4"]:
+    """Pose of the camera on the vehicle."""
+    pitch = np.deg2rad(CAMERA_PITCH_DEG)
+    forward = np.array([np.cos(pitch), 0.0, -np.sin(pitch)])
+    right = np.array([0.0, -1.0, 0.0])
+    pose = np.eye(4)
+    pose[:3, :3] = np.stack([right, np.cross(forward, right), forward], axis=1)
+    pose[:3, 3] = CAMERA_POSITION_M
+    return pose
+
+
+def cam_from_lidar() -> Float[np.ndarray, "4 4"]:
+    """``Tr_velo_to_cam`` of every frame."""
+    return np.linalg.inv(vehicle_from_cam()) @ vehicle_from_lidar()
+
+
+@dataclass(frozen=True)
+class Camera:
+    """The front camera at some picture size; the field of view is the same at any size.
+
+    Attributes:
+        width: Columns of the picture [px].
+        height: Rows of the picture [px].
+
+    Raises:
+        ValueError: If the picture is smaller than 16×16.
+    """
+
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        """Refuse a size that no label could be made for."""
+        if min(self.width, self.height) < 16:
+            raise ValueError(
+                f"a picture needs at least 16×16 pixels, got {self.width}×{self.height}"
+            )
+
+    @property
+    def focal_px(self) -> tuple[float, float]:
+        """Focal length along u and v [px]."""
+        scale_u, scale_v = self.width / REFERENCE_SIZE[0], self.height / REFERENCE_SIZE[1]
+        return REFERENCE_FOCAL_PX * scale_u, REFERENCE_FOCAL_PX * scale_v
+
+    @property
+    def p2(self) -> Float[np.ndarray, "3 4"]:
+        """``P2``: pixel from (rectified) camera frame; pixel centres at integer + 0.5."""
+        focal_u, focal_v = self.focal_px
+        return np.array(
+            [
+                [focal_u, 0.0, self.width / 2, 0.0],
+                [0.0, focal_v, self.height / 2, 0.0],
+                [0.0, 0.0, 1.0, 0.0],
+            ]
+        )
+
+    @property
+    def pixel_from_lidar(self) -> Float[np.ndarray, "4 4"]:
+        """Maps (x, y, z, 1) of the LiDAR frame to (u·d, v·d, d, 1), d the camera depth [m]."""
+        intrinsics = np.eye(4)
+        intrinsics[:3] = self.p2
+        return intrinsics @ cam_from_lidar()
+
+    @cached_property
+    def rays(self) -> Float32[np.ndarray, "H W 3"]:
+        """Ray of each pixel's centre in the camera frame, one metre deep: z is 1."""
+        focal_u, focal_v = self.focal_px
+        rays = np.ones((self.height, self.width, 3), dtype=np.float32)
+        rays[..., 0] = (np.arange(self.width) + 0.5 - self.width / 2) / focal_u
+        rays[..., 1] = ((np.arange(self.height) + 0.5 - self.height / 2) / focal_v)[:, None]
+        rays.setflags(write=False)
+        return rays
+
+
+def ego_truck() -> tuple[Float32[np.ndarray, "V 3"], Int[np.ndarray, "F 3"]]:
+    """Vertices and faces, in the vehicle frame, of what casts the ego truck's shadow.
+
+    Only shadows: the camera and the LiDAR look out over the truck and never see it.
+    """
+    solids = [  # Lower and upper corner [m]: chassis, cab and deck, dump body, canopy, mirrors.
+        ((-9.0, -2.6, 0.9), (-0.6, 2.6, 2.4)),
+        ((-3.0, -3.0, 2.4), (-0.4, 3.0, 3.6)),
+        ((-9.6, -3.1, 2.6), (-3.2, 3.1, 6.0)),
+        ((-4.4, -3.1, 6.0), (-0.9, 3.1, 6.6)),
+        ((-2.6, 0.2, 3.6), (-1.2, 2.4, 6.0)),
+        ((-0.8, 3.2, 3.4), (-0.7, 3.7, 4.5)),
+        ((-0.8, -3.7, 3.4), (-0.7, -3.2, 4.5)),
+    ]
+    corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)])
+    box_faces = np.array(
+        [
+            [0, 1, 3], [0, 3, 2], [4, 6, 7], [4, 7, 5], [0, 4, 5], [0, 5, 1],
+            [2, 3, 7], [2, 7, 6], [0, 2, 6], [0, 6, 4], [1, 5, 7], [1, 7, 3],
+        ]
+    )  # fmt: skip
+    vertices = [np.where(corners, upper, lower) for lower, upper in solids]
+    faces = [box_faces + 8 * index for index in range(len(solids))]
+    return np.concatenate(vertices).astype(np.float32), np.concatenate(faces).astype(np.int32)

@@ -1,0 +1,83 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from minesim_world import tiny_world
+
+from dataset.minesim.captions import caption, objects_in_view
+from dataset.minesim.rig import Camera
+from dataset.minesim.world import SceneObject
+
+CAMERA = Camera(480, 300)
+START = np.eye(4)
+
+
+def _thing(name, x, y, z=1.0, size=2.0):
+    return SceneObject(name, 1, np.array([x, y, z]), np.full(3, size), 0.0)
+
+
+def _depth(value):
+    return np.full((300, 480), value, np.float32)
+
+
+def _world(*things, sky="clear", dust=0.0, snow=False):
+    return replace(tiny_world(sky=sky, dust=dust, snow=snow), objects=things)
+
+
+def test_names_what_is_seen_and_where():
+    world = _world(_thing("haul truck", 20, 6), _thing("sign", 20, -6), _thing("sign", 20, -7))
+    text = caption(world, START, _depth(21.0), CAMERA)
+    assert text == (
+        "A haul road runs through open ground under a clear sky. "
+        "A haul truck on the left and two signs on the right can be seen."
+    )
+
+
+def test_what_is_hidden_behind_or_far_is_not_named():
+    hidden, behind, far = _thing("pickup", 40, 0), _thing("pickup", -20, 0), _thing("pickup", 95, 0)
+    assert not objects_in_view(_world(hidden, behind, far), START, _depth(15.0), CAMERA)
+    text = caption(_world(hidden), START, _depth(15.0), CAMERA)
+    assert text.endswith("Nothing else is in sight.")
+
+
+def test_what_is_outside_the_picture_is_not_named():
+    beside, above = _thing("pickup", 5, 30), _thing("pickup", 10, 0, z=20.0)
+    assert not objects_in_view(_world(beside, above), START, _depth(8.0), CAMERA)
+
+
+@pytest.mark.parametrize(
+    ("names", "phrase"),
+    [
+        (["excavator"], "An excavator ahead can"),
+        (["person"] * 2, "Two people ahead can"),
+        (["cone"] * 9, "Several cones ahead can"),
+    ],
+)
+def test_counts_in_english(names, phrase):
+    world = _world(*(_thing(name, 20, 0) for name in names))
+    assert phrase in caption(world, START, _depth(21.0), CAMERA)
+
+
+@pytest.mark.parametrize(
+    ("sky", "dust", "snow", "phrase"),
+    [
+        ("dusk", 0.0, False, "A haul road runs through open ground at dusk."),
+        ("hazy", 0.8, False, "in hazy light with dust in the air."),
+        ("overcast", 0.0, True, "A snow-covered haul road runs through open ground under an over"),
+    ],
+)
+def test_tells_the_weather(sky, dust, snow, phrase):
+    assert phrase in caption(_world(sky=sky, dust=dust, snow=snow), START, _depth(9.0), CAMERA)
+
+
+@pytest.mark.parametrize(
+    ("height", "phrase"),
+    [
+        (lambda xy: np.where(xy[:, 1] > 10, 8.0, 0.0), "along a high wall on the left"),
+        (lambda xy: np.where(xy[:, 1] < -10, 8.0, 0.0), "along a high wall on the right"),
+        (lambda xy: np.where(np.abs(xy[:, 1]) > 10, 8.0, 0.0), "between high walls"),
+    ],
+)
+def test_tells_what_lies_beside_the_road(height, phrase):
+    world = replace(_world(), height_m=height)
+    assert phrase in caption(world, START, _depth(9.0), CAMERA)

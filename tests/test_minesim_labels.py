@@ -1,0 +1,246 @@
+from itertools import product
+
+import numpy as np
+import pytest
+from minesim_world import TRUCK, straight_drive, tiny_world
+
+from dataset import layout
+from dataset.minesim.camera import Photographer
+from dataset.minesim.labels import (
+    DEPTH_RANGE_M,
+    ClipMap,
+    accumulate,
+    depth_picture,
+    elevation_picture,
+    local_map,
+    occupancy_rows,
+    splat_window,
+    thin,
+)
+from dataset.minesim.lidar import scan
+from dataset.minesim.rig import LIDAR_HEIGHT_M, Camera, vehicle_from_lidar
+from dataset.minesim.stage import make_stage
+
+CAMERA = Camera(480, 300)
+TICK = 20
+
+
+@pytest.fixture(scope="module")
+def stage():
+    return make_stage(tiny_world())
+
+
+@pytest.fixture(scope="module")
+def clip(stage):
+    return accumulate(stage, np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def pose(stage):
+    return stage.world.drive.world_from_vehicle[TICK] @ vehicle_from_lidar()
+
+
+@pytest.fixture(scope="module")
+def returns(stage, pose):
+    return scan(stage, pose, 2.0, np.random.default_rng(1))
+
+
+# The map.
+
+
+def test_map_lies_on_the_surfaces_without_noise(clip):
+    ground = clip.points[clip.label == 11]
+    assert len(ground) > 10_000
+    assert np.abs(ground[:, 2]).max() < 1e-3
+    truck = clip.points[clip.label == TRUCK]
+    assert truck[:, 0].min() == pytest.approx(26.0, abs=1e-3)  # Its rear, which the drive meets.
+
+
+def test_map_keeps_one_point_a_cube(clip):
+    cubes = np.floor(clip.points / np.float32(0.1)).astype(int)
+    assert len(np.unique(cubes, axis=0)) == len(cubes)
+
+
+def test_map_is_the_same_for_the_same_generator(stage, clip):
+    again = accumulate(stage, np.random.default_rng(0))
+    assert again.points.tobytes() == clip.points.tobytes()
+    assert again.label.tobytes() == clip.label.tobytes()
+
+
+def test_map_holds_most_of_a_frames_own_returns(clip, pose, returns):
+    points, _ = local_map(clip, pose)
+    occupied = set(map(tuple, np.floor(points / 0.3).astype(int)))
+    own = np.floor(returns.points[:, :3] / 0.3).astype(int)
+    near = [
+        any((x + i, y + j, z + k) in occupied for i, j, k in product((-1, 0, 1), repeat=3))
+        for x, y, z in own[::40].tolist()
+    ]
+    assert np.mean(near) > 0.9
+
+
+def test_thinning_keeps_the_first_point_of_each_cube():
+    points = np.array([[0.5, 0, 0], [-0.5, 0, 0], [0.6, 0.1, 0], [0.5, 0, 1.5]], np.float32)
+    assert thin(points, 1.0).tolist() == [1, 0, 3]  # By cube: x = −1, then 0, then a storey up.
+    assert thin(points[:0], 1.0).tolist() == []
+
+
+def test_thinning_agrees_with_a_dictionary():
+    points = np.random.default_rng(0).uniform(-3, 3, (500, 3)).astype(np.float32)
+    first: dict[tuple[int, ...], int] = {}
+    for index, point in enumerate(points):
+        first.setdefault(tuple(np.floor(point / np.float32(0.7)).astype(int).tolist()), index)
+    assert thin(points, 0.7).tolist() == [first[cube] for cube in sorted(first)]
+
+
+def test_thinning_refuses_more_cubes_than_it_can_number():
+    points = np.array([[0, 0, 0], [1e7, 1e7, 1e7]], np.float32)
+    with pytest.raises(ValueError, match="take a larger voxel_m"):
+        thin(points, 0.1)
+
+
+def test_local_map_stands_in_the_lidar_frame():
+    pose = np.eye(4)
+    pose[:3, :3] = [[0, -1, 0], [1, 0, 0], [0, 0, 1]]  # Heading along the world's y.
+    pose[:3, 3] = (100.0, 50.0, 2.0)
+    points = np.array([[100, 60, 0], [97, 50, 2], [100, 20, 0], [100, 190, 0]], np.float32)
+    local, label = local_map(ClipMap(points, np.array([11, 10, 9, 8], np.uint8)), pose)
+    np.testing.assert_allclose(local, [[10, 0, -2], [0, 3, 0]], atol=1e-5)  # The others: too far.
+    assert label.tolist() == [11, 10]
+
+
+# Occupancy.
+
+
+def test_voxel_takes_the_commonest_class_and_the_smaller_of_equals():
+    corner = np.array(layout.LABEL_GRID.origin_m, np.float32)
+    offsets = np.array([[0.1] * 3, [0.2] * 3, [0.15] * 3, [0.4, 0.1, 0.1], [0.5, 0.1, 0.1]])
+    label = np.array([11, 11, 2, 10, 3], np.uint8)
+    rows = occupancy_rows((corner + offsets).astype(np.float32), label)
+    assert rows.tolist() == [[0, 0, 0, 11], [1, 0, 0, 3]]
+
+
+def test_background_rows_stay_and_points_off_the_grid_do_not():
+    points = np.array([[1.0, 0, 0], [-0.1, 0, 0], [76.8, 0, 0], [1.0, 0, 5.7]], np.float32)
+    rows = occupancy_rows(points, np.array([0, 11, 11, 11], np.uint8))
+    assert rows.tolist() == [[3, 128, 13, 0]]
+    assert occupancy_rows(points[:0], np.empty(0, np.uint8)).shape == (0, 4)
+
+
+def test_surfaces_are_one_voxel_thin_and_complete_near_the_drive(clip, pose):
+    rows = occupancy_rows(*local_map(clip, pose))
+    road = rows[rows[:, 3] == 11]
+    z = int(np.floor((-LIDAR_HEIGHT_M - layout.LABEL_GRID.origin_m[2]) / 0.3))
+    assert set(road[:, 2].tolist()) == {z}
+    columns = np.zeros((256, 256), bool)
+    columns[rows[:, 0], rows[:, 1]] = True
+    assert columns[:110, 112:133].mean() > 0.97  # Up to 33 m ahead, beside the puddle and truck.
+
+
+def test_occupancy_holds_the_frames_own_static_returns(clip, pose, returns):
+    rows = occupancy_rows(*local_map(clip, pose))
+    occupied = np.zeros((258, 258, 34), bool)
+    for i, j, k in product((0, 1, 2), repeat=3):
+        occupied[rows[:, 0] + i, rows[:, 1] + j, rows[:, 2] + k] = True
+    voxel = np.floor(layout.LABEL_GRID.voxel_from_metres(returns.points[:, :3])).astype(int)
+    inside = ((voxel >= 0) & (voxel < layout.LABEL_GRID.shape)).all(axis=1)
+    assert occupied[tuple(voxel[inside].T + 1)].mean() > 0.9
+
+
+# Depth.
+
+
+def test_depth_label_agrees_with_the_surface_that_the_camera_sees(stage, clip, pose, returns):
+    picture = Photographer(stage, CAMERA).take(
+        stage.world.drive.world_from_vehicle[TICK], np.random.default_rng(0)
+    )
+    points = np.concatenate([local_map(clip, pose)[0], returns.points[:, :3]])
+    depth = depth_picture(points, picture.depth_m, CAMERA)
+    valid = depth > 0
+    assert 0.3 < valid.mean() < 0.7
+    error = np.abs(depth[valid] / layout.DEPTH_UNITS_PER_M / picture.depth_m[valid] - 1)
+    # The window reaches a pixel or two up and down, where the ground is nearer or farther.
+    assert np.median(error) < 0.01
+    assert (error < 0.1).mean() > 0.97
+
+
+def _flat_depth(value=np.inf):
+    return np.full((300, 480), value, np.float32)
+
+
+def _ahead(*depths_m):
+    """Points on the optical axis, in the LiDAR frame."""
+    to_lidar = np.linalg.inv(CAMERA.pixel_from_lidar)
+    pixels = [[240.5 * d, 150.5 * d, d, 1.0] for d in depths_m]
+    return (np.array(pixels) @ to_lidar.T)[:, :3].astype(np.float32)
+
+
+def test_a_point_fills_its_window():
+    depth = depth_picture(_ahead(10.0), _flat_depth(), CAMERA)
+    edge = splat_window(CAMERA) // 2
+    rows, columns = np.nonzero(depth)
+    assert (rows.min(), rows.max()) == (150 - edge, 150 + edge)
+    assert (columns.min(), columns.max()) == (240 - edge, 240 + edge)
+    assert set(depth[depth > 0].tolist()) == {2560}
+
+
+def test_nearest_point_wins_and_hidden_points_do_not_show():
+    assert depth_picture(_ahead(30.0, 10.0, 20.0), _flat_depth(), CAMERA)[150, 240] == 2560
+    assert not depth_picture(_ahead(30.0), _flat_depth(10.0), CAMERA).any()
+
+
+def test_depth_is_kept_within_its_range():
+    low, high = DEPTH_RANGE_M
+    points = _ahead(low - 0.1, high + 0.1, -5.0)
+    assert not depth_picture(points, _flat_depth(), CAMERA).any()
+
+
+def test_border_is_empty(clip, pose):
+    depth = depth_picture(local_map(clip, pose)[0], _flat_depth(), CAMERA)
+    edge = splat_window(CAMERA) // 2
+    assert not depth[-edge:].any()
+    assert not depth[:, :edge].any()
+    assert depth[-edge - 1].any()
+
+
+@pytest.mark.parametrize(("width", "window"), [(1920, 9), (960, 5), (480, 3), (64, 3)])
+def test_window_is_in_proportion_to_the_picture(width, window):
+    assert splat_window(Camera(width, 300)) == window
+
+
+# Elevation.
+
+
+def test_elevation_is_the_mean_of_all_points_in_a_cell():
+    points = np.array(
+        [[25.11, 10.85, -2], [25.12, 10.86, -1], [45.45, -10.75, -2.5], [25.02, 0, -2], [46, 0, 0]]
+    )
+    picture = elevation_picture(points.astype(np.float32))
+    assert picture.shape == (204, 217)
+    assert picture[203, 0] == (1.0 + 1.5) * 256  # The near left corner.
+    assert picture[0, 216] == (1.0 + 2.5) * 256  # The far right one.
+    assert np.count_nonzero(picture) == 2  # 204 rows end at 25.08 m, short of the fourth point.
+
+
+def test_elevation_above_a_metre_wraps_around():
+    picture = elevation_picture(np.array([[30.0, 0.0, 1.5]], np.float32))
+    assert picture.max() == 65_536 - 128
+    assert picture.max() > layout.ELEVATION_WRAPPED
+
+
+def test_elevation_decodes_to_the_terrains_height(stage, clip, pose):
+    picture = elevation_picture(local_map(clip, pose)[0])
+    valid = picture > 0
+    assert valid.mean() > 0.3
+    height = layout.ELEVATION_TOP_M - picture / layout.ELEVATION_UNITS_PER_M + LIDAR_HEIGHT_M
+    # The road lies at 0; only the puddle, the truck and the cone stand above it.
+    assert np.median(np.abs(height[valid])) < 0.01
+    assert (np.abs(height[valid]) < 0.02).mean() > 0.8
+
+
+def test_a_standing_vehicle_is_scanned_once(stage):
+    still = straight_drive(1.0)
+    still.world_from_vehicle[:, 0, 3] = 0.0
+    world = tiny_world()
+    object.__setattr__(world, "drive", still)
+    clip = accumulate(make_stage(world), np.random.default_rng(0))
+    assert 5_000 < len(clip.points) < 45_000

@@ -1,0 +1,126 @@
+import cv2
+import numpy as np
+import pytest
+
+from dataset import layout
+from dataset.minesim.rig import Camera, cam_from_lidar, vehicle_from_lidar
+from dataset.minesim.writer import (
+    Labels,
+    Recording,
+    calibration_text,
+    quaternion_xyzw,
+    vehicle_text,
+    write_labels,
+    write_recording,
+)
+
+STEM = "1689903584.278848"
+CAMERA = Camera(48, 30)
+
+
+def _recording():
+    image = np.zeros((30, 48, 3), np.uint8)
+    image[..., 0] = 200  # Red.
+    points = np.arange(8, dtype=np.float32).reshape(2, 4)
+    return Recording(image, points, np.eye(4), np.array([5.0, 0, 0]), np.array([0.1, 0, 0]))
+
+
+def _labels():
+    return Labels(
+        occupancy=np.array([[1, 2, 3, 11], [4, 5, 6, 0]], np.int32),
+        depth=np.full((30, 48), 2560, np.uint16),
+        elevation=np.full((204, 217), 65_000, np.uint16),
+        local_map=np.ones((3, 3), np.float32),
+        caption="A road.",
+    )
+
+
+def _matrices(text):
+    lines = (line.split(": ") for line in text.splitlines())
+    return {key: np.array(numbers.split(), dtype=float) for key, numbers in lines}
+
+
+def test_recording_reads_back(tmp_path):
+    write_recording(tmp_path, STEM, _recording(), CAMERA)
+    image = cv2.imread(str(tmp_path / "images" / f"{STEM}.jpg"))
+    assert image.shape == (30, 48, 3)
+    assert image[..., 2].mean() > 190 > image[..., 0].mean()  # OpenCV reads BGR.
+    cloud = np.fromfile(tmp_path / "clouds" / f"{STEM}.bin", np.float32).reshape(-1, 4)
+    np.testing.assert_array_equal(cloud, _recording().points)
+    assert (tmp_path / "calibs" / f"{STEM}.txt").is_file()
+    assert (tmp_path / "vehicle_infos" / f"{STEM}.txt").is_file()
+
+
+def test_labels_read_back(tmp_path):
+    write_labels(tmp_path, STEM, _labels())
+    np.testing.assert_array_equal(np.load(tmp_path / "occ" / f"{STEM}.npy"), _labels().occupancy)
+    for folder, value in (("depths", 2560), ("elevation", 65_000)):
+        picture = cv2.imread(str(tmp_path / folder / f"{STEM}.png"), cv2.IMREAD_UNCHANGED)
+        assert picture.dtype == np.uint16
+        assert (picture == value).all()
+    local = np.fromfile(tmp_path / "localmap_clouds" / f"{STEM}.bin", np.float32)
+    assert local.shape == (9,)
+    assert (tmp_path / "image_caption" / f"{STEM}.txt").read_text() == "A road."
+
+
+def test_every_folder_of_the_layout_is_written(tmp_path):
+    write_recording(tmp_path, STEM, _recording(), CAMERA)
+    write_labels(tmp_path, STEM, _labels())
+    written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert written == {layout.relative_path(folder, STEM) for folder in layout.SUFFIXES}
+
+
+def test_calibration_chain_projects_as_the_camera_does():
+    matrices = _matrices(calibration_text(CAMERA))
+    assert {key: value.size for key, value in matrices.items()} == {
+        "P2": 12, "R0_rect": 9, "Tr_velo_to_cam": 12, "Tr_velo_to_imu": 12,
+    }  # fmt: skip
+    rectify, velo_to_cam = np.eye(4), np.eye(4)
+    rectify[:3, :3] = matrices["R0_rect"].reshape(3, 3)
+    velo_to_cam[:3] = matrices["Tr_velo_to_cam"].reshape(3, 4)
+    chain = matrices["P2"].reshape(3, 4) @ rectify @ velo_to_cam
+    np.testing.assert_allclose(chain, CAMERA.pixel_from_lidar[:3], atol=1e-9)
+    np.testing.assert_allclose(velo_to_cam, cam_from_lidar(), atol=1e-12)
+    np.testing.assert_allclose(
+        matrices["Tr_velo_to_imu"].reshape(3, 4), vehicle_from_lidar()[:3], atol=1e-12
+    )
+
+
+def test_vehicle_text_is_two_lines_without_a_newline_at_the_end():
+    pose = np.eye(4)
+    pose[:3, 3] = (10.0, -20.0, 3.5)
+    text = vehicle_text(STEM, pose, np.array([8.0, 0.1, 0.0]), np.array([0.5, 0.0, -0.1]))
+    assert not text.endswith("\n")
+    first, second = text.split("\n")
+    assert first.split()[0] == second.split()[0] == STEM
+    assert np.allclose([float(v) for v in first.split()[1:]], [10, -20, 3.5, 0, 0, 0, 1])
+    assert np.allclose([float(v) for v in second.split()[1:]], [8, 0.1, 0, 0.5, 0, -0.1])
+
+
+def _rotation(quaternion):
+    x, y, z, w = quaternion
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    "quaternion",
+    [(0, 0, 0, 1), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0.5, -0.5, 0.5, 0.5),
+     (0.8, 0.1, -0.2, 0.05), (-0.1, 0.9, 0.3, 0.02), (0.1, -0.2, 0.95, 0.1), (0.1, 0.2, 0.3, 0.9)],
+)  # fmt: skip
+def test_quaternion_of_a_rotation(quaternion):
+    wanted = np.array(quaternion, dtype=float) / np.linalg.norm(quaternion)
+    got = quaternion_xyzw(_rotation(wanted))
+    assert abs(got @ wanted) == pytest.approx(1.0, abs=1e-12)  # The sign is free.
+    assert got[3] >= 0
+
+
+def test_says_so_when_a_picture_cannot_be_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(cv2, "imwrite", lambda *_: False)
+    with pytest.raises(OSError, match=r"could not write .*is the disk full"):
+        write_recording(tmp_path, STEM, _recording(), CAMERA)
