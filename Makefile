@@ -15,18 +15,26 @@ help:
 	@echo "make modalities  the demo against its camera-only and LiDAR-only variants"
 	@echo "make clean       remove the demo's data and results"
 
-$(VENV)/.installed: requirements.txt
+# OpenCV's wheel needs system libraries for windows, which a server may lack; the headless wheel
+# has the same modules without them, and nothing here opens a window.
+define install
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --disable-pip-version-check -r requirements.txt
+	$(RUN) -m pip install --disable-pip-version-check -r $(1)
+	@$(RUN) -c "import cv2" || $(RUN) -m pip install --disable-pip-version-check \
+		--force-reinstall --no-deps opencv-python-headless
+endef
+
+$(VENV)/.installed: requirements.txt
+	$(call install,requirements.txt)
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt requirements.txt
-	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --disable-pip-version-check -r requirements-dev.txt
+	$(call install,requirements-dev.txt)
 	@touch $@ $(VENV)/.installed
 
 $(DATA)/minesim.json: $(VENV)/.installed
-	$(RUN) tools/make_minesim.py --preset demo --out $(DATA)
+	$(RUN) tools/make_minesim.py --out $(DATA) --scenes 60 --frames 4 --val 12 --test 2 --seed 3 \
+		--image-size 480x300 --no-sweeps --map-voxel 0.2 --ground-cell 0.6
 
 demo: $(DATA)/minesim.json
 	$(RUN) train.py --py-config $(CONFIG) --work-dir $(OUT) --cfg-options data_root=$(DATA)

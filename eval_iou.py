@@ -9,14 +9,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils.build import build_model
+from dataset.layout import LABEL_GRID
+from utils.build import build_grid, build_model
 from utils.build_runner import build_evaluator
 from utils.checkpoint import BEST, load_weights, write_json
 from utils.config import PRECISIONS, Schedule, load_config, parse_options, read_section
 from utils.console import run_script, start_logging
 from utils.distributed import process_group, use_all_gpus
 from utils.metrics.evaluator import OccupancyMetric
-from utils.metrics.occupancy import CONVENTIONS
+from utils.metrics.occupancy import CONVENTIONS, describe_grid
 
 NUSCENES_OPTIONS = ("occ3d", "resolution", "use_mask", "scene_size", "thresh", "save_sem")
 
@@ -74,7 +75,8 @@ def main(args: argparse.Namespace) -> None:
         )
         evaluator.val()
         if process.rank == 0 and metric.scores is not None:
-            sys.stdout.write(metric.scores.table() + "\n")
+            grid = describe_grid(build_grid(cfg), LABEL_GRID)
+            sys.stdout.write(metric.scores.table(grid) + "\n")
             if args.json is not None:
                 write_json(metric.scores.to_json(), args.json)
 

@@ -83,7 +83,7 @@ class UnScenes3D(Dataset[Sample]):
         augmentation: Augmentation | dict | None = None,
         seed: int = 0,
     ) -> None:
-        self.grid = grid if isinstance(grid, VoxelGrid) else VoxelGrid(**grid)
+        self.grid = VoxelGrid.from_config(grid)
         self._root = Path(data_root)
         self._fields = frozenset(fields)
         self._image_size = _checked_size("image_size", image_size)

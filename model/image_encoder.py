@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import torch
-import torchvision  # type: ignore[import-untyped]
+import torchvision
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
-from torchvision.ops import FrozenBatchNorm2d  # type: ignore[import-untyped]
+from torchvision.ops import FrozenBatchNorm2d
 
 from utils.registry import MODELS
 
@@ -14,7 +14,11 @@ IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 """RGB, of values 0–255."""
 
-NORMS = {"batch": nn.BatchNorm2d, "frozen": FrozenBatchNorm2d}
+NORMS = {
+    "batch": nn.BatchNorm2d,
+    "frozen": FrozenBatchNorm2d,
+    "group": lambda channels: nn.GroupNorm(16, channels),
+}
 STRIDES = (4, 8, 16, 32)
 """Of the four stages of a ResNet."""
 
@@ -30,7 +34,9 @@ class ImageEncoder(nn.Module):
         stride: Pixels per feature cell: 4, 8, 16 or 32.
         channels: Channels of the features.
         num_stages: Stages of the ResNet in use, 1–4.
-        norm: "batch", or "frozen" for batch norms that keep the statistics of ``weights``.
+        norm: "batch"; "frozen" for batch norms that keep the statistics of ``weights``; or "group"
+            to train from random weights with one or two images a batch, whose statistics differ
+            from those that a batch norm would use afterwards.
         frozen_stages: That many stages, and the stem, are not trained; 0 trains all.
 
     Raises:

@@ -109,7 +109,7 @@ class Lift(nn.Module):
         self.split = (self.bins.num, channels, evidence_channels)
         self.heads = nn.Sequential(
             nn.Conv2d(in_channels + 3, hidden_channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(hidden_channels),
+            nn.GroupNorm(8, hidden_channels),  # as good with one image a batch as with many
             nn.ReLU(inplace=True),
             nn.Conv2d(hidden_channels, sum(self.split), 1),
         )

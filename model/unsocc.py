@@ -76,7 +76,7 @@ class UnsOcc(BaseModel):
     """The network.
 
     Args:
-        grid: The label grid, or the arguments of ``VoxelGrid``: the logits lie on all of it.
+        grid: The label grid, or a config's dictionary of it: the logits lie on all of it.
         labels: Name of the label set.
         modality: "both", "camera" or "lidar"; what the other sensor gives is never read.
         coarsening: Label voxels per feature voxel along each axis.
@@ -99,7 +99,7 @@ class UnsOcc(BaseModel):
         super().__init__(data_preprocessor=BatchPreprocessor())
         if modality not in MODALITIES:
             raise ValueError(f"modality must be one of {MODALITIES}, got '{modality}'")
-        self.grid = grid if isinstance(grid, VoxelGrid) else VoxelGrid(**grid)
+        self.grid = VoxelGrid.from_config(grid)
         self.labels = labels if isinstance(labels, LabelSet) else label_set(labels)
         self.uses_camera, self.uses_lidar = modality != "lidar", modality != "camera"
         self._build(Parts(**parts), coarsening)

@@ -29,6 +29,7 @@ def test_prints_the_table_and_writes_scores_and_predictions(trained, tmp_path, c
     table = capsys.readouterr().out
     assert "mIoU" in table
     assert "driveable_surface" in table
+    assert "voxels of" in table
     scores = json.loads((tmp_path / "s.json").read_text())
     assert scores["frames"] == 6
     assert scores["convention"] == "default"

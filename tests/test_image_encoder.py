@@ -142,3 +142,12 @@ def test_an_image_that_the_stride_does_not_divide_is_refused():
 def test_wrong_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         ImageEncoder(**arguments)
+
+
+def test_group_norm_sees_each_image_alone():
+    torch.manual_seed(0)
+    encoder = ImageEncoder(depth=18, stride=8, channels=8, num_stages=2, norm="group").train()
+    images = torch.randint(0, 256, (2, 1, 3, 32, 64), dtype=torch.uint8)
+    together = encoder(images)
+    apart = torch.cat([encoder(images[:1]), encoder(images[1:])])
+    torch.testing.assert_close(together, apart, atol=1e-4, rtol=1e-4)  # float32, another order

@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tqdm import tqdm  # type: ignore[import-untyped]
+from tqdm import tqdm
 
 from dataset.layout import BACKGROUND_ROW, LABEL_GRID
 from utils.checkpoint import write_json
@@ -162,7 +162,6 @@ def main(args: argparse.Namespace) -> None:
         stems = args.stems.read_text(encoding="utf-8").split()
     scores, grid = score_folders(args.pred, args.gt, task_of(args), stems)
     print(scores.table(grid))
-    args.json.parent.mkdir(parents=True, exist_ok=True)
     write_json(scores.to_json(), args.json)
     print(f"Written to {args.json}, as fractions.")
 

@@ -33,7 +33,7 @@ AMP_DTYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 def build_grid(cfg: Config) -> VoxelGrid:
     """The grid that the network predicts and that labels are brought to."""
-    return VoxelGrid(**plain(cfg.grid))
+    return VoxelGrid.from_config(cfg.grid)
 
 
 def fields_of(modality: str, *, training: bool) -> tuple[str, ...]:
@@ -140,7 +140,7 @@ def build_optimizer(network: nn.Module, schedule: Schedule, device: torch.device
         },
         {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW(groups, lr=schedule.lr, fused=device.type == "cuda")
+    optimizer = torch.optim.AdamW(groups, lr=schedule.lr, fused=True)
     options: dict[str, Any] = {"accumulative_counts": schedule.gradient_accumulation}
     if schedule.clip_grad_norm:
         options["clip_grad"] = {"max_norm": schedule.clip_grad_norm}

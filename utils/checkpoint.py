@@ -38,7 +38,8 @@ def save_atomically(content: Any, path: Path) -> None:
 
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:
-    """Write a small JSON file in the same way."""
+    """Write a small JSON file in the same way, in a folder that need not be there yet."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f"{path.name}.{os.getpid()}.part")
     scratch.write_text(json.dumps(content, indent=2) + "\n")
     scratch.replace(path)

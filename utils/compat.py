@@ -1,11 +1,10 @@
-"""The one place that makes a CPU torch and a CUDA torchvision wheel work together.
+"""What makes this project's packages import together, quickly and on any machine.
 
-A torchvision wheel built for CUDA cannot load its compiled operators beside a CPU torch, and its
-import then fails while it registers shapes for them. Nothing here uses those operators, so their
-schemas are declared first. Import this module before torchvision, or anything that imports it.
+Import this module before torchvision, spconv, or anything that imports them.
 """
 
 import importlib
+import warnings
 
 import torch
 
@@ -13,7 +12,12 @@ _libraries: list[torch.library.Library] = []  # A library's schemas live as long
 
 
 def ensure_torchvision() -> None:
-    """Import torchvision, declaring the operators it misses if that is why the import fails."""
+    """Import torchvision, declaring the operators it misses if that is why the import fails.
+
+    A torchvision wheel built for CUDA cannot load its compiled operators beside a CPU torch, and
+    its import then fails while it registers shapes for them. Nothing here uses those operators, so
+    their schemas are declared first.
+    """
     try:
         importlib.import_module("torchvision")
     except RuntimeError as error:
@@ -26,4 +30,18 @@ def ensure_torchvision() -> None:
         importlib.import_module("torchvision")
 
 
+def ensure_spconv() -> None:
+    """Import spconv; where there is no CUDA, without its tables of CUDA kernels.
+
+    Building those tables takes seconds of every start, and a CPU has no use for them. What spconv
+    warns of meanwhile is its own use of names that torch has renamed.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning, module="spconv")
+        if not torch.cuda.is_available():
+            importlib.import_module("spconv.core").ALL_IMPGEMM_PARAMS.clear()
+        importlib.import_module("spconv.pytorch")
+
+
 ensure_torchvision()
+ensure_spconv()

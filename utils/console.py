@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 from mmengine.logging import MMLogger
-from tqdm import tqdm  # type: ignore[import-untyped]
+from tqdm import tqdm
 
 USER_ERRORS = (ValueError, FileNotFoundError, FloatingPointError, OSError)
 """Errors of input; others are bugs and keep their traceback."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from tqdm import tqdm  # type: ignore[import-untyped]
+from tqdm import tqdm
 
 from utils.console import say
 

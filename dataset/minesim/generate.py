@@ -21,7 +21,7 @@ from typing import Any
 import cv2
 import numpy as np
 from jaxtyping import Int64
-from tqdm import tqdm  # type: ignore[import-untyped]
+from tqdm import tqdm
 
 from dataset import layout
 from dataset.minesim.plan import (

@@ -245,16 +245,16 @@ def describe_grid(grid: VoxelGrid, label_grid: VoxelGrid | None = None) -> str:
 
     Args:
         grid: The grid that was scored.
-        label_grid: The grid of the labels as released, when ``grid`` may be coarser.
+        label_grid: The grid of the labels as released, of which ``grid`` may be a coarser form.
 
     Returns:
         Such as "64×64×8 voxels of 1.2 m (labels coarsened 4 times: majority of the labelled
         voxels)".
     """
     text = f"{'×'.join(map(str, grid.shape))} voxels of {grid.voxel_m:g} m"
-    factor = grid.coarsening_of(label_grid) if label_grid else 1
-    if factor == 1:
+    if label_grid is None or grid.origin_m != label_grid.origin_m or grid == label_grid:
         return text
+    factor = grid.coarsening_of(label_grid)
     return f"{text} (labels coarsened {factor} times: majority of the labelled voxels)"
 
 
