@@ -12,7 +12,7 @@ CONFIG := config/minesim/minesim_occ.py
 help:
 	@echo "make demo        a small mine: data, training, scores and pictures in $(OUT)"
 	@echo "make test        lint, types and all tests"
-	@echo "make modalities  the demo against its camera-only and LiDAR-only variants"
+	@echo "make modalities  the demo's camera-only and LiDAR-only variants, to compare with it"
 	@echo "make clean       remove the demo's data and results"
 
 # OpenCV's wheel needs system libraries for windows, which a server may lack; the headless wheel
@@ -49,7 +49,7 @@ demo: $(DATA)/minesim.json
 	@echo "  $(RUN) -m tensorboard.main --logdir $(OUT)   losses and scores over the training"
 
 modalities: $(DATA)/minesim.json
-	@for modality in camera lidar both; do \
+	@for modality in camera lidar; do \
 		$(RUN) train.py --py-config $(CONFIG) --work-dir $(OUT)_$$modality \
 			--cfg-options data_root=$(DATA) modality=$$modality && \
 		$(RUN) eval_iou.py --py-config $(CONFIG) --work-dir $(OUT)_$$modality \
@@ -65,4 +65,4 @@ test: $(VENV)/.installed-dev
 	$(RUN) -m pytest -n 2 --durations 10
 
 clean:
-	rm -rf $(DATA) $(OUT) $(OUT)_camera $(OUT)_lidar $(OUT)_both
+	rm -rf $(DATA) $(OUT) $(OUT)_camera $(OUT)_lidar

@@ -7,6 +7,7 @@ same at any number of depth bins, and suits bins finer or coarser than the voxel
 """
 
 from dataclasses import dataclass
+from math import gcd
 from typing import NamedTuple
 
 import torch
@@ -109,7 +110,8 @@ class Lift(nn.Module):
         self.split = (self.bins.num, channels, evidence_channels)
         self.heads = nn.Sequential(
             nn.Conv2d(in_channels + 3, hidden_channels, 3, padding=1, bias=False),
-            nn.GroupNorm(8, hidden_channels),  # as good with one image a batch as with many
+            # As good with one image a batch as with many.
+            nn.GroupNorm(gcd(8, hidden_channels), hidden_channels),
             nn.ReLU(inplace=True),
             nn.Conv2d(hidden_channels, sum(self.split), 1),
         )

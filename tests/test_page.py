@@ -7,7 +7,6 @@ from utils.page import (
     PAPER,
     LegendEntry,
     Page,
-    contact_sheet,
     fit,
     table_page,
     text_width,
@@ -87,23 +86,6 @@ def test_a_long_legend_wraps_and_stays_on_the_page():
 def test_a_table_refuses_rows_that_do_not_fill_the_columns():
     with pytest.raises(ValueError, match="row 'above' has 1 panels for 2 columns"):
         table_page("", "", ["left", "right"], [("above", [plain(RED)])], [])
-
-
-def test_a_contact_sheet_stacks_pictures_at_the_same_width():
-    sheet = contact_sheet([plain(RED), plain(BLUE, 60, 60)], ["first", ""], width=600)
-    red, blue = box_of(sheet, RED), box_of(sheet, BLUE)
-    assert sheet.shape[1] == 600
-    assert (red[1], red[3]) == (blue[1], blue[3])
-    assert (red[2] - red[0]) * 30 == pytest.approx((red[3] - red[1]) * 20, abs=30)
-    assert blue[2] - blue[0] == blue[3] - blue[1]
-    assert red[2] < blue[0]
-    assert (sheet[: red[0]] < 128).any()  # The title.
-
-
-@pytest.mark.parametrize(("pictures", "titles"), [([], []), ([plain(RED)], ["a", "b"])])
-def test_a_contact_sheet_needs_a_title_for_each_picture(pictures, titles):
-    with pytest.raises(ValueError, match="pictures and"):
-        contact_sheet(pictures, titles)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])

@@ -4,6 +4,7 @@ Import this module before torchvision, spconv, or anything that imports them.
 """
 
 import importlib
+import logging
 import warnings
 
 import torch
@@ -33,9 +34,11 @@ def ensure_torchvision() -> None:
 def ensure_spconv() -> None:
     """Import spconv; where there is no CUDA, without its tables of CUDA kernels.
 
-    Building those tables takes seconds of every start, and a CPU has no use for them. What spconv
-    warns of meanwhile is its own use of names that torch has renamed.
+    Building those tables takes seconds of every start, and a CPU has no use for them. The warnings
+    left out are of names that torch has renamed and spconv still uses, which no user can change.
     """
+    tracing = logging.getLogger("torch.fx._symbolic_trace")
+    tracing.addFilter(lambda record: "is_fx_tracing" not in str(record.msg))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning, module="spconv")
         if not torch.cuda.is_available():

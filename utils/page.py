@@ -163,41 +163,6 @@ def write_picture(path: Path, picture: UInt8[np.ndarray, "height width 3"]) -> N
     partial.replace(path)
 
 
-def contact_sheet(
-    pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]],
-    titles: Sequence[str],
-    *,
-    width: int = 1200,
-) -> UInt8[np.ndarray, "height width 3"]:
-    """Several pictures under one another, each scaled to the same width below its title.
-
-    Args:
-        pictures: RGB pictures of any size.
-        titles: One line for each; "" for none.
-        width: Columns of the sheet.
-
-    Returns:
-        RGB picture.
-
-    Raises:
-        ValueError: If there is no picture, or not one title for each.
-    """
-    if not pictures or len(pictures) != len(titles):
-        raise ValueError(f"got {len(pictures)} pictures and {len(titles)} titles")
-    margin = max(8, width // 60)
-    size = max(12, width // 60)
-    inner = width - 2 * margin
-    heights = [round(inner * picture.shape[0] / picture.shape[1]) for picture in pictures]
-    captions = [2 * size if title else 0 for title in titles]
-    page = Page(width, sum(heights) + sum(captions) + margin * (len(pictures) + 1))
-    y = margin
-    for picture, title, height, caption in zip(pictures, titles, heights, captions, strict=True):
-        page.write(title, margin, y + caption / 2, size=size)
-        page.paste(fit(picture, inner, height), margin, y + caption)
-        y += caption + height + margin
-    return page.picture()
-
-
 def _legend_lines(legend: Sequence[LegendEntry], width: int) -> list[list[tuple[LegendEntry, int]]]:
     """Entries with their left edges, as many on a line as fit."""
     lines: list[list[tuple[LegendEntry, int]]] = [[]]
