@@ -133,7 +133,7 @@ def test_an_image_that_the_stride_does_not_divide_is_refused():
     ("arguments", "message"),
     [
         (dict(depth=19), "depth must be one of"),
-        (dict(norm="group"), "norm must be one of"),
+        (dict(norm="layer"), "norm must be one of"),
         (dict(num_stages=5), "num_stages must be one of"),
         (dict(num_stages=2, stride=16), "stride must be one of"),
         (dict(frozen_stages=5), "frozen_stages must be one of"),

@@ -254,7 +254,8 @@ def test_the_real_network_goes_on_exactly(tmp_path):
     config = Path(train.__file__).parent / "config/minesim/minesim_occ.py"
     words = (
         f"--cfg-options data_root={tmp_path / 'data'} dataset.image_size=(64,96) "
-        "schedule.batch_size=1 schedule.epochs=2 runtime.num_workers=0 runtime.tensorboard=false"
+        "schedule.batch_size=1 schedule.epochs=2 schedule.val_interval=1 runtime.num_workers=0 "
+        "runtime.tensorboard=false"
     )
     losses = run(config, tmp_path / "whole", words).losses
     assert len(losses) == 4
