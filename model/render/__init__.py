@@ -1,0 +1,1 @@
+"""Rendering of volumes, Gaussians and label grids to the image plane: pure functions."""

@@ -1,0 +1,213 @@
+"""Gaussians splatted to the image plane: gsplat on a GPU, a slow twin of it in torch elsewhere.
+
+Each Gaussian's covariance is projected with the camera's local affine map, Σ' = J W Σ Wᵀ Jᵀ + 0.3 I
+[px²]; at a pixel it has α = o · exp(−½ dᵀ Σ'⁻¹ d), and the Gaussians blend front to back.
+
+Source: Zwicker et al., "EWA splatting", 2002; Kerbl et al., "3D Gaussian splatting", 2023; the
+constants are those of gsplat (Ye et al., 2024), so that both ways give the same picture.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+BLUR_PX2 = 0.3
+"""Added to the projected variances, so that no Gaussian is lost between pixels [px²]."""
+MIN_ALPHA, MAX_ALPHA = 1 / 255, 0.999
+"""A Gaussian fainter than the first at a pixel is skipped; none is more opaque than the second."""
+MIN_TRANSMITTANCE = 1e-4
+"""Blending ends before the Gaussian that would let less than this through."""
+NEAR_M = 0.01
+"""Gaussians nearer than this, or behind the camera, are skipped [m]."""
+
+
+class Gaussians(NamedTuple):
+    """G Gaussians a frame, in the LiDAR frame.
+
+    Attributes:
+        means_m: Centres [m].
+        scales_m: Standard deviations along the Gaussian's own axes [m].
+        rotations: Quaternions (w, x, y, z) of those axes; normalised where they are used.
+        opacities: In [0, 1].
+        features: What is rendered besides depth: class probabilities, colours, anything linear.
+    """
+
+    means_m: Float[Tensor, "B G 3"]
+    scales_m: Float[Tensor, "B G 3"]
+    rotations: Float[Tensor, "B G 4"]
+    opacities: Float[Tensor, "B G"]
+    features: Float[Tensor, "B G C"]
+
+
+class Splatting(NamedTuple):
+    """The picture.
+
+    Attributes:
+        features: Sum of the Gaussians' features by blending weight; zeros where there are none.
+        depth_m: Mean camera depth of the Gaussians by blending weight [m]; 0 where there are none.
+        opacity: Sum of the blending weights, in [0, 1].
+    """
+
+    features: Float[Tensor, "B H W C"]
+    depth_m: Float[Tensor, "B H W"]
+    opacity: Float[Tensor, "B H W"]
+
+
+class Camera(NamedTuple):
+    """``pixel_from_lidar`` in the two parts that splatting needs.
+
+    Attributes:
+        pixel_from_cam: Focal lengths and centre, without skew [px].
+        cam_from_lidar: Rigid; a reflection too where an augmentation mirrors picture or volume.
+    """
+
+    pixel_from_cam: Float[Tensor, "B 3 3"]
+    cam_from_lidar: Float[Tensor, "B 4 4"]
+
+
+def split_projection(pixel_from_lidar: Float[Tensor, "B 4 4"]) -> Camera:
+    """Take a skewless projection apart; its third row must have unit length.
+
+    Args:
+        pixel_from_lidar: Maps (x, y, z, 1) [m] to (u·d, v·d, d, 1).
+    """
+    projection = pixel_from_lidar.float()
+    forward = projection[:, 2, :3]
+    rows = projection[:, :2]  # u·d and v·d
+    center = (rows[..., :3] * forward[:, None]).sum(-1)  # (B, 2)
+    rows = rows - center[..., None] * projection[:, 2:3]
+    focal = rows[..., :3].norm(dim=-1)  # (B, 2)
+    cam_from_lidar = projection.clone()
+    cam_from_lidar[:, :2] = rows / focal[..., None]
+    pixel_from_cam = torch.diag_embed(torch.nn.functional.pad(focal, (0, 1), value=1.0))
+    pixel_from_cam[:, :2, 2] = center
+    return Camera(pixel_from_cam, cam_from_lidar)
+
+
+def splat(
+    gaussians: Gaussians, pixel_from_lidar: Float[Tensor, "B 4 4"], height: int, width: int
+) -> Splatting:
+    """Render Gaussians with one camera a frame, differentiably in every field of theirs.
+
+    Args:
+        gaussians: What to render.
+        pixel_from_lidar: Maps (x, y, z, 1) [m] to (u·d, v·d, d, 1); pixel centres are at
+            integer + 0.5.
+        height: Rows of the picture.
+        width: Columns of the picture.
+    """
+    camera = split_projection(pixel_from_lidar)
+    if gaussians.means_m.is_cuda:
+        return _splat_gsplat(gaussians, camera, height, width)
+    return splat_slowly(gaussians, camera, height, width)
+
+
+def _splat_gsplat(gaussians: Gaussians, camera: Camera, height: int, width: int) -> Splatting:
+    from gsplat import rasterization  # compiles itself at first use, so only where it is used
+
+    means, scales, rotations, opacities, features = (field.float() for field in gaussians)
+    picture, opacity, _ = rasterization(
+        means,
+        rotations,
+        scales,
+        opacities,
+        features,
+        camera.cam_from_lidar[:, None],
+        camera.pixel_from_cam[:, None],
+        width,
+        height,
+        near_plane=NEAR_M,
+        eps2d=BLUR_PX2,
+        render_mode="RGB+ED",
+        packed=False,
+    )
+    return Splatting(picture[:, 0, ..., :-1], picture[:, 0, ..., -1], opacity[:, 0, ..., 0])
+
+
+def splat_slowly(
+    gaussians: Gaussians, camera: Camera, height: int, width: int, *, chunk: int = 4096
+) -> Splatting:
+    """The same in plain torch: every Gaussian at every pixel, so for small pictures only.
+
+    Args:
+        gaussians: What to render.
+        camera: One a frame.
+        height: Rows of the picture.
+        width: Columns of the picture.
+        chunk: Pixels handled at once; memory goes with chunk times G.
+    """
+    device = gaussians.means_m.device
+    rows, columns = torch.arange(height, device=device), torch.arange(width, device=device)
+    v, u = torch.meshgrid(rows + 0.5, columns + 0.5, indexing="ij")
+    pixels = torch.stack((u, v), dim=-1).reshape(-1, 2)
+    size = camera.pixel_from_cam.new_tensor([width, height])
+    frames = []
+    for index in range(len(gaussians.means_m)):
+        one = Gaussians(*(field[index] for field in gaussians))
+        projected = _project(one, camera.pixel_from_cam[index], camera.cam_from_lidar[index], size)
+        parts = [_blend(projected, one, part) for part in pixels.split(chunk)]
+        frames.append([torch.cat(values) for values in zip(*parts, strict=True)])
+    features, depth, opacity = (torch.stack(values) for values in zip(*frames, strict=True))
+    shape = (-1, height, width)
+    return Splatting(
+        features.reshape(*shape, features.shape[-1]), depth.view(shape), opacity.view(shape)
+    )
+
+
+class _Projected(NamedTuple):
+    """Gaussians on the image plane, nearest first; ``order`` is where each stood before."""
+
+    means_px: Float[Tensor, "G 2"]
+    inverse_covariances: Float[Tensor, "G 2 2"]
+    depths_m: Float[Tensor, "G"]
+    order: Tensor
+
+
+def _project(
+    one: Gaussians, pixel_from_cam: Tensor, cam_from_lidar: Tensor, size: Tensor
+) -> _Projected:
+    rotation, translation = cam_from_lidar[:3, :3], cam_from_lidar[:3, 3]
+    means = one.means_m @ rotation.T + translation  # (G, 3)
+    order = means[:, 2].argsort()
+    order = order[means[order, 2] > NEAR_M]
+    means = means[order]
+    axes = rotation @ _matrices(one.rotations[order]) * one.scales_m[order][:, None]
+    depth = means[:, 2:]
+    focal, center = pixel_from_cam.diagonal()[:2], pixel_from_cam[:2, 2]
+    slopes = means[:, :2] / depth
+    # Far outside the picture the affine map is useless: it is taken 15 % beyond the border.
+    lowest, highest = (-center - 0.15 * size) / focal, (1.15 * size - center) / focal
+    jacobian = torch.zeros(len(means), 2, 3, dtype=means.dtype, device=means.device)
+    jacobian[:, 0, 0], jacobian[:, 1, 1] = focal[0] / means[:, 2], focal[1] / means[:, 2]
+    jacobian[:, :, 2] = -focal * slopes.clamp(lowest, highest) / depth
+    flat = jacobian @ axes  # (G, 2, 3)
+    covariances = flat @ flat.mT + BLUR_PX2 * torch.eye(2, dtype=means.dtype, device=means.device)
+    return _Projected(slopes * focal + center, torch.linalg.inv(covariances), means[:, 2], order)
+
+
+def _blend(
+    projected: _Projected, one: Gaussians, pixels: Float[Tensor, "P 2"]
+) -> tuple[Float[Tensor, "P C"], Float[Tensor, "P"], Float[Tensor, "P"]]:
+    offsets = pixels[:, None] - projected.means_px  # (P, G, 2)
+    power = torch.einsum("pgi,gij,pgj->pg", offsets, projected.inverse_covariances, offsets)
+    alpha = (one.opacities[projected.order] * torch.exp(-0.5 * power)).clamp_max(MAX_ALPHA)
+    alpha = alpha * (alpha >= MIN_ALPHA)
+    passed = torch.cumprod(1.0 - alpha, dim=-1)
+    before = torch.nn.functional.pad(passed, (1, 0), value=1.0)[:, :-1]
+    weights = alpha * before * (passed > MIN_TRANSMITTANCE)
+    opacity = weights.sum(-1)
+    depth = weights @ projected.depths_m / opacity.clamp_min(1e-10)
+    return weights @ one.features[projected.order], depth, opacity
+
+
+def _matrices(quaternions: Float[Tensor, "G 4"]) -> Float[Tensor, "G 3 3"]:
+    """Rotation matrices of quaternions (w, x, y, z)."""
+    w, x, y, z = torch.nn.functional.normalize(quaternions, dim=-1).unbind(-1)
+    rows = (
+        torch.stack((1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)), -1),
+        torch.stack((2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)), -1),
+        torch.stack((2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)), -1),
+    )
+    return torch.stack(rows, dim=-2)

@@ -1,0 +1,139 @@
+"""The slow splatting against a Gaussian worked by hand, its gradients, and gsplat on a GPU."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from model.render.splat import (
+    Gaussians,
+    Splatting,
+    splat,
+    splat_slowly,
+    split_projection,
+)
+
+HEIGHT, WIDTH = 24, 32
+
+
+def projection(*, mirrored: bool = False) -> Tensor:
+    """A camera at the origin that looks along x; mirrored left and right if asked."""
+    pixel_from_cam = torch.eye(4)
+    pixel_from_cam[:2, :3] = torch.tensor([[40.0, 0, 16], [0, 44, 12]])
+    cam_from_lidar = torch.tensor([[0.0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
+    mirror = torch.eye(4)
+    if mirrored:
+        mirror[0, 0], mirror[0, 2] = -1.0, float(WIDTH)
+    return (mirror @ pixel_from_cam @ cam_from_lidar)[None]
+
+
+def cloud(count: int, *, batch: int = 1, dtype: torch.dtype = torch.float32) -> Gaussians:
+    """Random Gaussians in front of the camera."""
+    generator = torch.Generator().manual_seed(3)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.rand(batch, count, *shape, generator=generator, dtype=dtype)
+
+    low, size = torch.tensor([4.0, -3, -2], dtype=dtype), torch.tensor([8.0, 6, 4], dtype=dtype)
+    return Gaussians(
+        means_m=low + size * draw(3),
+        scales_m=0.05 + 0.4 * draw(3),
+        rotations=draw(4) - 0.5,
+        opacities=draw(),
+        features=draw(3),
+    )
+
+
+def single(opacity: float = 0.8) -> Gaussians:
+    """One Gaussian, 0.5 m wide, 10 m ahead on the axis."""
+    return Gaussians(
+        means_m=torch.tensor([[[10.0, 0.0, 0.0]]]),
+        scales_m=torch.full((1, 1, 3), 0.5),
+        rotations=torch.tensor([[[1.0, 0, 0, 0]]]),
+        opacities=torch.tensor([[opacity]]),
+        features=torch.tensor([[[2.0, -1.0]]]),
+    )
+
+
+def test_a_single_gaussian_by_hand() -> None:
+    picture = splat(single(), projection(), HEIGHT, WIDTH)
+    # Its spread on the image: (f · 0.5 / 10)² + 0.3 = 4.3 px² across and 5.14 px² down. The pixel
+    # (row 12, column 18) has its centre 2.5 px right of and 0.5 px below the Gaussian's.
+    alpha = 0.8 * math.exp(-0.5 * (2.5**2 / 4.3 + 0.5**2 / 5.14))
+    assert picture.opacity[0, 12, 18].item() == pytest.approx(alpha, rel=1e-5)
+    assert picture.features[0, 12, 18].tolist() == pytest.approx([2 * alpha, -alpha], rel=1e-5)
+    assert picture.depth_m[0, 12, 18].item() == pytest.approx(10.0, rel=1e-5)
+    assert picture.opacity[0, 0, 0].item() == 0.0
+    assert picture.depth_m[0, 0, 0].item() == 0.0
+
+
+def test_the_nearer_gaussian_covers_the_farther_one() -> None:
+    near, far = single(0.6), single(0.9)
+    far = far._replace(means_m=far.means_m * 2, features=far.features * 10)
+    both = Gaussians(*(torch.cat(pair, dim=1) for pair in zip(far, near, strict=True)))
+    picture = splat(both, projection(), HEIGHT, WIDTH)
+    one, other = (splat(each, projection(), HEIGHT, WIDTH) for each in (near, far))
+    expected = one.features + (1 - one.opacity[..., None]) * other.features
+    torch.testing.assert_close(picture.features, expected)
+    weight = (1 - one.opacity) * other.opacity
+    depth = (one.opacity * 10 + weight * 20) / (one.opacity + weight).clamp_min(1e-10)
+    torch.testing.assert_close(picture.depth_m, depth)
+
+
+def test_gaussians_behind_the_camera_are_not_seen() -> None:
+    behind = single()._replace(means_m=torch.tensor([[[-10.0, 0.0, 0.0]]]))
+    assert splat(behind, projection(), HEIGHT, WIDTH).opacity.abs().max() == 0
+
+
+def test_a_mirrored_projection_gives_the_mirrored_picture() -> None:
+    plain = splat(cloud(40), projection(), HEIGHT, WIDTH)
+    mirrored = splat(cloud(40), projection(mirrored=True), HEIGHT, WIDTH)
+    torch.testing.assert_close(mirrored.features, plain.features.flip(2), atol=1e-5, rtol=1e-4)
+
+
+def test_projection_comes_apart_and_together() -> None:
+    camera = split_projection(projection(mirrored=True))
+    whole = camera.pixel_from_cam @ camera.cam_from_lidar[:, :3]
+    torch.testing.assert_close(whole, projection(mirrored=True)[:, :3])
+    assert (camera.pixel_from_cam.diagonal(dim1=1, dim2=2) > 0).all()
+
+
+def test_frames_of_a_batch_and_chunks_of_pixels_do_not_mix() -> None:
+    gaussians = cloud(20, batch=2)
+    camera = projection().expand(2, 4, 4)
+    both = splat(gaussians, camera, HEIGHT, WIDTH)
+    last = Gaussians(*(field[1:] for field in gaussians))
+    alone = splat_slowly(last, split_projection(projection()), HEIGHT, WIDTH, chunk=100)
+    torch.testing.assert_close(both.features[1:], alone.features)
+
+
+def test_gradients_of_every_field() -> None:
+    camera = split_projection(projection())
+    camera = type(camera)(*(field.double() for field in camera))
+    fields = [field.requires_grad_() for field in cloud(3, dtype=torch.float64)]
+
+    def picture(*fields: Tensor) -> tuple[Tensor, Tensor]:
+        splatting = splat_slowly(Gaussians(*fields), camera, 4, 5)
+        return splatting.features, splatting.opacity
+
+    # Opacities of at most 0.8 and short pictures keep clear of the thresholds' jumps.
+    assert torch.autograd.gradcheck(picture, fields, atol=1e-5)
+
+
+@pytest.mark.gpu
+def test_gsplat_gives_the_same_values_and_gradients() -> None:
+    def run(device: str) -> tuple[Splatting, list[Tensor]]:
+        fields = [field.to(device).requires_grad_() for field in cloud(300, batch=2)]
+        camera = projection().expand(2, 4, 4).to(device)
+        picture = splat(Gaussians(*fields), camera, HEIGHT, WIDTH)
+        (picture.features.square().mean() + picture.opacity.mean()).backward()
+        gradients = [field.grad.cpu() for field in fields if field.grad is not None]
+        return Splatting(*(field.detach().cpu() for field in picture)), gradients
+
+    (slow, slow_gradients), (fast, fast_gradients) = run("cpu"), run("cuda")
+    for slow_field, fast_field in zip(slow, fast, strict=True):
+        torch.testing.assert_close(fast_field, slow_field, atol=2e-3, rtol=1e-3)
+    assert len(fast_gradients) == 5
+    for slow_field, fast_field in zip(slow_gradients, fast_gradients, strict=True):
+        torch.testing.assert_close(fast_field, slow_field, atol=1e-5, rtol=2e-2)
