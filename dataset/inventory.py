@@ -1,7 +1,7 @@
 """Which files of the UnScenes3D layout are there, told from one listing of each folder."""
 
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mmengine.logging import MMLogger
@@ -46,16 +46,6 @@ def stems_in(data_root: str | Path, folder: str) -> set[str]:
         return {entry.name.removesuffix(suffix) for entry in entries if entry.name.endswith(suffix)}
 
 
-def stems_on_disk(data_root: str | Path, fields: Iterable[str]) -> list[str]:
-    """Every stem with the files of all the fields, in the order of time.
-
-    Raises:
-        ValueError: If a field is unknown, or none is given.
-        FileNotFoundError: If a folder is missing.
-    """
-    return complete_stems(data_root, folders_of(fields))
-
-
 def complete_stems(data_root: str | Path, folders: Iterable[str]) -> list[str]:
     """Every stem with a file in each of the folders, in the order of time.
 
@@ -73,27 +63,6 @@ def complete_stems(data_root: str | Path, folders: Iterable[str]) -> list[str]:
             f"{incomplete} further ones, left out, only in some"
         )
     return sorted(complete, key=time_order)
-
-
-def available_fields(
-    data_root: str | Path, fields: Sequence[str], stems: Collection[str] | None = None
-) -> tuple[str, ...]:
-    """Those of the fields whose files are there for every one of the stems.
-
-    Args:
-        data_root: The data set.
-        fields: Fields to look for.
-        stems: Frames that must have them; None for at least one frame, whichever.
-
-    Raises:
-        ValueError: If a field is unknown, or none is given.
-    """
-    present = {folder: stems_in(data_root, folder) for folder in folders_of(fields)}
-
-    def is_there(folder: str) -> bool:
-        return present[folder].issuperset(stems) if stems is not None else bool(present[folder])
-
-    return tuple(name for name in fields if all(is_there(f) for f in FIELD_FOLDERS[name]))
 
 
 def time_order(stem: str) -> tuple[float, str]:

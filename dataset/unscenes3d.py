@@ -11,7 +11,13 @@ from torch.utils.data import Dataset
 
 from dataset import formats, layout, transforms
 from dataset.augmentation import Augmentation, Choices
-from dataset.inventory import complete_stems, folders_of, require_files, stems_in
+from dataset.inventory import (
+    complete_stems,
+    folders_of,
+    require_files,
+    require_folders,
+    stems_in,
+)
 from dataset.poses import LidarPoses
 from dataset.sample import Draw, Sample
 from dataset.splits import (
@@ -106,6 +112,7 @@ class UnScenes3D(Dataset[Sample]):
             self._coarsening = self.grid.coarsening_of(layout.LABEL_GRID)
 
         folders = self._folders(fields)
+        require_folders(self._root, folders)
         scenes = load_scenes(self._root)
         scene_of = scene_of_stem(scenes)
         if split != ALL:

@@ -37,29 +37,21 @@ def test_stems_keep_their_text_and_ignore_other_files(tmp_path):
     for name in ("10.500000.bin", "9.5.bin", "notes.txt", "late.bin"):
         (folder / name).touch()
     assert inventory.stems_in(tmp_path, "clouds") == {"10.500000", "9.5", "late"}
-    assert inventory.stems_on_disk(tmp_path, ["points"]) == ["9.5", "10.500000", "late"]
+    assert inventory.complete_stems(tmp_path, inventory.folders_of(["points"])) == [
+        "9.5",
+        "10.500000",
+        "late",
+    ]
     assert inventory.stems_in(tmp_path, "images") == set()
 
 
-def test_stems_on_disk_have_all_the_fields(root):
-    all_stems = inventory.stems_on_disk(root, ["images", "points"])
-    labelled = inventory.stems_on_disk(root, ["images", "occupancy"])
+def test_complete_stems_have_all_the_fields(root):
+    all_stems = inventory.complete_stems(root, inventory.folders_of(["images", "points"]))
+    labelled = inventory.complete_stems(root, inventory.folders_of(["images", "occupancy"]))
     assert (len(all_stems), len(labelled)) == (4, 2)
     assert labelled == [all_stems[0], all_stems[2]]
     remove(root, layout.IMAGES, all_stems[0])
-    assert inventory.stems_on_disk(root, ["images", "points"]) == all_stems[1:]
-
-
-def test_available_fields(root):
-    fields = ["images", "occupancy", "world_from_lidar", "elevation_m"]
-    all_stems = inventory.stems_on_disk(root, ["images"])
-    labelled = inventory.stems_on_disk(root, ["occupancy"])
-    assert inventory.available_fields(root, fields) == tuple(fields)
-    assert inventory.available_fields(root, fields, labelled) == tuple(fields)
-    assert inventory.available_fields(root, fields, all_stems) == ("images", "world_from_lidar")
-    shutil.rmtree(root / layout.VEHICLE_INFOS)
-    shutil.rmtree(root / layout.ELEVATION)
-    assert inventory.available_fields(root, fields) == ("images", "occupancy")
+    assert inventory.complete_stems(root, ["images", "clouds"]) == all_stems[1:]
 
 
 def test_missing_root_and_folders_are_named(root):
@@ -74,7 +66,7 @@ def test_missing_root_and_folders_are_named(root):
 
 
 def test_missing_files_are_counted_and_named(root):
-    stems = inventory.stems_on_disk(root, ["points"])
+    stems = inventory.complete_stems(root, inventory.folders_of(["points"]))
     inventory.require_files(root, ["clouds", "images"], stems)
     remove(root, layout.CLOUDS, stems[1])
     remove(root, layout.IMAGES, stems[0])

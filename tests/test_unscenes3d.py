@@ -496,3 +496,8 @@ def test_reading_twice_gives_the_same(root):
     assert torch.equal(first.images, second.images)
     assert torch.equal(first.points, second.points)
     assert torch.equal(first.occupancy, second.occupancy)
+
+
+def test_a_root_that_is_not_there_is_named_before_its_splits(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no data set at"):
+        UnScenes3D(tmp_path / "nowhere", "train", layout.LABEL_GRID, ["points"])

@@ -150,19 +150,6 @@ class OccupancyScores:
             lines.append(rule)
         return "\n".join([*lines, *self._caption(grid)])
 
-    def markdown(self, grid: str = "") -> str:
-        """The scores in percent as a Markdown table of one row, with a caption.
-
-        Args:
-            grid: What the caption says of the grid, such as ``describe_grid`` gives.
-        """
-        columns = (*self._completion(), *self.per_class_iou.items(), *self._means())
-        header = " | ".join(name for name, _ in columns)
-        values = " | ".join(_percent(value) for _, value in columns)
-        rule = " | ".join("---:" for _ in columns)
-        rows = [f"| {row} |" for row in (header, rule, values)]
-        return "\n".join([*rows, "", " ".join(self._caption(grid))])
-
     def _completion(self) -> tuple[tuple[str, float], ...]:
         return (("IoU", self.iou), ("precision", self.precision), ("recall", self.recall))
 
