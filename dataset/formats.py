@@ -13,7 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Float64, Integer, UInt8
+from jaxtyping import Float32, Float64, Integer, UInt8, UInt16
 
 from dataset import layout
 from dataset.sample import VehicleState
@@ -44,10 +44,12 @@ class VehicleInfo:
     """What the vehicle says of itself at one frame.
 
     Attributes:
+        stamp_s: When [s]; the time that the frame's stem names.
         world_from_imu: Pose of the IMU.
         state: Speed and acceleration.
     """
 
+    stamp_s: float
     world_from_imu: Float64[np.ndarray, "4 4"]
     state: VehicleState
 
@@ -73,9 +75,9 @@ def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
-def read_cloud(path: Path) -> Float32[np.ndarray, "P 4"]:
-    """LiDAR returns: x forward, y left, z up [m], intensity."""
-    return _read_floats(path, columns=4)
+def read_cloud(path: Path, *, columns: int = 4) -> Float32[np.ndarray, "P columns"]:
+    """LiDAR returns: x, y, z [m], intensity, and further columns where a layout has more."""
+    return _read_floats(path, columns=columns)
 
 
 def read_local_map(path: Path) -> Float32[np.ndarray, "P 3"]:
@@ -137,7 +139,18 @@ def read_depth_m(
 
 def read_elevation_m(path: Path) -> Float32[np.ndarray, "rows cols"]:
     """Mean height of each cell in the LiDAR frame [m]; NaN where there is no label."""
-    encoded = _read_uint16(path)
+    return elevation_from_units(read_elevation_units(path))
+
+
+def read_elevation_units(path: Path) -> UInt16[np.ndarray, "rows cols"]:
+    """The elevation picture as it is stored: 0 is no point, and heights may have wrapped around."""
+    return _read_uint16(path)
+
+
+def elevation_from_units(
+    encoded: UInt16[np.ndarray, "rows cols"],
+) -> Float32[np.ndarray, "rows cols"]:
+    """Heights [m] of a stored elevation picture; NaN where there is no label."""
     height = layout.ELEVATION_TOP_M - encoded.astype(np.float32) / layout.ELEVATION_UNITS_PER_M
     is_known = (encoded > 0) & (encoded <= layout.ELEVATION_WRAPPED)
     return np.where(is_known, height, np.float32(np.nan))
@@ -145,18 +158,24 @@ def read_elevation_m(path: Path) -> Float32[np.ndarray, "rows cols"]:
 
 def read_calibration(path: Path) -> Calibration:
     """KITTI's text of ``KEY: numbers``; keys other than the four of the layout are not read."""
+    matrices = read_calibration_matrices(path)
+    return Calibration(
+        pixel_from_lidar=matrices["P2"] @ matrices["R0_rect"] @ matrices["Tr_velo_to_cam"],
+        imu_or_world_from_lidar=matrices.get("Tr_velo_to_imu"),
+    )
+
+
+def read_calibration_matrices(path: Path) -> dict[str, Float64[np.ndarray, "4 4"]]:
+    """The layout's matrices by their keys, filled up with the identity.
+
+    Tr_velo_to_imu is among them only where the file has it.
+    """
     lines = [line.partition(":") for line in read_text(path).splitlines()]
     values = {key.strip(): text.split() for key, colon, text in lines if colon}
-    p2 = _matrix(path, values, "P2", (3, 4))
-    rectify = _matrix(path, values, "R0_rect", (3, 3))
-    cam_from_lidar = _matrix(path, values, "Tr_velo_to_cam", (3, 4))
-    has_imu = "Tr_velo_to_imu" in values
-    return Calibration(
-        pixel_from_lidar=p2 @ rectify @ cam_from_lidar,
-        imu_or_world_from_lidar=_matrix(path, values, "Tr_velo_to_imu", (3, 4))
-        if has_imu
-        else None,
-    )
+    shapes = {"P2": (3, 4), "R0_rect": (3, 3), "Tr_velo_to_cam": (3, 4)}
+    if "Tr_velo_to_imu" in values:
+        shapes["Tr_velo_to_imu"] = (3, 4)
+    return {key: _matrix(path, values, key, shape) for key, shape in shapes.items()}
 
 
 def read_vehicle_info(path: Path) -> VehicleInfo:
@@ -180,7 +199,7 @@ def read_vehicle_info(path: Path) -> VehicleInfo:
     ]
     world_from_imu[:3, 3] = pose[1:4]
     vx, vy, vz, ax, ay, az = motion[1:].tolist()
-    return VehicleInfo(world_from_imu, VehicleState((vx, vy, vz), (ax, ay, az)))
+    return VehicleInfo(float(pose[0]), world_from_imu, VehicleState((vx, vy, vz), (ax, ay, az)))
 
 
 def read_scene_info(path: Path) -> dict[str, Scene]:

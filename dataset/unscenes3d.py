@@ -18,6 +18,7 @@ from dataset.inventory import (
     require_folders,
     stems_in,
 )
+from dataset.options import checked_crop, checked_size, restrict
 from dataset.poses import LidarPoses
 from dataset.sample import Draw, Sample
 from dataset.splits import (
@@ -92,11 +93,11 @@ class UnScenes3D(Dataset[Sample]):
         self.grid = VoxelGrid.from_config(grid)
         self._root = Path(data_root)
         self._fields = frozenset(fields)
-        self._image_size = _checked_size("image_size", image_size)
-        self._image_crop = _checked_crop(image_crop)
+        self._image_size = checked_size("image_size", image_size)
+        self._image_crop = checked_crop(image_crop)
         self._recorded_size: tuple[int, int] | None = None
         if recorded_size is not None:
-            self._recorded_size = _checked_size("recorded_size", recorded_size)
+            self._recorded_size = checked_size("recorded_size", recorded_size)
         if num_sweeps < 1:
             raise ValueError(f"num_sweeps is at least 1, got {num_sweeps}")
         self._num_sweeps = num_sweeps if "points" in self._fields else 1
@@ -120,7 +121,7 @@ class UnScenes3D(Dataset[Sample]):
             MMLogger.get_current_instance().info(
                 f"{split} of '{self._root}': {len(frames.stems)} frames, split by {frames.source}"
             )
-            self.stems = _restrict(frames.stems, stems, split)
+            self.stems = restrict(frames.stems, stems, split)
         else:
             self.stems = list(stems) if stems is not None else complete_stems(self._root, folders)
         if not self.stems:
@@ -296,34 +297,5 @@ class UnScenes3D(Dataset[Sample]):
         return LidarPoses(self._root, self._pose_rule, frames_by_scene(readable))
 
 
-def _restrict(frames: Sequence[str], stems: Sequence[str] | None, split: str) -> list[str]:
-    """The frames asked for, or all."""
-    if stems is None:
-        return list(frames)
-    unknown = sorted(set(stems) - set(frames))
-    if unknown:
-        raise ValueError(
-            f"{len(unknown)} of the stems asked for are not in the split '{split}' of "
-            f"{len(frames)} frames, such as {unknown[:3]}. The split 'all' has every frame on disk"
-        )
-    return list(stems)
-
-
 def _size_of(picture: np.ndarray) -> tuple[int, int]:
     return picture.shape[0], picture.shape[1]
-
-
-def _checked_size(name: str, size: Sequence[int]) -> tuple[int, int]:
-    height, width = (int(value) for value in size)
-    if min(height, width) < 1:
-        raise ValueError(f"{name} is (height, width) > 0, got {tuple(size)}")
-    return height, width
-
-
-def _checked_crop(crop: Sequence[float]) -> tuple[float, float, float, float]:
-    top, left, bottom, right = (float(value) for value in crop)
-    if not (0.0 <= top < bottom <= 1.0 and 0.0 <= left < right <= 1.0):
-        raise ValueError(
-            f"image_crop is (top, left, bottom, right) as fractions in [0, 1], got {tuple(crop)}"
-        )
-    return top, left, bottom, right

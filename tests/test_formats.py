@@ -256,6 +256,15 @@ def test_elevation_is_height_in_the_lidar_frame(path):
     np.testing.assert_allclose(formats.read_elevation_m(path), np.float32(expected), rtol=1e-6)
 
 
+def test_elevation_units_are_those_of_the_picture(path):
+    stored = np.array([[768, 0, 65535]], np.uint16)
+    write_png(path, stored)
+    units = formats.read_elevation_units(path)
+    np.testing.assert_array_equal(units, stored)
+    expected = np.float32([[-2.0, np.nan, np.nan]])
+    np.testing.assert_array_equal(formats.elevation_from_units(units), expected)
+
+
 # --- calibration ---
 
 
@@ -268,6 +277,15 @@ def test_calibration_is_the_product_of_its_matrices(path):
     expected = np.eye(4)
     expected[:3, 3] = 0.1, 0.2, 0.3
     np.testing.assert_array_equal(calibration.imu_or_world_from_lidar, expected)
+
+
+def test_matrices_of_a_calibration_by_their_keys(path):
+    path.write_text(calibration_text())
+    matrices = formats.read_calibration_matrices(path)
+    assert list(matrices) == ["P2", "R0_rect", "Tr_velo_to_cam", "Tr_velo_to_imu"]
+    assert all(matrix.shape == (4, 4) for matrix in matrices.values())
+    product = matrices["P2"] @ matrices["R0_rect"] @ matrices["Tr_velo_to_cam"]
+    np.testing.assert_array_equal(product, formats.read_calibration(path).pixel_from_lidar)
 
 
 def test_calibration_may_lack_the_imu(path):
@@ -328,6 +346,7 @@ def test_vehicle_info_by_hand(path):
     np.testing.assert_allclose(info.world_from_imu, expected, atol=1e-12)
     assert info.state.velocity_mps == (4, 5, 6)
     assert info.state.acceleration_mps2 == (7, 8, 9)
+    assert info.stamp_s == float(STEM)
 
 
 def test_vehicle_rotation_equals_the_quaternion_product(path):

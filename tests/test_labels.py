@@ -1,8 +1,8 @@
-"""The label set of UnScenes3D says what the data set's authors say."""
+"""The label sets say what the data sets' authors say."""
 
 import pytest
 
-from utils.labels import IGNORE, UNSCENES3D, label_set
+from utils.labels import IGNORE, NUSCENES, UNSCENES3D, label_set
 
 
 def test_twelve_classes_with_nine_in_the_long_tail() -> None:
@@ -23,3 +23,14 @@ def test_unknown_names_are_refused() -> None:
         UNSCENES3D.index("tank")
     with pytest.raises(ValueError, match="unknown label set 'kitti'"):
         label_set("kitti")
+
+
+def test_nuscenes_has_free_the_sixteen_classes_and_others() -> None:
+    assert label_set("nuscenes") is NUSCENES
+    assert NUSCENES.num_classes == len(NUSCENES.colors) == 18
+    assert NUSCENES.class_names[:5] == ("free", "barrier", "bicycle", "bus", "car")
+    assert NUSCENES.index("driveable_surface") == 11
+    assert NUSCENES.index("vegetation") == 16
+    assert NUSCENES.index("others") == 17
+    assert NUSCENES.common == ()
+    assert len(set(NUSCENES.colors)) == 18

@@ -88,7 +88,56 @@ UNSCENES3D = LabelSet(
     common=("terrain", "driveable_surface"),
 )
 
-LABEL_SETS = {labels.name: labels for labels in (UNSCENES3D,)}
+NUSCENES = LabelSet(
+    name="nuscenes",
+    class_names=(
+        "free",
+        "barrier",
+        "bicycle",
+        "bus",
+        "car",
+        "construction_vehicle",
+        "motorcycle",
+        "pedestrian",
+        "traffic_cone",
+        "trailer",
+        "truck",
+        "driveable_surface",
+        "other_flat",
+        "sidewalk",
+        "terrain",
+        "manmade",
+        "vegetation",
+        "others",
+    ),
+    colors=(
+        (255, 255, 255),
+        (255, 120, 50),
+        (255, 192, 203),
+        (255, 255, 0),
+        (0, 150, 245),
+        (0, 255, 255),
+        (255, 127, 0),
+        (255, 0, 0),
+        (255, 240, 150),
+        (135, 60, 0),
+        (160, 32, 240),
+        (255, 0, 255),
+        (139, 137, 137),
+        (75, 0, 75),
+        (150, 240, 80),
+        (230, 230, 250),
+        (0, 175, 0),
+        (0, 0, 0),
+    ),
+)
+"""Labels 1–16 are those of nuScenes' LiDAR segmentation, which all its occupancy benchmarks share.
+
+Occ3D alone labels others, as 0, and free as 17; here the two change places, so that free is 0 as in
+every grid of the project (``dataset/nuscenes_labels.py``).
+"""
+
+LABEL_SETS = {labels.name: labels for labels in (UNSCENES3D, NUSCENES)}
 
 
 def label_set(name: str) -> LabelSet:

@@ -30,19 +30,26 @@ class GridForm:
     target_rows: Mapping[int, int] = field(default_factory=dict)
 
 
-def match_stems(pred_dir: Path, gt_dir: Path, stems: Sequence[str] | None = None) -> list[str]:
+def match_stems(
+    pred_dir: Path,
+    gt_dir: Path,
+    stems: Sequence[str] | None = None,
+    *,
+    suffixes: Sequence[str] = (SUFFIX,),
+) -> list[str]:
     """The frames to score: the same ones on both sides, in order of their names.
 
     Args:
         pred_dir: Folder of predictions.
         gt_dir: Folder of labels.
         stems: Frames to score, when not all of both folders; files of others are not looked at.
+        suffixes: How the names of the files end.
 
     Raises:
         FileNotFoundError: If a folder is missing or a frame has a file on one side only.
         ValueError: If there is no frame, or ``stems`` names one twice.
     """
-    predicted, labelled = _stems_in(pred_dir), _stems_in(gt_dir)
+    predicted, labelled = _stems_in(pred_dir, suffixes), _stems_in(gt_dir, suffixes)
     if stems is not None:
         wanted = set(stems)
         if len(wanted) < len(stems):
@@ -54,8 +61,25 @@ def match_stems(pred_dir: Path, gt_dir: Path, stems: Sequence[str] | None = None
     _refuse_absent(labelled - predicted, "a prediction", pred_dir)
     _refuse_absent(predicted - labelled, "a label", gt_dir)
     if not labelled:
-        raise ValueError(f"no frame to score: no *{SUFFIX} in {gt_dir} and {pred_dir}")
+        files = " or ".join(f"*{suffix}" for suffix in suffixes)
+        raise ValueError(f"no frame to score: no {files} in {gt_dir} and {pred_dir}")
     return sorted(labelled)
+
+
+def read_array(path: Path) -> np.ndarray:
+    """Read a file of one array.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no array.
+    """
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path}: cannot be read as a {SUFFIX} array ({error})") from error
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{path}: expected one {SUFFIX} array, got an archive of several")
+    return array
 
 
 def read_labels(path: Path) -> Integer[np.ndarray, "..."]:
@@ -67,12 +91,7 @@ def read_labels(path: Path) -> Integer[np.ndarray, "..."]:
         FileNotFoundError: If there is no such file.
         ValueError: If it is no array of whole numbers in one of the two shapes.
     """
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path}: cannot be read as a {SUFFIX} array ({error})") from error
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"{path}: expected one {SUFFIX} array, got an archive of several")
+    array = read_array(path)
     if array.ndim != 3 and not is_sparse(array):
         raise ValueError(
             f"{path}: expected a dense grid (X, Y, Z) or sparse rows (N, 4) of x, y, z, class; "
@@ -90,7 +109,7 @@ def read_labels(path: Path) -> Integer[np.ndarray, "..."]:
     return array.astype(np.uint8) if array.dtype.kind == "b" else array
 
 
-def is_sparse(array: Integer[np.ndarray, "..."]) -> bool:
+def is_sparse(array: np.ndarray) -> bool:
     """Whether an array holds rows x, y, z, class rather than a grid."""
     return array.ndim == 2 and array.shape[1] == 4
 
@@ -166,10 +185,10 @@ def write_prediction(folder: Path, stem: str, occupancy: UInt8[np.ndarray, "X Y 
     return path
 
 
-def _stems_in(folder: Path) -> set[str]:
+def _stems_in(folder: Path, suffixes: Sequence[str]) -> set[str]:
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}")
-    files = (path for path in folder.iterdir() if path.suffix == SUFFIX)
+    files = (path for path in folder.iterdir() if path.suffix in suffixes)
     return {path.stem for path in files if not path.name.startswith(".")}
 
 

@@ -1,0 +1,335 @@
+"""nuScenes: from an index to a Sample, reading only the files of the fields asked for."""
+
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Float64, UInt8
+from mmengine.logging import MMLogger
+from torch.utils.data import Dataset
+
+from dataset import formats, nuscenes_labels, transforms
+from dataset.augmentation import Augmentation, Choices
+from dataset.lidar_depth import depth_of_points
+from dataset.nuscenes_cache import load_index
+from dataset.nuscenes_frames import NuScenesFrames, missing_files
+from dataset.nuscenes_index import KeyFrameIndex
+from dataset.nuscenes_splits import ALL, AUTO, find_version, scenes_of_split
+from dataset.options import checked_crop, checked_size, restrict
+from dataset.sample import Draw, Sample
+from utils.geometry import VoxelGrid
+from utils.labels import IGNORE, NUSCENES
+from utils.registry import DATASETS
+
+FIELDS = ("images", "points", "pixel_from_lidar", "occupancy", "depth_m", "world_from_lidar")
+"""Fields of a Sample that nuScenes can fill."""
+
+_CLOUD_COLUMNS = 5  # x, y, z, intensity, ring.
+_NAMED = 5  # How many missing files an error names.
+_OWN_VEHICLE_M = 1.0  # Returns from within this of the LiDAR, along x and y, are of its own roof.
+
+
+@DATASETS.register_module()
+class NuScenes(Dataset[Sample]):
+    """Key frames of one split of nuScenes (``docs/prepare_data.md``).
+
+    A Sample's fields are in the frame of the network's volume, which ``frame`` chooses; there
+    "lidar", as in pixel_from_lidar and world_from_lidar, means that frame:
+
+    - "ego": the vehicle's (x forward, y left, z up, on the ground under the rear axle) at the time
+      of the key frame's LiDAR cloud. Occ3D's labels lie in it.
+    - "lidar": LIDAR_TOP's own at that time, in which x is **right** and y forward. SurroundOcc's
+      and OpenOccupancy's labels lie in it.
+
+    Images, clouds and poses have times of their own. Whatever goes from one sensor to another goes
+    through the world, by the vehicle's poses at both times. A stem is the token of a sample, and
+    the images of a Sample are in the order of ``nuscenes_index.CAMERAS``.
+
+    Args:
+        data_root: Folder that holds ``samples/``, ``sweeps/`` and the tables ``v1.0-*/``.
+        split: "train", "val", "test", or "all" for every key frame of the tables of which all
+            files are there.
+        grid: Grid of the network's volume, or its fields.
+        fields: Some of FIELDS; no file is opened for the others.
+        version: Folder of the tables, or "auto": the first of v1.0-trainval, v1.0-test and
+            v1.0-mini that is there and has the split; of v1.0-mini, train and val are mini_train
+            and mini_val.
+        frame: Frame of the volume, "ego" or "lidar".
+        image_size: Height and width of the images given out.
+        image_crop: Top, left, bottom and right of the part of the recorded images that is used, as
+            fractions; cut out before the resize.
+        num_sweeps: Clouds put together for one frame: its own and those recorded before it, moved
+            by the vehicle's poses; above 1 the points get a fifth column, their age [s].
+        labels_source: Labels that fill ``occupancy``: "occ3d", "surroundocc" or "openoccupancy".
+        labels_root: Their folder; None for its usual name beside ``data_root``.
+        use_mask: Whether occupancy is ignored where no camera saw it; of Occ3D only.
+        stems: Only these key frames of the split, in this order.
+        augmentation: What may be changed at random, or its fields; None for nothing.
+        seed: Number that the augmentation depends on, besides epoch and index.
+
+    Attributes:
+        stems: Token of each key frame's sample.
+        scenes: Name of each key frame's scene.
+        grid: Grid of the volume.
+        version: Folder of the tables.
+
+    Raises:
+        ValueError: If an option is wrong, a table is damaged, the split is empty, or a stem of
+            ``stems`` is not in it.
+        FileNotFoundError: If tables or files are missing; counts and names them.
+    """
+
+    # A config gives each of these by its own key.
+    def __init__(  # noqa: PLR0913
+        self,
+        data_root: str | Path,
+        split: str,
+        grid: VoxelGrid | dict,
+        fields: Sequence[str],
+        *,
+        version: str = AUTO,
+        frame: str = "ego",
+        image_size: Sequence[int] = (256, 704),
+        image_crop: Sequence[float] = (0.0, 0.0, 1.0, 1.0),
+        num_sweeps: int = 1,
+        labels_source: str = "occ3d",
+        labels_root: str | Path | None = None,
+        use_mask: bool = False,
+        stems: Sequence[str] | None = None,
+        augmentation: Augmentation | dict | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.grid = VoxelGrid.from_config(grid)
+        self._root = Path(data_root)
+        self._fields = _checked_fields(fields)
+        self._image_size = checked_size("image_size", image_size)
+        self._image_crop = checked_crop(image_crop)
+        if num_sweeps < 1:
+            raise ValueError(f"num_sweeps is at least 1, got {num_sweeps}")
+        self._num_sweeps = num_sweeps
+        self._labels_source = nuscenes_labels.benchmark(labels_source)
+        self._labels_root = labels_root
+        if use_mask and not self._labels_source.has_masks:
+            raise ValueError(f"use_mask needs the labels of occ3d; {labels_source} has no masks")
+        self._use_mask = use_mask
+        if isinstance(augmentation, dict):
+            augmentation = Augmentation.from_config(augmentation)
+        self._augmentation = augmentation
+        self._seed = seed
+
+        self.version = find_version(data_root, split, version)
+        index = load_index(data_root, self.version)
+        self._frames = NuScenesFrames(data_root, index, frame)
+        scenes = scenes_of_split(self.version, split, [name.decode() for name in index.scene_name])
+        self._rows = self._select(index, split, scenes, stems)
+        self.stems = [self._frames.stem(row) for row in self._rows]
+        self.scenes = [self._frames.scene(row) for row in self._rows]
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """Class names and colours, where mmengine looks for them."""
+        return {"classes": NUSCENES.class_names, "palette": NUSCENES.colors}
+
+    def __len__(self) -> int:
+        """Number of key frames."""
+        return len(self.stems)
+
+    def __getitem__(self, key: int | Draw) -> Sample:
+        """Read one key frame; an int stands for ``Draw(index, epoch=0)``.
+
+        Raises:
+            ValueError: If a file is not as its format says.
+            FileNotFoundError: If a file has gone since the data set was built.
+        """
+        index, epoch = key if isinstance(key, Draw) else Draw(int(key))
+        index = range(len(self))[index]
+        choices = Choices()
+        if self._augmentation is not None:
+            choices = self._augmentation.draw(np.random.default_rng((self._seed, epoch, index)))
+        row = self._rows[index]
+        cloud = None
+        if self._fields & {"points", "depth_m"}:
+            cloud = self._read_cloud(row, self._frames.lidar(row))
+        return Sample(
+            stem=self.stems[index],
+            scene=self.scenes[index],
+            **self._view_fields(row, cloud, choices),
+            **self._volume_fields(row, cloud, choices),
+        )
+
+    def labels(
+        self, index: int, benchmark: str | None = None, root: str | Path | None = None
+    ) -> nuscenes_labels.OccupancyLabels:
+        """A key frame's labels on their own grid, as a benchmark scores them.
+
+        Args:
+            index: Place of the key frame in the data set.
+            benchmark: One of ``nuscenes_labels.BENCHMARKS``; None for that of ``labels_source``,
+                which then lies in ``labels_root``.
+            root: The benchmark's folder; None for its usual name beside ``data_root``.
+
+        Raises:
+            ValueError: If the file is not as its format says.
+            FileNotFoundError: If it is missing.
+        """
+        if benchmark is None:
+            benchmark, root = self._labels_source.name, root or self._labels_root
+        path = self._frames.label_path(self._rows[index], benchmark, root)
+        return nuscenes_labels.read_labels(benchmark, path)
+
+    def label_from_volume(
+        self, index: int, benchmark: str | None = None
+    ) -> Float64[np.ndarray, "4 4"]:
+        """From the volume's frame, without augmentation, to that of a benchmark's labels."""
+        name = self._labels_source.name if benchmark is None else benchmark
+        return self._frames.label_from_volume(self._rows[index], name)
+
+    def _view_fields(
+        self, row: int, cloud: Float32[np.ndarray, "P 4"] | None, choices: Choices
+    ) -> dict[str, Any]:
+        """The fields that live in the image planes."""
+        images, matrices, depths = [], [], []
+        volume_from_augmented = np.linalg.inv(transforms.augmented_from_recorded(choices))
+        for camera in self._frames.cameras(row):
+            window = transforms.image_transform(
+                self._frames.image_size(camera), self._image_size, self._image_crop, choices
+            )
+            pixel_from_volume = window.matrix() @ self._frames.pixel_from_volume(row, camera)
+            matrices.append(pixel_from_volume @ volume_from_augmented)
+            if "images" in self._fields:
+                pixels = transforms.jitter_colors(window.image(self._read_image(camera)), choices)
+                images.append(pixels.transpose(2, 0, 1))
+            if "depth_m" in self._fields and cloud is not None:
+                depths.append(depth_of_points(pixel_from_volume, cloud, self._image_size))
+        found = {}
+        if images:
+            found["images"] = torch.from_numpy(np.stack(images))
+        if depths:
+            found["depth_m"] = torch.from_numpy(np.stack(depths))
+        if "pixel_from_lidar" in self._fields:
+            found["pixel_from_lidar"] = torch.from_numpy(np.stack(matrices)).float()
+        return found
+
+    def _volume_fields(
+        self, row: int, cloud: Float32[np.ndarray, "P 4"] | None, choices: Choices
+    ) -> dict[str, Any]:
+        """The fields that live in the volume's frame."""
+        found: dict[str, Any] = {}
+        augmented_from_volume = transforms.augmented_from_recorded(choices)
+        volume_from_augmented = np.linalg.inv(augmented_from_volume)
+        if "points" in self._fields and cloud is not None:
+            points = self._with_sweeps(row, cloud)
+            if not np.array_equal(augmented_from_volume, np.eye(4)):
+                points = transforms.transform_cloud(augmented_from_volume, points)
+            found["points"] = torch.from_numpy(points)
+        if "occupancy" in self._fields:
+            occupancy = self._read_occupancy(row, volume_from_augmented)
+            found["occupancy"] = torch.from_numpy(occupancy)
+        if "world_from_lidar" in self._fields:
+            pose = self._frames.world_from_volume(row) @ volume_from_augmented
+            found["world_from_lidar"] = torch.from_numpy(pose)
+        return found
+
+    def _read_image(self, camera: int) -> UInt8[np.ndarray, "H W 3"]:
+        path, size = self._frames.path(camera), self._frames.image_size(camera)
+        image = formats.read_image(path)
+        if image.shape[:2] != size:
+            raise ValueError(
+                f"{path}: expected {size} (height, width) as sample_data.json says, found "
+                f"{image.shape[:2]}. The calibration is of the recorded size: copy the file again"
+            )
+        return image
+
+    def _read_cloud(self, row: int, recording: int) -> Float32[np.ndarray, "P 4"]:
+        """A recording's returns in the volume of a key frame, without those of the own roof."""
+        path = self._frames.path(recording)
+        cloud = formats.read_cloud(path, columns=_CLOUD_COLUMNS)[:, :4]
+        is_own = (np.abs(cloud[:, :2]) < _OWN_VEHICLE_M).all(axis=1)
+        return transforms.transform_cloud(
+            self._frames.volume_from_cloud(row, recording), cloud[~is_own]
+        )
+
+    def _with_sweeps(
+        self, row: int, cloud: Float32[np.ndarray, "P 4"]
+    ) -> Float32[np.ndarray, "Q F"]:
+        """A key frame's returns, with those of the sweeps before it where they are asked for."""
+        if self._num_sweeps == 1:
+            return cloud
+        key, *before = self._frames.sweeps(row, self._num_sweeps)
+        clouds = [cloud, *(self._read_cloud(row, recording) for recording in before)]
+        ages_s = [
+            np.full((len(part), 1), self._frames.age_s(row, recording), np.float32)
+            for part, recording in zip(clouds, (key, *before), strict=True)
+        ]
+        return np.hstack([np.concatenate(clouds), np.concatenate(ages_s)])
+
+    def _read_occupancy(
+        self, row: int, volume_from_augmented: Float64[np.ndarray, "4 4"]
+    ) -> UInt8[np.ndarray, "X Y Z"]:
+        """The labels on the volume's grid."""
+        name = self._labels_source.name
+        path = self._frames.label_path(row, name, self._labels_root)
+        labels = nuscenes_labels.read_labels(name, path)
+        occupancy = labels.occupancy
+        if self._use_mask:
+            assert labels.mask_camera is not None, "the constructor asks for labels with masks"
+            occupancy = np.where(labels.mask_camera, occupancy, np.uint8(IGNORE))
+        label_from_volume = self._frames.label_from_volume(row, name) @ volume_from_augmented
+        return nuscenes_labels.resample_labels(occupancy, labels.grid, self.grid, label_from_volume)
+
+    def _select(
+        self, index: KeyFrameIndex, split: str, scenes: Sequence[str], stems: Sequence[str] | None
+    ) -> list[int]:
+        """Rows of the key frames asked for, whose files are all there."""
+        used = set(scenes)
+        row_of = {
+            self._frames.stem(row): row
+            for row in range(len(index.sample_token))
+            if self._frames.scene(row) in used
+        }
+        rows = [row_of[stem] for stem in restrict(list(row_of), stems, split)]
+        files = {row: self._files(row) for row in rows}
+        missing = missing_files(chain.from_iterable(files.values()))
+        if missing and split == ALL and stems is None:
+            rows = [row for row in rows if missing.isdisjoint(files[row])]
+            MMLogger.get_current_instance().info(
+                f"'{self._root}': {len(rows)} key frames have all files of {sorted(self._fields)}; "
+                f"{len(files) - len(rows)} further ones, left out, lack some"
+            )
+        elif missing:
+            lacking = sum(not missing.isdisjoint(needed) for needed in files.values())
+            first = ", ".join(str(path) for path in sorted(missing)[:_NAMED])
+            raise FileNotFoundError(
+                f"{lacking} of {len(rows)} key frames of '{split}' ({self.version}) lack "
+                f"{len(missing)} files, such as {first}. Unpack them (see docs/prepare_data.md), "
+                "or name the frames to read"
+            )
+        if not rows:
+            raise ValueError(
+                f"no key frame of '{self._root}' in '{split}' ({self.version}) has all files of "
+                f"{sorted(self._fields)}"
+            )
+        return rows
+
+    def _files(self, row: int) -> list[Path]:
+        """Every file that the fields of a key frame are read from."""
+        frames, files = self._frames, []
+        if "images" in self._fields:
+            files += [frames.path(camera) for camera in frames.cameras(row)]
+        if "points" in self._fields:
+            files += [frames.path(sweep) for sweep in frames.sweeps(row, self._num_sweeps)]
+        elif "depth_m" in self._fields:
+            files.append(frames.path(frames.lidar(row)))
+        if "occupancy" in self._fields:
+            files.append(frames.label_path(row, self._labels_source.name, self._labels_root))
+        return files
+
+
+def _checked_fields(fields: Sequence[str]) -> frozenset[str]:
+    unknown = sorted(set(fields) - set(FIELDS))
+    if unknown or not fields:
+        raise ValueError(f"fields is some of {FIELDS} for nuScenes, got {list(fields)}")
+    return frozenset(fields)

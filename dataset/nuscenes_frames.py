@@ -1,0 +1,136 @@
+"""Where the files of nuScenes' key frames are, and how their sensors see one another.
+
+Every recording has a pose of the vehicle of its own time. Whatever goes from one recording to
+another goes through the world: camera ← vehicle then ← world ← vehicle now ← LiDAR.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64
+
+from dataset import nuscenes_labels
+from dataset.nuscenes_index import LIDAR_SLOT, KeyFrameIndex
+
+
+class NuScenesFrames:
+    """Files and geometry of key frames, which are named by their row in the index.
+
+    Args:
+        data_root: The data set.
+        index: Its key frames.
+        frame: Frame of the network's volume at the time of the LiDAR's cloud: "ego" or "lidar".
+
+    Raises:
+        ValueError: If the frame is unknown.
+    """
+
+    def __init__(self, data_root: str | Path, index: KeyFrameIndex, frame: str) -> None:
+        if frame not in nuscenes_labels.FRAMES:
+            raise ValueError(f"frame is one of {nuscenes_labels.FRAMES}, got '{frame}'")
+        self._root = Path(data_root)
+        self._index = index
+        self._frame = frame
+
+    def stem(self, row: int) -> str:
+        """Token of the sample."""
+        return self._index.sample_token[row].decode()
+
+    def scene(self, row: int) -> str:
+        """Name of its scene."""
+        return self._index.scene_name[self._index.sample_scene[row]].decode()
+
+    def lidar(self, row: int) -> int:
+        """Its LiDAR recording."""
+        return int(self._index.sample_recordings[row, LIDAR_SLOT])
+
+    def cameras(self, row: int) -> list[int]:
+        """Its camera recordings, in the order of CAMERAS."""
+        return self._index.sample_recordings[row, LIDAR_SLOT + 1 :].tolist()
+
+    def sweeps(self, row: int, count: int) -> list[int]:
+        """Its LiDAR recording and those before it, ``count`` at most."""
+        return self._index.sweeps(row, count)
+
+    def path(self, recording: int) -> Path:
+        """File of a recording."""
+        return self._root / self._index.file(recording)
+
+    def image_size(self, recording: int) -> tuple[int, int]:
+        """Height and width of a camera's recording."""
+        height, width = self._index.recording_size[recording].tolist()
+        return height, width
+
+    def age_s(self, row: int, recording: int) -> float:
+        """How long before the key frame's cloud a recording was made [s]."""
+        time_us = self._index.recording_time_us
+        return float(time_us[self.lidar(row)] - time_us[recording]) * 1e-6
+
+    def label_path(self, row: int, benchmark: str, root: str | Path | None = None) -> Path:
+        """File of its labels.
+
+        Args:
+            row: The key frame.
+            benchmark: One of ``nuscenes_labels.BENCHMARKS``.
+            root: The benchmark's folder; None for its usual name beside the data set.
+        """
+        folder = nuscenes_labels.benchmark(benchmark).folder
+        base = self._root.absolute().parent / folder if root is None else Path(root)
+        return base / nuscenes_labels.relative_path(
+            benchmark,
+            scene_name=self.scene(row),
+            scene_token=self._index.scene_token[self._index.sample_scene[row]].decode(),
+            sample_token=self.stem(row),
+            lidar_token=self._index.sample_lidar_token[row].decode(),
+            lidar_file=self._index.file(self.lidar(row)),
+        )
+
+    def world_from_volume(self, row: int) -> Float64[np.ndarray, "4 4"]:
+        """Pose of the volume."""
+        return self._index.world_from_ego(self.lidar(row)) @ self._ego_from(row, self._frame)
+
+    def volume_from_cloud(self, row: int, recording: int) -> Float64[np.ndarray, "4 4"]:
+        """From the LiDAR's frame at the time of one of its recordings to the volume."""
+        ego_from_sensor = self._index.ego_from_sensor(recording)
+        if recording == self.lidar(row):
+            return np.linalg.inv(self._ego_from(row, self._frame)) @ ego_from_sensor
+        world_from_sensor = self._index.world_from_ego(recording) @ ego_from_sensor
+        return np.linalg.inv(self.world_from_volume(row)) @ world_from_sensor
+
+    def pixel_from_volume(self, row: int, recording: int) -> Float64[np.ndarray, "4 4"]:
+        """From the volume to the recorded image of a camera, at the time of that image."""
+        index = self._index
+        world_from_cam = index.world_from_ego(recording) @ index.ego_from_sensor(recording)
+        cam_from_volume = np.linalg.inv(world_from_cam) @ self.world_from_volume(row)
+        return index.pixel_from_sensor(recording) @ cam_from_volume
+
+    def label_from_volume(self, row: int, benchmark: str) -> Float64[np.ndarray, "4 4"]:
+        """From the volume's frame to that of a benchmark's labels."""
+        frame = nuscenes_labels.benchmark(benchmark).frame
+        if frame == self._frame:
+            return np.eye(4)
+        return np.linalg.inv(self._ego_from(row, frame)) @ self._ego_from(row, self._frame)
+
+    def _ego_from(self, row: int, frame: str) -> Float64[np.ndarray, "4 4"]:
+        """From a frame at the time of the LiDAR's cloud to the vehicle's."""
+        return np.eye(4) if frame == "ego" else self._index.ego_from_sensor(self.lidar(row))
+
+
+def missing_files(paths: Iterable[Path]) -> set[Path]:
+    """Those that are not there, told from one listing of each folder."""
+    names = defaultdict(set)
+    for path in paths:
+        folder, _, name = os.fspath(path).rpartition("/")
+        names[folder].add(name)
+    missing = set()
+    for folder, wanted in names.items():
+        try:
+            with os.scandir(folder) as entries:
+                wanted.difference_update(entry.name for entry in entries)
+        except (FileNotFoundError, NotADirectoryError):
+            pass  # Then none of them is there.
+        missing |= {Path(folder) / name for name in wanted}
+    return missing
