@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from dataset.layout import LABEL_GRID
 from utils.metrics.occupancy import CONVENTIONS
+from utils.metrics.ray_iou import RayCounts, ray_scores
+from utils.metrics.score_options import OCC3D, OCC3D_GRID
 
 SCRIPT = Path(__file__).parents[1] / "tools" / "score.py"
 _SPEC = importlib.util.spec_from_file_location("score", SCRIPT)
@@ -169,6 +172,74 @@ def test_a_prediction_of_the_ignored_label_is_refused(run, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+def occ3d_frame(seed=0):
+    """A label of Occ3D's size, and a prediction that is one voxel off."""
+    gt = np.full((200, 200, 16), 17, np.uint8)
+    gt[:, :, :2] = 11
+    gt[::9, ::7, 2:9] = np.random.default_rng(seed).integers(0, 17)
+    return {"a": np.roll(gt, 1, axis=0)}, {"a": gt}
+
+
+def test_ray_iou_on_grids_of_occ3d(run, tmp_path):
+    origins = np.array([[0.9, 0.0, 1.84], [-12.0, 5.5, 1.7]])
+    np.save(tmp_path / "o.npy", origins)
+    pred, gt = occ3d_frame()
+    counts = RayCounts(18, free_label=17)
+    counts.update(pred["a"], gt["a"], torch.from_numpy(origins), OCC3D_GRID)
+    expected = ray_scores(counts, OCC3D)
+    rays = ["--metrics", "rayiou", "--origins", tmp_path / "o.npy"]
+    found, printed = run(pred, gt, *rays)
+    assert found == expected.to_json()
+    assert 0.1 < found["rayiou@1"] < found["rayiou"] < 1
+    assert f"{100 * found['rayiou']:.2f}" in printed
+    assert "rays of 1 frame; grid 200×200×16 voxels." in printed
+    numbered, _ = run(pred, gt, *rays, "--num-classes", 18, "--free-label", 17)
+    assert numbered["rayiou"] == found["rayiou"]
+    assert list(numbered["per_class_rayiou"]) == [str(label) for label in range(17)]
+
+
+def test_voxels_under_a_mask_and_rays_together(run, tmp_path):
+    np.save(tmp_path / "o.npy", np.array([[0.9, 0.0, 1.84]]))
+    (tmp_path / "mask").mkdir()
+    pred, gt = occ3d_frame()
+    mask = np.zeros(gt["a"].shape, np.uint8)
+    mask[:100] = 1
+    np.save(tmp_path / "mask" / "a.npy", mask)
+    options = ["--convention", "occ3d", "--mask", tmp_path / "mask"]
+    both = ["--metrics", "occupancy", "rayiou", "--origins", tmp_path / "o.npy"]
+    found, printed = run(pred, gt, *both, *options)
+    assert found["rayiou"] == run(pred, gt, *both[:1], *both[2:])[0]["rayiou"]
+    seen = {stem: grid[:100] for stem, grid in pred.items()}, {"a": gt["a"][:100]}
+    assert found["miou"] == run(*seen, "--layout", "occ3d", "--convention", "occ3d")[0]["miou"]
+    assert printed.index("mIoU") < printed.index("RayIoU")
+
+
+def test_grids_whose_place_nobody_said_are_refused(run, tmp_path):
+    np.save(tmp_path / "o.npy", np.zeros((1, 3)))
+    grids = {"a": np.full(SHAPE, 17)}
+    rays = ["--metrics", "rayiou", "--origins", tmp_path / "o.npy"]
+    with pytest.raises(ValueError, match=r"gt/a\.npy: RayIoU must know where the 6×5×4 voxels"):
+        run(grids, grids, *rays)
+    found, _ = run(grids, grids, *rays, "--voxel-m", 1, "--corner-m", -3, -2, -1)
+    assert (found["rayiou"], found["rays"]) == (None, 0)
+
+
+def test_depth_maps(run):
+    gt = {"a": np.array([[2.0, 0.0]]), "b": np.array([[10.0, 90.0]]), "c": np.zeros((1, 2))}
+    pred = {"a": np.array([[3.0, 1.0]]), "b": np.array([[11.0, 90.0]]), "c": np.ones((1, 2))}
+    found, printed = run(pred, gt, "--task", "depth")
+    assert found["abs_rel"] == pytest.approx((0.5 + 0.1) / 2)
+    assert found["sq_rel"] == pytest.approx((0.5 + 0.1) / 2)
+    assert (found["rmse"], found["a1"], found["frames"], found["left_out"]) == (1, 0.5, 2, 1)
+    assert "2 images (1 more without a pixel that counts)." in printed
+    scaled, _ = run(pred, gt, "--task", "depth", "--median-scaling", "torch")
+    assert scaled["abs_rel"] == pytest.approx(0)
+    assert scaled["median_scaling"] == "torch"
+    near, _ = run(pred, gt, "--task", "depth", "--min-depth", 3, "--max-depth", 100)
+    assert (near["min_depth"], near["max_depth"]) == (3, 100)
+    assert near["abs_rel"] == pytest.approx(0.05)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -215,6 +286,6 @@ def test_a_full_size_frame_takes_well_under_50_ms(tmp_path):
             np.save(tmp_path / side / f"{stem}.npy", grid)
     task = score.task_of(score.parse_args(["--pred", "p", "--gt", "g", "--json", "j"]))
     start = time.perf_counter()
-    score.score_folders(tmp_path / "pred", tmp_path / "gt", task)
+    score.score_grids(tmp_path / "pred", tmp_path / "gt", task)
     per_frame_s = (time.perf_counter() - start) / 5
     assert per_frame_s < 0.2  # Four times the aim: the machine may be busy with other tests.

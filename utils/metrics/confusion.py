@@ -42,20 +42,20 @@ def confusion_matrix(
     Raises:
         ValueError: If shapes differ, a dtype is not integer, or a label that counts is no class.
     """
-    pred, target = _as_tensor(pred, "prediction"), _as_tensor(target, "label")
-    if pred.shape != target.shape:
+    pred_byte = label_bytes(pred, "prediction")
+    target_byte = label_bytes(target, "label", clamp=ignore_beyond).to(pred_byte.device)
+    if pred_byte.shape != target_byte.shape:
         raise ValueError(
-            f"prediction and label differ in shape: {tuple(pred.shape)} and {tuple(target.shape)}"
+            f"prediction and label differ in shape: {tuple(pred_byte.shape)} and "
+            f"{tuple(target_byte.shape)}"
         )
-    pred_byte = _as_bytes(pred, "prediction", clamp=False)
-    target_byte = _as_bytes(target.to(pred.device), "label", clamp=ignore_beyond)
     pair = target_byte.to(torch.int32) * _BYTES + pred_byte
     if valid is not None:
-        is_valid = _as_tensor(valid, "mask").to(device=pred.device, dtype=torch.bool)
-        if is_valid.shape != pred.shape:
+        is_valid = _as_tensor(valid, "mask").to(device=pair.device, dtype=torch.bool)
+        if is_valid.shape != pair.shape:
             raise ValueError(
                 f"mask and prediction differ in shape: {tuple(is_valid.shape)} "
-                f"and {tuple(pred.shape)}"
+                f"and {tuple(pair.shape)}"
             )
         pair = torch.where(is_valid, pair, _PAIRS)
     counts = torch.bincount(pair.flatten(), minlength=_PAIRS + 1)[:_PAIRS].cpu()
@@ -141,6 +141,29 @@ class Confusion:
         self.frames = int(packed[-1])
 
 
+def label_bytes(labels: Labels, what: str, *, clamp: bool = False) -> UInt8[Tensor, "..."]:
+    """Labels of any integer type as bytes, in the memory of the input where that is possible.
+
+    Args:
+        labels: The labels.
+        what: What an error calls them.
+        clamp: What no byte holds becomes 255; else it is an error.
+
+    Raises:
+        ValueError: If they are no integers, or some are outside 0–255.
+    """
+    labels = _as_tensor(labels, what)
+    if labels.dtype in (torch.uint8, torch.bool) or labels.numel() == 0:
+        return labels.to(torch.uint8)
+    low, high = (int(bound) for bound in torch.aminmax(labels))
+    if low >= 0 and high < _BYTES:
+        return labels.to(torch.uint8)
+    if not clamp:
+        raise ValueError(f"the {what} holds labels from {low} to {high}, outside 0–255")
+    fits = (labels >= 0) & (labels < _BYTES)
+    return torch.where(fits, labels, IGNORE).to(torch.uint8)
+
+
 def _as_tensor(labels: Labels, what: str) -> Tensor:
     """Labels as a tensor, in the memory of the input where torch can share it."""
     if isinstance(labels, np.ndarray):
@@ -152,19 +175,6 @@ def _as_tensor(labels: Labels, what: str) -> Tensor:
     if labels.is_floating_point() or labels.is_complex():
         raise ValueError(f"the {what} must hold integers, got {labels.dtype}")
     return labels
-
-
-def _as_bytes(labels: Tensor, what: str, *, clamp: bool) -> UInt8[Tensor, "..."]:
-    """Labels as bytes; what no byte holds becomes 255, which is no class, or is refused."""
-    if labels.dtype in (torch.uint8, torch.bool) or labels.numel() == 0:
-        return labels.to(torch.uint8)
-    low, high = (int(bound) for bound in torch.aminmax(labels))
-    if low >= 0 and high < _BYTES:
-        return labels.to(torch.uint8)
-    if not clamp:
-        raise ValueError(f"the {what} holds labels from {low} to {high}, outside 0–255")
-    fits = (labels >= 0) & (labels < _BYTES)
-    return torch.where(fits, labels, IGNORE).to(torch.uint8)
 
 
 def _refuse_strays(table: Int64[Tensor, "256 256"], num_classes: int, ignore_label: int) -> None:

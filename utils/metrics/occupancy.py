@@ -2,7 +2,6 @@
 
 import logging
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, LabelSet
 from utils.metrics.confusion import Confusion
+from utils.metrics.ratios import counted, mean_of_defined, null_if_nan, percent, ratio
 
 logger = logging.getLogger(__name__)
 
@@ -124,12 +124,12 @@ class OccupancyScores:
     def to_json(self) -> dict[str, Any]:
         """The scores by key, as fractions 0–1; None where undefined."""
         return {
-            "iou": _null_if_nan(self.iou),
-            "precision": _null_if_nan(self.precision),
-            "recall": _null_if_nan(self.recall),
-            "miou": _null_if_nan(self.miou),
-            "long_tail_miou": _null_if_nan(self.long_tail_miou),
-            "per_class_iou": {k: _null_if_nan(v) for k, v in self.per_class_iou.items()},
+            "iou": null_if_nan(self.iou),
+            "precision": null_if_nan(self.precision),
+            "recall": null_if_nan(self.recall),
+            "miou": null_if_nan(self.miou),
+            "long_tail_miou": null_if_nan(self.long_tail_miou),
+            "per_class_iou": {k: null_if_nan(v) for k, v in self.per_class_iou.items()},
             "frames": self.frames,
             "convention": self.convention,
         }
@@ -146,7 +146,7 @@ class OccupancyScores:
         rule = "-" * (width + 10)
         lines = []
         for block in (completion, tuple(self.per_class_iou.items()), means):
-            lines += [f"{name:<{width}}  {_percent(value):>8}" for name, value in block]
+            lines += [f"{name:<{width}}  {percent(value):>8}" for name, value in block]
             lines.append(rule)
         return "\n".join([*lines, *self._caption(grid)])
 
@@ -160,7 +160,7 @@ class OccupancyScores:
         convention = find_convention(self.convention)
         where = f"; grid {grid}" if grid else ""
         lines = [
-            f"Percent; {self.frames} {'frame' if self.frames == 1 else 'frames'}{where}.",
+            f"Percent; {counted(self.frames, 'frame')}{where}.",
             f"Convention '{convention.name}': {convention.summary}.",
         ]
         return [*lines, f"Warning: {convention.warning}."] if convention.warning else lines
@@ -208,8 +208,10 @@ def occupancy_scores(
         iou=iou,
         precision=precision,
         recall=recall,
-        miou=_mean(class_iou.values()),
-        long_tail_miou=_mean(class_iou[label] for label in long_tail if label in class_iou),
+        miou=mean_of_defined(class_iou.values()),
+        long_tail_miou=mean_of_defined(
+            class_iou[label] for label in long_tail if label in class_iou
+        ),
         per_class_iou={labels.class_names[k]: value for k, value in class_iou.items()},
         frames=confusion.frames,
         convention=convention,
@@ -252,9 +254,9 @@ def _completion(matrix: Int64[Tensor, "C C"], free_label: int) -> tuple[float, f
     missed = int(matrix[:, free_label].sum()) - free
     hit = total - free - wrongly_occupied - missed
     return (
-        _ratio(hit, hit + wrongly_occupied + missed),
-        _ratio(hit, hit + wrongly_occupied),
-        _ratio(hit, hit + missed),
+        ratio(hit, hit + wrongly_occupied + missed),
+        ratio(hit, hit + wrongly_occupied),
+        ratio(hit, hit + missed),
     )
 
 
@@ -264,23 +266,4 @@ def _class_iou(matrix: Int64[Tensor, "C C"], label: int, convention: Convention)
     labelled, predicted = int(matrix[label].sum()), int(matrix[:, label].sum())
     if labelled == 0:
         return convention.predicted_only if predicted else convention.absent
-    return _ratio(hit, labelled + predicted - hit)
-
-
-def _ratio(part: int, whole: int) -> float:
-    """The one division; NaN where there is nothing to divide by."""
-    return part / whole if whole else math.nan
-
-
-def _mean(values: Iterable[float]) -> float:
-    """Mean of the defined values; NaN where there is none."""
-    defined = [value for value in values if not math.isnan(value)]
-    return sum(defined) / len(defined) if defined else math.nan
-
-
-def _null_if_nan(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
-def _percent(value: float) -> str:
-    return "-" if math.isnan(value) else f"{100 * value:.2f}"
+    return ratio(hit, labelled + predicted - hit)
