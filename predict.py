@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from utils.build import build_grid, build_model
+from utils.build import build_grid, build_model, place
 from utils.checkpoint import load_weights
 from utils.config import Runtime, load_config, parse_options, read_section
 from utils.console import run_script, say, start_logging
@@ -62,7 +62,7 @@ def main(args: argparse.Namespace) -> None:
     network = build_model(cfg)
     load_weights(network, args.resume_from)
     timing = predict_frames(
-        network.to(device),
+        place(network, device),
         Frames(cfg, args.split, stems=args.stems, limit=args.limit),
         args.out,
         grid=build_grid(cfg),

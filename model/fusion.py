@@ -1,9 +1,45 @@
-"""Fusion of the camera's and the LiDAR's feature volumes."""
+"""Fusion of the camera's and the LiDAR's volumes: what every fusion gives, and the plain one.
+
+A fusion is called with the two volumes, either of which may be None where the network was built
+without that sensor. Asked ``with_fields``, which only training does, it also gives what the volumes
+look like to a renderer.
+"""
+
+from typing import NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor, cat, nn
 
+from utils.geometry import VoxelGrid
 from utils.registry import MODELS
+
+
+class Field(NamedTuple):
+    """A volume as a renderer sees it.
+
+    Attributes:
+        density: Absorption [1/m], >= 0.
+        features: What is rendered besides depth, if anything: probabilities, colours.
+    """
+
+    density: Float[Tensor, "B 1 X Y Z"]
+    features: Float[Tensor, "B C X Y Z"] | None
+
+
+class Fused(NamedTuple):
+    """What a fusion gives. The fields are None at inference, and where a fusion has no such.
+
+    Attributes:
+        volume: The fused features.
+        camera: The camera volume, for its depth.
+        lidar: The LiDAR volume, with the probability of each class but free, for its semantics.
+        fused: The fused volume, with colours (red, green, blue; 0–1), for depth and colour.
+    """
+
+    volume: Float[Tensor, "B C X Y Z"]
+    camera: Field | None = None
+    lidar: Field | None = None
+    fused: Field | None = None
 
 
 @MODELS.register_module()
@@ -13,16 +49,25 @@ class ConcatFusion(nn.Module):
     Args:
         camera_channels: Channels of the camera volume; 0 without a camera.
         lidar_channels: Channels of the LiDAR volume; 0 without a LiDAR.
+        grid: Where the volumes stand; no matter here.
+        num_classes: Likewise.
         channels: Channels of the fused volume.
 
     Raises:
         ValueError: If there is neither volume.
     """
 
-    def __init__(self, camera_channels: int, lidar_channels: int, channels: int) -> None:
+    def __init__(
+        self,
+        camera_channels: int,
+        lidar_channels: int,
+        grid: VoxelGrid,
+        num_classes: int,
+        channels: int,
+    ) -> None:
         super().__init__()
-        if camera_channels + lidar_channels < 1:
-            raise ValueError("fusion needs the channels of at least one volume, got 0 and 0")
+        del grid, num_classes
+        check_any_channels(camera_channels, lidar_channels)
         self.in_channels = (camera_channels, lidar_channels)
         self.channels = channels
         self.mix = nn.Sequential(
@@ -35,16 +80,40 @@ class ConcatFusion(nn.Module):
         self,
         camera: Float[Tensor, "B camera X Y Z"] | None,
         lidar: Float[Tensor, "B lidar X Y Z"] | None,
-    ) -> Float[Tensor, "B C X Y Z"]:
-        """Fuse the volumes; either may be None where the network was built without it.
+        *,
+        with_fields: bool = False,
+    ) -> Fused:
+        """Fuse the volumes. This fusion has no fields.
 
         Raises:
             ValueError: If a volume is absent, or has other channels than it was built for.
         """
-        present = [volume for volume in (camera, lidar) if volume is not None]
-        got = tuple(0 if volume is None else volume.shape[1] for volume in (camera, lidar))
-        if got != self.in_channels:
-            raise ValueError(
-                f"fusion was built for {self.in_channels} channels of camera and LiDAR, got {got}"
-            )
-        return self.mix(cat(present, dim=1))
+        del with_fields
+        check_channels(self.in_channels, camera, lidar)
+        return Fused(self.mix(cat([v for v in (camera, lidar) if v is not None], dim=1)))
+
+
+def check_channels(expected: tuple[int, int], camera: Tensor | None, lidar: Tensor | None) -> None:
+    """Refuse volumes that a fusion was not built for.
+
+    Args:
+        expected: Channels of camera and LiDAR; 0 for a volume that is None.
+        camera: The camera volume.
+        lidar: The LiDAR volume.
+
+    Raises:
+        ValueError: If a volume is absent, there against expectation, or has other channels.
+    """
+    got = tuple(0 if volume is None else volume.shape[1] for volume in (camera, lidar))
+    if got != tuple(expected):
+        raise ValueError(f"fusion was built for {expected} channels of camera and LiDAR, got {got}")
+
+
+def check_any_channels(camera_channels: int, lidar_channels: int) -> None:
+    """Refuse to build a fusion of nothing.
+
+    Raises:
+        ValueError: If neither volume has channels.
+    """
+    if camera_channels + lidar_channels < 1:
+        raise ValueError("fusion needs the channels of at least one volume, got 0 and 0")

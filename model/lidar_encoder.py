@@ -26,11 +26,12 @@ class LidarFeatures(NamedTuple):
 
     Attributes:
         volume: Features at the feature grid; 0 where no voxel is occupied.
-        evidence: A few channels at the label grid, the first of them 1 where a point lies.
+        evidence: A few channels at the label grid, the first of them 1 where a point lies; None if
+            not asked for.
     """
 
     volume: Float[Tensor, "B C X Y Z"]
-    evidence: Float[Tensor, "B E X2 Y2 Z2"]
+    evidence: Float[Tensor, "B E X2 Y2 Z2"] | None
 
 
 @MODELS.register_module()
@@ -43,7 +44,8 @@ class LidarEncoder(nn.Module):
         subdivision: LiDAR voxels per label voxel along each axis, a power of 2.
         stage_channels: Channels at each resolution from the LiDAR voxels to the feature grid.
         channels: Channels of the volume.
-        evidence_channels: Features in the evidence, beside the flag.
+        evidence_channels: Features in the evidence, beside the flag; None: no evidence, for a head
+            that has no use for it.
 
     Raises:
         ValueError: If there are more or fewer stages than resolutions.
@@ -56,7 +58,7 @@ class LidarEncoder(nn.Module):
         subdivision: int = 1,
         stage_channels: Sequence[int] = (16, 32, 64),
         channels: int = 128,
-        evidence_channels: int = 16,
+        evidence_channels: int | None = 16,
     ) -> None:
         super().__init__()
         strides = [2**level for level in range(len(stage_channels))]
@@ -68,7 +70,8 @@ class LidarEncoder(nn.Module):
             )
         self.grid, self.feature_grid = grid, grid.coarsen(coarsening)
         self.lidar_grid = refine(grid, subdivision)
-        self.channels, self.evidence_channels = channels, evidence_channels + 1
+        self.channels = channels
+        self.evidence_channels = 0 if evidence_channels is None else evidence_channels + 1
         self.label_stage = strides.index(subdivision)
         width = stage_channels[0]
         self.embed = nn.Sequential(nn.Linear(NUM_VOXEL_FEATURES, width), nn.LayerNorm(width))
@@ -76,7 +79,8 @@ class LidarEncoder(nn.Module):
         self.stages = nn.ModuleList(
             SparseBlock(width, key=f"stage{level}") for level, width in enumerate(stage_channels)
         )
-        self.to_evidence = nn.Linear(stage_channels[self.label_stage], evidence_channels)
+        if evidence_channels is not None:
+            self.to_evidence = nn.Linear(stage_channels[self.label_stage], evidence_channels)
         self.to_volume = nn.Linear(stage_channels[-1], channels)
 
     def forward(self, points: Sequence[Float[Tensor, "_ F"]]) -> LidarFeatures:
@@ -95,7 +99,7 @@ class LidarEncoder(nn.Module):
             middle.new_tensor(self.lidar_grid.shape) / 2
         )
         volume, evidence = self.encode(voxelize([middle], self.lidar_grid), len(points))
-        return LidarFeatures(volume * 0, evidence * 0)
+        return LidarFeatures(volume * 0, None if evidence is None else evidence * 0)
 
     def encode(self, voxels: Voxels, batch_size: int) -> LidarFeatures:
         """Run the network on at least one voxel."""
@@ -104,13 +108,12 @@ class LidarEncoder(nn.Module):
         evidence = None
         for level, stage in enumerate(self.stages):
             sparse = stage(self.halve[level - 1](sparse) if level else sparse)
-            if level == self.label_stage:
+            if level == self.label_stage and self.evidence_channels:
                 features = self.to_evidence(sparse.features)
                 features = torch.cat([torch.ones_like(features[:, :1]), features], dim=1)
                 evidence = to_dense(features, sparse.indices, self.grid.shape, batch_size)
         features = torch.relu(self.to_volume(sparse.features))
         volume = to_dense(features, sparse.indices, self.feature_grid.shape, batch_size)
-        assert evidence is not None, "the constructor makes sure that one stage is the labels'"
         return LidarFeatures(volume, evidence)
 
 

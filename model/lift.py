@@ -70,12 +70,12 @@ class Lifted(NamedTuple):
     Attributes:
         volume: Features at the feature grid; 0 where no camera looks.
         evidence: A few channels at the label grid: image features, probability that the surface
-            lies within the voxel, and probability that it lies before it.
+            lies within the voxel, and probability that it lies before it; None if not asked for.
         depth_logits: Scores of the depth bins, for the depth loss.
     """
 
     volume: Float[Tensor, "B C X Y Z"]
-    evidence: Float[Tensor, "B E X2 Y2 Z2"]
+    evidence: Float[Tensor, "B E X2 Y2 Z2"] | None
     depth_logits: Float[Tensor, "B N D h w"]
 
 
@@ -90,7 +90,8 @@ class Lift(nn.Module):
         bins: Depth bins, or the arguments of ``DepthBins``.
         channels: Channels of the volume.
         hidden_channels: Channels between the image features and the distributions.
-        evidence_channels: Image features in the evidence, beside its two probabilities.
+        evidence_channels: Image features in the evidence, beside its two probabilities; None: no
+            evidence, for a head that has no use for it.
     """
 
     def __init__(
@@ -101,13 +102,14 @@ class Lift(nn.Module):
         bins: DepthBins | dict,
         channels: int = 128,
         hidden_channels: int = 256,
-        evidence_channels: int = 8,
+        evidence_channels: int | None = 8,
     ) -> None:
         super().__init__()
         self.bins = bins if isinstance(bins, DepthBins) else DepthBins(**bins)
         self.grid, self.feature_grid = grid, grid.coarsen(coarsening)
-        self.channels, self.evidence_channels = channels, evidence_channels + 2
-        self.split = (self.bins.num, channels, evidence_channels)
+        self.channels = channels
+        self.evidence_channels = 0 if evidence_channels is None else evidence_channels + 2
+        self.split = (self.bins.num, channels, evidence_channels or 0)
         self.heads = nn.Sequential(
             nn.Conv2d(in_channels + 3, hidden_channels, 3, padding=1, bias=False),
             # As good with one image a batch as with many.
@@ -140,16 +142,14 @@ class Lift(nn.Module):
         view = project_grid(self.feature_grid, pixel_from_lidar, image_size, self.bins)
         inside, _ = sample_surface(cumulative, view)
         volume = mean_over_views(sample_plane(context, view) * inside, view.in_view)
-
+        volume = volume.unflatten(-1, self.feature_grid.shape)
+        if not self.evidence_channels:
+            return Lifted(volume, None, logits)
         fine_view = project_grid(self.grid, pixel_from_lidar, image_size, self.bins)
         surface = sample_surface(cumulative, fine_view)
         evidence = torch.cat([sample_plane(fine_context, fine_view), *surface], dim=2)
         evidence = mean_over_views(evidence, fine_view.in_view)
-        return Lifted(
-            volume.unflatten(-1, self.feature_grid.shape),
-            evidence.unflatten(-1, self.grid.shape),
-            logits,
-        )
+        return Lifted(volume, evidence.unflatten(-1, self.grid.shape), logits)
 
 
 class View(NamedTuple):

@@ -1,4 +1,4 @@
-"""The occupancy head: class scores at the label grid's full resolution."""
+"""Occupancy heads: class scores of all label voxels, computed there or at the feature grid."""
 
 from collections.abc import Sequence
 from math import log
@@ -6,6 +6,7 @@ from math import log
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from utils.labels import FREE
 from utils.registry import MODELS
@@ -40,8 +41,6 @@ class OccupancyHead(nn.Module):
         free_prior: float = 0.95,
     ) -> None:
         super().__init__()
-        if not 0 < free_prior < 1:
-            raise ValueError(f"free_prior must lie between 0 and 1, got {free_prior}")
         # One small matrix for each of the voxels that a coarse one is cut into.
         self.upsample = nn.ConvTranspose3d(in_channels, channels, coarsening, stride=coarsening)
         self.project = (
@@ -53,11 +52,7 @@ class OccupancyHead(nn.Module):
             nn.BatchNorm3d(channels),
             nn.ReLU(inplace=True),
         )
-        self.classify = nn.Conv3d(channels, num_classes, 1)
-        # Nearly all voxels are free: starting there spares the first steps from learning it.
-        bias = torch.zeros(num_classes)
-        bias[FREE] = log(free_prior * (num_classes - 1) / (1 - free_prior))
-        self.classify.bias = nn.Parameter(bias)
+        self.classify = classifier(channels, num_classes, free_prior)
 
     def forward(
         self, decoded: Float[Tensor, "B in_channels x y z"], evidence: Sequence[Tensor]
@@ -74,3 +69,85 @@ class OccupancyHead(nn.Module):
         fine = self.mix(fine)
         with torch.autocast(fine.device.type, enabled=False):
             return self.classify(fine.float())
+
+
+@MODELS.register_module()
+class CoarseOccupancyHead(nn.Module):
+    """Class scores at the feature grid, interpolated to the label grid: a half-resolution head.
+
+    It is what ``OccupancyHead`` is measured against. Fine evidence has no place in it. With a
+    ``coarsening`` of 1 the feature grid is the label grid, and nothing is interpolated.
+
+    Args:
+        in_channels: Channels of the decoded volume.
+        evidence_channels: Must be 0.
+        num_classes: Classes, free included.
+        coarsening: Label voxels per voxel of the decoded volume along each axis.
+        channels: Channels between the decoded volume and the scores.
+        free_prior: Probability of "free" that every voxel starts from, in (0, 1).
+
+    Raises:
+        ValueError: If there is evidence, or the prior is no probability.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        evidence_channels: int,
+        num_classes: int,
+        coarsening: int,
+        channels: int = 32,
+        free_prior: float = 0.95,
+    ) -> None:
+        super().__init__()
+        if evidence_channels:
+            raise ValueError(
+                "CoarseOccupancyHead uses no evidence: set lift.evidence_channels and "
+                f"lidar_encoder.evidence_channels to None; together they have {evidence_channels}"
+            )
+        self.coarsening = coarsening
+        self.mix = nn.Sequential(
+            nn.Conv3d(in_channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm3d(channels),
+            nn.ReLU(inplace=True),
+        )
+        self.classify = classifier(channels, num_classes, free_prior)
+
+    def forward(
+        self, decoded: Float[Tensor, "B in_channels x y z"], evidence: Sequence[Tensor]
+    ) -> Float[Tensor, "B classes X Y Z"]:
+        """Class scores of every voxel, in float32 also under autocast.
+
+        Args:
+            decoded: Features at the feature grid.
+            evidence: Empty.
+        """
+        assert not evidence, "built without evidence"
+        coarse = self.mix(decoded)
+        with torch.autocast(coarse.device.type, enabled=False):
+            logits = self.classify(coarse.float())
+            return interpolate(
+                logits, scale_factor=self.coarsening, mode="trilinear", align_corners=False
+            )
+
+
+def classifier(channels: int, num_classes: int, free_prior: float) -> nn.Conv3d:
+    """A 1×1×1 convolution to class scores that starts from a prior.
+
+    Nearly all voxels are free: starting there spares the first steps from learning it.
+
+    Args:
+        channels: Channels of the features.
+        num_classes: Classes, free included.
+        free_prior: Probability of "free", in (0, 1); the others share the rest.
+
+    Raises:
+        ValueError: If the prior is no probability.
+    """
+    if not 0 < free_prior < 1:
+        raise ValueError(f"free_prior must lie between 0 and 1, got {free_prior}")
+    classify = nn.Conv3d(channels, num_classes, 1)
+    bias = torch.zeros(num_classes)
+    bias[FREE] = log(free_prior * (num_classes - 1) / (1 - free_prior))
+    classify.bias = nn.Parameter(bias)
+    return classify

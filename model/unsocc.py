@@ -14,18 +14,24 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from dataset.sample import Batch
-from loss.balance import weighted_terms
+from loss.balance import effective_number_weights, weighted_terms
 from loss.depth import depth_bin_cross_entropy, downsample_depth
 from loss.occupancy import occupancy_terms
+from model.fusion import Fused
 from model.lidar_encoder import LidarFeatures
 from model.lift import Lifted
 from model.prediction import Prediction
 from model.preprocess import BatchPreprocessor
+from model.render.views import label_views
+from model.streams import SideStream
+from model.supervision import RenderOptions, splat_terms, volume_terms
 from utils.geometry import VoxelGrid
 from utils.labels import LabelSet, label_set
 from utils.registry import MODELS
 
 MODALITIES = ("both", "camera", "lidar")
+DENSE_PARTS = ("image_encoder", "lift", "fusion", "decoder", "head")
+"""Parts free of sparse convolutions and of shapes that change with the frame."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,7 @@ class Parts:
         fusion: The two volumes, either of which may be absent, to one.
         decoder: The fused volume to one that has seen the whole scene.
         head: The decoded volume and the sensors' evidence to logits.
+        refinement: The decoded volume and the logits to Gaussians, in training; None: without.
     """
 
     image_encoder: dict[str, Any]
@@ -47,6 +54,24 @@ class Parts:
     fusion: dict[str, Any]
     decoder: dict[str, Any]
     head: dict[str, Any]
+    refinement: dict[str, Any] | None = None
+
+
+TERMS = (
+    "cross_entropy",
+    "lovasz_softmax",
+    "sem_scal",
+    "geo_scal",
+    "depth",
+    "render_depth",
+    "render_semantic",
+    "render_alignment",
+    "render_colour",
+    "splat_semantic",
+    "splat_lovasz",
+    "splat_depth",
+)
+"""All terms that a loss can have: of the logits, of the lift, of the volumes, of the Gaussians."""
 
 
 @dataclass(frozen=True)
@@ -54,19 +79,25 @@ class LossOptions:
     """What the training minimises.
 
     Attributes:
-        weights: Weight of each term: ``cross_entropy``, ``lovasz_softmax``, ``sem_scal``,
-            ``geo_scal`` and ``depth``.
+        weights: Weight of each of ``TERMS``, those too that a modality or a part does without.
         class_weights: Weight of each class in the cross entropy, free first; None: all alike.
+        class_counts: Labelled voxels of each class in a usual frame, free first, from which the
+            weights in the pictures' cross entropy follow; None: all alike.
+        effective_number_beta: How far those go from all alike (0) to 1 / count (1).
     """
 
     weights: Mapping[str, float]
     class_weights: Sequence[float] | None = None
+    class_counts: Sequence[int] | None = None
+    effective_number_beta: float = 0.0
 
 
 class Outputs(NamedTuple):
     """What one pass gives: the logits, and what training supervises on the way to them."""
 
     logits: Float[Tensor, "B classes X Y Z"]
+    decoded: Float[Tensor, "B C x y z"]
+    fused: Fused
     camera: Lifted | None
     lidar: LidarFeatures | None
 
@@ -82,6 +113,8 @@ class UnsOcc(BaseModel):
         coarsening: Label voxels per feature voxel along each axis.
         parts: The arguments of ``Parts``.
         loss: The arguments of ``LossOptions``.
+        rendering: The arguments of ``RenderOptions``; None: nothing is rendered in training. The
+            LiDAR alone has no image plane to render to.
 
     Raises:
         ValueError: If the modality or a weight's name is unknown, or weights are missing.
@@ -95,6 +128,7 @@ class UnsOcc(BaseModel):
         coarsening: int,
         parts: dict,
         loss: dict,
+        rendering: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor=BatchPreprocessor())
         if modality not in MODALITIES:
@@ -102,15 +136,20 @@ class UnsOcc(BaseModel):
         self.grid = VoxelGrid.from_config(grid)
         self.labels = labels if isinstance(labels, LabelSet) else label_set(labels)
         self.uses_camera, self.uses_lidar = modality != "lidar", modality != "camera"
+        self.feature_grid = self.grid.coarsen(coarsening)
+        self.lidar_stream, self.uses_graphs = SideStream(), False
+        self.rendering = RenderOptions(**rendering) if rendering and self.uses_camera else None
         self._build(Parts(**parts), coarsening)
         options = LossOptions(**loss)
         self.loss_weights = _checked_weights(options.weights)
-        self.register_buffer("class_weights", self._class_weights(options), persistent=False)
+        weights, pixel_weights = self._class_weights(options)
+        self.register_buffer("class_weights", weights, persistent=False)
+        self.register_buffer("pixel_class_weights", pixel_weights, persistent=False)
 
     def _build(self, parts: Parts, coarsening: int) -> None:
         """Build the parts that the modality uses, from the sensors on."""
         place = dict(grid=self.grid, coarsening=coarsening)
-        channels = dict(camera_channels=0, lidar_channels=0)
+        channels: dict[str, Any] = dict(camera_channels=0, lidar_channels=0)
         evidence_channels = 0
         if self.uses_camera:
             self.image_encoder = MODELS.build(parts.image_encoder)
@@ -122,10 +161,9 @@ class UnsOcc(BaseModel):
             self.lidar_encoder = MODELS.build(parts.lidar_encoder, default_args=place)
             channels["lidar_channels"] = self.lidar_encoder.channels
             evidence_channels += self.lidar_encoder.evidence_channels
-        self.fusion = MODELS.build(parts.fusion, default_args=channels)
-        of_volume = dict(
-            in_channels=self.fusion.channels, shape=self.grid.coarsen(coarsening).shape
-        )
+        of_fusion = dict(grid=self.feature_grid, num_classes=self.labels.num_classes)
+        self.fusion = MODELS.build(parts.fusion, default_args=channels | of_fusion)
+        of_volume = dict(in_channels=self.fusion.channels, shape=self.feature_grid.shape)
         self.decoder = MODELS.build(parts.decoder, default_args=of_volume)
         of_decoded = dict(
             in_channels=self.decoder.channels,
@@ -134,15 +172,39 @@ class UnsOcc(BaseModel):
             coarsening=coarsening,
         )
         self.head = MODELS.build(parts.head, default_args=of_decoded)
+        self.refinement = None
+        if parts.refinement is not None and self.rendering is not None:
+            of_gaussians = dict(in_channels=self.decoder.channels) | place
+            self.refinement = MODELS.build(parts.refinement, default_args=of_gaussians)
+
+    def compile_dense(self, mode: str) -> None:
+        """Have torch.compile fuse the parts whose shapes are fixed, when they first run.
+
+        Args:
+            mode: As torch.compile's. With "reduce-overhead", which replays CUDA graphs, the
+                outputs of ``infer`` live until its next call: not for training.
+        """
+        for name in DENSE_PARTS:
+            if hasattr(self, name):
+                getattr(self, name).compile(mode=mode)
+        self.uses_graphs = mode == "reduce-overhead"
 
     def init_weights(self) -> None:
         """Load pretrained weights. The Runner calls this before it trains, not before it scores."""
         if self.uses_camera:
             self.image_encoder.init_weights()
 
-    def infer(self, batch: Batch) -> Outputs:
-        """The way of a batch through the network."""
+    def infer(self, batch: Batch, *, with_fields: bool = False) -> Outputs:
+        """The way of a batch through the network.
+
+        Args:
+            batch: Frames with the fields that the modality needs.
+            with_fields: Also give the volumes as a renderer sees them.
+        """
+        if self.uses_graphs:
+            torch.compiler.cudagraph_mark_step_begin()
         camera = lidar = None
+        begun = self.lidar_stream.begin(self.pixel_class_weights.device)
         if self.uses_camera:
             images = required(batch, "images")
             features = self.image_encoder(images)
@@ -150,11 +212,14 @@ class UnsOcc(BaseModel):
             projection = required(batch, "pixel_from_lidar")
             camera = self.lift(features, projection, (height, width))
         if self.uses_lidar:
-            lidar = self.lidar_encoder(required(batch, "points"))
-        fused = self.fusion(camera and camera.volume, lidar and lidar.volume)
-        decoded = self.decoder(fused)
-        logits = self.head(decoded, [seen.evidence for seen in (camera, lidar) if seen])
-        return Outputs(logits, camera, lidar)
+            points = required(batch, "points")
+            lidar = self.lidar_stream.run(begun, lambda: self.lidar_encoder(points))
+        volumes = (camera and camera.volume, lidar and lidar.volume)
+        fused = self.fusion(*volumes, with_fields=with_fields)
+        decoded = self.decoder(fused.volume)
+        evidence = [seen.evidence for seen in (camera, lidar) if seen]
+        logits = self.head(decoded, [part for part in evidence if part is not None])
+        return Outputs(logits, decoded, fused, camera, lidar)
 
     def losses(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Weighted terms of the loss by name.
@@ -164,16 +229,44 @@ class UnsOcc(BaseModel):
                 not where the training loop sums them, which several processes do elsewhere.
         """
         labels = required(batch, "occupancy")
-        outputs = self.infer(batch)
+        outputs = self.infer(batch, with_fields=self.rendering is not None)
         terms = occupancy_terms(outputs.logits, labels, self.class_weights)
         if outputs.camera is not None and batch.depth_m is not None:
             depth_m = downsample_depth(batch.depth_m, self.image_encoder.stride)
             edges_m = self.lift.bins.edges_m().to(depth_m.device)
             terms["depth"] = depth_bin_cross_entropy(outputs.camera.depth_logits, depth_m, edges_m)
+        if self.rendering is not None:
+            with torch.autocast(labels.device.type, enabled=False):
+                terms |= self._rendering_terms(batch, outputs, self.rendering)
         weights = {name: self.loss_weights[name] for name in terms}
         weighted = weighted_terms(terms, weights)
         check_finite(weighted, batch.stems)
         return weighted
+
+    def _rendering_terms(
+        self, batch: Batch, outputs: Outputs, options: RenderOptions
+    ) -> dict[str, Float[Tensor, ""]]:
+        """The terms of all that is rendered; in float32, for metres and pixels need it."""
+        images, projection = required(batch, "images"), required(batch, "pixel_from_lidar")
+        views = label_views(
+            required(batch, "occupancy"),
+            self.grid,
+            projection,
+            images.shape[-2:],
+            stride=options.stride,
+            virtual=options.virtual,
+        )
+        weight = self.pixel_class_weights
+        terms = volume_terms(
+            outputs.fused, self.feature_grid, views, images / 255, batch.depth_m, weight, options
+        )
+        if self.refinement is not None:
+            size = (views.height, views.width)
+            gaussians = self.refinement(
+                outputs.decoded, outputs.logits, views.pixel_from_lidar, size
+            )
+            terms |= splat_terms(gaussians, views, weight, options)
+        return terms
 
     def predict(self, batch: Batch) -> list[Prediction]:
         """The most probable label of every voxel, frame by frame."""
@@ -204,16 +297,21 @@ class UnsOcc(BaseModel):
             return self.predict(batch)
         raise ValueError(f"mode must be 'tensor', 'loss' or 'predict', got '{mode}'")
 
-    def _class_weights(self, options: LossOptions) -> Float[Tensor, "classes"] | None:
-        weights = options.class_weights
-        if weights is None:
-            return None
-        if len(weights) != self.labels.num_classes:
-            raise ValueError(
-                f"loss.class_weights needs one value for each of the {self.labels.num_classes} "
-                f"classes of {self.labels.name}, free first; got {len(weights)}"
-            )
-        return torch.tensor(weights, dtype=torch.float32)
+    def _class_weights(
+        self, options: LossOptions
+    ) -> tuple[Float[Tensor, "classes"], Float[Tensor, "classes"]]:
+        """Weights of the classes in the voxels' and in the pictures' cross entropy."""
+        number = self.labels.num_classes
+        given = {"class_weights": options.class_weights, "class_counts": options.class_counts}
+        for name, values in given.items():
+            if values is not None and len(values) != number:
+                raise ValueError(
+                    f"loss.{name} needs one value for each of the {number} classes of "
+                    f"{self.labels.name}, free first; got {len(values)}"
+                )
+        weights = torch.tensor(options.class_weights or [1.0] * number, dtype=torch.float32)
+        counts = options.class_counts or [1] * number
+        return weights, effective_number_weights(counts, options.effective_number_beta)
 
 
 def required(batch: Batch, field: str) -> Any:
@@ -247,7 +345,6 @@ def check_finite(terms: Mapping[str, Float[Tensor, ""]], stems: Sequence[str]) -
 
 def _checked_weights(weights: Mapping[str, float]) -> dict[str, float]:
     """The weights of the loss, one for every term that there can be."""
-    terms = {"cross_entropy", "lovasz_softmax", "sem_scal", "geo_scal", "depth"}
-    if terms != set(weights):
-        raise ValueError(f"loss.weights needs the terms {sorted(terms)}, got {sorted(weights)}")
+    if set(TERMS) != set(weights):
+        raise ValueError(f"loss.weights needs the terms {sorted(TERMS)}, got {sorted(weights)}")
     return dict(weights)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from dataset.sample import Batch
+from model.unsocc import TERMS
 from utils.geometry import VoxelGrid
 from utils.registry import MODELS
 
@@ -84,11 +85,12 @@ def model_config(**changes: Any) -> dict[str, Any]:
             channels=16,
             evidence_channels=4,
         ),
-        fusion=dict(type="ConcatFusion", channels=16),
+        fusion=dict(type="RenderFusion", channels=16, hidden_channels=8),
         decoder=dict(type="UNet3d", channels=(16, 24)),
         head=dict(type="OccupancyHead", channels=16),
+        refinement=dict(type="GSRefinement", num_gaussians=200, hidden_channels=16),
     )
-    weights = dict(cross_entropy=1.0, lovasz_softmax=1.0, sem_scal=1.0, geo_scal=1.0, depth=0.5)
+    weights = dict.fromkeys(TERMS, 1.0) | dict(depth=0.5)
     config = dict(
         type="UnsOcc",
         grid=GRID,
@@ -97,6 +99,7 @@ def model_config(**changes: Any) -> dict[str, Any]:
         coarsening=2,
         parts=parts,
         loss=dict(weights=weights),
+        rendering=dict(stride=4, ray_step=1, near_m=0.5, far_m=18.0, num_segments=12),
     )
     return config | changes
 

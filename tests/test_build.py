@@ -16,18 +16,18 @@ from utils.build import (
     build_optimizer,
     eval_loader,
     fields_of,
+    place,
     train_loader,
 )
-from utils.config import Schedule, load_config, read_section
+from utils.config import Schedule, load_config, plain, read_section
 from utils.distributed import Process
 
 CPU = torch.device("cpu")
 ALONE = Process(0, 1, CPU)
-CONFIGS = sorted(
-    path
-    for path in (Path(__file__).parents[1] / "config").rglob("*.py")
-    if path.parent.stem[0] != "_"
-)
+CONFIG = Path(__file__).parents[1] / "config"
+CONFIGS = sorted(path for path in CONFIG.rglob("*.py") if path.parent.stem[0] != "_")
+DATA_SETS = ("unscenes3d", "minesim")
+ABLATIONS = sorted(path.stem for path in CONFIG.glob("unscenes3d/ablation/*.py"))
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def cfg(tmp_path):
     return load_config(write_toy_config(tmp_path))
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(CONFIG)))
 def test_every_config_builds(path, tmp_path):
     cfg = load_config(path)
     schedule = read_section(cfg, "schedule", Schedule)
@@ -49,6 +49,24 @@ def test_every_config_builds(path, tmp_path):
     assert (sample.images is None) == (cfg.modality == "lidar")
     assert (sample.points is None) == (cfg.modality == "camera")
     assert sample.occupancy.shape == build_grid(cfg).shape
+
+
+def test_ablations_are_the_same_on_both_data_sets():
+    assert [path.stem for path in sorted(CONFIG.glob("minesim/ablation/*.py"))] == ABLATIONS
+    data_root = load_config(CONFIG / "minesim/minesim_full.py").data_root
+    for name in ABLATIONS:
+        ours, other = (load_config(CONFIG / f"{data}/ablation/{name}.py") for data in DATA_SETS)
+        assert other.data_root == data_root
+        for section in ("model", "modality", "runtime"):
+            assert plain(ours[section]) == plain(other[section])
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_an_ablation_is_trained_on_what_the_reference_is(name):
+    reference = plain(load_config(CONFIG / "unscenes3d/unscenes3d_occ.py").to_dict())
+    ablation = plain(load_config(CONFIG / f"unscenes3d/ablation/{name}.py").to_dict())
+    changed = {key for key, value in ablation.items() if value != reference[key]}
+    assert changed == ({"modality"} if name in ("camera", "lidar") else {"model"})
 
 
 @pytest.mark.parametrize(
@@ -148,3 +166,26 @@ def test_evaluation_reads_each_frame_once_in_order(cfg):
     assert stems[0] == ["val_0", "val_4"]
     assert stems[3] == ["val_3"]
     assert sorted(functools.reduce(operator.iadd, stems, [])) == frames.stems
+
+
+def test_a_network_is_placed_and_compiled_by_parts(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(nn.Module, "compile", lambda part, mode: compiled.append(part))
+    network = build_model(load_config(CONFIG / "minesim/minesim_occ.py", {"modality": "lidar"}))
+    assert place(network, CPU) is network
+    assert compiled == []
+    place(network, CPU, compile_mode="default")
+    assert compiled == [network.fusion, network.decoder, network.head]
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_only_the_dense_convolutions_lie_channels_last():
+    network = place(
+        build_model(load_config(CONFIG / "minesim/minesim_occ.py")), torch.device("cuda")
+    )
+    dense, sparse = (
+        network.decoder.down[0].first.weight,
+        network.lidar_encoder.halve[0].reduce.weight,
+    )
+    assert dense.is_contiguous(memory_format=torch.channels_last_3d)
+    assert sparse.is_contiguous()

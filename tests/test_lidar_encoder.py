@@ -92,6 +92,16 @@ def test_shapes(coarsening, subdivision, stages):
         assert got.evidence.shape == (batch_size, 4, *GRID.shape)
 
 
+@pytest.mark.parametrize("points", [random_points(), torch.zeros(0, 4)])
+def test_no_evidence_if_not_asked_for(points):
+    encoder = make_encoder(evidence_channels=None)
+    got = encoder([points])
+    assert encoder.evidence_channels == 0
+    assert got.evidence is None
+    got.volume.sum().backward()
+    assert all(weight.grad is not None for weight in encoder.parameters())
+
+
 def test_evidence_flags_the_label_voxels_with_a_point():
     points = random_points(40)
     flags = make_encoder()([points]).evidence[0, 0]

@@ -218,6 +218,14 @@ class TestLift:
         assert lifted.evidence.shape == (batch, 5, *GRID.shape)
         assert lifted.depth_logits.shape == (batch, cameras, 8, 4, 8)
 
+    def test_no_evidence_if_not_asked_for(self):
+        lift = make_lift(evidence_channels=None)
+        projection = make_batch(1).pixel_from_lidar
+        lifted = lift(torch.rand(1, 1, 4, 4, 8), projection, IMAGE_SIZE)
+        assert lift.evidence_channels == 0
+        assert lifted.evidence is None
+        assert lifted.volume.shape == (1, 5, *GRID.coarsen(2).shape)
+
     def test_a_certain_depth_fills_its_voxels_only(self):
         lift = make_lift(coarsening=1).eval()
         last = lift.heads[-1]

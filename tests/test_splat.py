@@ -25,7 +25,7 @@ def projection(*, mirrored: bool = False) -> Tensor:
     mirror = torch.eye(4)
     if mirrored:
         mirror[0, 0], mirror[0, 2] = -1.0, float(WIDTH)
-    return (mirror @ pixel_from_cam @ cam_from_lidar)[None]
+    return (mirror @ pixel_from_cam @ cam_from_lidar)[None, None]
 
 
 def cloud(count: int, *, batch: int = 1, dtype: torch.dtype = torch.float32) -> Gaussians:
@@ -61,11 +61,11 @@ def test_a_single_gaussian_by_hand() -> None:
     # Its spread on the image: (f · 0.5 / 10)² + 0.3 = 4.3 px² across and 5.14 px² down. The pixel
     # (row 12, column 18) has its centre 2.5 px right of and 0.5 px below the Gaussian's.
     alpha = 0.8 * math.exp(-0.5 * (2.5**2 / 4.3 + 0.5**2 / 5.14))
-    assert picture.opacity[0, 12, 18].item() == pytest.approx(alpha, rel=1e-5)
-    assert picture.features[0, 12, 18].tolist() == pytest.approx([2 * alpha, -alpha], rel=1e-5)
-    assert picture.depth_m[0, 12, 18].item() == pytest.approx(10.0, rel=1e-5)
-    assert picture.opacity[0, 0, 0].item() == 0.0
-    assert picture.depth_m[0, 0, 0].item() == 0.0
+    assert picture.opacity[0, 0, 12, 18].item() == pytest.approx(alpha, rel=1e-5)
+    assert picture.features[0, 0, 12, 18].tolist() == pytest.approx([2 * alpha, -alpha], rel=1e-5)
+    assert picture.depth_m[0, 0, 12, 18].item() == pytest.approx(10.0, rel=1e-5)
+    assert picture.opacity[0, 0, 0, 0].item() == 0.0
+    assert picture.depth_m[0, 0, 0, 0].item() == 0.0
 
 
 def test_the_nearer_gaussian_covers_the_farther_one() -> None:
@@ -89,23 +89,32 @@ def test_gaussians_behind_the_camera_are_not_seen() -> None:
 def test_a_mirrored_projection_gives_the_mirrored_picture() -> None:
     plain = splat(cloud(40), projection(), HEIGHT, WIDTH)
     mirrored = splat(cloud(40), projection(mirrored=True), HEIGHT, WIDTH)
-    torch.testing.assert_close(mirrored.features, plain.features.flip(2), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(mirrored.features, plain.features.flip(3), atol=1e-5, rtol=1e-4)
 
 
 def test_projection_comes_apart_and_together() -> None:
     camera = split_projection(projection(mirrored=True))
-    whole = camera.pixel_from_cam @ camera.cam_from_lidar[:, :3]
-    torch.testing.assert_close(whole, projection(mirrored=True)[:, :3])
-    assert (camera.pixel_from_cam.diagonal(dim1=1, dim2=2) > 0).all()
+    whole = camera.pixel_from_cam @ camera.cam_from_lidar[..., :3, :]
+    torch.testing.assert_close(whole, projection(mirrored=True)[..., :3, :])
+    assert (camera.pixel_from_cam.diagonal(dim1=-2, dim2=-1) > 0).all()
 
 
 def test_frames_of_a_batch_and_chunks_of_pixels_do_not_mix() -> None:
     gaussians = cloud(20, batch=2)
-    camera = projection().expand(2, 4, 4)
+    camera = projection().expand(2, 1, 4, 4)
     both = splat(gaussians, camera, HEIGHT, WIDTH)
     last = Gaussians(*(field[1:] for field in gaussians))
     alone = splat_slowly(last, split_projection(projection()), HEIGHT, WIDTH, chunk=100)
     torch.testing.assert_close(both.features[1:], alone.features)
+
+
+def test_cameras_of_a_frame_do_not_mix() -> None:
+    cameras = torch.cat([projection(mirrored=True), projection()], dim=1)
+    both = splat(cloud(20), cameras, HEIGHT, WIDTH)
+    for index, mirrored in enumerate((True, False)):
+        alone = splat(cloud(20), projection(mirrored=mirrored), HEIGHT, WIDTH)
+        for field, field_alone in zip(both, alone, strict=True):
+            torch.testing.assert_close(field[:, index], field_alone[:, 0])
 
 
 def test_gradients_of_every_field() -> None:
@@ -125,7 +134,8 @@ def test_gradients_of_every_field() -> None:
 def test_gsplat_gives_the_same_values_and_gradients() -> None:
     def run(device: str) -> tuple[Splatting, list[Tensor]]:
         fields = [field.to(device).requires_grad_() for field in cloud(300, batch=2)]
-        camera = projection().expand(2, 4, 4).to(device)
+        cameras = torch.cat([projection(), projection(mirrored=True)], dim=1)
+        camera = cameras.expand(2, 2, 4, 4).to(device)
         picture = splat(Gaussians(*fields), camera, HEIGHT, WIDTH)
         (picture.features.square().mean() + picture.opacity.mean()).backward()
         gradients = [field.grad.cpu() for field in fields if field.grad is not None]

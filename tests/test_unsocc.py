@@ -15,7 +15,13 @@ from utils.labels import UNSCENES3D
 from utils.registry import MODELS
 
 BASE = Path(__file__).parents[1] / "config" / "_base_"
-TERMS = ["loss_cross_entropy", "loss_lovasz_softmax", "loss_sem_scal", "loss_geo_scal"]
+OCCUPANCY = ["cross_entropy", "lovasz_softmax", "sem_scal", "geo_scal"]
+SPLAT = ["splat_semantic", "splat_lovasz", "splat_depth"]
+TERMS_OF = {
+    "both": [*OCCUPANCY, "depth", "render_depth", "render_semantic", "render_alignment", *SPLAT],
+    "camera": [*OCCUPANCY, "depth", "render_depth", *SPLAT],
+    "lidar": OCCUPANCY,
+}
 
 
 def without_other_sensor(batch, modality):
@@ -34,7 +40,7 @@ def test_modes(modality, size):
     batch = without_other_sensor(make_batch(size), modality)
     assert model(batch).shape == (size, 12, *GRID.shape)
     losses = model(batch, mode="loss")
-    assert list(losses) == [*TERMS, *([] if modality == "lidar" else ["loss_depth"])]
+    assert list(losses) == [f"loss_{name}" for name in TERMS_OF[modality]]
     assert all(term.shape == () and term.requires_grad for term in losses.values())
     predictions = model(batch, mode="predict")
     assert [prediction.stem for prediction in predictions] == batch.stems
@@ -54,6 +60,76 @@ def test_every_parameter_gets_a_gradient(modality):
 def test_builds_only_what_the_modality_uses():
     assert not hasattr(make_model(modality="lidar"), "image_encoder")
     assert not hasattr(make_model(modality="camera"), "lidar_encoder")
+
+
+def test_rendering_costs_nothing_at_inference(monkeypatch):
+    def never(*args, **kwargs):
+        raise AssertionError("inference rendered")
+
+    for name in ("label_views", "volume_terms", "splat_terms"):
+        monkeypatch.setattr(f"model.unsocc.{name}", never)
+    model = make_model()
+    monkeypatch.setattr(model.fusion.classify, "forward", never)
+    monkeypatch.setattr(model.refinement, "forward", never)
+    outputs = model.infer(make_batch())
+    assert outputs.fused[1:] == (None, None, None)
+    assert len(model(make_batch(), mode="predict")) == 2
+
+
+def test_without_rendering_the_same_network_gives_the_same_logits():
+    plain = make_model(rendering=None)
+    assert plain.refinement is None
+    assert list(plain(make_batch(), mode="loss")) == [
+        f"loss_{name}" for name in (*OCCUPANCY, "depth")
+    ]
+    full = make_model()
+    plain.load_state_dict(full.state_dict(), strict=False)
+    assert torch.equal(plain(make_batch()), full(make_batch()))
+
+
+def test_the_gaussians_pictures_teach_the_head_and_the_volumes_pictures_do_not():
+    model, batch = make_model(), make_batch()
+    terms = model.losses(batch)
+    for name, reaches in [("loss_splat_semantic", True), ("loss_render_semantic", False)]:
+        (gradient,) = torch.autograd.grad(
+            terms[name], model.head.classify.weight, retain_graph=True, allow_unused=True
+        )
+        assert (gradient is not None and gradient.abs().max() > 0) == reaches
+
+
+def test_each_sensor_is_taught_by_the_other_ones_pictures():
+    model, batch = make_model(), make_batch()
+    terms = model.losses(batch)
+    for name, part in [
+        ("loss_render_depth", model.lift.heads[0].weight),
+        ("loss_render_semantic", model.lidar_encoder.to_volume.weight),
+        ("loss_render_alignment", model.lift.heads[0].weight),
+        ("loss_render_alignment", model.lidar_encoder.to_volume.weight),
+    ]:
+        (gradient,) = torch.autograd.grad(terms[name], part, retain_graph=True)
+        assert gradient.abs().max() > 0
+
+
+def test_virtual_cameras_are_seen_by_the_gaussians():
+    config = model_config()["rendering"] | dict(virtual=("displaced", "bird"))
+    with_them, without = make_model(rendering=config), make_model()
+    batch = make_batch()
+    first, second = (model(batch, mode="loss") for model in (with_them, without))
+    assert first["loss_splat_semantic"] != second["loss_splat_semantic"]
+    assert first["loss_render_depth"] == second["loss_render_depth"]
+
+
+def test_counts_of_classes_balance_the_pictures():
+    loss = model_config()["loss"]
+    counts = [0, *range(1000, 12000, 1000)]
+    balanced = make_model(loss=loss | dict(class_counts=counts, effective_number_beta=0.999))
+    plain = make_model()
+    weights = balanced.pixel_class_weights
+    assert weights[0] == 0
+    assert (weights[1:-1] > weights[2:]).all()
+    first, second = (model(make_batch(), mode="loss") for model in (balanced, plain))
+    assert first["loss_splat_semantic"] != second["loss_splat_semantic"]
+    assert first["loss_cross_entropy"] == second["loss_cross_entropy"]
 
 
 def test_predictions_are_the_likeliest_labels():
@@ -247,3 +323,27 @@ def test_base_configs_build(name, factor, modality):
         ),
     )
     assert model.grid.shape == LABEL_GRID.coarsen(factor).shape
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("modality", ["both", "camera", "lidar"])
+def test_one_training_step_is_the_same_on_a_gpu(modality):
+    def step(device):
+        # tf32 convolutions would differ in the third digit.
+        torch.backends.cudnn.allow_tf32 = False
+        model = make_model(modality=modality).to(device)
+        optimizer = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+        losses = model.train_step(make_batch(), optimizer)
+        weights = {name: weight.detach().cpu() for name, weight in model.named_parameters()}
+        return {name: term.item() for name, term in losses.items()}, weights
+
+    before = {
+        name: weight.detach() for name, weight in make_model(modality=modality).named_parameters()
+    }
+    (cpu_losses, cpu_weights), (gpu_losses, gpu_weights) = step("cpu"), step("cuda")
+    assert gpu_losses == pytest.approx(cpu_losses, rel=1e-3, abs=1e-5)
+    for name, weight in cpu_weights.items():
+        update, gpu_update = weight - before[name], gpu_weights[name] - before[name]
+        # Sums of thousands of gradients in another order, and gsplat's skipped Gaussians.
+        error = (gpu_update - update).norm()
+        assert error <= 0.02 * update.norm() + 1e-5, name

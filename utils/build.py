@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 import dataset as _datasets  # noqa: F401  Fills the registry.
@@ -102,6 +102,35 @@ def build_model(cfg: Config, *, seed: int = 0) -> BaseModel:
     }
     torch.manual_seed(seed)
     return build_section(cfg, "model", MODELS, injected)
+
+
+def place(
+    network: BaseModel, device: torch.device, *, compile_mode: str | None = None
+) -> BaseModel:
+    """Bring a network to the device that it will run on, in the form that is fast there.
+
+    On a GPU the dense convolutions lie channels last, as its matrix units read them; spconv's
+    weights, five-dimensional too, must stay as they are.
+
+    Args:
+        network: The network; it is changed.
+        device: Where to.
+        compile_mode: Have torch.compile fuse the dense parts in this mode, when they first run.
+    """
+    network = network.to(device)
+    if device.type == "cuda":
+        for layer in network.modules():
+            if isinstance(layer, nn.Conv2d):
+                _lay_out(layer.weight, torch.channels_last)
+            if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):
+                _lay_out(layer.weight, torch.channels_last_3d)
+    if compile_mode is not None:
+        network.compile_dense(compile_mode)
+    return network
+
+
+def _lay_out(weight: Tensor, memory_format: torch.memory_format) -> None:
+    weight.data = weight.data.contiguous(memory_format=memory_format)
 
 
 def train_loader(cfg: Config, frames: Any, process: Process, seed: int) -> DataLoader:

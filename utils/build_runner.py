@@ -18,6 +18,7 @@ from utils.build import (
     build_model,
     build_optimizer,
     eval_loader,
+    place,
     train_loader,
 )
 from utils.checkpoint import LATEST
@@ -68,7 +69,11 @@ def build_trainer(
     """
     schedule = read_section(cfg, "schedule", Schedule)
     runtime = read_section(cfg, "runtime", Runtime)
-    network = build_model(cfg, seed=seed).to(process.device)
+    network = place(
+        build_model(cfg, seed=seed),
+        process.device,
+        compile_mode="default" if runtime.compile else None,
+    )
     optimizer = build_optimizer(network, schedule, process.device)
     frames: Any = build_dataset(cfg, "train", training=True, seed=seed)
     counts = {"train": len(frames)}
@@ -115,8 +120,9 @@ def build_evaluator(
     """
     runtime = read_section(cfg, "runtime", Runtime)
     loader = eval_loader(cfg, build_dataset(cfg, split), process, batch_size)
+    mode = "reduce-overhead" if runtime.compile else None
     return Trainer(
-        model=_wrap(network.to(process.device), process, False),
+        model=_wrap(place(network, process.device, compile_mode=mode), process, False),
         custom_hooks=[ProgressHook()],
         **_evaluation(loader, metric, amp_dtype(precision, process.device)),
         **_runner_options(cfg, replace(runtime, tensorboard=False), work_dir, process),

@@ -81,6 +81,7 @@ class Runtime:
     best_metric: str
     tensorboard: bool
     find_unused_parameters: bool
+    compile: bool
     cudnn_benchmark: bool
 
     def __post_init__(self) -> None:

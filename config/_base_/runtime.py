@@ -6,5 +6,6 @@ runtime = dict(
     best_metric="miou",  # iou | miou | long_tail_miou: the validation score to keep weights by
     tensorboard=True,  # write curves for TensorBoard to the work directory
     find_unused_parameters=False,  # several processes: let some weights have no gradient
+    compile=False,  # torch.compile the dense parts: a minute at the start, faster steps after
     cudnn_benchmark=True,  # let cuDNN time its algorithms; the fastest may differ between runs
 )

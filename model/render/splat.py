@@ -7,6 +7,7 @@ Source: Zwicker et al., "EWA splatting", 2002; Kerbl et al., "3D Gaussian splatt
 constants are those of gsplat (Ye et al., 2024), so that both ways give the same picture.
 """
 
+from itertools import product
 from typing import NamedTuple
 
 import torch
@@ -42,7 +43,7 @@ class Gaussians(NamedTuple):
 
 
 class Splatting(NamedTuple):
-    """The picture.
+    """The pictures, one a camera.
 
     Attributes:
         features: Sum of the Gaussians' features by blending weight; zeros where there are none.
@@ -50,9 +51,9 @@ class Splatting(NamedTuple):
         opacity: Sum of the blending weights, in [0, 1].
     """
 
-    features: Float[Tensor, "B H W C"]
-    depth_m: Float[Tensor, "B H W"]
-    opacity: Float[Tensor, "B H W"]
+    features: Float[Tensor, "B N H W C"]
+    depth_m: Float[Tensor, "B N H W"]
+    opacity: Float[Tensor, "B N H W"]
 
 
 class Camera(NamedTuple):
@@ -63,40 +64,40 @@ class Camera(NamedTuple):
         cam_from_lidar: Rigid; a reflection too where an augmentation mirrors picture or volume.
     """
 
-    pixel_from_cam: Float[Tensor, "B 3 3"]
-    cam_from_lidar: Float[Tensor, "B 4 4"]
+    pixel_from_cam: Float[Tensor, "*cameras 3 3"]
+    cam_from_lidar: Float[Tensor, "*cameras 4 4"]
 
 
-def split_projection(pixel_from_lidar: Float[Tensor, "B 4 4"]) -> Camera:
+def split_projection(pixel_from_lidar: Float[Tensor, "*cameras 4 4"]) -> Camera:
     """Take a skewless projection apart; its third row must have unit length.
 
     Args:
         pixel_from_lidar: Maps (x, y, z, 1) [m] to (u·d, v·d, d, 1).
     """
     projection = pixel_from_lidar.float()
-    forward = projection[:, 2, :3]
-    rows = projection[:, :2]  # u·d and v·d
-    center = (rows[..., :3] * forward[:, None]).sum(-1)  # (B, 2)
-    rows = rows - center[..., None] * projection[:, 2:3]
-    focal = rows[..., :3].norm(dim=-1)  # (B, 2)
+    forward = projection[..., 2, :3]
+    rows = projection[..., :2, :]  # u·d and v·d
+    center = (rows[..., :3] * forward[..., None, :]).sum(-1)  # (*cameras, 2)
+    rows = rows - center[..., None] * projection[..., 2:3, :]
+    focal = rows[..., :3].norm(dim=-1)  # (*cameras, 2)
     cam_from_lidar = projection.clone()
-    cam_from_lidar[:, :2] = rows / focal[..., None]
+    cam_from_lidar[..., :2, :] = rows / focal[..., None]
     pixel_from_cam = torch.diag_embed(torch.nn.functional.pad(focal, (0, 1), value=1.0))
-    pixel_from_cam[:, :2, 2] = center
+    pixel_from_cam[..., :2, 2] = center
     return Camera(pixel_from_cam, cam_from_lidar)
 
 
 def splat(
-    gaussians: Gaussians, pixel_from_lidar: Float[Tensor, "B 4 4"], height: int, width: int
+    gaussians: Gaussians, pixel_from_lidar: Float[Tensor, "B N 4 4"], height: int, width: int
 ) -> Splatting:
-    """Render Gaussians with one camera a frame, differentiably in every field of theirs.
+    """Render Gaussians with N cameras a frame, differentiably in every field of theirs.
 
     Args:
         gaussians: What to render.
         pixel_from_lidar: Maps (x, y, z, 1) [m] to (u·d, v·d, d, 1); pixel centres are at
             integer + 0.5.
-        height: Rows of the picture.
-        width: Columns of the picture.
+        height: Rows of the pictures.
+        width: Columns of the pictures.
     """
     camera = split_projection(pixel_from_lidar)
     if gaussians.means_m.is_cuda:
@@ -114,8 +115,8 @@ def _splat_gsplat(gaussians: Gaussians, camera: Camera, height: int, width: int)
         scales,
         opacities,
         features,
-        camera.cam_from_lidar[:, None],
-        camera.pixel_from_cam[:, None],
+        camera.cam_from_lidar,
+        camera.pixel_from_cam,
         width,
         height,
         near_plane=NEAR_M,
@@ -123,7 +124,7 @@ def _splat_gsplat(gaussians: Gaussians, camera: Camera, height: int, width: int)
         render_mode="RGB+ED",
         packed=False,
     )
-    return Splatting(picture[:, 0, ..., :-1], picture[:, 0, ..., -1], opacity[:, 0, ..., 0])
+    return Splatting(picture[..., :-1], picture[..., -1], opacity[..., 0])
 
 
 def splat_slowly(
@@ -133,9 +134,9 @@ def splat_slowly(
 
     Args:
         gaussians: What to render.
-        camera: One a frame.
-        height: Rows of the picture.
-        width: Columns of the picture.
+        camera: N cameras a frame.
+        height: Rows of the pictures.
+        width: Columns of the pictures.
         chunk: Pixels handled at once; memory goes with chunk times G.
     """
     device = gaussians.means_m.device
@@ -143,17 +144,17 @@ def splat_slowly(
     v, u = torch.meshgrid(rows + 0.5, columns + 0.5, indexing="ij")
     pixels = torch.stack((u, v), dim=-1).reshape(-1, 2)
     size = camera.pixel_from_cam.new_tensor([width, height])
-    frames = []
-    for index in range(len(gaussians.means_m)):
-        one = Gaussians(*(field[index] for field in gaussians))
-        projected = _project(one, camera.pixel_from_cam[index], camera.cam_from_lidar[index], size)
+    pictures = []
+    batch, cameras = camera.cam_from_lidar.shape[:2]
+    for frame, index in product(range(batch), range(cameras)):
+        one = Gaussians(*(field[frame] for field in gaussians))
+        place = (camera.pixel_from_cam[frame, index], camera.cam_from_lidar[frame, index])
+        projected = _project(one, *place, size)
         parts = [_blend(projected, one, part) for part in pixels.split(chunk)]
-        frames.append([torch.cat(values) for values in zip(*parts, strict=True)])
-    features, depth, opacity = (torch.stack(values) for values in zip(*frames, strict=True))
-    shape = (-1, height, width)
-    return Splatting(
-        features.reshape(*shape, features.shape[-1]), depth.view(shape), opacity.view(shape)
-    )
+        pictures.append([torch.cat(values) for values in zip(*parts, strict=True)])
+    features, depth, opacity = (torch.stack(values) for values in zip(*pictures, strict=True))
+    shape = (batch, cameras, height, width)
+    return Splatting(features.view(*shape, -1), depth.view(shape), opacity.view(shape))
 
 
 class _Projected(NamedTuple):

@@ -1,3 +1,3 @@
 # Camera only: no cloud is opened, no LiDAR branch is built.
-_base_ = "unscenes3d_occ.py"
+_base_ = "../minesim_full.py"
 modality = "camera"

@@ -1,0 +1,5 @@
+# Without RenderFusion: the volumes are concatenated. Gaussians are still splatted.
+_base_ = "../minesim_full.py"
+model = dict(
+    parts=dict(fusion=dict(_delete_=True, type="ConcatFusion", channels=128)),
+)

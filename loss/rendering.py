@@ -1,0 +1,123 @@
+"""Losses of rendered pictures: depth, semantics, colour, and the agreement of two volumes.
+
+Conventions: R rays or pixels a frame; a label of 255 and a depth of 0 say that there is none; where
+nothing counts the loss is a differentiable 0. Depth and opacity come from the renderers.
+"""
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from loss.depth import masked_depth_l1
+from loss.occupancy import cross_entropy, lovasz_softmax
+from utils.labels import IGNORE
+
+_SMALLEST = 1e-5
+"""Probabilities below this count as this much."""
+
+
+def class_log_probability(
+    probability: Float[Tensor, "B R C"], opacity: Float[Tensor, "B R"]
+) -> Float[Tensor, "B classes R"]:
+    """Log probability of what a ray ends in, free (it passes through) first.
+
+    Args:
+        probability: Of each class but free, times the probability that the ray ends; they sum to
+            the opacity.
+        opacity: Probability that the ray ends at all.
+    """
+    every = torch.cat([1 - opacity[..., None], probability], dim=-1)
+    return every.float().clamp(min=_SMALLEST).log().mT
+
+
+def rendered_semantics(
+    probability: Float[Tensor, "B R C"],
+    opacity: Float[Tensor, "B R"],
+    labels: UInt8[Tensor, "B R"],
+    class_weight: Float[Tensor, "classes"] | None = None,
+) -> Float[Tensor, ""]:
+    """Weighted cross entropy of rendered classes.
+
+    Args:
+        probability: As in ``class_log_probability``.
+        opacity: Likewise.
+        labels: What the rays meet first; 255 is ignored.
+        class_weight: Weight of each class, free first.
+    """
+    return cross_entropy(class_log_probability(probability, opacity), labels, class_weight)
+
+
+def rendered_lovasz(
+    probability: Float[Tensor, "B R C"],
+    opacity: Float[Tensor, "B R"],
+    labels: UInt8[Tensor, "B R"],
+) -> Float[Tensor, ""]:
+    """Lovász-softmax of rendered classes; the arguments are those of ``rendered_semantics``."""
+    return lovasz_softmax(class_log_probability(probability, opacity), labels)
+
+
+def rendered_depth(
+    depth_m: Float[Tensor, "B R"], target_m: Float[Tensor, "B R"], *, max_depth_m: float
+) -> Float[Tensor, ""]:
+    """Mean absolute error of rendered depth, as a share of the range that counts.
+
+    Args:
+        depth_m: Rendered camera depth [m].
+        target_m: Labels [m]; 0 where there is none.
+        max_depth_m: Labels beyond this do not count.
+
+    Returns:
+        0 to about 1: in metres the far pixels' errors alone would outweigh every other term.
+    """
+    error_m = masked_depth_l1(depth_m, target_m, target_m > 0, max_depth_m=max_depth_m)
+    return error_m / max_depth_m
+
+
+def rendered_colour(
+    colours: Float[Tensor, "B R 3"],
+    opacity: Float[Tensor, "B R"],
+    target: Float[Tensor, "B R 3"],
+    labels: UInt8[Tensor, "B R"],
+) -> Float[Tensor, ""]:
+    """Mean squared error of rendered colours where the rays meet a labelled surface.
+
+    Args:
+        colours: Rendered, 0–1, of the part of the ray that ends; black where it passes through.
+        opacity: Probability that the ray ends.
+        target: The image there, 0–1.
+        labels: What the rays meet first; 255 is ignored.
+    """
+    counts = labels != IGNORE
+    error = (colours - opacity[..., None] * target).square().mean(-1)
+    return torch.where(counts, error, 0.0).sum() / counts.sum().clamp(min=1)
+
+
+def termination_alignment(
+    first: Float[Tensor, "B R S"], second: Float[Tensor, "B R S"]
+) -> Float[Tensor, ""]:
+    """How far two volumes are from ending the same rays at the same places.
+
+    The Kullback–Leibler divergence of each distribution from the other one's detached, in both
+    directions: each learns from the other as it stands. A ray counts by the teacher's opacity: a
+    volume that lets it pass may just not have seen anything.
+
+    Args:
+        first: Probability that a ray ends in each of its segments, by one volume.
+        second: The same by the other volume.
+    """
+    return _divergence(first.detach(), second) + _divergence(second.detach(), first)
+
+
+def _divergence(
+    teacher: Float[Tensor, "B R S"], student: Float[Tensor, "B R S"]
+) -> Float[Tensor, ""]:
+    opacity = teacher.sum(-1)
+    teacher, student = (_with_passing(weights) for weights in (teacher, student))
+    divergence = (teacher * (teacher.log() - student.log())).sum(-1)
+    return (opacity * divergence).sum() / opacity.sum().clamp(min=_SMALLEST)
+
+
+def _with_passing(weights: Float[Tensor, "B R S"]) -> Float[Tensor, "B R ends"]:
+    """The whole distribution: where the ray ends, and that it passes through."""
+    every = torch.cat([weights, 1 - weights.sum(-1, keepdim=True)], dim=-1)
+    return every.clamp(min=_SMALLEST)

@@ -1,0 +1,136 @@
+"""GSRefinement: Gaussians at the most occupied voxels, whose pictures supervise the network.
+
+Pixels know no class balance of volumes: a person of a few voxels is a patch of the picture. The
+Gaussians take their opacity and their classes from the logits themselves, so that a loss on the
+pictures reaches the occupancy head, and their form from the decoded features. Only training does
+any of this.
+
+What is rendered and what supervises it are the paper's; how the Gaussians are placed is ours.
+"""
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from model.render.splat import Gaussians
+from utils.geometry import VoxelGrid, project_points
+from utils.labels import FREE
+from utils.registry import MODELS
+
+MARGIN = 0.1
+"""Voxels this share of the picture beyond its border still reach into it."""
+SCALE = 0.4
+"""Standard deviation of an untrained Gaussian, in voxels: neighbours close a surface."""
+SCALE_RANGE = 3.0
+"""Factor by which training may widen or narrow it."""
+
+
+@MODELS.register_module()
+class GSRefinement(nn.Module):
+    """Turns occupied voxels into Gaussians.
+
+    Args:
+        in_channels: Channels of the decoded volume.
+        grid: The label grid, where the logits lie.
+        coarsening: Label voxels per voxel of the decoded volume along each axis.
+        num_gaussians: Gaussians a frame; all voxels, where the grid has fewer.
+        hidden_channels: Channels between features and form.
+
+    Raises:
+        ValueError: If there are no Gaussians.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        grid: VoxelGrid,
+        coarsening: int,
+        num_gaussians: int,
+        hidden_channels: int = 64,
+    ) -> None:
+        super().__init__()
+        if num_gaussians < 1:
+            raise ValueError(f"num_gaussians must be positive, got {num_gaussians}")
+        self.grid, self.coarsening, self.num_gaussians = grid, coarsening, num_gaussians
+        last = nn.Linear(hidden_channels, 3 + 3 + 4)
+        # Untrained Gaussians are balls at the voxels' centres.
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.form = nn.Sequential(
+            nn.Linear(in_channels, hidden_channels), nn.ReLU(inplace=True), last
+        )
+
+    def forward(
+        self,
+        decoded: Float[Tensor, "B C x y z"],
+        logits: Float[Tensor, "B classes X Y Z"],
+        pixel_from_lidar: Float[Tensor, "B N 4 4"],
+        image_size: tuple[int, int],
+    ) -> Gaussians:
+        """The Gaussians of the most occupied voxels that any of the cameras can see.
+
+        Args:
+            decoded: Features that the Gaussians' form is read from.
+            logits: Class scores; 1 − P(free) is a Gaussian's opacity, and the shares of the other
+                classes in it are its features.
+            pixel_from_lidar: Projections into the pictures to be rendered.
+            image_size: Height and width of those [px].
+        """
+        voxels = self.choose(logits.detach(), pixel_from_lidar, image_size)  # (B, G)
+        scores = gather(logits.flatten(2), voxels).float()  # (B, G, classes)
+        probabilities = scores.softmax(dim=-1)
+        classes = [label for label in range(scores.shape[-1]) if label != FREE]
+        form = self.form(gather(decoded.flatten(2), self.decoded_voxel(voxels)).float())
+        offset, scale, turn = form.split((3, 3, 4), dim=-1)
+        centers_m = self.grid.centers_m(logits.device).reshape(-1, 3)[voxels]
+        size = self.grid.voxel_m
+        return Gaussians(
+            means_m=centers_m + 0.5 * size * offset.tanh(),
+            scales_m=SCALE * size * SCALE_RANGE ** scale.tanh(),
+            rotations=turn + turn.new_tensor([1.0, 0.0, 0.0, 0.0]),
+            opacities=1.0 - probabilities[..., FREE],
+            features=scores[..., classes].softmax(dim=-1),
+        )
+
+    @torch.no_grad()
+    def choose(
+        self,
+        logits: Float[Tensor, "B classes X Y Z"],
+        pixel_from_lidar: Float[Tensor, "B N 4 4"],
+        image_size: tuple[int, int],
+    ) -> Int64[Tensor, "B G"]:
+        """Flat indices of the likeliest occupied voxels in view."""
+        others = torch.cat([logits[:, :FREE], logits[:, FREE + 1 :]], dim=1)
+        occupied = others.logsumexp(dim=1) - logits[:, FREE]  # log odds, (B, X, Y, Z)
+        in_view = is_in_view(self.grid, pixel_from_lidar, image_size)
+        score = occupied.flatten(1).masked_fill(~in_view, -torch.inf)
+        return score.topk(min(self.num_gaussians, score.shape[1]), dim=1, sorted=False).indices
+
+    def decoded_voxel(self, voxels: Int64[Tensor, "B G"]) -> Int64[Tensor, "B G"]:
+        """Flat index of the decoded volume's voxel that covers a label voxel."""
+        _, height, depth = self.grid.shape
+        x, y, z = (
+            part // self.coarsening
+            for part in (voxels // (height * depth), voxels // depth % height, voxels % depth)
+        )
+        _, height, depth = self.grid.coarsen(self.coarsening).shape
+        return (x * height + y) * depth + z
+
+
+def is_in_view(
+    grid: VoxelGrid, pixel_from_lidar: Float[Tensor, "B N 4 4"], image_size: tuple[int, int]
+) -> Tensor:
+    """Voxels whose centre lies in one of the pictures, or just beside it; (B, X·Y·Z)."""
+    centers_m = grid.centers_m(pixel_from_lidar.device).reshape(-1, 3)
+    pixels, depth_m = project_points(
+        pixel_from_lidar, centers_m.expand(*pixel_from_lidar.shape[:2], -1, -1)
+    )
+    height, width = image_size
+    share = pixels / pixels.new_tensor([width, height])
+    inside = ((share > -MARGIN) & (share < 1 + MARGIN)).all(-1) & (depth_m > 0)
+    return inside.any(dim=1)
+
+
+def gather(values: Float[Tensor, "B C V"], voxels: Int64[Tensor, "B G"]) -> Tensor:
+    """Values at flat voxel indices, (B, G, C)."""
+    return values.gather(2, voxels[:, None].expand(-1, values.shape[1], -1)).mT

@@ -1,0 +1,217 @@
+import pytest
+import torch
+from benchmark_config import tiny_config
+from model_inputs import make_model
+from torch import nn
+
+from utils import benchmark as module
+from utils import floor, synthetic
+from utils.benchmark import Options, benchmark, term_variants, top_kernels
+from utils.timing import Clock
+
+CPU = torch.device("cpu")
+CAMERA = ["image_encoder", "lift"]
+COMMON = ["fusion", "decoder", "head", "whole"]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(synthetic, "POINTS_PER_SWEEP", 500)
+    monkeypatch.setitem(floor.MATRIX_SIZE, "cpu", 64)
+    monkeypatch.setitem(floor.COPY_BYTES, "cpu", 2**16)
+
+
+def options(**changes):
+    return Options(**dict(precisions=("fp32",), iterations=2, warmup=1) | changes)
+
+
+@pytest.mark.parametrize(
+    ("modality", "stages"),
+    [
+        ("both", ["voxelise", *CAMERA, "lidar_encoder", *COMMON]),
+        ("camera", [*CAMERA, *COMMON]),
+        ("lidar", ["voxelise", "lidar_encoder", *COMMON]),
+    ],
+)
+def test_inference_by_stage(tmp_path, modality, stages):
+    report = benchmark(tiny_config(tmp_path, modality=modality), options(), CPU)
+    assert (report["device"], report["modality"], report["training"]) == ("CPU", modality, [])
+    times = report["inference"]["fp32"]["stages"]
+    assert list(times) == stages
+    assert all(time["p10_ms"] <= time["median_ms"] <= time["p90_ms"] for time in times.values())
+    assert times["whole"]["median_ms"] > times["decoder"]["median_ms"] > 0
+    assert report["inference"]["fp32"]["peak_bytes"] is None
+    counted = [name for name in stages if name != "voxelise"]
+    assert list(report["work"]) == list(report["floor_ms"]["fp32"]) == counted
+    flops = {name: work["flops"] for name, work in report["work"].items()}
+    assert sum(flops.values()) == 2 * flops["whole"]
+    assert all(count > 0 for count in flops.values())
+    parameters = report["parameters"]
+    assert sum(parameters.values()) == 2 * parameters["whole"]
+    assert ("points" in report["inputs"]) == (modality != "camera")
+    assert ("image_size" in report["inputs"]) == (modality != "lidar")
+
+
+def test_floor_is_work_over_rates(tmp_path):
+    report = benchmark(tiny_config(tmp_path, modality="lidar"), options(), CPU)
+    rate, work = report["rates"]["fp32"], report["work"]["decoder"]
+    seconds = max(work["flops"] / rate["flops_per_s"], work["num_bytes"] / rate["bytes_per_s"])
+    assert report["floor_ms"]["fp32"]["decoder"] == pytest.approx(1e3 * seconds)
+
+
+def test_training_with_and_without_rendering(tmp_path):
+    report = benchmark(tiny_config(tmp_path), options(batch_sizes=(1, 2)), CPU)
+    rows = report["training"]
+    measured = [(row["terms"], row["precision"], row["batch_size"]) for row in rows]
+    assert measured == [
+        (terms, "fp32", size) for terms in ("all terms", "without rendering") for size in (1, 2)
+    ]
+    for row in rows:
+        rate = 1e3 * row["batch_size"] / row["step"]["median_ms"]
+        assert row["frames_per_s"] == pytest.approx(rate)
+        assert row["kernels"] is None
+
+
+def test_a_step_trains_the_network_of_the_variant(tmp_path, monkeypatch):
+    seen = []
+
+    def build(cfg):
+        network = make_model(rendering=cfg.model.rendering)
+        before = network.head.classify.weight.detach().clone()
+        seen.append((network, before))
+        return network
+
+    monkeypatch.setattr(module, "build_model", build)
+    benchmark(tiny_config(tmp_path), options(batch_sizes=(1,), warmup=0), CPU)
+    inference, whole, without = (network for network, _ in seen)
+    changed = [not torch.equal(network.head.classify.weight, before) for network, before in seen]
+    assert changed == [False, True, True]
+    assert (inference.training, whole.training) == (False, True)
+    assert whole.rendering is not None
+    assert without.rendering is None
+    assert without.refinement is None
+
+
+def test_variants(tmp_path):
+    cfg = tiny_config(tmp_path)
+    variants = term_variants(cfg)
+    assert variants["all terms"] is cfg
+    assert cfg.model.rendering is not None
+    assert variants["without rendering"].model.rendering is None
+    assert list(term_variants(variants["without rendering"])) == ["all terms"]
+    assert list(term_variants(tiny_config(tmp_path, modality="lidar"))) == ["all terms"]
+
+
+@pytest.mark.parametrize(
+    ("error", "failure"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "out of memory"),
+        (FloatingPointError("nan"), "the loss is not finite"),
+    ],
+)
+def test_a_failed_step_is_reported_and_the_others_measured(tmp_path, monkeypatch, error, failure):
+    def fail_once(cfg, options, clock, precision, size):
+        if size == 2:
+            raise error
+        return {"frames_per_s": 3.0}
+
+    monkeypatch.setattr(module, "_time_training", fail_once)
+    cfg = tiny_config(tmp_path, modality="lidar")
+    rows = benchmark(cfg, options(batch_sizes=(2, 1)), CPU)["training"]
+    assert rows[0]["failure"] == failure
+    assert rows[1]["frames_per_s"] == 3
+    assert "failure" not in rows[1]
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_is_refused_on_a_cpu_before_anything_is_measured(
+    tmp_path, monkeypatch, precision
+):
+    monkeypatch.setattr(module, "measure_rates", None)
+    with pytest.raises(ValueError, match=f"precision {precision} needs a CUDA device"):
+        benchmark(tiny_config(tmp_path), options(precisions=("fp32", precision)), CPU)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(precisions=()), r"one or more of \['fp32', 'bf16', 'fp16'\], got \[\]"),
+        (dict(precisions=("int8",)), r"got \['int8'\]"),
+        (dict(iterations=0), "iterations and batch sizes must be at least 1"),
+        (dict(batch_sizes=(1, 0)), r"got 2, \[1, 0\] and 1"),
+        (dict(warmup=-1), "warmup at least 0"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        options(**changes)
+
+
+def test_an_unknown_part_is_not_compiled(tmp_path):
+    cfg = tiny_config(tmp_path, modality="lidar")
+    with pytest.raises(ValueError, match=r"no parts \['encoder'\] to compile; it has .*'decoder'"):
+        benchmark(cfg, options(compiled=("encoder", "head")), CPU)
+
+
+@pytest.mark.parametrize(
+    ("compiled", "of_config", "names"),
+    [
+        (None, False, []),
+        (None, True, ["fusion", "decoder", "head"]),
+        (("head",), True, ["head"]),
+        (("decoder", "head"), False, ["decoder", "head"]),
+    ],
+)
+def test_parts_are_compiled_once_a_network(tmp_path, monkeypatch, compiled, of_config, names):
+    seen = []
+
+    def note(part, *, mode):
+        seen.append((type(part).__name__, mode))
+
+    monkeypatch.setattr(nn.Module, "compile", note)
+    cfg = tiny_config(tmp_path, modality="lidar", runtime__compile=of_config)
+    chosen = options(compiled=compiled, compile_mode="reduce-overhead", batch_sizes=(1,), warmup=0)
+    report = benchmark(cfg, chosen, CPU)
+    assert report["compiled"] == names
+    kinds = {"fusion": "RenderFusion", "decoder": "UNet3d", "head": "OccupancyHead"}
+    # For inference, and for the one network that is trained, of which graphs keep no gradients.
+    assert seen == [
+        (kinds[name], mode) for mode in ("reduce-overhead", "default") for name in names
+    ]
+
+
+def test_the_slowest_kernels_come_first():
+    matrix = torch.randn(200, 200)
+    kernels = top_kernels(lambda: (matrix @ matrix).relu(), Clock(CPU))
+    names = [kernel["kernel"] for kernel in kernels]
+    assert names[0] == "aten::mm"
+    assert "aten::relu" in names
+    times = [kernel["ms"] for kernel in kernels]
+    assert times == sorted(times, reverse=True)
+    assert kernels[0]["calls"] == 1
+    assert sum(kernel["share"] for kernel in kernels) == pytest.approx(1)
+
+
+def test_everything_is_profiled_on_request(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "PROFILED_RUNS", 1)
+    cfg = tiny_config(tmp_path, modality="lidar")
+    report = benchmark(cfg, options(profile=True, batch_sizes=(1,)), CPU)
+    inference, (step,) = report["inference"]["fp32"]["kernels"], report["training"]
+    assert len(inference) == len(step["kernels"]) == 20
+    backward = {kernel["kernel"] for kernel in step["kernels"]}
+    assert "aten::convolution_backward" in backward
+    assert not any("backward" in kernel["kernel"] for kernel in inference)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_on_a_gpu(tmp_path, precision):
+    device = torch.device("cuda")
+    chosen = options(precisions=(precision,), batch_sizes=(1,), profile=True)
+    report = benchmark(tiny_config(tmp_path), chosen, device)
+    measured = report["inference"][precision]
+    assert measured["peak_bytes"] > 0
+    assert measured["kernels"]
+    for row in report["training"]:
+        assert row["peak_bytes"] > measured["peak_bytes"]
+        assert row["kernels"]

@@ -1,0 +1,116 @@
+from utils.benchmark_table import describe, markdown
+
+TIMING = dict(median_ms=1.2345, p10_ms=0.98765, p90_ms=123.45)
+
+
+def report(**changes):
+    """A report with one of everything."""
+    stages = {"voxelise": TIMING, "lidar_encoder": TIMING, "whole": TIMING}
+    return (
+        dict(
+            device="Some GPU",
+            torch="2.11.0",
+            date="2026-01-02",
+            config="config/x.py",
+            modality="both",
+            options=dict(iterations=50, warmup=10, compile_mode="default"),
+            compiled=[],
+            inputs=dict(
+                grid=[256, 256, 32],
+                labelled_voxels=7,
+                image_size=[384, 1280],
+                points=60000,
+                lidar_voxels=30000,
+            ),
+            parameters=dict(
+                data_preprocessor=0, lidar_encoder=1234567, refinement=500, whole=1235067
+            ),
+            work=dict(
+                lidar_encoder=dict(flops=23_456_000_000, num_bytes=7_000_000),
+                whole=dict(flops=2_323_000_000_000, num_bytes=8_000_000),
+            ),
+            rates={"bf16": dict(flops_per_s=7.9e14, bytes_per_s=3.9e12)},
+            floor_ms={"bf16": dict(lidar_encoder=0.03, whole=2.94)},
+            inference={"bf16": dict(stages=stages, peak_bytes=2_345_000_000, kernels=None)},
+            training=[],
+        )
+        | changes
+    )
+
+
+def rows_of(text, title):
+    """Cells of the table whose first cell begins with the title, by their first cell."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    start = next(i for i, line in enumerate(lines) if line.startswith(f"| {title}"))
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[start:]]
+    return {row[0]: row[1:] for row in rows}
+
+
+def test_columns_are_aligned():
+    assert markdown([["a", "b"], ["long name", "1"], ["x", "12345"]]) == "\n".join(
+        [
+            "| a         |     b |",
+            "| --------- | ----: |",
+            "| long name |     1 |",
+            "| x         | 12345 |",
+        ]
+    )
+
+
+def test_headline():
+    options = dict(iterations=5, warmup=1, compile_mode="reduce-overhead")
+    compiled = describe(report(options=options, compiled=["decoder", "head"])).splitlines()[0]
+    assert describe(report()).splitlines()[0] == (
+        "Some GPU; torch 2.11.0; 2026-01-02; config/x.py, modality both; image 384×1280; "
+        "60,000 points in 30,000 LiDAR voxels; 256×256×32 label voxels; 50 runs after 10"
+    )
+    assert compiled.endswith("5 runs after 1; compiled (reduce-overhead): decoder, head")
+    lidar = describe(report(inputs=dict(grid=[1, 2, 3]))).splitlines()[0]
+    assert "image" not in lidar
+    assert "points" not in lidar
+
+
+def test_rates():
+    rows = rows_of(describe(report()), "measured rate")
+    assert rows["matmul TFLOP/s"] == ["790"]
+    assert rows["copy GB/s"] == ["3900"]
+
+
+def test_inference():
+    rows = rows_of(describe(report()), "inference, batch 1")
+    assert rows["inference, batch 1"] == ["M params", "GFLOP", "MB", "bf16 ms", "floor ms"]
+    time = "1.23 (0.988–123)"
+    assert rows["voxelise"] == ["–", "–", "–", time, "–"]
+    assert rows["LiDAR encoder"] == ["1.23", "23.5", "7", time, "0.03"]
+    assert rows["refinement"] == ["0.0005", "–", "–", "–", "–"]
+    assert rows["whole"] == ["1.24", "2323", "8", time, "2.94"]
+    assert rows["peak memory, GB"] == ["–", "–", "–", "2.35", "–"]
+    assert "data preprocessor" not in rows
+    assert list(rows)[-2:] == ["whole", "peak memory, GB"]
+
+
+def test_training():
+    row = dict(terms="all terms", precision="bf16", batch_size=4)
+    step = dict(step=TIMING, frames_per_s=45.678, peak_bytes=None, kernels=None)
+    text = describe(report(training=[row | step, row | dict(failure="out of memory")]))
+    lines = [line for line in text.splitlines() if line.startswith("| all terms")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert cells[0] == ["all terms", "bf16", "4", "1.23 (0.988–123)", "45.7", "–"]
+    assert cells[1] == ["all terms", "bf16", "4", "out of memory", "–", "–"]
+    assert "training step" not in describe(report())
+
+
+def test_kernels():
+    kernel = dict(kernel="void f<a|b>" + 100 * "x", calls=2.0, ms=0.5, share=0.25)
+    step = dict(step=TIMING, frames_per_s=1.0, peak_bytes=1, kernels=[kernel])
+    training = [dict(terms="all terms", precision="bf16", batch_size=4) | step]
+    rows = rows_of(describe(report(training=training)), "kernels: all terms, bf16, batch 4")
+    (name,) = [name for name in rows if name.startswith("void f<a/b>x")]
+    assert rows[name] == ["2", "0.500", "25.0%"]
+    assert len(name) == 70
+    assert "kernels: inference" not in describe(report(training=training))
+
+
+def test_a_gpu_is_told_apart_in_the_notes():
+    assert describe(report()).endswith("round to TF32.")
+    assert "TF32" not in describe(report(device="CPU"))

@@ -1,0 +1,87 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from benchmark_config import write_config
+
+from tools.benchmark import main, options_of, parse_arguments
+from utils import floor, synthetic
+
+SCRIPT = Path(__file__).parents[1] / "tools" / "benchmark.py"
+CPU = torch.device("cpu")
+
+
+def options(line, device=CPU):
+    return options_of(parse_arguments(["--py-config", "x.py", *line.split()]), device)
+
+
+def test_defaults():
+    found = options("")
+    assert (found.precisions, found.batch_sizes, found.compiled) == (("fp32",), (), None)
+    assert (found.iterations, found.warmup) == (50, 10)
+    assert not found.profile
+    assert options("", torch.device("cuda")).precisions == ("fp32", "bf16", "fp16")
+
+
+def test_options():
+    found = options(
+        "--precision bf16 fp32 --train --batch-size 1 4 --iterations 7 --warmup 2 --profile "
+        "--compile-mode reduce-overhead --compile decoder"
+    )
+    assert (found.precisions, found.batch_sizes) == (("bf16", "fp32"), (1, 4))
+    assert (found.iterations, found.warmup) == (7, 2)
+    assert (found.compiled, found.compile_mode) == (("decoder",), "reduce-overhead")
+    assert found.profile
+
+
+def test_training_has_a_batch_of_one_by_default():
+    assert options("--train").batch_sizes == (1,)
+
+
+def test_a_batch_size_without_training_is_refused():
+    with pytest.raises(ValueError, match="--batch-size is that of --train"):
+        options("--batch-size 4")
+
+
+def test_compile_alone_is_what_the_config_can_say(monkeypatch, tmp_path):
+    seen = []
+
+    def measure(cfg, found, device):
+        seen.append((cfg.runtime.compile, found.compiled))
+        raise FloatingPointError
+
+    monkeypatch.setattr("tools.benchmark.benchmark", measure)
+    for line in ("", "--compile", "--compile head"):
+        with pytest.raises(FloatingPointError):
+            main(parse_arguments(f"--py-config {write_config(tmp_path)} {line}".split()))
+    assert seen == [(False, None), (True, None), (True, ("head",))]
+
+
+def test_tables_and_json(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(synthetic, "POINTS_PER_SWEEP", 500)
+    monkeypatch.setitem(floor.MATRIX_SIZE, "cpu", 64)
+    monkeypatch.setitem(floor.COPY_BYTES, "cpu", 2**16)
+    out = tmp_path / "new" / "benchmark.json"
+    line = "--modality lidar --iterations 2 --warmup 0 --train --cfg-options schedule.amp=fp16"
+    config = write_config(tmp_path)
+    main(parse_arguments([*f"--py-config {config} --json {out} {line}".split()]))
+    printed, report = capsys.readouterr().out, json.loads(out.read_text())
+    assert report["modality"] == "lidar"
+    assert "image_encoder" not in report["parameters"]
+    # The precision of the command line holds, not the config's.
+    assert [row["precision"] for row in report["training"]] == ["fp32"]
+    assert "| LiDAR encoder " in printed
+    assert "| all terms " in printed
+    assert f"Written to {out}" in printed
+
+
+def test_a_mistake_ends_with_one_line_from_any_folder(tmp_path):
+    command = [sys.executable, str(SCRIPT), "--py-config", "nowhere.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("error: no config nowhere.py")
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,111 @@
+"""Pictures of a painted volume agree with those of the labels; each term is where it belongs."""
+
+import pytest
+import torch
+from model_inputs import GRID, make_batch
+
+from dataset.sample import Batch
+from model.fusion import Field, Fused
+from model.gs_refinement import GSRefinement
+from model.render.views import Views, label_views
+from model.supervision import RenderOptions, at_rays, chosen_rays, splat_terms, volume_terms
+
+OPTIONS = RenderOptions(stride=2, ray_step=1, near_m=0.5, far_m=16.0, num_segments=320)
+WEIGHT = torch.ones(12)
+
+
+def batch_and_views(**options: object) -> tuple[Batch, Views]:
+    batch = make_batch(1)
+    place = (batch.occupancy, GRID, batch.pixel_from_lidar, (32, 64))
+    return batch, label_views(*place, stride=OPTIONS.stride, **options)
+
+
+def painted(batch: Batch, *, shift: tuple[int, int] = (0, 0)) -> Field:
+    """The labels as a volume: opaque where occupied, with the class's probability 1."""
+    labels = batch.occupancy.roll(shift, dims=(1, 3)).long()
+    occupied = ((labels > 0) & (labels < 255)).float()[:, None]
+    classes = torch.nn.functional.one_hot(labels.where(labels < 255, 0), 12)[..., 1:]
+    return Field(50.0 * occupied, classes.movedim(-1, 1).float())
+
+
+def terms_of(fused: Fused, **changes: object) -> dict[str, float]:
+    batch, views = batch_and_views()
+    arguments = dict(depth_m=None, class_weight=WEIGHT, options=OPTIONS) | changes
+    terms = volume_terms(fused, GRID, views, batch.images / 255, **arguments)
+    return {name: term.item() for name, term in terms.items()}
+
+
+def test_a_volume_painted_with_the_labels_is_better_than_a_shifted_one() -> None:
+    batch, _ = batch_and_views()
+    right, wrong = painted(batch), painted(batch, shift=(3, 1))
+    volume = torch.zeros(1, 1, *GRID.shape)
+    good = terms_of(Fused(volume, camera=right, lidar=right))
+    bad = terms_of(Fused(volume, camera=wrong, lidar=wrong))
+    assert bad["render_depth"] > 1.5 * good["render_depth"]
+    assert bad["render_semantic"] > 1.5 * good["render_semantic"]
+    assert good["render_alignment"] == pytest.approx(0, abs=1e-5)
+    assert terms_of(Fused(volume, camera=right, lidar=wrong))["render_alignment"] > 0.5
+
+
+def test_terms_of_what_is_there() -> None:
+    batch, _ = batch_and_views()
+    field, volume = painted(batch), torch.zeros(1, 1, *GRID.shape)
+    colours = Field(field.density, field.features[:, :3])
+    assert terms_of(Fused(volume)) == {}
+    assert list(terms_of(Fused(volume, camera=field))) == ["render_depth"]
+    assert list(terms_of(Fused(volume, lidar=field))) == ["render_semantic"]
+    assert list(terms_of(Fused(volume, fused=colours))) == ["render_depth", "render_colour"]
+
+
+def test_depth_by_lidar_goes_before_depth_by_labels() -> None:
+    batch, _ = batch_and_views()
+    fused = Fused(torch.zeros(1, 1, *GRID.shape), camera=painted(batch))
+    nowhere = terms_of(fused, depth_m=torch.zeros(1, 1, 32, 64))
+    assert nowhere["render_depth"] == 0
+    far = terms_of(fused, depth_m=torch.full((1, 1, 32, 64), 15.9))
+    assert far["render_depth"] > terms_of(fused)["render_depth"]
+
+
+def test_gaussians_at_the_labels_are_better_than_shifted_ones() -> None:
+    batch, views = batch_and_views(virtual=("bird",))
+    refinement = GSRefinement(in_channels=2, grid=GRID, coarsening=2, num_gaussians=300)
+    size = (views.height, views.width)
+
+    def terms(shift: int) -> dict[str, float]:
+        labels = batch.occupancy.roll(shift, dims=1).long()
+        labels = labels.where(labels < 255, 0)
+        logits = 12.0 * torch.nn.functional.one_hot(labels, 12).movedim(-1, 1).float()
+        decoded = torch.zeros(1, 2, 8, 8, 2)
+        gaussians = refinement(decoded, logits, views.pixel_from_lidar, size)
+        result = splat_terms(gaussians, views, WEIGHT, OPTIONS)
+        return {name: term.item() for name, term in result.items()}
+
+    good, bad = terms(0), terms(3)
+    assert set(good) == {"splat_semantic", "splat_lovasz", "splat_depth"}
+    for name, value in good.items():
+        assert value < 0.8 * bad[name]
+
+
+def test_rays_are_chosen_among_those_of_the_real_cameras() -> None:
+    _, views = batch_and_views(virtual=("bird",))
+    assert views.rays.origins.shape[1] == 2 * 16 * 32
+    chosen = chosen_rays(views, 1, 4)
+    assert len(chosen) == 4 * 8
+    assert chosen[:2].tolist() == [2 * 32 + 2, 2 * 32 + 6]
+    assert chosen.max() < 16 * 32
+
+
+def test_values_at_rays_are_those_of_the_pixels_that_hold_them() -> None:
+    images = torch.arange(2 * 3 * 8 * 12).view(1, 2, 3, 8, 12).float()
+    values = at_rays(images, 4)
+    assert values.shape == (1, 2 * 2 * 3, 3)
+    assert values[0, 6 + 3 + 1].tolist() == images[0, 1, :, 4 + 2, 4 + 2].tolist()
+
+
+@pytest.mark.parametrize(
+    "wrong", [dict(stride=0), dict(ray_step=0), dict(num_segments=0), dict(near_m=16.0)]
+)
+def test_wrong_options_are_refused(wrong: dict[str, object]) -> None:
+    options = dict(stride=2, ray_step=1, near_m=0.5, far_m=16.0, num_segments=4)
+    with pytest.raises(ValueError, match="rendering needs a positive stride"):
+        RenderOptions(**options | wrong)

@@ -1,0 +1,93 @@
+"""Measure how fast a network is and what it needs: time, memory, parameters, FLOPs, and the floor.
+
+    python tools/benchmark.py --py-config config/unscenes3d/unscenes3d_occ.py
+    python tools/benchmark.py --py-config CONFIG --precision bf16 --train --batch-size 1 2 4 8
+
+Frames are made up, so no data set is needed, and lie on the device before anything is timed: on the
+GPU if torch sees one (CUDA_VISIBLE_DEVICES= leaves it out), else on the CPU. Inference is timed
+one frame at a time; --train adds whole training steps, with all terms of the loss and, where the
+config renders in training, without what is rendered. Tables go to standard output.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+
+from utils.benchmark import AMP_OF_PRECISION, Options, benchmark
+from utils.benchmark_table import describe
+from utils.checkpoint import write_json
+from utils.config import MODALITIES, load_config, parse_options
+from utils.console import run_script, start_logging
+
+COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+
+
+def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--py-config", required=True, help="config file")
+    add("--modality", choices=MODALITIES, help="sensors; default: the config's")
+    add("--precision", nargs="+", choices=list(AMP_OF_PRECISION),
+        help="default: all three on a GPU, fp32 on a CPU")  # fmt: skip
+    add("--iterations", type=int, default=50, metavar="N", help="timed runs [50]")
+    add("--warmup", type=int, default=10, metavar="N", help="runs before [10]")
+    add("--train", action="store_true", help="measure training steps too")
+    add("--batch-size", type=int, nargs="+", metavar="N",
+        help="frames of a training step; several are measured one after the other [1]")  # fmt: skip
+    add("--compile", nargs="*", metavar="PART",
+        help="torch.compile these parts of the network; alone: runtime.compile=True")  # fmt: skip
+    add("--compile-mode", choices=COMPILE_MODES, default="default",
+        help="reduce-overhead: with CUDA graphs")  # fmt: skip
+    add("--profile", action="store_true", help="list the slowest kernels of everything measured")
+    add("--json", type=Path, metavar="FILE", help="write all that was measured")
+    add("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="values of the config")
+    return parser.parse_args(argv)
+
+
+def options_of(args: argparse.Namespace, device: torch.device) -> Options:
+    """What the command line asks for.
+
+    Raises:
+        ValueError: If a number is out of its range, or options do not go together.
+    """
+    if args.batch_size and not args.train:
+        raise ValueError("--batch-size is that of --train: inference is timed frame by frame")
+    usual = list(AMP_OF_PRECISION) if device.type == "cuda" else ["fp32"]
+    return Options(
+        precisions=tuple(args.precision or usual),
+        batch_sizes=tuple(args.batch_size or [1]) if args.train else (),
+        iterations=args.iterations,
+        warmup=args.warmup,
+        compiled=tuple(args.compile) if args.compile else None,
+        compile_mode=args.compile_mode,
+        profile=args.profile,
+    )
+
+
+def main(args: argparse.Namespace) -> None:
+    """Measure, print the tables, write the JSON file."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    values = parse_options(args.cfg_options)
+    if args.modality is not None:
+        values["modality"] = args.modality
+    if args.compile is not None:
+        values["runtime.compile"] = True
+    report = benchmark(load_config(args.py_config, values), options_of(args, device), device)
+    print(describe(report))
+    if args.json is not None:
+        write_json(report, args.json)
+        print(f"\nWritten to {args.json}.")
+
+
+if __name__ == "__main__":
+    start_logging()
+    arguments = parse_arguments()
+    run_script(lambda: main(arguments))

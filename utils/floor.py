@@ -1,0 +1,180 @@
+"""The least time that a device could take: work counted, over rates measured on it.
+
+Work is the FLOPs of convolutions and matrix products, and the bytes of weights, inputs and outputs,
+each moved once. The floor is the larger of FLOPs / (rate of a large matrix product) and bytes /
+(rate of a large copy). Only algorithms that multiply less, such as Winograd's, could come below it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Int
+from spconv.pytorch import SparseConvTensor
+from spconv.pytorch.conv import SparseConvolution
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from utils.timing import Clock, time_runs, watch_stages
+
+WHOLE = "whole"
+"""Name of the whole network among its stages."""
+MATRIX_SIZE = {"cuda": 8192, "cpu": 1024}
+COPY_BYTES = {"cuda": 2**30, "cpu": 2**26}
+RATE_RUNS = 20
+
+
+class Work(NamedTuple):
+    """What has to be done.
+
+    Attributes:
+        flops: Multiplications and additions of convolutions and matrix products.
+        num_bytes: Weights as they are stored, inputs and outputs.
+    """
+
+    flops: int
+    num_bytes: int
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What a device can do.
+
+    Attributes:
+        flops_per_s: In a large matrix product.
+        bytes_per_s: In a large copy, read and written bytes together.
+    """
+
+    flops_per_s: float
+    bytes_per_s: float
+
+    def floor_ms(self, work: Work) -> float:
+        """The least time for some work [ms]."""
+        return 1e3 * max(work.flops / self.flops_per_s, work.num_bytes / self.bytes_per_s)
+
+
+def measure_rates(clock: Clock, dtype: torch.dtype) -> Rates:
+    """Measure a device at its best: what the fastest tenth of ``RATE_RUNS`` runs reach.
+
+    Products of float32 run in TF32 where torch lets cuDNN's convolutions do so.
+
+    Args:
+        clock: The device's clock.
+        dtype: Type of the numbers in the matrix product.
+    """
+    kind, device = clock.device.type, clock.device
+    size = MATRIX_SIZE[kind]
+    left, right = torch.randn(2, size, size, device=device).to(dtype)
+    source = torch.empty(COPY_BYTES[kind], dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    with _tf32_like_convolutions():
+        multiply = time_runs(lambda: left @ right, clock, RATE_RUNS, RATE_RUNS)
+    copy = time_runs(lambda: target.copy_(source), clock, RATE_RUNS, RATE_RUNS)
+    return Rates(2e3 * size**3 / multiply.p10_ms, 2e3 * source.nbytes / copy.p10_ms)
+
+
+@contextmanager
+def _tf32_like_convolutions() -> Iterator[None]:
+    """Let matrix products round float32 as convolutions do."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def count_work(network: nn.Module, run: Callable[[], Any], inputs: Any) -> dict[str, Work]:
+    """Count the work of one run, by stage and of the whole.
+
+    Args:
+        network: Each direct part that the run calls is a stage.
+        run: Calls the network once and gives what it is asked for.
+        inputs: What it reads.
+    """
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        flops = _Flops(counter)
+        with flops.of_sparse_layers(network), watch_stages(network, flops.read) as calls:
+            outputs = run()
+        total = flops.total()
+    sizes = {name: _bytes(list(part.parameters())) for name, part in network.named_children()}
+    work: dict[str, Work] = {}
+    for name, (flops_before, bytes_in), (flops_after, bytes_out) in calls:
+        flops_until, bytes_until = work.get(name, Work(0, sizes[name]))
+        flops_until += flops_after - flops_before
+        work[name] = Work(flops_until, bytes_until + bytes_in + bytes_out)
+    work[WHOLE] = Work(total, _bytes((inputs, outputs, list(network.parameters()))))
+    return work
+
+
+class _Flops:
+    """FLOPs until now: those that torch counts, and those of sparse layers, which it cannot see."""
+
+    def __init__(self, counter: FlopCounterMode) -> None:
+        self._counter = counter
+        self._correction = 0
+
+    def total(self) -> int:
+        return self._counter.get_total_flops() + self._correction
+
+    def read(self, values: Any) -> tuple[int, int]:
+        """FLOPs until now, and the bytes of what a part gets or gives."""
+        return self.total(), _bytes(values)
+
+    @contextmanager
+    def of_sparse_layers(self, network: nn.Module) -> Iterator[None]:
+        """Count sparse layers by their pairs of voxels, and nothing of how they compute."""
+        before: list[int] = []
+
+        def start(_: nn.Module, args: Any) -> None:
+            before.append(self.total())
+
+        def end(layer: nn.Module, args: Any, output: SparseConvTensor) -> None:
+            self._correction += before.pop() - self.total() + sparse_flops(layer, args[0], output)
+
+        layers = [layer for layer in network.modules() if isinstance(layer, SparseConvolution)]
+        handles = [layer.register_forward_pre_hook(start) for layer in layers]
+        handles += [layer.register_forward_hook(end) for layer in layers]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+def sparse_flops(
+    layer: SparseConvolution, source: SparseConvTensor, output: SparseConvTensor
+) -> int:
+    """FLOPs of a sparse convolution: one matrix for each pair of active voxels that it joins."""
+    padding = [n // 2 for n in layer.kernel_size] if layer.subm else layer.padding
+    device = source.indices.device
+    stride = torch.tensor([1, *layer.stride], device=device)
+    origin = torch.tensor([0, *padding], device=device)
+    corner = output.indices.long() * stride - origin
+    keys = _keys(source.indices.long(), source.spatial_shape)
+    pairs = 0
+    for offset in product(*(range(n) for n in layer.kernel_size)):
+        neighbour = corner + torch.tensor([0, *offset], device=device)
+        pairs += int(torch.isin(_keys(neighbour, source.spatial_shape), keys).sum())
+    return 2 * pairs * layer.in_channels * layer.out_channels
+
+
+def _keys(voxels: Int[Tensor, "M 4"], shape: list[int]) -> Int[Tensor, "M"]:
+    """One number for each voxel of a batch; -1 outside of the grid."""
+    is_inside = ((voxels[:, 1:] >= 0) & (voxels[:, 1:] < voxels.new_tensor(shape))).all(1)
+    key = voxels[:, 0]
+    for axis, length in enumerate(shape):
+        key = key * length + voxels[:, axis + 1]
+    return key.where(is_inside, -1)
+
+
+def _bytes(values: Any) -> int:
+    """Bytes of all tensors in nested tuples, lists and dicts."""
+    if isinstance(values, Tensor):
+        return values.nbytes
+    if isinstance(values, Mapping):
+        values = list(values.values())
+    return sum(_bytes(value) for value in values) if isinstance(values, list | tuple) else 0
