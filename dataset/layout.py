@@ -12,6 +12,8 @@ IMAGESETS = "imagesets"
 LOCAL_MAPS = "localmap_clouds"
 VEHICLE_INFOS = "vehicle_infos"
 CAPTIONS = "image_caption"
+BOXES = "label_3d"
+"""Optional; no task reads it."""
 
 SUFFIXES = {
     CALIBS: ".txt",

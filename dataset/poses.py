@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 from mmengine.logging import MMLogger
 
 from dataset import layout
@@ -20,6 +20,14 @@ POSE_RULES = ("auto", "extrinsic", "pose")
 
 _FRAMES_READ = 8  # Frames a drive, spread over it, that are compared to find its rule.
 _SAME_ROTATION = 1e-4  # Largest difference of a matrix entry; printed digits, not motion.
+
+
+def same_rotation(
+    matrix: Float64[np.ndarray, "4 4"], matrices: Float64[np.ndarray, "n 4 4"]
+) -> Bool[np.ndarray, " n"]:
+    """Which matrices have the rotation of another, but for the digits that are printed."""
+    difference = np.abs(matrices[:, :3, :3] - matrix[:3, :3])
+    return difference.max(axis=(1, 2)) < _SAME_ROTATION
 
 
 class LidarPoses:
@@ -67,9 +75,8 @@ class LidarPoses:
 
     def _find_rule(self, stems: Sequence[str]) -> str:
         picked = np.unique(np.linspace(0, len(stems) - 1, _FRAMES_READ).round().astype(int))
-        rotations = np.stack([self._matrix(stems[i])[:3, :3] for i in picked])
-        is_fixed = np.abs(rotations - rotations[0]).max() < _SAME_ROTATION
-        return "extrinsic" if is_fixed else "pose"
+        matrices = np.stack([self._matrix(stems[i]) for i in picked])
+        return "extrinsic" if same_rotation(matrices[0], matrices).all() else "pose"
 
     def _matrix(self, stem: str) -> Float64[np.ndarray, "4 4"]:
         path = self._root / layout.relative_path(layout.CALIBS, stem)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dataset import layout
-from dataset.poses import LidarPoses
+from dataset.poses import LidarPoses, same_rotation
 from tests.layout_files import Rig, world_from_imu, write_tiny_unscenes3d
 
 SCENE = "scene_00000"
@@ -48,6 +48,13 @@ def test_rules_are_found_scene_by_scene(tmp_path):
     stems = frames[SCENE]
     poses = LidarPoses(tmp_path, "auto", {"a": stems[:3], "b": stems[3:4]})
     assert poses.rule_of_scene == {"a": "pose", "b": "extrinsic"}  # One frame: no turn to see.
+
+
+def test_rotations_are_the_same_but_for_printed_digits():
+    matrices = np.stack([world_from_imu(0), world_from_imu(0), world_from_imu(1)])
+    matrices[1, :3, :3] += 5e-5
+    matrices[1, :3, 3] += 1000.0  # Where a matrix stands does not matter.
+    assert same_rotation(matrices[0], matrices).tolist() == [True, True, False]
 
 
 def test_unknown_rule_is_refused(tmp_path):

@@ -12,7 +12,8 @@ import predict
 from dataset import layout
 from dataset.formats import read_calibration
 from dataset.unscenes3d import UnScenes3D
-from tests.kitti_frame import VARIABLE, convert_kitti, find_kitti
+from tests.kitti_frame import VARIABLE, find_kitti
+from tools.convert_kitti import convert_frame
 from utils.build import build_model
 from utils.config import load_config
 from utils.geometry import project_points
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("kitti")
-    convert_kitti(KITTI, STEM, root)
+    convert_frame(KITTI, STEM, root)
     return root
 
 

@@ -1,0 +1,82 @@
+"""How well the labels of a frame agree with its own LiDAR returns, as shares of the returns."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float32, Float64, Integer
+
+from dataset import layout
+from dataset.check.calibration import FEW, camera_view, in_view
+from dataset.check.nearby import is_near_cloud, is_near_voxels
+
+MAP_RADIUS_M = 0.3
+DEPTH_RANGE_M = (2.0, 80.0)
+DEPTH_TOLERANCE = (0.5, 0.05)
+"""A depth agrees within this many metres plus this share of it: labels fill windows of pixels."""
+ELEVATION_TOLERANCE_M = 0.5
+
+_RETURNS = 2000
+"""Returns that are held against the local map; more would tell nothing new."""
+_FAR_M = 1000.0
+
+
+def occupancy_agreement(
+    cloud: Float32[np.ndarray, "P 4"], rows: Integer[np.ndarray, "N 4"]
+) -> float | None:
+    """Share of the returns in the grid that lie within a voxel of one that is not free."""
+    grid = layout.LABEL_GRID
+    index = np.floor(grid.voxel_from_metres(cloud[:, :3].astype(np.float64)))
+    inside = ((index >= 0) & (index < grid.shape)).all(axis=1)
+    if inside.sum() < FEW:
+        return None
+    occupied = np.zeros(grid.shape, bool)
+    occupied[tuple(rows[:, :3].T)] = True
+    return float(is_near_voxels(index[inside].astype(np.int64), occupied).mean())
+
+
+def map_agreement(
+    cloud: Float32[np.ndarray, "P 4"], local_map: Float32[np.ndarray, "M 3"]
+) -> float | None:
+    """Share of the returns within ``MAP_RADIUS_M`` of a point of the local map."""
+    near = cloud[(np.abs(cloud[:, :3]) < _FAR_M).all(axis=1), :3]
+    if len(near) < FEW:
+        return None
+    returns = near[:: len(near) // _RETURNS + 1]
+    return float(is_near_cloud(returns, local_map, MAP_RADIUS_M).mean())
+
+
+def depth_agreement(
+    cloud: Float32[np.ndarray, "P 4"],
+    calibration: Mapping[str, Float64[np.ndarray, "4 4"]],
+    depth_m: Float32[np.ndarray, "H W"],
+) -> float | None:
+    """Share of the returns on labelled pixels whose depth is about that of the label."""
+    height, width = depth_m.shape
+    view = camera_view(calibration, (height, width))
+    if view is None:
+        return None
+    _, pixels, depth = in_view(cloud[:, :3], view)
+    label = depth_m[tuple(pixels.T)]
+    compared = (label > 0) & (depth >= DEPTH_RANGE_M[0]) & (depth <= DEPTH_RANGE_M[1])
+    if compared.sum() < FEW:
+        return None
+    difference = np.abs(label - depth)[compared]
+    metres, share = DEPTH_TOLERANCE
+    return float((difference < metres + share * depth[compared]).mean())
+
+
+def elevation_agreement(
+    cloud: Float32[np.ndarray, "P 4"], elevation_m: Float32[np.ndarray, "rows cols"]
+) -> float | None:
+    """Share of the returns on labelled cells whose height is about that of the label."""
+    (near, far), (right, left) = layout.ELEVATION_X_M, layout.ELEVATION_Y_M
+    rows, columns = elevation_m.shape
+    row = np.floor((far - cloud[:, 0]) / (far - near) * rows)
+    column = np.floor((left - cloud[:, 1]) / (left - right) * columns)
+    inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
+    label = elevation_m[row[inside].astype(np.int64), column[inside].astype(np.int64)]
+    known = np.isfinite(label)
+    if known.sum() < FEW:
+        return None
+    difference = np.abs(label - cloud[inside, 2])[known]
+    return float((difference < ELEVATION_TOLERANCE_M).mean())

@@ -1,0 +1,178 @@
+"""One frame: its files are read once, and what they hold is held against each other."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Float64, Integer, UInt8, UInt16
+
+from dataset import formats, layout
+from dataset.check.agreement import (
+    depth_agreement,
+    elevation_agreement,
+    map_agreement,
+    occupancy_agreement,
+)
+from dataset.check.calibration import check_calibration
+from dataset.check.findings import FrameReport
+from utils.labels import UNSCENES3D
+
+LATE_S = 0.1
+"""A stamp further than this from the frame's own time belongs to another frame [s]."""
+_FORMAT = "format"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What the files of one frame hold; None where there is no file, or none that can be read."""
+
+    image: UInt8[np.ndarray, "H W 3"] | None = None
+    cloud: Float32[np.ndarray, "P 4"] | None = None
+    calibration: dict[str, Float64[np.ndarray, "4 4"]] | None = None
+    rows: Integer[np.ndarray, "N 4"] | None = None
+    depth_m: Float32[np.ndarray, "h w"] | None = None
+    elevation: UInt16[np.ndarray, "rows cols"] | None = None
+    local_map: Float32[np.ndarray, "M 3"] | None = None
+    vehicle: formats.VehicleInfo | None = None
+    caption: str | None = None
+
+
+_READERS: dict[str, tuple[str, Callable[[Path], Any]]] = {
+    layout.IMAGES: ("image", formats.read_image),
+    layout.CLOUDS: ("cloud", formats.read_cloud),
+    layout.CALIBS: ("calibration", formats.read_calibration_matrices),
+    layout.OCCUPANCY: ("rows", formats.read_occupancy_rows),
+    layout.DEPTHS: ("depth_m", formats.read_depth_m),
+    layout.ELEVATION: ("elevation", formats.read_elevation_units),
+    layout.LOCAL_MAPS: ("local_map", formats.read_local_map),
+    layout.VEHICLE_INFOS: ("vehicle", formats.read_vehicle_info),
+    layout.CAPTIONS: ("caption", formats.read_caption),
+}
+"""Field of a Frame and reader of each folder."""
+
+
+def check_frame(root: Path, stem: str, folders: Iterable[str]) -> FrameReport:
+    """Read and check the files of one frame.
+
+    Args:
+        root: The data set.
+        stem: The frame.
+        folders: Those that have a file of it.
+    """
+    report = FrameReport(stem)
+    frame = read_frame(root, folders, report)
+    check_image(frame, report)
+    check_cloud(frame, report)
+    check_calibration(frame.calibration, frame.cloud, report)
+    check_occupancy(frame, report)
+    check_depth(frame, report)
+    check_elevation(frame, report)
+    check_texts(frame, report)
+    if frame.cloud is not None and frame.local_map is not None:
+        _measure(report, "returns_near_map", map_agreement(frame.cloud, frame.local_map))
+    return report
+
+
+def read_frame(root: Path, folders: Iterable[str], report: FrameReport) -> Frame:
+    """What the files hold; notes an error for each that is not as its format says."""
+    found = {}
+    for folder in folders:
+        field, reader = _READERS[folder]
+        path = root / layout.relative_path(folder, report.stem)
+        try:
+            found[field] = reader(path)
+        except (ValueError, OSError) as error:
+            message = str(error).removeprefix(f"{path} (frame {report.stem}): ")
+            report.error(_FORMAT, folder, message)
+    return Frame(**found)
+
+
+def check_image(frame: Frame, report: FrameReport) -> None:
+    """A picture of one colour shows nothing."""
+    if frame.image is None:
+        return
+    report.image_size = (frame.image.shape[0], frame.image.shape[1])
+    if frame.image[::8, ::8].std() < 1.0:
+        report.warn("image", layout.IMAGES, "the picture has one colour all over; is it blank?")
+
+
+def check_cloud(frame: Frame, report: FrameReport) -> None:
+    """How many returns there are, and how far they reach."""
+    if frame.cloud is None:
+        return
+    report.measure("returns", float(len(frame.cloud)))
+    if len(frame.cloud):
+        distance = np.linalg.norm(frame.cloud[:, :3], axis=1)
+        report.measure("range_m", float(np.quantile(distance, 0.99)))
+
+
+def check_occupancy(frame: Frame, report: FrameReport) -> None:
+    """Counts classes; no voxel is named twice, and the returns lie at occupied ones."""
+    if frame.rows is None:
+        return
+    report.voxels = np.bincount(frame.rows[:, 3], minlength=UNSCENES3D.num_classes)
+    report.measure("voxels", float(len(frame.rows)))
+    numbers = np.ravel_multi_index(tuple(frame.rows[:, :3].T), layout.LABEL_GRID.shape)
+    twice = len(numbers) - len(np.unique(numbers))
+    if twice:
+        message = f"{twice} of {len(numbers)} rows name a voxel a second time; the later one holds"
+        report.warn("voxels_twice", layout.OCCUPANCY, message)
+    if frame.cloud is not None and len(frame.rows):
+        _measure(report, "returns_near_occupied", occupancy_agreement(frame.cloud, frame.rows))
+
+
+def check_depth(frame: Frame, report: FrameReport) -> None:
+    """It is as large as the image, how much is labelled, and whether the returns agree."""
+    if frame.depth_m is None:
+        return
+    if report.image_size not in (None, frame.depth_m.shape):
+        rows, columns = frame.depth_m.shape
+        message = f"{columns}×{rows} pixels, which is not the image's size"
+        report.error("depth_size", layout.DEPTHS, message)
+        return
+    labelled = frame.depth_m[frame.depth_m > 0]
+    report.measure("depth_labelled", labelled.size / frame.depth_m.size)
+    if frame.cloud is not None and frame.calibration is not None:
+        share = depth_agreement(frame.cloud, frame.calibration, frame.depth_m)
+        _measure(report, "depth_agrees", share)
+
+
+def check_elevation(frame: Frame, report: FrameReport) -> None:
+    """How many cells are known and wrapped around, and whether the returns agree."""
+    if frame.elevation is None:
+        return
+    wrapped = frame.elevation > layout.ELEVATION_WRAPPED
+    report.measure("elevation_known", float(((frame.elevation > 0) & ~wrapped).mean()))
+    report.measure("elevation_wrapped", float(wrapped.mean()))
+    if frame.cloud is not None:
+        elevation_m = formats.elevation_from_units(frame.elevation)
+        _measure(report, "elevation_agrees", elevation_agreement(frame.cloud, elevation_m))
+
+
+def check_texts(frame: Frame, report: FrameReport) -> None:
+    """Captions say something; the vehicle's stamp is that of the frame."""
+    if frame.caption == "":
+        report.warn("caption", layout.CAPTIONS, "the caption is blank")
+    if frame.vehicle is None:
+        return
+    report.world_from_imu = frame.vehicle.world_from_imu
+    late_s = abs(frame.vehicle.stamp_s - _seconds(report.stem, frame.vehicle.stamp_s))
+    if late_s > LATE_S:
+        message = f"its stamp is {late_s:.3f} s from the frame's; is it the file of another frame?"
+        report.error("stamp", layout.VEHICLE_INFOS, message)
+
+
+def _measure(report: FrameReport, name: str, share: float | None) -> None:
+    """Keep a share, unless there were too few returns to tell."""
+    if share is not None:
+        report.measure(name, share)
+
+
+def _seconds(stem: str, otherwise: float) -> float:
+    """The time that a stem names; a name that is no number says nothing."""
+    try:
+        return float(stem)
+    except ValueError:
+        return otherwise

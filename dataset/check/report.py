@@ -1,0 +1,126 @@
+"""What a check of a data set came to: as a table and as JSON."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from dataset.check.findings import Finding, Level
+from dataset.check.measures import MEASURES
+from utils.labels import UNSCENES3D
+
+SHOWN = 3
+"""Findings of one kind that the table names; the JSON has them all."""
+CLASS_NAMES = ("background", *UNSCENES3D.class_names[1:])
+
+
+@dataclass(frozen=True)
+class Report:
+    """Outcome of a check.
+
+    Attributes:
+        root: The data set.
+        files: Number of files of each folder.
+        frames: Frames that have a file.
+        labelled: Frames that are to have labels.
+        scenes: Number of drives.
+        splits: Number of frames of each split.
+        split_source: How the splits are made; "" for none.
+        rules: Scenes of each reading of ``Tr_velo_to_imu``.
+        image_sizes: Frames of each image size, "width×height".
+        voxels: Rows of each class in the occupancy labels, background first.
+        measures: Values of each measure, frame by frame.
+        findings: What is wrong.
+    """
+
+    root: str
+    files: Mapping[str, int]
+    frames: int
+    labelled: int
+    scenes: int
+    splits: Mapping[str, int]
+    split_source: str
+    rules: Mapping[str, int]
+    image_sizes: Mapping[str, int]
+    voxels: Int64[np.ndarray, " C"]
+    measures: Mapping[str, Float64[np.ndarray, " n"]]
+    findings: tuple[Finding, ...]
+
+    def of_level(self, level: Level) -> list[Finding]:
+        """The findings of one level."""
+        return [finding for finding in self.findings if finding.level is level]
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether there are no errors."""
+        return not self.of_level(Level.ERROR)
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it in plain values; measures as lowest, median and highest."""
+        content = asdict(self)
+        content["voxels"] = dict(zip(CLASS_NAMES, self.voxels.tolist(), strict=True))
+        content["measures"] = {
+            name: dict(zip(("lowest", "median", "highest"), _spread(values), strict=True))
+            for name, values in self.measures.items()
+        }
+        content["errors"] = len(self.of_level(Level.ERROR))
+        content["warnings"] = len(self.of_level(Level.WARNING))
+        return content
+
+    def table(self) -> str:
+        """The same for a reader, findings grouped by their kind."""
+        parts = [self._head(), self._measure_rows(), self._class_rows(), self._finding_rows()]
+        return "\n\n".join("\n".join(lines) for part in parts if (lines := list(part)))
+
+    def _head(self) -> Iterator[str]:
+        yield f"{self.root}: {self.frames} frames, {self.labelled} to be labelled"
+        yield f"  files   {_listed(self.files)}"
+        yield f"  images  {_listed(self.image_sizes)}"
+        yield f"  scenes  {self.scenes}"
+        source = f" (by {self.split_source})" if self.split_source else ""
+        yield f"  splits  {_listed(self.splits)}{source}"
+        yield f"  Tr_velo_to_imu read as, in scenes: {_listed(self.rules)}"
+
+    def _measure_rows(self) -> Iterator[str]:
+        if not self.measures:
+            return
+        yield f"{'measured on each frame':<54}{'lowest':>10}{'median':>10}{'highest':>10}  expected"
+        for name, measure in MEASURES.items():
+            if name in self.measures:
+                cells = "".join(f"{measure.text(v):>10}" for v in _spread(self.measures[name]))
+                yield f"{measure.title:<54}{cells}  {measure.expected}"
+
+    def _class_rows(self) -> Iterator[str]:
+        total = int(self.voxels[1:].sum())
+        if total == 0:
+            return
+        yield f"{'class':<20}{'voxels':>14}{'share':>12}"
+        for name, count in zip(CLASS_NAMES[1:], self.voxels[1:].tolist(), strict=True):
+            yield f"{name:<20}{count:>14,}{100 * count / total:>10.4f} %"
+        yield f"{'(background)':<20}{int(self.voxels[0]):>14,}"
+
+    def _finding_rows(self) -> Iterator[str]:
+        for level in Level:
+            findings = self.of_level(level)
+            groups = defaultdict(list)
+            for finding in findings:
+                groups[finding.check].append(finding)
+            yield f"{len(findings)} {level}s" + (":" if findings else "")
+            for check, group in groups.items():
+                yield f"  {check} ({len(group)})"
+                for finding in group[:SHOWN]:
+                    frame = f" (frame {finding.stem})" if finding.stem else ""
+                    yield f"    {finding.path}{frame}: {finding.message}"
+                if len(group) > SHOWN:
+                    yield f"    … and {len(group) - SHOWN} more; --json has them all"
+
+
+def _spread(values: Float64[np.ndarray, " n"]) -> list[float]:
+    return [float(values.min()), float(np.median(values)), float(values.max())]
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items()) or "none"

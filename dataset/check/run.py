@@ -1,0 +1,89 @@
+"""The check of a whole data set, its frames in parallel."""
+
+from collections import Counter
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from dataset import layout
+from dataset.check.findings import Finding, FrameReport
+from dataset.check.frame import check_frame
+from dataset.check.measures import MEASURES
+from dataset.check.motion import check_motion
+from dataset.check.report import Report
+from dataset.check.tree import Tree, check_tree, read_tree
+from dataset.splits import scene_of_stem
+from utils.labels import UNSCENES3D
+from utils.parallel import map_in_processes
+
+
+def check_dataset(root: str | Path, *, workers: int | None = None, progress: bool = True) -> Report:
+    """Check every file of a data set in the UnScenes3D layout; nothing is changed.
+
+    Args:
+        root: Folder that holds ``images/``, ``clouds/`` and so on.
+        workers: Processes; None for one a core.
+        progress: Whether to show a progress bar.
+
+    Raises:
+        FileNotFoundError: If there is no data set.
+        ValueError: If ``workers`` is not positive.
+    """
+    root = Path(root)
+    tree, findings = read_tree(root)
+    findings += check_tree(tree)
+    frames = [(stem, tree.folders_of(stem)) for stem in tree.stems]
+    found = map_in_processes(
+        partial(_check, root), frames, title="check", workers=workers, progress=progress
+    )
+    reports = {report.stem: report for report in found}
+    rules = check_motion(reports, scene_of_stem(tree.scenes))
+    _note_other_sizes(reports)
+    return _summary(tree, findings, reports, rules)
+
+
+def _check(root: Path, frame: tuple[str, tuple[str, ...]]) -> FrameReport:
+    stem, folders = frame
+    return check_frame(root, stem, folders)
+
+
+def _note_other_sizes(reports: Mapping[str, FrameReport]) -> None:
+    """Warn of images that are not as large as most are."""
+    sizes = Counter(report.image_size for report in reports.values() if report.image_size)
+    if len(sizes) < 2:
+        return
+    (height, width), _ = sizes.most_common(1)[0]
+    for report in reports.values():
+        if report.image_size not in (None, (height, width)):
+            message = f"the image is not {width}×{height} as most are"
+            report.warn("image_size", layout.IMAGES, message)
+
+
+def _summary(
+    tree: Tree,
+    findings: list[Finding],
+    reports: Mapping[str, FrameReport],
+    rules: Mapping[str, str],
+) -> Report:
+    values = {
+        name: [r.measures[name] for r in reports.values() if name in r.measures]
+        for name in MEASURES
+    }
+    sizes = (report.image_size for report in reports.values() if report.image_size)
+    voxels = (report.voxels for report in reports.values())
+    return Report(
+        root=str(tree.root),
+        files={folder: len(stems) for folder, stems in tree.files.items()},
+        frames=len(tree.stems),
+        labelled=len(tree.labelled),
+        scenes=len(tree.scenes),
+        splits={split: len(stems) for split, stems in tree.splits.items()},
+        split_source=tree.source,
+        rules=dict(Counter(rules.values())),
+        image_sizes=dict(Counter(f"{width}×{height}" for height, width in sizes)),
+        voxels=sum(voxels, np.zeros(UNSCENES3D.num_classes, np.int64)),
+        measures={name: np.array(found) for name, found in values.items() if found},
+        findings=(*findings, *(f for report in reports.values() for f in report.findings)),
+    )

@@ -1,0 +1,230 @@
+"""Which files are there, and do folders, scenes and splits name the same frames?"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataset import layout
+from dataset.check.findings import Finding, Level
+from dataset.formats import Scene, read_stem_list
+from dataset.inventory import require_folders, stems_in, time_order
+from dataset.splits import SPLITS, load_scenes, scene_of_stem, split_frames
+
+RECORDED = (layout.IMAGES, layout.CLOUDS, layout.CALIBS)
+"""Folders with a file of every frame, labelled or not; so has ``vehicle_infos`` where it is."""
+LABELS = tuple(
+    folder for folder in layout.SUFFIXES if folder not in (*RECORDED, layout.VEHICLE_INFOS)
+)
+"""Folders with a file of every labelled frame."""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """What a data set says of itself by its file names and ``imagesets/``.
+
+    Attributes:
+        root: Its folder.
+        files: Stems of the files in each folder that is there.
+        scenes: The drives by name.
+        splits: Stems of each split.
+        source: How it is split: "lists", "official", "region", or "" where it is not.
+        lists: Stems of each list of ``imagesets/*.txt``.
+    """
+
+    root: Path
+    files: Mapping[str, frozenset[str]]
+    scenes: Mapping[str, Scene]
+    splits: Mapping[str, Sequence[str]]
+    source: str
+    lists: Mapping[str, Sequence[str]]
+
+    @property
+    def stems(self) -> list[str]:
+        """Every frame that has a file, in the order of time."""
+        return sorted(frozenset().union(*self.files.values()), key=time_order)
+
+    @property
+    def recorded(self) -> frozenset[str]:
+        """Frames that have an image, a cloud or a calibration."""
+        return frozenset().union(*(self.files.get(folder, frozenset()) for folder in RECORDED))
+
+    @property
+    def named(self) -> set[str]:
+        """Frames that a scene or a list names."""
+        listed = (stem for stems in self.lists.values() for stem in stems)
+        return {*scene_of_stem(self.scenes), *listed}
+
+    @property
+    def labelled(self) -> set[str]:
+        """Frames that are to have labels: the named samples, or those with an occupancy label."""
+        samples = {stem for scene in self.scenes.values() for stem in scene.samples}
+        samples.update(stem for stems in self.lists.values() for stem in stems)
+        return samples or set(self.files.get(layout.OCCUPANCY, ()))
+
+    def folders_of(self, stem: str) -> tuple[str, ...]:
+        """Folders that hold a file of a frame."""
+        return tuple(folder for folder, stems in self.files.items() if stem in stems)
+
+
+def read_tree(root: Path) -> tuple[Tree, list[Finding]]:
+    """List the files of a data set and read its ``imagesets/``.
+
+    Returns:
+        What was found, and what is wrong with the files in ``imagesets/`` themselves.
+
+    Raises:
+        FileNotFoundError: If there is no data set.
+    """
+    require_folders(root, [])
+    folders = [folder for folder in layout.SUFFIXES if (root / folder).is_dir()]
+    if not folders:
+        found = sorted(path.name for path in root.iterdir())[:8]
+        raise FileNotFoundError(
+            f"'{root}' has none of the layout's folders {sorted(layout.SUFFIXES)}; it has {found}. "
+            "Name the folder that holds images/, clouds/ and so on"
+        )
+    scenes, findings = _read_scenes(root)
+    lists = _read_lists(root)
+    splits, source = lists, "lists" if lists else ""
+    if not lists and scenes:
+        try:
+            splits, source = _split(root, scenes)
+        except ValueError as error:
+            findings.append(Finding(Level.WARNING, "splits", layout.IMAGESETS, "", str(error)))
+    files = {folder: frozenset(stems_in(root, folder)) for folder in folders}
+    return Tree(root, files, scenes, splits, source, lists), findings
+
+
+def check_tree(tree: Tree) -> list[Finding]:
+    """Hold the folders, the scenes and the splits against each other."""
+    return [
+        *check_folders(tree),
+        *check_joins(tree),
+        *check_names(tree),
+        *check_scenes(tree),
+        *check_lists(tree),
+    ]
+
+
+def check_folders(tree: Tree) -> list[Finding]:
+    """Folders that are not there: an error for recordings, a warning for labels."""
+    return [
+        Finding(
+            Level.ERROR if folder in RECORDED else Level.WARNING,
+            "folder",
+            folder,
+            "",
+            "the folder is not there; what it holds is not checked",
+        )
+        for folder in layout.SUFFIXES
+        if folder not in tree.files
+    ]
+
+
+def check_joins(tree: Tree) -> list[Finding]:
+    """Each frame has its file in every folder where it should, and no label is without frame."""
+    findings = []
+    recorded = tree.recorded
+    for folder, present in tree.files.items():
+        expected = tree.labelled & recorded if folder in LABELS else recorded
+        for stem in sorted(expected - present, key=time_order):
+            what = "a labelled frame" if folder in LABELS else "a recorded frame"
+            message = f"{what} lacks this file; copy it, or take the frame out everywhere"
+            findings.append(_about(folder, stem, "missing_file", message))
+        for stem in sorted(present - recorded, key=time_order):
+            message = "no image, cloud or calibration has this stem; is it another data set's file?"
+            findings.append(_about(folder, stem, "no_recording", message))
+    return findings
+
+
+def check_names(tree: Tree) -> list[Finding]:
+    """Frames that only ``imagesets/`` or only the folders name, and stems that are no time."""
+    findings = []
+    for stem in sorted(tree.named.difference(tree.stems)):
+        message = "named by imagesets/, but no folder has a file of it"
+        findings.append(Finding(Level.ERROR, "unknown_frame", layout.IMAGESETS, stem, message))
+    if tree.named:
+        for stem in sorted(tree.recorded - tree.named, key=time_order):
+            folder = tree.folders_of(stem)[0]
+            message = "no scene and no list names this frame; nothing will use it"
+            findings.append(_about(folder, stem, "unlisted_frame", message, Level.WARNING))
+    for stem in tree.stems:
+        if time_order(stem)[0] == float("inf"):
+            message = "the stem is no time in seconds; poses and sweeps go by it"
+            folder = tree.folders_of(stem)[0]
+            findings.append(_about(folder, stem, "stem", message, Level.WARNING))
+    return findings
+
+
+def check_scenes(tree: Tree) -> list[Finding]:
+    """A frame belongs to one scene, once."""
+    counts = Counter(
+        stem for scene in tree.scenes.values() for stem in (*scene.samples, *scene.sweeps)
+    )
+    path = f"{layout.IMAGESETS}/{layout.SCENE_INFO}"
+    message = "the frame stands in two places of the scenes"
+    twice = sorted(stem for stem, count in counts.items() if count > 1)
+    return [Finding(Level.ERROR, "scene_overlap", path, stem, message) for stem in twice]
+
+
+def check_lists(tree: Tree) -> list[Finding]:
+    """No frame stands in two splits or twice in one, and no scene is cut by them."""
+    findings = []
+    names = list(tree.lists)
+    scene_of = scene_of_stem(tree.scenes)
+    for i, name in enumerate(names):
+        stems = tree.lists[name]
+        for stem in sorted(stem for stem, count in Counter(stems).items() if count > 1):
+            message = f"the frame stands twice in '{name}'"
+            findings.append(Finding(Level.ERROR, "split_repeats", _list_path(name), stem, message))
+        for other in names[i + 1 :]:
+            findings += _overlap(name, other, tree.lists, scene_of)
+    return findings
+
+
+def _overlap(
+    name: str, other: str, lists: Mapping[str, Sequence[str]], scene_of: Mapping[str, str]
+) -> list[Finding]:
+    """What two splits share: frames are an error, scenes a warning."""
+    path = _list_path(other)
+    shared = sorted(set(lists[name]) & set(lists[other]))
+    message = f"the frame is in '{name}' too: scores would be worthless. Split by whole scenes"
+    findings = [Finding(Level.ERROR, "split_overlap", path, stem, message) for stem in shared]
+    scenes, others = (
+        {scene_of.get(stem, "") for stem in lists[split] if stem not in shared} - {""}
+        for split in (name, other)
+    )
+    for scene in sorted(scenes & others):
+        message = f"'{scene}' is in '{name}' too: neighbouring frames are almost the same"
+        findings.append(Finding(Level.WARNING, "scene_cut", path, "", message))
+    return findings
+
+
+def _read_scenes(root: Path) -> tuple[Mapping[str, Scene], list[Finding]]:
+    """The drives, or what is wrong with the file that names them."""
+    try:
+        return load_scenes(root), []
+    except ValueError as error:
+        path = f"{layout.IMAGESETS}/{layout.SCENE_INFO}"
+        message = str(error).removeprefix(f"{root / path}: ")
+        return {}, [Finding(Level.ERROR, "format", path, "", message)]
+
+
+def _read_lists(root: Path) -> dict[str, Sequence[str]]:
+    paths = {split: root / _list_path(split) for split in SPLITS}
+    return {split: read_stem_list(path) for split, path in paths.items() if path.is_file()}
+
+
+def _split(root: Path, scenes: Mapping[str, Scene]) -> tuple[dict[str, Sequence[str]], str]:
+    """The splits by the scenes, and how they are made."""
+    frames = {split: split_frames(root, split, "auto", scenes) for split in SPLITS}
+    return {split: found.stems for split, found in frames.items()}, frames["train"].source
+
+
+def _list_path(split: str) -> str:
+    return f"{layout.IMAGESETS}/{split}.txt"
+
+
+def _about(folder: str, stem: str, check: str, message: str, level: Level = Level.ERROR) -> Finding:
+    return Finding(level, check, layout.relative_path(folder, stem), stem, message)

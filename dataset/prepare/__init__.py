@@ -1,0 +1,1 @@
+"""From the archives of a release to one folder in the layout."""

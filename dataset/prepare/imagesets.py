@@ -1,0 +1,45 @@
+"""The lists of train, val and test, written from the scenes."""
+
+import os
+from pathlib import Path
+
+from dataset import layout
+from dataset.formats import read_stem_list
+from dataset.splits import SPLITS, load_scenes, split_frames
+
+
+def write_lists(root: Path, source: str, *, force: bool) -> dict[str, int]:
+    """Write ``imagesets/{train,val,test}.txt``.
+
+    Args:
+        root: The data set.
+        source: "official" or "region"; "auto" keeps lists that are there, else the first of the
+            two that the scenes allow; "lists" takes nothing but lists that are there.
+        force: Whether lists that differ may be replaced.
+
+    Returns:
+        Number of frames of each split.
+
+    Raises:
+        ValueError: If the scenes allow no such split.
+        FileNotFoundError: If there is neither ``scene_info.json`` nor a list.
+        FileExistsError: If other lists are there.
+    """
+    scenes = load_scenes(root)
+    splits = {split: split_frames(root, split, source, scenes).stems for split in SPLITS}
+    paths = {split: root / layout.IMAGESETS / f"{split}.txt" for split in SPLITS}
+    other = [
+        str(path)
+        for split, path in paths.items()
+        if path.is_file() and read_stem_list(path) != list(splits[split])
+    ]
+    if other and not force:
+        raise FileExistsError(
+            f"{', '.join(other)} hold another split than '{source}'. Keep them with --split lists, "
+            "or pass --force to replace them"
+        )
+    for split, path in paths.items():
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        partial.write_text("".join(f"{stem}\n" for stem in splits[split]), encoding="utf-8")
+        partial.replace(path)
+    return {split: len(stems) for split, stems in splits.items()}

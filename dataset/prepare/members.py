@@ -1,0 +1,132 @@
+"""What is in an archive or a folder, and where each file goes in the layout."""
+
+import stat
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from dataset import layout
+from dataset.prepare.release import Source
+
+FOLDERS = (*layout.SUFFIXES, layout.IMAGESETS, layout.BOXES)
+"""Folders of the layout that are taken over."""
+_CLUTTER = ("__MACOSX", ".DS_Store", "Thumbs.db")
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file of a source.
+
+    Attributes:
+        source: Archive or folder that it is in.
+        name: Its path there.
+        target: Its path below the data set's root; None where the layout has no place for it.
+        size: Bytes.
+        crc: CRC-32 of the content; None in a folder, where nothing says.
+    """
+
+    source: Source
+    name: str
+    target: str | None
+    size: int
+    crc: int | None
+
+
+def members_of(source: Source) -> list[Member]:
+    """The files of a source, none of them clutter of operating systems.
+
+    Raises:
+        ValueError: If it is no zip file, or has entries that could write elsewhere: absolute
+            paths, "..", links, devices; or encrypted ones.
+    """
+    found = _in_folder(source) if source.path.is_dir() else _in_archive(source)
+    return [member for member in found if not _is_clutter(member.name)]
+
+
+def place(name: str, holds: Sequence[str]) -> str | None:
+    """Path below the data set's root of a file in an archive; None for none.
+
+    It is below the last folder of the layout that the path names. An archive that holds one folder
+    only may leave its name out.
+
+    Args:
+        name: Path in the archive.
+        holds: Folders that the archive holds; () for any.
+    """
+    *parents, file = PurePosixPath(name).parts
+    named = [folder for folder in parents if folder in FOLDERS]
+    if not named and len(holds) == 1 and file.endswith(layout.SUFFIXES.get(holds[0], "/")):
+        named = [holds[0]]
+    return f"{named[-1]}/{file}" if named else None
+
+
+def refuse_conflicts(members: Sequence[Member]) -> None:
+    """Check that no two files go to the same place, unless they are the same.
+
+    Raises:
+        ValueError: If two do.
+    """
+    taken: dict[str, Member] = {}
+    for member in members:
+        if member.target is None:
+            continue
+        other = taken.setdefault(member.target, member)
+        same = other.crc is not None and (other.crc, other.size) == (member.crc, member.size)
+        if other is not member and not same:
+            raise ValueError(
+                f"{other.source.path}: '{other.name}' and {member.source.path}: '{member.name}' "
+                f"both go to {member.target}; unpack one data set at a time"
+            )
+
+
+def _in_archive(source: Source) -> Iterator[Member]:
+    try:
+        with zipfile.ZipFile(source.path) as archive:
+            entries = archive.infolist()
+    except zipfile.BadZipFile as error:
+        message = f"{source.path}: expected a zip file ({error}). Is the download complete?"
+        raise ValueError(message) from error
+    for entry in entries:
+        _refuse_danger(source.path, entry)
+        if not entry.is_dir():
+            target = place(entry.filename, source.archive.holds)
+            yield Member(source, entry.filename, target, entry.file_size, entry.CRC)
+
+
+def _in_folder(source: Source) -> Iterator[Member]:
+    for path in sorted(source.path.rglob("*")):
+        if path.is_dir() and not path.is_symlink():
+            continue
+        name = path.relative_to(source.path).as_posix()
+        if path.is_symlink() or not path.is_file():
+            raise ValueError(f"{path}: expected a plain file, found a link or device; remove it")
+        yield Member(source, name, place(name, source.archive.holds), path.stat().st_size, None)
+
+
+def _refuse_danger(archive: Path, entry: zipfile.ZipInfo) -> None:
+    """Refuse an entry that could write outside of the data set, or nothing that can be read."""
+    name = entry.orig_filename
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    problem = ""
+    if not parts or parts[0].startswith("/") or ":" in parts[0] or "\0" in name:
+        problem = "an absolute path"
+    elif ".." in parts:
+        problem = "a path that leaves the archive's folder"
+    elif "\\" in name:
+        problem = "a path with backslashes"
+    elif kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        problem = "a link or device"
+    elif entry.flag_bits & 0x1:
+        problem = "encrypted"
+    if problem:
+        raise ValueError(
+            f"{archive}: the entry '{name}' is {problem}; the release has no such entries. "
+            "Nothing was unpacked: get the archive from the data set's page"
+        )
+
+
+def _is_clutter(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return any(part in _CLUTTER or part.startswith("._") for part in parts)

@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+
+from dataset.check.calibration import camera_view, check_calibration, in_view, is_rotation
+from dataset.check.findings import FrameReport
+from tests.layout_files import Rig
+
+SIZE = (60, 96)
+
+
+def matrices(**changes):
+    rig = Rig(SIZE)
+    found = {"P2": np.eye(4), "R0_rect": np.eye(4), "Tr_velo_to_cam": rig.cam_from_lidar}
+    found["P2"][:3], found["R0_rect"][:3, :3] = rig.p2, rig.r0_rect
+    found["Tr_velo_to_imu"] = rig.imu_from_lidar
+    return found | changes
+
+
+def checked(found, cloud=None, size=SIZE):
+    report = FrameReport("1.0", image_size=size)
+    check_calibration(found, cloud, report)
+    return report
+
+
+def test_rotations():
+    assert is_rotation(np.eye(3))
+    assert is_rotation(np.round(Rig(SIZE).cam_from_lidar[:3, :3], 5))  # Printed digits.
+    assert not is_rotation(1.01 * np.eye(3))
+    assert not is_rotation(np.diag([1.0, 1.0, -1.0]))
+    assert not is_rotation(np.zeros((3, 3)))
+
+
+def test_a_sound_calibration_has_no_findings_and_hands_its_last_matrix_on():
+    report = checked(matrices())
+    assert report.findings == []
+    np.testing.assert_array_equal(report.imu_or_world_from_lidar, Rig(SIZE).imu_from_lidar)
+    without = matrices()
+    del without["Tr_velo_to_imu"]
+    assert checked(without).imu_or_world_from_lidar is None
+    assert checked(None).findings == []
+
+
+@pytest.mark.parametrize("key", ["R0_rect", "Tr_velo_to_cam", "Tr_velo_to_imu"])
+def test_each_rotation_is_looked_at(key):
+    [finding] = checked(matrices(**{key: np.diag([1.0, -1.0, 1.0, 1.0])})).findings
+    assert finding.check == "rotation"
+    assert f"of {key} is no rotation" in finding.message
+
+
+def test_a_principal_point_off_the_image_is_warned_of():
+    p2 = matrices()["P2"]
+    p2[0, 2] = 97.0
+    [finding] = checked(matrices(P2=p2)).findings
+    assert (finding.check, finding.level) == ("principal_point", "warning")
+    assert "(97, 24) lies off the image of 96×60" in finding.message
+    assert checked(matrices(P2=p2), size=None).findings == []
+
+
+@pytest.mark.parametrize(("row", "column", "value"), [(0, 0, -50.0), (1, 1, 0.0), (2, 2, 2.0)])
+def test_intrinsics_that_are_none(row, column, value):
+    p2 = matrices()["P2"]
+    p2[row, column] = value
+    [finding] = checked(matrices(P2=p2)).findings
+    assert finding.check == "intrinsics"
+
+
+def test_share_in_view_counts_returns_ahead_only():
+    ahead = np.tile(np.float32([[20.0, 0.0, -1.0, 5.0]]), (30, 1))
+    aside = np.tile(np.float32([[5.0, 60.0, 0.0, 5.0]]), (10, 1))
+    behind = np.tile(np.float32([[-5.0, 0.0, 0.0, 5.0]]), (60, 1))
+    cloud = np.vstack([ahead, aside, behind])
+    assert checked(matrices(), cloud).measures == {"returns_in_view": 0.75}
+    assert checked(matrices(), cloud[:19]).measures == {}  # Too few to tell.
+
+
+def test_pixels_and_depths_of_a_camera_in_the_origin():
+    identity = {"P2": np.eye(4), "R0_rect": np.eye(4), "Tr_velo_to_cam": np.eye(4)}
+    identity["P2"][0, :3] = [10, 0, 4]
+    identity["P2"][1, :3] = [0, 10, 2]
+    view = camera_view(identity, (4, 8))
+    points = np.array([[0, 0, 2], [0.5, 0.2, 2], [1, 0, 2], [0, 0, -2], [-0.801, 0, 2]], np.float32)
+    is_inside, pixels, depth = in_view(points, view)
+    # u = 10·x/z + 4, v = 10·y/z + 2; 9 and −0.005 are off the picture of 8 columns.
+    assert is_inside.tolist() == [True, True, False, False, False]
+    assert pixels.tolist() == [[2, 4], [3, 6]]  # Row, column.
+    assert depth.tolist() == [2.0, 2.0]
+
+
+def test_no_view_without_an_inverse():
+    assert camera_view(matrices(Tr_velo_to_cam=np.zeros((4, 4))), SIZE) is None

@@ -1,0 +1,77 @@
+import cv2
+import numpy as np
+import pytest
+
+from dataset import layout
+from dataset.check.run import check_dataset
+from dataset.formats import read_calibration, read_cloud, read_image
+from tools import convert_kitti
+
+CALIBRATION = """P0: 1 0 0 0 0 1 0 0 0 0 1 0
+P2: 50 0 40 0 0 50 20 0 0 0 1 0
+R0_rect: 1 0 0 0 1 0 0 0 1
+Tr_velo_to_cam: 0 -1 0 0 0 0 -1 0 1 0 0 0
+Tr_imu_to_velo: 0 -1 0 2 1 0 0 3 0 0 1 4
+
+"""
+
+
+@pytest.fixture
+def kitti(tmp_path):
+    root = tmp_path / "training"
+    for folder in ("image_2", "velodyne", "calib"):
+        (root / folder).mkdir(parents=True)
+    image = np.zeros((40, 80, 3), np.uint8)
+    image[:, 40:] = (0, 0, 250)  # OpenCV's order: red.
+    cv2.imwrite(str(root / "image_2/000001.png"), image)
+    azimuth = np.deg2rad(np.linspace(-180, 180, 721)).astype(np.float32)
+    ring = [20 * np.cos(azimuth), 20 * np.sin(azimuth), -1 + 0 * azimuth, 0 * azimuth]
+    np.stack(ring, axis=1).astype("<f4").tofile(root / "velodyne/000001.bin")
+    (root / "calib/000001.txt").write_text(CALIBRATION)
+    return root
+
+
+def run(kitti, out, *options):
+    words = ["--kitti", str(kitti), "--out", str(out), *options]
+    convert_kitti.main(convert_kitti.parse_arguments(words))
+
+
+def test_a_frame_in_the_layout(kitti, tmp_path, capsys):
+    out = tmp_path / "data"
+    run(kitti, out)
+    assert "1 frames in" in capsys.readouterr().out
+    paths = {f: out / layout.relative_path(f, "000001") for f in layout.SUFFIXES}
+    image = read_image(paths[layout.IMAGES])
+    assert image.shape == (40, 80, 3)
+    assert image[20, 70, 0] > 240  # Red is red.
+    cloud = read_cloud(paths[layout.CLOUDS])
+    # Half a degree apart, 60 degrees to either side without the ends.
+    assert len(cloud) == 239
+    assert (np.abs(cloud[:, 1]) < cloud[:, 0] * np.tan(np.deg2rad(60))).all()
+    calibration = read_calibration(paths[layout.CALIBS])
+    pixel = calibration.pixel_from_lidar @ [10.0, 0, 0, 1]
+    np.testing.assert_allclose(pixel[:3] / pixel[2], [40, 20, 1])
+    # lidar = R·imu + (2, 3, 4), so imu = Rᵀ·(lidar − (2, 3, 4)).
+    np.testing.assert_allclose(
+        calibration.imu_or_world_from_lidar @ [2, 3, 4, 1], [0, 0, 0, 1], atol=1e-12
+    )
+    np.testing.assert_allclose(
+        calibration.imu_or_world_from_lidar @ [2, 4, 4, 1], [1, 0, 0, 1], atol=1e-12
+    )
+
+
+def test_the_result_passes_the_check(kitti, tmp_path):
+    run(kitti, tmp_path / "data", "--stems", "000001")
+    report = check_dataset(tmp_path / "data", workers=1, progress=False)
+    assert report.is_sound
+    kinds = {finding.check for finding in report.findings}
+    assert kinds == {"folder", "returns"}  # No labels, and a cloud of few points.
+
+
+def test_refuses_what_is_not_kitti(kitti, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no velodyne/\*.bin in"):
+        run(tmp_path, tmp_path / "data")
+    with pytest.raises(FileNotFoundError, match="000009"):
+        run(kitti, tmp_path / "data", "--stems", "000009")
+    with pytest.raises(ValueError, match=r"expected a line 'Tr_imu_to_velo: 12 numbers'.*found 0"):
+        convert_kitti.calibration_text("P2: 1 2 3")

@@ -1,0 +1,20 @@
+import pytest
+
+from dataset.options import checked_crop, checked_size, restrict
+
+
+def test_restrict_keeps_the_order_asked_for():
+    assert restrict(["a", "b", "c"], None, "val") == ["a", "b", "c"]
+    assert restrict(["a", "b", "c"], ["c", "a"], "val") == ["c", "a"]
+    with pytest.raises(ValueError, match=r"2 of the stems asked for .* 'val' of 2 frames, .*'x'"):
+        restrict(["a", "b"], ["a", "x", "y"], "val")
+
+
+def test_sizes_and_crops():
+    assert checked_size("image_size", [4, 6]) == (4, 6)
+    assert checked_crop([0.0, 0.25, 1.0, 1.0]) == (0.0, 0.25, 1.0, 1.0)
+    with pytest.raises(ValueError, match=r"image_size is \(height, width\) > 0, got \(4, 0\)"):
+        checked_size("image_size", [4, 0])
+    for crop in ([0.5, 0.0, 0.5, 1.0], [0.0, 0.0, 1.0, 1.1], [0.0, 0.6, 1.0, 0.4]):
+        with pytest.raises(ValueError, match=r"image_crop is \(top, left, bottom, right\)"):
+            checked_crop(crop)

@@ -1,0 +1,112 @@
+"""Bring frames of KITTI's object data set into the UnScenes3D layout, to predict on them.
+
+    python tools/convert_kitti.py --kitti kitti_object/training --out data/kitti --stems 000001
+
+A worked example for recordings of one's own: docs/custom_data.md goes through it step by step.
+Written are images/, clouds/ and calibs/, without labels.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from dataset import layout
+from dataset.formats import read_image, read_text
+from utils.console import run_script, start_logging
+
+SECTOR_DEG = 60.0
+"""Points farther than this to the left or right of straight ahead are left out: the networks
+were trained with a LiDAR that sees no further."""
+JPEG_QUALITY = 95
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--kitti", type=Path, required=True, help="folder with image_2/, velodyne/ and calib/"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the new data set")
+    parser.add_argument("--stems", nargs="+", help="frames, such as 000001 (default: all)")
+    return parser.parse_args(arguments)
+
+
+def convert_frame(kitti: Path, stem: str, root: Path) -> None:
+    """Write image, cloud and calibration of one frame below ``root``.
+
+    Args:
+        kitti: The folder ``training`` or ``testing`` of the data set.
+        stem: Name of the frame, such as "000001".
+        root: Folder of the new data set.
+
+    Raises:
+        FileNotFoundError: If a file of the frame is missing.
+        ValueError: If a file is damaged or the calibration has no Tr_imu_to_velo.
+    """
+    image = read_image(kitti / "image_2" / f"{stem}.png")
+    quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    cv2.imwrite(str(_path(root, layout.IMAGES, stem)), image[..., ::-1], quality)
+
+    # KITTI's axes are those of the layout: x forward, y left, z up.
+    points = np.fromfile(kitti / "velodyne" / f"{stem}.bin", "<f4").reshape(-1, 4)
+    azimuth_deg = np.degrees(np.arctan2(points[:, 1], points[:, 0]))
+    points[np.abs(azimuth_deg) < SECTOR_DEG].tofile(_path(root, layout.CLOUDS, stem))
+
+    text = calibration_text(read_text(kitti / "calib" / f"{stem}.txt"))
+    _path(root, layout.CALIBS, stem).write_text(text, encoding="utf-8")
+
+
+def calibration_text(kitti_text: str) -> str:
+    """KITTI's calibration with the one line that it lacks: the inverse of Tr_imu_to_velo.
+
+    Raises:
+        ValueError: If there is no Tr_imu_to_velo of 12 numbers.
+    """
+    rows = dict(line.split(":", 1) for line in kitti_text.splitlines() if ":" in line)
+    numbers = [float(word) for word in rows.get("Tr_imu_to_velo", "").split()]
+    if len(numbers) != 12:
+        raise ValueError(
+            f"expected a line 'Tr_imu_to_velo: 12 numbers' in the calibration, found {len(numbers)}"
+        )
+    lidar_from_imu = np.eye(4)
+    lidar_from_imu[:3] = np.reshape(numbers, (3, 4))
+    imu_from_lidar = np.linalg.inv(lidar_from_imu)[:3]
+    line = " ".join(f"{value:.12e}" for value in imu_from_lidar.flat)
+    return f"{kitti_text.strip()}\nTr_velo_to_imu: {line}\n"
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Convert the frames.
+
+    Raises:
+        FileNotFoundError: If there are none.
+    """
+    stems = arguments.stems
+    if stems is None:
+        stems = sorted(path.stem for path in (arguments.kitti / "velodyne").glob("*.bin"))
+    if not stems:
+        raise FileNotFoundError(f"no velodyne/*.bin in '{arguments.kitti}'")
+    for stem in tqdm(stems, unit="frame", delay=1):
+        convert_frame(arguments.kitti, stem, arguments.out)
+    print(f"{len(stems)} frames in {arguments.out}")
+
+
+def _path(root: Path, folder: str, stem: str) -> Path:
+    path = root / layout.relative_path(folder, stem)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+if __name__ == "__main__":
+    start_logging()
+    options = parse_arguments()
+    run_script(lambda: main(options))

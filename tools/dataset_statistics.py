@@ -1,0 +1,186 @@
+"""Count classes, objects and distances in the occupancy labels of a data set, split by split.
+
+    python tools/dataset_statistics.py data/minesim --json out/statistics.json --plot out/shares.png
+
+The table and the plot show the shares that were published for UnScenes3D beside them. The last
+line of each table gives the weights of the classes that the configs' rule, 1 / log(1.2 + share)
+over that of driveable_surface, makes of the shares: for `model.loss.class_weights`. The counts are
+kept in DIR/statistics/ and counted again when a label changes.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+# Frames are counted in parallel; threads inside each would only be in each other's way.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+
+from dataset import layout
+from dataset.inventory import require_folders, stems_in, time_order
+from dataset.splits import SOURCES, SPLITS, load_scenes, split_frames
+from dataset.statistics import (
+    BIN_M,
+    NUM_BINS,
+    PUBLISHED_SHARES,
+    Statistics,
+    split_statistics,
+)
+from loss.balance import log_share_weights
+from utils.checkpoint import write_json
+from utils.class_chart import ClassRow, class_chart
+from utils.console import run_script, start_logging
+from utils.labels import FREE, UNSCENES3D
+from utils.page import write_picture
+
+WEIGHT_OFFSET = 1.2
+"""Of the configs' class weights."""
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("root", type=Path, metavar="DIR", help="the data set")
+    parser.add_argument(
+        "--split-source",
+        choices=SOURCES,
+        default="auto",
+        help="how the frames are divided; without imagesets/ all count as one (default: auto)",
+    )
+    parser.add_argument("--json", type=Path, help="file for the counts")
+    parser.add_argument("--plot", type=Path, help="picture (.png) of all splits together")
+    parser.add_argument("--workers", type=int, help="processes (default: one a core)")
+    return parser.parse_args(arguments)
+
+
+def splits_of(root: Path, source: str) -> dict[str, tuple[str, ...]]:
+    """The labelled frames of each split, or of "all" where nothing says how to split.
+
+    Raises:
+        FileNotFoundError: If there are no labels.
+        ValueError: If the split cannot be made.
+    """
+    require_folders(root, [layout.OCCUPANCY])
+    if not (root / layout.IMAGESETS).is_dir():
+        return {"all": tuple(sorted(stems_in(root, layout.OCCUPANCY), key=time_order))}
+    scenes = load_scenes(root)
+    return {split: split_frames(root, split, source, scenes).stems for split in SPLITS}
+
+
+def class_weights(statistics: Statistics) -> list[float]:
+    """Weights for ``model.loss.class_weights``: free first, as much as driveable_surface.
+
+    Rounded to the digits that a config needs.
+    """
+    weights = log_share_weights(statistics.shares.tolist(), WEIGHT_OFFSET)
+    driveable = UNSCENES3D.index("driveable_surface")
+    scaled = (weights / weights[driveable]).tolist()
+    scaled[FREE] = 1.0
+    return [round(weight, 1) for weight in scaled]
+
+
+def table(split: str, statistics: Statistics) -> str:
+    """Counts of one split."""
+    frames = max(1, statistics.frames)
+    lines = [
+        f"{split}: {statistics.frames} frames",
+        f"{'class':<18}{'voxels':>13}{'share':>11}{'published':>12}{'in frames':>11}"
+        f"{'objects':>9}{'a frame':>9}{'median at':>11}",
+    ]
+    for label, name in enumerate(UNSCENES3D.class_names):
+        if label == FREE:
+            continue
+        voxels, objects = statistics.voxels[label], int(statistics.objects[label].sum())
+        is_object = label in UNSCENES3D.long_tail
+        lines.append(
+            f"{name:<18}{voxels.sum():>13,}{100 * statistics.shares[label]:>9.4f} %"
+            f"{100 * PUBLISHED_SHARES[name]:>10.4f} %"
+            f"{100 * statistics.frames_with[label] / frames:>9.1f} %"
+            + (f"{objects:>9,}{objects / frames:>9.2f}" if is_object else f"{'-':>9}{'-':>9}")
+            + f"{_median_bin(voxels):>11}"
+        )
+    lines.append(f"{'(background)':<18}{statistics.counts[FREE]:>13,}")
+    lines.append(f"class_weights={tuple(class_weights(statistics))}")
+    return "\n".join(lines)
+
+
+def chart(title: str, statistics: Statistics) -> np.ndarray:
+    """The plot: shares beside the published ones, objects a frame, distances."""
+    rows = []
+    for label, name in enumerate(UNSCENES3D.class_names):
+        if label == FREE:
+            continue
+        voxels = statistics.voxels[label]
+        objects = statistics.objects[label].sum() / max(1, statistics.frames)
+        rows.append(
+            ClassRow(
+                name,
+                UNSCENES3D.colors[label],
+                float(statistics.shares[label]),
+                PUBLISHED_SHARES[name],
+                f"{objects:.2f}" if label in UNSCENES3D.long_tail else "-",
+                tuple((voxels / max(1, voxels.sum())).tolist()),
+            )
+        )
+    rows.sort(key=lambda row: -row.other_share)
+    heads = [f"{BIN_M * i:.0f}-{BIN_M * (i + 1):.0f}" for i in range(NUM_BINS)]
+    return class_chart(
+        title, "published of UnScenes3D", rows, note="objects a frame", distances=heads
+    )
+
+
+def content_of(statistics: Statistics) -> dict[str, Any]:
+    """The counts by class name, for JSON."""
+    names = ("background", *UNSCENES3D.class_names[1:])
+    by_name = {
+        key: dict(zip(names, values, strict=True))
+        for key, values in statistics.to_json().items()
+        if key != "frames"
+    }
+    shares = dict(zip(names, statistics.shares.tolist(), strict=True))
+    return {
+        "frames": statistics.frames,
+        "bin_m": BIN_M,
+        "shares": shares,
+        "class_weights": class_weights(statistics),
+    } | by_name
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Count, write JSON and plot, print the tables."""
+    root = arguments.root
+    counted = {
+        split: split_statistics(root, stems, split, workers=arguments.workers)
+        for split, stems in splits_of(root, arguments.split_source).items()
+    }
+    if arguments.json is not None:
+        content = {split: content_of(statistics) for split, statistics in counted.items()}
+        write_json(content, arguments.json)
+    if arguments.plot is not None:
+        first, *others = counted.values()
+        together = sum(others, first)
+        write_picture(arguments.plot, chart(f"{root.name}: {together.frames} frames", together))
+    print("\n\n".join(table(split, statistics) for split, statistics in counted.items()))
+    print("\nmedian at: distance along the ground of the middle voxel of the class [m]")
+
+
+def _median_bin(counts: np.ndarray) -> str:
+    """The distances among which the middle one of some voxels is."""
+    if counts.sum() == 0:
+        return "-"
+    index = int(np.searchsorted(np.cumsum(counts), (counts.sum() + 1) // 2))
+    return f"{BIN_M * index:.0f}–{BIN_M * (index + 1):.0f}"
+
+
+if __name__ == "__main__":
+    start_logging()
+    options = parse_arguments()
+    run_script(lambda: main(options))

@@ -1,0 +1,86 @@
+"""Export a data set, or predictions beside it, in the folders of KITTI's sequences.
+
+    python tools/export_kitti.py data/minesim --out out/kitti
+    python tools/export_kitti.py data/minesim --out out/kitti --split val --pred out/minesim/val
+
+writes OUT/sequences/NNNN/{velodyne,image_2,calibs,voxels}/NNNNNN.*, a sequence for each scene, as
+the converter of UnScenes3D's authors does for code that reads KITTI. Voxels are dense grids of
+256×256×32 labels, 0 free and 255 ignored. stems.txt in each sequence says which frame has which
+stem, and OUT/splits.json the sequences of each split.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+# Frames are written in parallel; threads inside each would only be in each other's way.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from dataset import layout
+from dataset.inventory import require_folders
+from dataset.kitti_export import SEQUENCES, ExportOptions, export, plan_export, write_splits
+from dataset.splits import SOURCES, SPLITS
+from utils.console import run_script, start_logging
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("root", type=Path, metavar="DIR", help="the data set")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    parser.add_argument(
+        "--split", choices=(*SPLITS, "all"), default="all", help="frames to write (default: all)"
+    )
+    parser.add_argument(
+        "--split-source", choices=SOURCES, default="auto", help="how they are split (default: auto)"
+    )
+    parser.add_argument(
+        "--pred",
+        type=Path,
+        help="folder of predictions STEM.npy, as predict.py writes them; go to predictions/",
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=("uint8", "float64"),
+        default="uint8",
+        help="type of the voxels; float64 is what the authors' converter writes, eight times as "
+        "large (default: uint8)",
+    )
+    parser.add_argument("--force", action="store_true", help="write into an export that is there")
+    parser.add_argument("--workers", type=int, help="processes (default: one a core)")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Write the export and say what it holds.
+
+    Raises:
+        FileExistsError: If there is one already.
+    """
+    root, out = arguments.root, arguments.out
+    require_folders(root, [])
+    if (out / SEQUENCES).exists() and not arguments.force:
+        raise FileExistsError(
+            f"'{out / SEQUENCES}' is there already: choose another folder, or pass --force to add "
+            "to it"
+        )
+    source = arguments.split_source
+    entries = plan_export(root, arguments.split, source)
+    options = ExportOptions(arguments.dtype, (root / layout.OCCUPANCY).is_dir(), arguments.pred)
+    export(root, out, entries, options, workers=arguments.workers)
+    if (root / layout.IMAGESETS).is_dir():
+        write_splits(out, {split: plan_export(root, split, source) for split in SPLITS})
+    sequences = len({entry.sequence for entry in entries})
+    print(f"{len(entries)} frames in {sequences} sequences in {out / SEQUENCES}")
+
+
+if __name__ == "__main__":
+    start_logging()
+    options = parse_arguments()
+    run_script(lambda: main(options))
