@@ -68,6 +68,22 @@ def test_origin_inside_an_occupied_voxel_and_voxels_behind() -> None:
     assert first_hit(occupancy, GRID, past).labels.item() == IGNORE
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_voxel_that_is_only_touched_at_an_edge_is_not_hit(sign: float) -> None:
+    occupancy = torch.zeros(1, *GRID.shape, dtype=torch.uint8)
+    # The ray goes from the middle of (3, 3) through the edges of (4, 4), (5, 5), … or back.
+    touched = [(4, 3), (3, 4)] if sign > 0 else [(2, 3), (3, 2)]
+    for x, y in touched:
+        occupancy[0, x, y, 3] = 7
+    target = 6 if sign > 0 else 1
+    occupancy[0, target, target, 3] = 4
+    origin = torch.tensor([[[1.75, -0.25, 0.7]]])
+    hit = first_hit(occupancy, GRID, Rays(origin, torch.tensor([[[sign, sign, 0.0]]])))
+    assert hit.labels.item() == 4
+    # From 3.5 to the near face of voxel 6 or 1, in voxels of 0.5 m.
+    assert hit.depth_m.item() == pytest.approx(0.5 * (2.5 if sign > 0 else 1.5))
+
+
 def test_pixel_rays_return_to_their_pixels() -> None:
     pixel_from_cam = torch.tensor([[90.0, 0, 31, 0], [0, 95, 17, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
     cam_from_lidar = torch.tensor(

@@ -26,14 +26,19 @@ class FirstHit(NamedTuple):
     is_valid: Bool[Tensor, "B R"]
 
 
+NUDGE = 1e-6
+"""A ray's way past a face, in voxels, after which the voxel that it is in is looked up. It settles
+which voxel comes next at an edge or a corner, where rounding could tell either way."""
+
+
 def first_hit(
     occupancy: UInt8[Tensor, "B X Y Z"], grid: VoxelGrid, rays: Rays, *, chunk: int = 32768
 ) -> FirstHit:
     """Exact traversal of the label grid.
 
-    A ray changes voxel only where it crosses a face plane, so the sorted depths of its crossings
-    with all planes cut it into one piece a voxel. A ray that starts inside an occupied voxel hits
-    it at depth 0.
+    A ray comes into a voxel only where it crosses a face plane, so that the voxels behind its
+    crossings with all planes, and the one that it starts in, are all that it meets; the hit is the
+    nearest of them that is not free. A ray that starts inside an occupied voxel hits it at depth 0.
 
     Args:
         occupancy: Labels of the grid; 0 free, 255 ignored.
@@ -53,39 +58,38 @@ def first_hit(
 def _first_hit(occupancy: Tensor, grid: VoxelGrid, rays: Rays) -> FirstHit:
     start = grid.voxel_from_metres(rays.origins.double())
     step = rays.directions.double() / grid.voxel_m  # voxels per metre of camera depth
-    entries, centers = _voxel_intervals(start, step, grid.shape)  # (B, R, S) each
-
-    voxels = torch.floor(start[:, :, None] + centers[..., None] * step[:, :, None]).long()
-    shape = torch.tensor(grid.shape, device=voxels.device)
-    is_inside = ((voxels >= 0) & (voxels < shape)).all(-1) & centers.isfinite()
-    x, y, z = voxels.where(is_inside[..., None], 0).unbind(-1)
-    batch = torch.arange(len(occupancy), device=voxels.device)[:, None, None]
-    labels = torch.where(is_inside, occupancy[batch, x, y, z], FREE)
-
-    is_hit = labels != FREE
-    first = is_hit.int().argmax(dim=-1, keepdim=True)
-    any_hit = is_hit.any(-1)
-    label = torch.where(any_hit, labels.gather(-1, first)[..., 0], IGNORE)
-    is_valid = any_hit & (label != IGNORE)
-    depth = torch.where(any_hit, entries.gather(-1, first)[..., 0], 0.0).float()
-    return FirstHit(label.to(torch.uint8), depth, is_valid)
-
-
-def _voxel_intervals(
-    start: Float[Tensor, "B R 3"], step: Float[Tensor, "B R 3"], shape: tuple[int, int, int]
-) -> tuple[Float[Tensor, "B R S"], Float[Tensor, "B R S"]]:
-    """Depths where each ray enters its successive voxels, and the middles of those pieces.
-
-    Crossings behind the origin move to the origin; those of an axis that the ray runs parallel to
-    move to infinity. Pieces between two of either kind have no voxel: their middle is at the
-    origin, in the origin's own voxel, or not finite.
-    """
-    crossings = []
-    for axis, count in enumerate(shape):
+    candidates = [_nearest_occupied(occupancy, start, step, torch.zeros_like(start[..., :1]))]
+    for axis, count in enumerate(grid.shape):
         planes = torch.arange(count + 1, device=start.device, dtype=start.dtype)
-        depth = (planes - start[..., axis, None]) / step[..., axis, None]
-        crossings.append(depth.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=torch.inf))
-    depths = torch.cat(crossings, dim=-1).clamp_min(0.0)
-    depths = torch.nn.functional.pad(depths, (1, 0)).sort(dim=-1).values
-    entries, exits = depths[..., :-1], depths[..., 1:]
-    return entries, 0.5 * (entries + exits)
+        crossings = (planes - start[..., axis, None]) / step[..., axis, None]  # (B, R, planes)
+        candidates.append(_nearest_occupied(occupancy, start, step, crossings))
+    depths, labels = (torch.stack(parts) for parts in zip(*candidates, strict=True))
+    depth, which = depths.min(dim=0)
+    label = labels.gather(0, which[None])[0]
+    any_hit = depth.isfinite()
+    label = torch.where(any_hit, label, IGNORE)
+    depth_m = torch.where(any_hit, depth, 0.0).float()
+    return FirstHit(label.to(torch.uint8), depth_m, any_hit & (label != IGNORE))
+
+
+def _nearest_occupied(
+    occupancy: UInt8[Tensor, "B X Y Z"],
+    start: Float[Tensor, "B R 3"],
+    step: Float[Tensor, "B R 3"],
+    depths: Float[Tensor, "B R S"],
+) -> tuple[Float[Tensor, "B R"], UInt8[Tensor, "B R"]]:
+    """Depth and label of the nearest voxel that is not free, among those just behind some depths.
+
+    Depths before the origin, and those that are not finite because the ray runs along the planes,
+    do not count. The depth is infinite where there is no such voxel.
+    """
+    counts = depths.isfinite() & (depths >= 0)
+    behind = torch.where(counts, depths, 0.0) + NUDGE / step.abs().amax(-1, keepdim=True)
+    index = torch.zeros_like(behind, dtype=torch.int64)
+    for axis, count in enumerate(occupancy.shape[1:]):
+        along = torch.floor(start[..., axis, None] + behind * step[..., axis, None])
+        counts = counts & (along >= 0) & (along < count)
+        index = index * count + along.clamp(0, count - 1).long()
+    labels = occupancy.flatten(1).gather(1, index.flatten(1)).view_as(index)
+    nearest, which = torch.where(counts & (labels != FREE), depths, torch.inf).min(dim=-1)
+    return nearest, labels.gather(-1, which[..., None])[..., 0]
