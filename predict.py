@@ -9,12 +9,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from utils.build import build_grid, build_model, place
 from utils.checkpoint import load_weights
 from utils.config import Runtime, load_config, parse_options, read_section
 from utils.console import run_script, say, start_logging
+from utils.distributed import pick_device
 from utils.labels import label_set
 from utils.predict_frames import Frames, predict_frames
 
@@ -34,21 +33,6 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     add("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="values of the config")
     return parser.parse_args(argv)
-
-
-def pick_device(name: str) -> torch.device:
-    """The device to predict on.
-
-    Args:
-        name: "auto" takes a GPU if there is one.
-
-    Raises:
-        ValueError: If it is "cuda" and there is none.
-    """
-    has_gpu = torch.cuda.is_available()
-    if name == "cuda" and not has_gpu:
-        raise ValueError("--device cuda: torch sees no GPU here; leave the option out for the CPU")
-    return torch.device("cuda" if has_gpu and name != "cpu" else "cpu")
 
 
 def main(args: argparse.Namespace) -> None:

@@ -5,7 +5,6 @@ Uses every visible GPU, or the processes that ``torchrun`` starts, on one machin
 """
 
 import argparse
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,8 +13,6 @@ from utils.config import PRECISIONS, check_dataset_name, load_config, parse_opti
 from utils.console import run_script, say, start_logging
 from utils.distributed import process_group, use_all_gpus
 from utils.plan import dry_run
-
-logger = logging.getLogger(__name__)
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -31,7 +28,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--seed", type=int, default=42)
     add("--gradient-accumulation", type=int, help="iterations an update; default: the config's")
     add("--amp", choices=PRECISIONS, help="precision; default: the config's")
-    add("--depth-metric", action="store_true", help="depth errors at each validation")
+    add("--depth-metric", action="store_true", help="also depth errors at each validation: of the "
+        "predicted occupancy, rendered at each frame's own cameras")  # fmt: skip
     add("--dataset", help="name of the data set, checked against the config: unscenes3d, nuscenes")
     add("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="values of the config")
     add("--dry-run", action="store_true", help="check everything, say what would happen, and end")
@@ -49,8 +47,6 @@ def main(args: argparse.Namespace) -> None:
         start_logging(process.rank)
         cfg = load_config(args.py_config, options)
         check_dataset_name(cfg, args.dataset)
-        if args.depth_metric:
-            logger.warning("--depth-metric: validation has no depth errors yet, only occupancy")
         if args.dry_run:
             say(dry_run(cfg, process, args.seed))
             return
@@ -61,6 +57,7 @@ def main(args: argparse.Namespace) -> None:
             seed=args.seed,
             resume_from=find_checkpoint(args.work_dir, args.resume_from),
             iter_resume=args.iter_resume,
+            depth_metric=args.depth_metric,
         )
         trainer.train()
 

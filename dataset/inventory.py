@@ -18,6 +18,7 @@ FIELD_FOLDERS = {
     "world_from_lidar": (layout.CALIBS, layout.VEHICLE_INFOS),
     "caption": (layout.CAPTIONS,),
     "vehicle": (layout.VEHICLE_INFOS,),
+    "neighbors": (layout.CALIBS, layout.VEHICLE_INFOS, layout.DEPTHS),
 }
 """Folders that hold each field of a Sample."""
 

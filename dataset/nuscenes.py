@@ -14,9 +14,10 @@ from torch.utils.data import Dataset
 from dataset import formats, nuscenes_labels, transforms
 from dataset.augmentation import Augmentation, Choices
 from dataset.lidar_depth import depth_of_points
+from dataset.neighbors import neighbors_of, stack_views
 from dataset.nuscenes_cache import load_index
 from dataset.nuscenes_frames import NuScenesFrames, missing_files
-from dataset.nuscenes_index import KeyFrameIndex
+from dataset.nuscenes_index import CAMERAS, KeyFrameIndex
 from dataset.nuscenes_splits import ALL, AUTO, find_version, scenes_of_split
 from dataset.options import checked_crop, checked_size, restrict
 from dataset.sample import Draw, Sample
@@ -24,7 +25,15 @@ from utils.geometry import VoxelGrid
 from utils.labels import IGNORE, NUSCENES
 from utils.registry import DATASETS
 
-FIELDS = ("images", "points", "pixel_from_lidar", "occupancy", "depth_m", "world_from_lidar")
+FIELDS = (
+    "images",
+    "points",
+    "pixel_from_lidar",
+    "occupancy",
+    "depth_m",
+    "world_from_lidar",
+    "neighbors",
+)
 """Fields of a Sample that nuScenes can fill."""
 
 _CLOUD_COLUMNS = 5  # x, y, z, intensity, ring.
@@ -66,6 +75,8 @@ class NuScenes(Dataset[Sample]):
         labels_source: Labels that fill ``occupancy``: "occ3d", "surroundocc" or "openoccupancy".
         labels_root: Their folder; None for its usual name beside ``data_root``.
         use_mask: Whether occupancy is ignored where no camera saw it; of Occ3D only.
+        num_neighbors: Other key frames of the scene, those nearest in time, that ``neighbors``
+            holds; key frames of this data set only.
         stems: Only these key frames of the split, in this order.
         augmentation: What may be changed at random, or its fields; None for nothing.
         seed: Number that the augmentation depends on, besides epoch and index.
@@ -74,6 +85,7 @@ class NuScenes(Dataset[Sample]):
         stems: Token of each key frame's sample.
         scenes: Name of each key frame's scene.
         grid: Grid of the volume.
+        image_size: Height and width of the images given out.
         version: Folder of the tables.
 
     Raises:
@@ -98,6 +110,7 @@ class NuScenes(Dataset[Sample]):
         labels_source: str = "occ3d",
         labels_root: str | Path | None = None,
         use_mask: bool = False,
+        num_neighbors: int = 2,
         stems: Sequence[str] | None = None,
         augmentation: Augmentation | dict | None = None,
         seed: int = 0,
@@ -105,7 +118,7 @@ class NuScenes(Dataset[Sample]):
         self.grid = VoxelGrid.from_config(grid)
         self._root = Path(data_root)
         self._fields = _checked_fields(fields)
-        self._image_size = checked_size("image_size", image_size)
+        self.image_size = checked_size("image_size", image_size)
         self._image_crop = checked_crop(image_crop)
         if num_sweeps < 1:
             raise ValueError(f"num_sweeps is at least 1, got {num_sweeps}")
@@ -127,6 +140,8 @@ class NuScenes(Dataset[Sample]):
         self._rows = self._select(index, split, scenes, stems)
         self.stems = [self._frames.stem(row) for row in self._rows]
         self.scenes = [self._frames.scene(row) for row in self._rows]
+        self._num_neighbors = num_neighbors
+        self._neighbors = self.neighbors(num_neighbors) if "neighbors" in self._fields else []
 
     @property
     def metainfo(self) -> dict[str, Any]:
@@ -158,7 +173,16 @@ class NuScenes(Dataset[Sample]):
             scene=self.scenes[index],
             **self._view_fields(row, cloud, choices),
             **self._volume_fields(row, cloud, choices),
+            **self._neighbor_fields(index, choices),
         )
+
+    def neighbors(self, count: int) -> list[list[int]]:
+        """For each key frame, the others of its scene that are nearest in time (``neighbors_of``).
+
+        Raises:
+            ValueError: If no scene has a second key frame.
+        """
+        return neighbors_of(self.scenes, self._rows, count)
 
     def labels(
         self, index: int, benchmark: str | None = None, root: str | Path | None = None
@@ -187,6 +211,13 @@ class NuScenes(Dataset[Sample]):
         name = self._labels_source.name if benchmark is None else benchmark
         return self._frames.label_from_volume(self._rows[index], name)
 
+    def lidar_positions(self, index: int) -> Float64[np.ndarray, "F 3"]:
+        """Where the LiDAR is at all key frames of the scene, in order, in the vehicle's frame.
+
+        The frame is that of key frame ``index``; rays that score occupancy start there.
+        """
+        return self._frames.lidar_positions(self._rows[index])
+
     def _view_fields(
         self, row: int, cloud: Float32[np.ndarray, "P 4"] | None, choices: Choices
     ) -> dict[str, Any]:
@@ -195,7 +226,7 @@ class NuScenes(Dataset[Sample]):
         volume_from_augmented = np.linalg.inv(transforms.augmented_from_recorded(choices))
         for camera in self._frames.cameras(row):
             window = transforms.image_transform(
-                self._frames.image_size(camera), self._image_size, self._image_crop, choices
+                self._frames.image_size(camera), self.image_size, self._image_crop, choices
             )
             pixel_from_volume = window.matrix() @ self._frames.pixel_from_volume(row, camera)
             matrices.append(pixel_from_volume @ volume_from_augmented)
@@ -203,7 +234,7 @@ class NuScenes(Dataset[Sample]):
                 pixels = transforms.jitter_colors(window.image(self._read_image(camera)), choices)
                 images.append(pixels.transpose(2, 0, 1))
             if "depth_m" in self._fields and cloud is not None:
-                depths.append(depth_of_points(pixel_from_volume, cloud, self._image_size))
+                depths.append(depth_of_points(pixel_from_volume, cloud, self.image_size))
         found = {}
         if images:
             found["images"] = torch.from_numpy(np.stack(images))
@@ -232,6 +263,37 @@ class NuScenes(Dataset[Sample]):
             pose = self._frames.world_from_volume(row) @ volume_from_augmented
             found["world_from_lidar"] = torch.from_numpy(pose)
         return found
+
+    def _neighbor_fields(self, index: int, choices: Choices) -> dict[str, Any]:
+        """The views of other key frames, which are cut and turned as the key frame's own."""
+        if "neighbors" not in self._fields:
+            return {}
+        frames = self._frames
+        volume_from_augmented = np.linalg.inv(transforms.augmented_from_recorded(choices))
+        world_from_here = frames.world_from_volume(self._rows[index]) @ volume_from_augmented
+        matrices, depths = [], []
+        for row in (self._rows[other] for other in self._neighbors[index]):
+            there_from_here = np.linalg.inv(frames.world_from_volume(row)) @ world_from_here
+            cloud = self._read_cloud(row, frames.lidar(row))
+            pixel_from_there = [
+                transforms.image_transform(
+                    frames.image_size(camera), self.image_size, self._image_crop, choices
+                ).matrix()
+                @ frames.pixel_from_volume(row, camera)
+                for camera in frames.cameras(row)
+            ]
+            matrices.append(np.stack(pixel_from_there) @ there_from_here)
+            depths.append(
+                np.stack([depth_of_points(m, cloud, self.image_size) for m in pixel_from_there])
+            )
+        views = stack_views(
+            matrices,
+            depths,
+            count=self._num_neighbors,
+            cameras=len(CAMERAS),
+            size=self.image_size,
+        )
+        return {"neighbors": views}
 
     def _read_image(self, camera: int) -> UInt8[np.ndarray, "H W 3"]:
         path, size = self._frames.path(camera), self._frames.image_size(camera)
@@ -321,7 +383,7 @@ class NuScenes(Dataset[Sample]):
             files += [frames.path(camera) for camera in frames.cameras(row)]
         if "points" in self._fields:
             files += [frames.path(sweep) for sweep in frames.sweeps(row, self._num_sweeps)]
-        elif "depth_m" in self._fields:
+        elif self._fields & {"depth_m", "neighbors"}:
             files.append(frames.path(frames.lidar(row)))
         if "occupancy" in self._fields:
             files.append(frames.label_path(row, self._labels_source.name, self._labels_root))

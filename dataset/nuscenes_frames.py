@@ -114,6 +114,19 @@ class NuScenesFrames:
             return np.eye(4)
         return np.linalg.inv(self._ego_from(row, frame)) @ self._ego_from(row, self._frame)
 
+    def lidar_positions(self, row: int) -> Float64[np.ndarray, "F 3"]:
+        """Where the LiDAR is at all key frames of its scene, in order, in the vehicle's frame."""
+        index = self._index
+        recordings = index.sample_recordings[index.sample_scene == index.sample_scene[row]]
+        recordings = recordings[:, LIDAR_SLOT]
+        order = np.argsort(index.recording_time_us[recordings])
+        ego_from_world = np.linalg.inv(index.world_from_ego(self.lidar(row)))
+        poses = [
+            ego_from_world @ index.world_from_ego(recording) @ index.ego_from_sensor(recording)
+            for recording in recordings[order].tolist()
+        ]
+        return np.stack(poses)[:, :3, 3]
+
     def _ego_from(self, row: int, frame: str) -> Float64[np.ndarray, "4 4"]:
         """From a frame at the time of the LiDAR's cloud to the vehicle's."""
         return np.eye(4) if frame == "ego" else self._index.ego_from_sensor(self.lidar(row))

@@ -35,6 +35,20 @@ class VehicleState:
     acceleration_mps2: tuple[float, float, float]
 
 
+class Neighbors(NamedTuple):
+    """What K other frames of the scene see, nearest in time first, as views of this frame.
+
+    Attributes:
+        pixel_from_lidar: From this frame's LiDAR coordinates, through the world, to the pictures
+            of each neighbour's cameras; as the field of that name in ``Sample``.
+        depth_m: Camera depth of each pixel, as the neighbour measured it [m]; 0 where unknown, and
+            everywhere where the scene has fewer frames.
+    """
+
+    pixel_from_lidar: Float[Tensor, "*batch K N 4 4"]
+    depth_m: Float[Tensor, "*batch K N H W"]
+
+
 @dataclass
 class Sample:
     """One frame. A field that the configuration did not ask for is None, and no file was read.
@@ -57,6 +71,7 @@ class Sample:
             metres.
         caption: One or two sentences about the frame as recorded.
         vehicle: Speed and acceleration as recorded.
+        neighbors: Views of other frames of the scene.
     """
 
     stem: str
@@ -70,6 +85,7 @@ class Sample:
     world_from_lidar: Float[Tensor, "4 4"] | None = None
     caption: str | None = None
     vehicle: VehicleState | None = None
+    neighbors: Neighbors | None = None
 
 
 @dataclass
@@ -91,6 +107,7 @@ class Batch:
     world_from_lidar: Float[Tensor, "B 4 4"] | None = None
     captions: list[str] | None = None
     vehicles: list[VehicleState] | None = None
+    neighbors: Neighbors | None = None
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -112,6 +129,8 @@ class Batch:
                 changes[field.name] = function(value)
             elif field.name == "points" and value is not None:
                 changes[field.name] = [function(points) for points in value]
+            elif isinstance(value, Neighbors):
+                changes[field.name] = Neighbors(*map(function, value))
         return replace(self, **changes)
 
 
@@ -131,13 +150,19 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
     def stack(name: str) -> Tensor | None:
         values = gather(name)
-        if values is None:
-            return None
-        shapes = {sample.stem: tuple(getattr(sample, name).shape) for sample in samples}
+        return None if values is None else stack_values(name, values)
+
+    def stack_values(name: str, values: list[Tensor]) -> Tensor:
+        shapes = {s.stem: tuple(value.shape) for s, value in zip(samples, values, strict=True)}
         if len(set(shapes.values())) > 1:
             raise ValueError(f"'{name}' differs in shape within a batch: {shapes}")
         return torch.stack(values)
 
+    views = gather("neighbors")
+    neighbors = None
+    if views is not None:
+        parts = zip(*views, strict=True)
+        neighbors = Neighbors(*(stack_values("neighbors", list(part)) for part in parts))
     return Batch(
         stems=[sample.stem for sample in samples],
         scenes=[sample.scene for sample in samples],
@@ -150,4 +175,5 @@ def collate(samples: Sequence[Sample]) -> Batch:
         world_from_lidar=stack("world_from_lidar"),
         captions=gather("caption"),
         vehicles=gather("vehicle"),
+        neighbors=neighbors,
     )

@@ -17,7 +17,9 @@ from dataset.inventory import (
     require_files,
     require_folders,
     stems_in,
+    time_order,
 )
+from dataset.neighbors import neighbors_of, stack_views
 from dataset.options import checked_crop, checked_size, restrict
 from dataset.poses import LidarPoses
 from dataset.sample import Draw, Sample
@@ -56,6 +58,8 @@ class UnScenes3D(Dataset[Sample]):
         max_range_m: Points with x at or beyond this are dropped.
         pose_rule: How Tr_velo_to_imu is read: "auto", "extrinsic" or "pose"
             (``dataset/poses.py``).
+        num_neighbors: Other frames of the scene, those nearest in time, that ``neighbors`` holds;
+            frames of this data set only.
         stems: Only these frames of the split, in this order.
         augmentation: What may be changed at random, or its fields; None for nothing.
         seed: Number that the augmentation depends on, besides epoch and index.
@@ -64,6 +68,7 @@ class UnScenes3D(Dataset[Sample]):
         stems: Stem of each frame.
         scenes: Drive of each frame; "" where unknown.
         grid: Grid of the labels.
+        image_size: Height and width of the images given out.
 
     Raises:
         ValueError: If an option is wrong, the split is empty or overlaps another, or a stem of
@@ -86,6 +91,7 @@ class UnScenes3D(Dataset[Sample]):
         num_sweeps: int = 1,
         max_range_m: float = 110.0,
         pose_rule: str = "auto",
+        num_neighbors: int = 2,
         stems: Sequence[str] | None = None,
         augmentation: Augmentation | dict | None = None,
         seed: int = 0,
@@ -93,7 +99,7 @@ class UnScenes3D(Dataset[Sample]):
         self.grid = VoxelGrid.from_config(grid)
         self._root = Path(data_root)
         self._fields = frozenset(fields)
-        self._image_size = checked_size("image_size", image_size)
+        self.image_size = checked_size("image_size", image_size)
         self._image_crop = checked_crop(image_crop)
         self._recorded_size: tuple[int, int] | None = None
         if recorded_size is not None:
@@ -130,6 +136,8 @@ class UnScenes3D(Dataset[Sample]):
         self.scenes = [scene_of.get(stem, "") for stem in self.stems]
         self._history = self._find_history(scene_of)
         self._poses = self._find_poses(scene_of)
+        self._num_neighbors = num_neighbors
+        self._neighbors = self.neighbors(num_neighbors) if "neighbors" in self._fields else []
 
     @property
     def metainfo(self) -> dict[str, Any]:
@@ -159,7 +167,22 @@ class UnScenes3D(Dataset[Sample]):
             **self._view_fields(stem, choices),
             **self._volume_fields(stem, scene, choices),
             **self._text_fields(stem),
+            **self._neighbor_fields(index, choices),
         )
+
+    def neighbors(self, count: int) -> list[list[int]]:
+        """For each frame, the others of its drive that are nearest in time (``neighbors_of``).
+
+        Raises:
+            ValueError: If the drive of a frame is unknown, or no drive has a second frame.
+        """
+        homeless = [stem for stem, scene in zip(self.stems, self.scenes, strict=True) if not scene]
+        if homeless:
+            raise ValueError(
+                f"neighbours need {layout.IMAGESETS}/{layout.SCENE_INFO} to say which frames are "
+                f"one drive; {len(homeless)} are in none, such as {homeless[:3]}. Add them there"
+            )
+        return neighbors_of(self.scenes, [time_order(stem) for stem in self.stems], count)
 
     def _view_fields(self, stem: str, choices: Choices) -> dict[str, Any]:
         """The fields that live in the image plane."""
@@ -181,7 +204,7 @@ class UnScenes3D(Dataset[Sample]):
         if recorded_size is None:
             return found
         window = transforms.image_transform(
-            recorded_size, self._image_size, self._image_crop, choices
+            recorded_size, self.image_size, self._image_crop, choices
         )
         if image is not None:
             pixels = transforms.jitter_colors(window.image(image), choices)
@@ -232,6 +255,29 @@ class UnScenes3D(Dataset[Sample]):
             path = self._path(layout.VEHICLE_INFOS, stem)
             found["vehicle"] = formats.read_vehicle_info(path).state
         return found
+
+    def _neighbor_fields(self, index: int, choices: Choices) -> dict[str, Any]:
+        """The views of other frames, which are cut and turned as the frame's own."""
+        if "neighbors" not in self._fields:
+            return {}
+        moved = transforms.augmented_from_recorded(choices)
+        scene = self.scenes[index]
+        world_from_here = self._world_from_lidar(self.stems[index], scene) @ np.linalg.inv(moved)
+        matrices, depths = [], []
+        for stem in (self.stems[other] for other in self._neighbors[index]):
+            depth_m = formats.read_depth_m(self._path(layout.DEPTHS, stem))
+            window = transforms.image_transform(
+                _size_of(depth_m), self.image_size, self._image_crop, choices
+            )
+            calibration = formats.read_calibration(self._path(layout.CALIBS, stem))
+            there_from_here = np.linalg.inv(self._world_from_lidar(stem, scene)) @ world_from_here
+            matrix = window.matrix() @ calibration.pixel_from_lidar @ there_from_here
+            matrices.append(matrix[None])
+            depths.append(window.depth(depth_m)[None])
+        views = stack_views(
+            matrices, depths, count=self._num_neighbors, cameras=1, size=self.image_size
+        )
+        return {"neighbors": views}
 
     def _read_points(self, stem: str, scene: str) -> np.ndarray:
         """The frame's returns, with those of the sweeps before it where they are asked for."""
@@ -288,7 +334,7 @@ class UnScenes3D(Dataset[Sample]):
 
     def _find_poses(self, scene_of: Mapping[str, str]) -> LidarPoses | None:
         """Poses of the scenes in use, if a field needs any."""
-        if "world_from_lidar" not in self._fields and self._num_sweeps == 1:
+        if not self._fields & {"world_from_lidar", "neighbors"} and self._num_sweeps == 1:
             return None
         on_disk = stems_in(self._root, layout.CALIBS)
         scene_of = {**dict.fromkeys(self.stems, ""), **scene_of}

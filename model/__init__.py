@@ -2,6 +2,7 @@
 
 import utils.compat  # noqa: F401  Before anything that imports torchvision.
 from model.decoder import UNet3d
+from model.elevation_head import ElevationHead
 from model.fusion import ConcatFusion
 from model.gs_refinement import GSRefinement
 from model.image_encoder import ImageEncoder
@@ -18,6 +19,7 @@ __all__ = [
     "BatchPreprocessor",
     "CoarseOccupancyHead",
     "ConcatFusion",
+    "ElevationHead",
     "GSRefinement",
     "ImageEncoder",
     "KnnFusion",

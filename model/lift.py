@@ -142,14 +142,14 @@ class Lift(nn.Module):
         view = project_grid(self.feature_grid, pixel_from_lidar, image_size, self.bins)
         inside, _ = sample_surface(cumulative, view)
         volume = mean_over_views(sample_plane(context, view) * inside, view.in_view)
-        volume = volume.unflatten(-1, self.feature_grid.shape)
+        volume = channels_last(volume.unflatten(-1, self.feature_grid.shape))
         if not self.evidence_channels:
             return Lifted(volume, None, logits)
         fine_view = project_grid(self.grid, pixel_from_lidar, image_size, self.bins)
         surface = sample_surface(cumulative, fine_view)
         evidence = torch.cat([sample_plane(fine_context, fine_view), *surface], dim=2)
         evidence = mean_over_views(evidence, fine_view.in_view)
-        return Lifted(volume, evidence.unflatten(-1, self.grid.shape), logits)
+        return Lifted(volume, channels_last(evidence.unflatten(-1, self.grid.shape)), logits)
 
 
 class View(NamedTuple):
@@ -250,6 +250,14 @@ def mean_over_views(
     """Mean over the cameras that see a voxel; 0 where none does."""
     total = torch.where(in_view[:, :, None], values, 0).sum(dim=1)
     return total / in_view.sum(dim=1).clamp(min=1)[:, None]
+
+
+def channels_last(volume: Float[Tensor, "B C X Y Z"]) -> Float[Tensor, "B C X Y Z"]:
+    """The same volume with its channels side by side, as convolutions read it fastest.
+
+    The LiDAR's volumes lie so anyhow; a mixture would be copied again and again.
+    """
+    return volume.contiguous(memory_format=torch.channels_last_3d)
 
 
 def pixel_directions(

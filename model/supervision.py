@@ -14,7 +14,8 @@ from loss.rendering import (
     termination_alignment,
 )
 from model.fusion import Field, Fused
-from model.render.rays import Rays
+from model.novel_view import log_free_of, occupancy_density, voxel_edges
+from model.render.rays import Rays, pixel_rays
 from model.render.splat import Gaussians, splat
 from model.render.views import Views
 from model.render.volume import Rendering, render_volume, uniform_depths
@@ -32,6 +33,9 @@ class RenderOptions:
         far_m: Camera depth where they end, and beyond which no depth counts [m].
         num_segments: Samples of a volume along a ray.
         virtual: Further cameras that the Gaussians are seen by, of ``VIRTUAL_CAMERAS``.
+        novel_views: Other frames of the scene from whose poses, beside the frame's own, the depth
+            of the predicted occupancy is supervised; 0: it is not.
+        novel_rays: Rays for that, a frame: through pixels with a depth label, drawn at random.
 
     Raises:
         ValueError: If a number is out of its range.
@@ -43,6 +47,8 @@ class RenderOptions:
     far_m: float
     num_segments: int
     virtual: tuple[str, ...] = ()
+    novel_views: int = 0
+    novel_rays: int = 4096
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -51,6 +57,11 @@ class RenderOptions:
             raise ValueError(
                 "rendering needs a positive stride, ray_step and num_segments and "
                 f"0 <= near_m < far_m, got {self}"
+            )
+        if self.novel_views < 0 or self.novel_rays < 1:
+            raise ValueError(
+                "rendering needs novel_views >= 0 and a positive novel_rays, got "
+                f"{self.novel_views} and {self.novel_rays}"
             )
 
 
@@ -132,6 +143,56 @@ def splat_terms(
             picture.depth_m.flatten(1), target_m, max_depth_m=options.far_m
         ),
     }
+
+
+def novel_depth_term(
+    logits: Float[Tensor, "B classes X Y Z"],
+    grid: VoxelGrid,
+    pixel_from_lidar: Float[Tensor, "B V 4 4"],
+    depth_m: Float[Tensor, "B V H W"],
+    options: RenderOptions,
+) -> Float[Tensor, ""]:
+    """Error of the predicted occupancy's depth, as cameras anywhere measured it.
+
+    Args:
+        logits: Class scores; the density is that of P(occupied).
+        grid: Where their voxels stand. Labels of surfaces outside of it do not count.
+        pixel_from_lidar: Projections into the views.
+        depth_m: Depth labels of their pixels [m]; 0 where there is none.
+        options: How many rays are cast, and how far.
+    """
+    view, pixels, target_m = labelled_pixels(depth_m, options.novel_rays)
+    matrices = pixel_from_lidar[torch.arange(len(view), device=view.device)[:, None], view]
+    flat = pixel_rays(matrices.flatten(0, 1), pixels.flatten(0, 1)[:, None])
+    rays = Rays(*(part.view(*pixels.shape[:2], 3) for part in flat))
+    is_inside = grid.contains(rays.at(target_m[..., None])[:, :, 0])
+    edges_m = voxel_edges(grid, options.near_m, options.far_m, logits.device)
+    density = occupancy_density(log_free_of(logits.float()), grid.voxel_m)
+    rendering = render_volume(density, None, grid, rays, edges_m, nearest=True)
+    return rendered_depth(rendering.depth_m, target_m * is_inside, max_depth_m=options.far_m)
+
+
+def labelled_pixels(
+    depth_m: Float[Tensor, "B V H W"], number: int
+) -> tuple[Int64[Tensor, "B R"], Float[Tensor, "B R 2"], Float[Tensor, "B R"]]:
+    """Pixels with a depth label, drawn at random from all views of a frame.
+
+    LiDAR labels few pixels, so that rays on a regular lattice would mostly miss them.
+
+    Args:
+        depth_m: Depth labels [m]; 0 where there is none.
+        number: Pixels a frame, at most; where fewer have a label, others come too.
+
+    Returns:
+        View, centre (u, v) and label of each; a label of 0 for those that have none.
+    """
+    height, width = depth_m.shape[-2:]
+    flat = depth_m.flatten(1)
+    order = (1 + torch.rand_like(flat)) * (flat > 0)
+    chosen = order.topk(min(number, flat.shape[1]), dim=1, sorted=False).indices
+    row, column = chosen % (height * width) // width, chosen % width
+    pixels = torch.stack((column, row), dim=-1) + 0.5
+    return chosen // (height * width), pixels, flat.gather(1, chosen)
 
 
 def chosen_rays(views: Views, cameras: int, step: int) -> Int64[Tensor, "R"]:

@@ -13,9 +13,10 @@ from jaxtyping import Float
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from dataset.sample import Batch
+from dataset.sample import Batch, Neighbors
 from loss.balance import effective_number_weights, weighted_terms
 from loss.depth import depth_bin_cross_entropy, downsample_depth
+from loss.elevation import elevation_l1
 from loss.occupancy import occupancy_terms
 from model.fusion import Fused
 from model.lidar_encoder import LidarFeatures
@@ -24,9 +25,9 @@ from model.prediction import Prediction
 from model.preprocess import BatchPreprocessor
 from model.render.views import label_views
 from model.streams import SideStream
-from model.supervision import RenderOptions, splat_terms, volume_terms
+from model.supervision import RenderOptions, novel_depth_term, splat_terms, volume_terms
 from utils.geometry import VoxelGrid
-from utils.labels import LabelSet, label_set
+from utils.labels import FREE, LabelSet, label_set
 from utils.registry import MODELS
 
 MODALITIES = ("both", "camera", "lidar")
@@ -46,6 +47,7 @@ class Parts:
         decoder: The fused volume to one that has seen the whole scene.
         head: The decoded volume and the sensors' evidence to logits.
         refinement: The decoded volume and the logits to Gaussians, in training; None: without.
+        elevation: The decoded volume and the points to heights of the ground; None: without.
     """
 
     image_encoder: dict[str, Any]
@@ -55,6 +57,7 @@ class Parts:
     decoder: dict[str, Any]
     head: dict[str, Any]
     refinement: dict[str, Any] | None = None
+    elevation: dict[str, Any] | None = None
 
 
 TERMS = (
@@ -70,8 +73,10 @@ TERMS = (
     "splat_semantic",
     "splat_lovasz",
     "splat_depth",
+    "elevation",
+    "novel_depth",
 )
-"""All terms that a loss can have: of the logits, of the lift, of the volumes, of the Gaussians."""
+"""All terms that a loss can have: of the logits, the lift, the volumes, the Gaussians, the map."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,7 @@ class Outputs(NamedTuple):
     fused: Fused
     camera: Lifted | None
     lidar: LidarFeatures | None
+    elevation: Float[Tensor, "B rows cols"] | None
 
 
 @MODELS.register_module()
@@ -176,6 +182,11 @@ class UnsOcc(BaseModel):
         if parts.refinement is not None and self.rendering is not None:
             of_gaussians = dict(in_channels=self.decoder.channels) | place
             self.refinement = MODELS.build(parts.refinement, default_args=of_gaussians)
+        self.elevation = None
+        if parts.elevation is not None:
+            of_map = dict(in_channels=self.decoder.channels, uses_points=self.uses_lidar)
+            of_map |= dict(grid=self.feature_grid)
+            self.elevation = MODELS.build(parts.elevation, default_args=of_map)
 
     def compile_dense(self, mode: str) -> None:
         """Have torch.compile fuse the parts whose shapes are fixed, when they first run.
@@ -219,7 +230,10 @@ class UnsOcc(BaseModel):
         decoded = self.decoder(fused.volume)
         evidence = [seen.evidence for seen in (camera, lidar) if seen]
         logits = self.head(decoded, [part for part in evidence if part is not None])
-        return Outputs(logits, decoded, fused, camera, lidar)
+        elevation = None
+        if self.elevation is not None:
+            elevation = self.elevation(decoded, batch.points if self.uses_lidar else None)
+        return Outputs(logits, decoded, fused, camera, lidar, elevation)
 
     def losses(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Weighted terms of the loss by name.
@@ -238,6 +252,8 @@ class UnsOcc(BaseModel):
         if self.rendering is not None:
             with torch.autocast(labels.device.type, enabled=False):
                 terms |= self._rendering_terms(batch, outputs, self.rendering)
+        if outputs.elevation is not None:
+            terms["elevation"] = elevation_l1(outputs.elevation, required(batch, "elevation_m"))
         weights = {name: self.loss_weights[name] for name in terms}
         weighted = weighted_terms(terms, weights)
         check_finite(weighted, batch.stems)
@@ -266,14 +282,23 @@ class UnsOcc(BaseModel):
                 outputs.decoded, outputs.logits, views.pixel_from_lidar, size
             )
             terms |= splat_terms(gaussians, views, weight, options)
+        if options.novel_views:
+            others: Neighbors = required(batch, "neighbors")
+            cameras = torch.cat([projection, others.pixel_from_lidar.flatten(1, 2)], dim=1)
+            depth_m = torch.cat([required(batch, "depth_m"), others.depth_m.flatten(1, 2)], dim=1)
+            seen = (cameras, depth_m, options)
+            terms["novel_depth"] = novel_depth_term(outputs.logits, self.grid, *seen)
         return terms
 
     def predict(self, batch: Batch) -> list[Prediction]:
         """The most probable label of every voxel, frame by frame."""
-        logits = self.infer(batch).logits
-        best, label = logits.max(dim=1)
-        probability = (best - logits.logsumexp(dim=1)).exp()
-        frames = zip(batch.stems, label.to(torch.uint8), probability, strict=True)
+        outputs = self.infer(batch)
+        best, label = outputs.logits.max(dim=1)
+        total = outputs.logits.logsumexp(dim=1)
+        probability, log_free = (best - total).exp(), outputs.logits[:, FREE] - total
+        elevation = [None] * len(batch) if outputs.elevation is None else outputs.elevation
+        labels = label.to(torch.uint8)
+        frames = zip(batch.stems, labels, probability, elevation, log_free, strict=True)
         return [Prediction(*frame) for frame in frames]
 
     def forward(

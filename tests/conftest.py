@@ -1,7 +1,14 @@
-"""Tests marked ``gpu`` are skipped where there is no CUDA device."""
+"""Tests marked ``gpu`` need a CUDA device to run; parallel tests use one core each."""
+
+import os
 
 import pytest
 import torch
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Two threads a worker wait for each other for longer than they compute; scripts too.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

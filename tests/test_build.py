@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from layout_files import write_tiny_unscenes3d
+from nuscenes_files import SCENES, write_tiny_nuscenes
 from torch import nn
 from toy_training import write_toy_config
 
@@ -30,6 +31,18 @@ DATA_SETS = ("unscenes3d", "minesim")
 ABLATIONS = sorted(path.stem for path in CONFIG.glob("unscenes3d/ablation/*.py"))
 
 
+def write_unscenes3d(root):
+    return write_tiny_unscenes3d(Path(root), imagesets=("scene_info", "lists"))
+
+
+def write_nuscenes(root):
+    tiny = write_tiny_nuscenes(root, scenes=SCENES[:1], samples=2, sweeps=0, image_size=(45, 80))
+    return tiny.samples[SCENES[0]]
+
+
+WRITERS = {"UnScenes3D": write_unscenes3d, "NuScenes": write_nuscenes}
+
+
 @pytest.fixture
 def cfg(tmp_path):
     return load_config(write_toy_config(tmp_path))
@@ -41,8 +54,8 @@ def test_every_config_builds(path, tmp_path):
     schedule = read_section(cfg, "schedule", Schedule)
     network = build_model(cfg)
     build_optimizer(network, schedule, CPU)
-    stems = write_tiny_unscenes3d(tmp_path, imagesets=("scene_info", "lists"))
-    cfg.data_root = str(tmp_path)
+    cfg.data_root = str(tmp_path / "data")
+    stems = WRITERS[cfg.dataset.type](cfg.data_root)
     frames = build_dataset(cfg, "train", training=True)
     sample = frames[0]
     assert sample.stem in stems

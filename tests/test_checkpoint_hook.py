@@ -1,3 +1,4 @@
+import logging
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,6 +37,14 @@ def test_the_best_validation_is_kept(tmp_path):
     kept = torch.load(tmp_path / "model_state_dict.pth", weights_only=True)
     assert kept["weight"].item() == 3.0
     assert hook.best == {"metric": "miou", "value": 0.5, "epoch": 3, "iteration": 9}
+
+
+def test_scores_are_said_in_percent_and_depth_errors_in_metres(tmp_path, caplog):
+    hook = CheckpointHook(tmp_path, seed=0, best_metric="miou")
+    with caplog.at_level(logging.INFO, logger="utils"):
+        metrics = {"miou": 0.25, "iou_truck": 0.5, "depth_rmse": 4.5, "depth_a1": math.nan}
+        validated(hook, nn.Linear(1, 1), 1, metrics)
+    assert "epoch 1: miou 25.00, depth_rmse 4.50, depth_a1 - (best" in caplog.text
 
 
 def test_an_unknown_best_metric_is_refused(tmp_path):

@@ -9,7 +9,7 @@ import torch
 from toy_training import write_toy_config
 
 from utils.checkpoint import read_checkpoint
-from utils.distributed import process_group, relaunch_arguments
+from utils.distributed import pick_device, process_group, relaunch_arguments
 
 ROOT = Path(__file__).parents[1]
 RUNNER = """
@@ -83,3 +83,13 @@ def test_two_processes_train_and_score_like_one(tmp_path):
     alone = [*words, "--json", str(tmp_path / "alone.json")]
     eval_iou.main(eval_iou.parse_arguments(alone))
     assert (tmp_path / "alone.json").read_text() == scores
+
+
+def test_the_device_is_a_gpu_only_where_there_is_one(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert pick_device("auto").type == "cpu"
+    with pytest.raises(ValueError, match="no GPU"):
+        pick_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert pick_device("auto").type == "cuda"
+    assert pick_device("cpu").type == "cpu"

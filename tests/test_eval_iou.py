@@ -70,11 +70,25 @@ def test_a_missing_checkpoint_is_named(trained, tmp_path):
 
 @pytest.mark.parametrize(
     "words",
-    ["--occ3d", "--resolution 0.4", "--use-mask", "--scene-size 4", "--thresh 0.5", "--save-sem d"],
+    [
+        "--occ3d",
+        "--benchmark occ3d",
+        "--resolution 0.4",
+        "--use-mask",
+        "--scene-size 4",
+        "--thresh 0.5",
+        "--save-sem d",
+        "--ray-iou",
+    ],
 )
 def test_options_of_nuscenes_are_refused(trained, words):
     with pytest.raises(ValueError, match=f"{words.split()[0]}: for the label grids of nuScenes"):
         run(*trained, words)
+
+
+def test_a_config_of_another_data_set_is_refused(trained):
+    with pytest.raises(ValueError, match=r"--dataset nuscenes, but .* is a config of ToyFrames"):
+        run(*trained, "--dataset nuscenes")
 
 
 def test_half_precision_needs_a_gpu(trained):

@@ -1,13 +1,20 @@
-"""The command line of novel-view depth is settled, and says that the scoring is not there."""
+"""The command lines of novel-view depth, from training to the table, on both data sets."""
 
-import subprocess
-import sys
+import json
+import runpy
 from pathlib import Path
 
 import pytest
+from layout_files import write_tiny_unscenes3d
+from novel_depth_config import write_config
+from nuscenes_files import write_tiny_nuscenes
 
-from eval_novel_depth import main, parse_arguments
+import eval_novel_depth
+import train
+from dataset.nuscenes_index import CAMERAS
+from utils.config import load_config, plain
 
+CONFIG = Path(__file__).parents[1] / "config"
 DOCUMENTED = [
     "--py-config",
     "config/nuscenes/nuscenes_novel_depth.py",
@@ -16,21 +23,115 @@ DOCUMENTED = [
     "--resume-from",
     "out/nuscenes/novel_depth/model_state_dict.pth",
 ]
+ERRORS = {"abs_rel", "sq_rel", "rmse", "rmse_log", "a1", "a2", "a3"}
 
 
-def test_documented_command_parses() -> None:
-    args = parse_arguments(DOCUMENTED)
+@pytest.fixture(scope="module")
+def logged():
+    """Losses and scores of the trainings below, as their curves have them."""
+    return {}
+
+
+def train_on(config, out, logged):
+    words = f"--py-config {config} --work-dir {out} --depth-metric"
+    train.main(train.parse_arguments(words.split()))
+    (curves,) = out.glob("*/vis_data/scalars.json")
+    lines = [json.loads(line) for line in curves.read_text().splitlines()]
+    logged[config.stem] = {name: value for line in lines for name, value in line.items()}
+    return config, out
+
+
+@pytest.fixture(scope="module")
+def unscenes3d(tmp_path_factory, logged):
+    folder = tmp_path_factory.mktemp("unscenes3d")
+    write_tiny_unscenes3d(folder)
+    return train_on(write_config(folder, "unscenes3d", folder), folder / "out", logged)
+
+
+@pytest.fixture(scope="module")
+def nuscenes(tmp_path_factory, logged):
+    folder = tmp_path_factory.mktemp("data")
+    write_tiny_nuscenes(folder / "nuscenes", samples=2)
+    config = write_config(folder, "nuscenes", folder / "nuscenes")
+    return train_on(config, folder / "out", logged)
+
+
+def run(trained, words=""):
+    config, out = trained
+    small = "" if "--num-rays" in words else "--num-rays 8 16"
+    arguments = f"--py-config {config} --work-dir {out} {small} {words}".split()
+    eval_novel_depth.main(eval_novel_depth.parse_arguments(arguments))
+
+
+def test_documented_command_parses():
+    args = eval_novel_depth.parse_arguments(DOCUMENTED)
     assert args.py_config == "config/nuscenes/nuscenes_novel_depth.py"
-    assert args.work_dir == Path("out/nuscenes/novel_depth")
     assert args.resume_from == Path("out/nuscenes/novel_depth/model_state_dict.pth")
     assert (args.depth_tgt, args.batch, args.num_rays) == ("raw", 0, (96, 200))
+    assert (args.render, args.min_depth, args.max_depth) == ("volume", 0.1, 80.0)
 
 
-def test_options_parse() -> None:
-    options = "--batch 4096 --num-rays 48 160 --depth-tgt max --renderer gaussians --seed 1"
-    args = parse_arguments([*DOCUMENTED, *options.split()])
-    assert (args.batch, args.num_rays, args.depth_tgt) == (4096, [48, 160], "max")
-    assert (args.renderer, args.seed) == ("gaussians", 1)
+@pytest.mark.parametrize("data", ["unscenes3d", "nuscenes"])
+def test_training_learns_from_novel_views_and_validates_depth(data, request, logged):
+    request.getfixturevalue(data)
+    assert logged[data]["loss_novel_depth"] > 0
+    assert {f"depth_{name}" for name in ERRORS} <= logged[data].keys()
+    assert logged[data]["depth_abs_rel"] > 0
+    assert "miou" in logged[data]
+
+
+@pytest.mark.parametrize("render", ["volume", "gaussians"])
+def test_unscenes3d_by_either_renderer(unscenes3d, tmp_path, capsys, render):
+    run(unscenes3d, f"--render {render} --json {tmp_path / 's.json'}")
+    printed = capsys.readouterr().out
+    assert "to 2 m" in printed
+    assert "8×16 rays an image" in printed
+    scores = json.loads((tmp_path / "s.json").read_text())
+    assert scores.keys() >= ERRORS
+    assert scores["by_distance"]["2"].keys() >= ERRORS
+    assert (scores["render"], scores["frames"]) == (render, 2)
+    assert "cameras" not in scores
+
+
+def test_nuscenes_by_cameras(nuscenes, tmp_path, capsys):
+    run(nuscenes, f"--json {tmp_path / 's.json'} --limit 1")
+    assert "CAM_BACK_LEFT" in capsys.readouterr().out
+    scores = json.loads((tmp_path / "s.json").read_text())
+    assert set(scores["cameras"]) == set(CAMERAS)
+    mean = sum(scores["cameras"][name]["abs_rel"] for name in CAMERAS) / 6
+    assert scores["abs_rel"] == pytest.approx(mean)
+    assert scores["frames"] == 6
+
+
+def test_options_change_what_they_say(unscenes3d, tmp_path):
+    def scores(words):
+        run(unscenes3d, f"{words} --json {tmp_path / 's.json'}")
+        return json.loads((tmp_path / "s.json").read_text())
+
+    raw = scores("")
+    assert scores("--batch 50")["rmse"] == pytest.approx(raw["rmse"])
+    assert scores("--depth-tgt max")["abs_rel"] != raw["abs_rel"]
+    assert scores("--split train --frames 1 --limit 1")["frames"] == 1
+    near = scores("--max-depth 20 --min-depth 1")
+    assert (near["max_depth"], near["min_depth"]) == (20.0, 1.0)
+    assert near["rmse"] < raw["rmse"]
+    assert scores("--num-rays 16 32")["num_rays"] == [16, 32]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--render gaussians --depth-tgt max", "Gaussians give the expected one"),
+        ("--max-depth 0.01", "a depth range needs 0 < min < max"),
+        ("--num-rays 1 20", "at least 2×2 rays"),
+        ("--frames 0", "must be positive, got 0"),
+        ("--limit -1", "a limit >= 0"),
+        ("--resume-from nowhere.pth", r"no checkpoint nowhere\.pth"),
+    ],
+)
+def test_wrong_options_are_refused(unscenes3d, words, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        run(unscenes3d, words)
 
 
 @pytest.mark.parametrize(
@@ -41,29 +142,26 @@ def test_options_parse() -> None:
         ([*DOCUMENTED, "--depht-tgt", "raw"], "unrecognized arguments: --depht-tgt"),
     ],
 )
-def test_wrong_arguments_are_refused(
-    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_arguments_are_refused(arguments, complaint, capsys):
     with pytest.raises(SystemExit) as stop:
-        parse_arguments(arguments)
+        eval_novel_depth.parse_arguments(arguments)
     assert stop.value.code == 2
     assert complaint in capsys.readouterr().err
 
 
-def test_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        main(parse_arguments(DOCUMENTED))
-    printed = capsys.readouterr()
-    assert stop.value.code == 2
-    assert printed.out == ""
-    assert "Missing: rendering the depth" in printed.err
-    assert "at the camera poses of other frames" in printed.err
+def test_the_script_ends_with_one_message_and_a_status(tmp_path, monkeypatch, capsys):
+    words = f"eval_novel_depth.py --py-config {tmp_path}/nowhere.py --work-dir {tmp_path}"
+    monkeypatch.setattr("sys.argv", words.split())
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(eval_novel_depth.__file__, run_name="__main__")
+    assert end.value.code == 1
+    assert capsys.readouterr().err.startswith("error: no config")
 
 
-def test_runs_as_a_script() -> None:
-    script = Path(__file__).parents[1] / "eval_novel_depth.py"
-    command = [sys.executable, str(script), *DOCUMENTED]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (run.returncode, run.stdout) == (2, "")
-    assert "Missing:" in run.stderr
-    assert "Traceback" not in run.stderr
+@pytest.mark.parametrize("data", ["unscenes3d", "nuscenes", "minesim"])
+def test_its_configs_differ_from_the_reference_in_what_training_renders_alone(data):
+    ours = plain(load_config(CONFIG / f"{data}/{data}_novel_depth.py").to_dict())
+    reference = plain(load_config(CONFIG / f"{data}/{data}_occ.py").to_dict())
+    added = {name: ours["model"]["rendering"].pop(name) for name in ("novel_views", "novel_rays")}
+    assert added["novel_views"] == 2
+    assert ours == reference

@@ -217,6 +217,8 @@ class TestLift:
         assert lifted.volume.shape == (batch, 5, *GRID.coarsen(coarsening).shape)
         assert lifted.evidence.shape == (batch, 5, *GRID.shape)
         assert lifted.depth_logits.shape == (batch, cameras, 8, 4, 8)
+        for volume in (lifted.volume, lifted.evidence):
+            assert volume.is_contiguous(memory_format=torch.channels_last_3d)
 
     def test_no_evidence_if_not_asked_for(self):
         lift = make_lift(evidence_channels=None)

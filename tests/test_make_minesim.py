@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataset.minesim.generate import Summary
-from tools.make_minesim import image_size, parse_arguments, table, worker_count
+from dataset.minesim.production import Summary
+from tools.make_minesim import image_size, make, parse_arguments, table, worker_count
+from utils.labels import NUSCENES
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -18,6 +19,7 @@ def test_defaults():
     assert arguments.workers is None
     assert arguments.sweeps
     assert not arguments.force
+    assert arguments.layout == "unscenes3d"
 
 
 def test_options():
@@ -63,3 +65,38 @@ def test_a_mistake_ends_with_one_line_and_no_traceback(tmp_path):
     assert ran.stderr.startswith("make_minesim: ")
     assert "was not made by MineSim" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_the_nuscenes_layout(tmp_path):
+    line = (
+        f"--out {tmp_path} --layout nuscenes --scenes 1 --frames 1 --image-size 32x18 --workers 1 "
+        "--lidar-columns 4 --map-voxel 0.3 --ground-cell 2 --no-sweeps"
+    )
+    summary, labels = make(parse_arguments(line.split()))
+    assert labels is NUSCENES
+    assert summary.sweeps == 0
+    assert (tmp_path / "nuscenes/v1.0-mini/sample_data.json").is_file()
+    text = table(summary, labels)
+    assert "construction_vehicle " in text
+    assert "(background)" not in text
+    assert "\ntest " not in text
+    assert parse_arguments(
+        ["--out", "x", "--scenes", "1", "--frames", "1", "--layout", "nuscenes"]
+    ).image_size == (
+        1600,
+        900,
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--num-sweeps 2", "--num-sweeps can only be given with --layout nuscenes"),
+        ("--lidar-columns 8", "--lidar-columns can only be given with --layout nuscenes"),
+        ("--layout nuscenes --test 1", "--test can only be given with --layout unscenes3d"),
+    ],
+)
+def test_refuses_options_of_the_other_layout(line, message, capsys):
+    with pytest.raises(SystemExit):
+        parse_arguments(["--out", "x", "--scenes", "2", "--frames", "2", *line.split()])
+    assert message in capsys.readouterr().err

@@ -13,7 +13,7 @@ from dataset.nuscenes import FIELDS
 from dataset.nuscenes_cache import CACHE
 from dataset.nuscenes_index import CAMERAS, LIDAR
 from dataset.nuscenes_labels import BENCHMARKS, resample_labels
-from dataset.sample import Draw, collate
+from dataset.sample import Draw, Sample, collate
 from tests.nuscenes_files import (
     CAR,
     COLORS,
@@ -123,6 +123,7 @@ def test_nothing_is_opened_for_other_fields(own, field):
         "images": ["samples"],
         "points": ["samples"],
         "depth_m": ["samples"],
+        "neighbors": ["samples"],
         "occupancy": ["../occ3d"],
     }.get(field, [])
     for folder in ("samples", "sweeps", "../occ3d"):
@@ -529,3 +530,30 @@ def test_the_base_config_builds_it(tiny):
     # Pixels stay square: 1600×900 recorded, and the sky cut off.
     top = cfg.dataset.image_crop[0]
     assert pytest.approx(256 / (900 * (1 - top)), rel=1e-3) == 704 / 1600
+
+
+# --- views of other key frames ---
+
+
+@pytest.mark.parametrize("frame", ["ego", "lidar"])
+@pytest.mark.parametrize("augmentation", [None, EVERYTHING])
+def test_a_neighbours_points_fall_on_its_depth(tiny, frame, augmentation):
+    options = dict(frame=frame, image_crop=CROP)
+    fields = ["neighbors", "world_from_lidar"]
+    sample = build(tiny, fields, augmentation=augmentation, seed=3, **options)[Draw(0, 1)]
+    other = build(tiny, ["points", "world_from_lidar"], **options)[1]
+    assert sample.neighbors.depth_m.shape == (2, 6, *OUTPUT)
+    assert not sample.neighbors.depth_m[1].any()  # The scene has no third key frame.
+    here_from_there = torch.linalg.inv(sample.world_from_lidar) @ other.world_from_lidar
+    points = transform_points(here_from_there, other.points[:, :3].double()).float()
+    view = Sample(
+        "view",
+        depth_m=sample.neighbors.depth_m[0],
+        pixel_from_lidar=sample.neighbors.pixel_from_lidar[0],
+    )
+    for camera in range(len(CAMERAS)):
+        row, column, depth, _ = in_view(view, camera, points)
+        known = view.depth_m[camera, row, column]
+        assert len(known) > 100
+        assert (known > 0).all()  # Its own points, so that each pixel has one.
+        assert (known - depth).abs().median() < 1e-2

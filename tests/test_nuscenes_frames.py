@@ -108,6 +108,17 @@ def test_labels_of_a_benchmark_from_the_volume(frames, frame, benchmark, label_f
         np.testing.assert_array_equal(found, np.eye(4))
 
 
+def test_where_the_lidar_is_at_the_scenes_key_frames(tiny, frames):
+    """In the vehicle's frame, whatever that of the volume; the tables are in no order."""
+    times_us = [tiny.time_us[stem] for stem in tiny.samples["scene-0061"]]
+    ego_from_world = np.linalg.inv(world_from_ego(times_us[ROW]))
+    poses = [ego_from_world @ world_from_ego(t) @ ego_from_sensor(LIDAR) for t in times_us]
+    found = frames.lidar_positions(ROW)
+    np.testing.assert_allclose(found, np.stack(poses)[:, :3, 3], atol=1e-9)
+    np.testing.assert_allclose(found[ROW], ego_from_sensor(LIDAR)[:3, 3], atol=1e-9)
+    assert (np.diff(found[:, 0]) > 3.9).all()  # 8 m/s, twice a second.
+
+
 def test_an_unknown_frame_is_refused(tiny):
     index = build_index(tiny.root / tiny.version)
     with pytest.raises(ValueError, match=r"frame is one of \('ego', 'lidar'\), got 'world'"):

@@ -5,11 +5,14 @@ import pytest
 from utils.page import (
     FRAME,
     PAPER,
+    WORDS_HEIGHT,
+    WORDS_SIZE,
     LegendEntry,
     Page,
     fit,
     table_page,
     text_width,
+    wrap,
     write_picture,
 )
 
@@ -100,3 +103,25 @@ def test_a_picture_is_written_in_its_colors_and_leaves_nothing_else(tmp_path, su
 def test_other_picture_formats_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"\.png or \.jpg"):
         write_picture(tmp_path / "frame.tiff", plain(RED))
+
+
+def test_words_stand_below_the_first_row_and_long_ones_wrap():
+    rows = [("above", [plain(RED, 60, 300)]), ("below", [plain(BLUE, 60, 300)])]
+    plainly = table_page("", "", ["only"], rows, [])
+    with_words = table_page("", "", ["only"], rows, [], words=["A long text " * 8, "short"])
+    red, blue = box_of(with_words, RED), box_of(with_words, BLUE)
+    assert box_of(plainly, RED) == red
+    between = with_words[red[2] + 2 : blue[0] - 2]
+    assert (between < 128).all(-1).any()
+    lines = len(wrap("A long text " * 8, WORDS_SIZE, 300)) + 1
+    assert lines > 2
+    added = with_words.shape[0] - plainly.shape[0]
+    assert added == blue[0] - box_of(plainly, BLUE)[0] == lines * WORDS_HEIGHT
+
+
+def test_lines_are_wrapped_between_words():
+    text = "one two three four"
+    width = round(text_width("one two", 16)) + 1
+    assert wrap(text, 16, width) == ["one two", "three", "four"]
+    assert wrap("unbreakable", 16, 5) == ["unbreakable"]
+    assert wrap("", 16, 100) == []

@@ -67,13 +67,3 @@ def test_wrong_words_stop_before_anything_is_written(arguments, tmp_path, change
     with pytest.raises(error, match=message):
         run(arguments | change)
     assert not (tmp_path / "out").exists()
-
-
-def test_the_device_is_a_gpu_only_where_there_is_one(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert predict.pick_device("auto").type == "cpu"
-    with pytest.raises(ValueError, match="no GPU"):
-        predict.pick_device("cuda")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert predict.pick_device("auto").type == "cuda"
-    assert predict.pick_device("cpu").type == "cpu"

@@ -116,3 +116,22 @@ def test_timing_says_frames_a_second():
     text = str(Timing(frames=4, read_s=1.0, network_s=2.0, draw_s=5.0))
     assert text == "4 frames in 8.0 s, 0.50 a second (read 0.25, network 0.50, draw 1.25 s a frame)"
     assert "0 frames" in str(Timing())
+
+
+def test_captions_and_motion_are_shown_where_there_are_files(cfg, labelled):
+    frames = Frames(cfg, "all")
+    for index, stem in enumerate(frames.stems):
+        sample = frames[index]
+        assert sample.vehicle.velocity_mps == (1.2, 0.05, 0.0)  # Of sweeps too.
+        assert (sample.caption is not None) == (stem in labelled)
+
+
+def test_what_the_network_does_not_read_may_be_missing(tmp_path, cfg):
+    stems = write_tiny_unscenes3d(tmp_path, scenes={"scene_00000": "location_1"}, sweeps=0)
+    cfg.data_root = str(tmp_path)
+    (tmp_path / layout.relative_path(layout.CAPTIONS, stems[0])).unlink()
+    (tmp_path / layout.relative_path(layout.VEHICLE_INFOS, stems[1])).unlink()
+    first, second = (Frames(cfg, "all")[index] for index in range(2))
+    assert (first.caption, second.vehicle) == (None, None)
+    assert second.caption == "A truck stands beside a wall."
+    assert first.vehicle is not None

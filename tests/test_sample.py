@@ -3,7 +3,7 @@ import pickle
 import pytest
 import torch
 
-from dataset.sample import Batch, Draw, Sample, VehicleState, collate
+from dataset.sample import Batch, Draw, Neighbors, Sample, VehicleState, collate
 
 
 def sample(stem="1.0", **changes):
@@ -69,10 +69,25 @@ def test_shapes_that_differ_are_refused():
         collate([sample("1.0"), other])
 
 
+def neighbors(count=2):
+    return Neighbors(torch.zeros(count, 1, 4, 4), torch.ones(count, 1, 4, 6))
+
+
+def test_views_of_neighbours_are_stacked_and_must_be_as_many():
+    batch = collate([sample(str(i), neighbors=neighbors()) for i in range(3)])
+    assert batch.neighbors.pixel_from_lidar.shape == (3, 2, 1, 4, 4)
+    assert batch.neighbors.depth_m.shape == (3, 2, 1, 4, 6)
+    with pytest.raises(ValueError, match=r"'neighbors' differs in shape .*'1': \(3, 1, 4, 4\)"):
+        collate([sample("0", neighbors=neighbors()), sample("1", neighbors=neighbors(3))])
+    with pytest.raises(ValueError, match=r"frames \['1'\] lack 'neighbors'"):
+        collate([sample("0", neighbors=neighbors()), sample("1")])
+
+
 def test_a_batch_moves_whole():
-    batch = collate([sample()])
+    batch = collate([sample(neighbors=neighbors())])
     moved = batch.to("meta")
     tensors = [moved.images, moved.pixel_from_lidar, moved.occupancy, *moved.points]
+    tensors += moved.neighbors
     assert {tensor.device.type for tensor in tensors} == {"meta"}
     assert moved.stems == batch.stems
     assert moved.captions == batch.captions

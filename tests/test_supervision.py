@@ -2,13 +2,21 @@
 
 import pytest
 import torch
-from model_inputs import GRID, make_batch
+from model_inputs import GRID, make_batch, pinhole
 
 from dataset.sample import Batch
 from model.fusion import Field, Fused
 from model.gs_refinement import GSRefinement
 from model.render.views import Views, label_views
-from model.supervision import RenderOptions, at_rays, chosen_rays, splat_terms, volume_terms
+from model.supervision import (
+    RenderOptions,
+    at_rays,
+    chosen_rays,
+    labelled_pixels,
+    novel_depth_term,
+    splat_terms,
+    volume_terms,
+)
 
 OPTIONS = RenderOptions(stride=2, ray_step=1, near_m=0.5, far_m=16.0, num_segments=320)
 WEIGHT = torch.ones(12)
@@ -108,4 +116,93 @@ def test_values_at_rays_are_those_of_the_pixels_that_hold_them() -> None:
 def test_wrong_options_are_refused(wrong: dict[str, object]) -> None:
     options = dict(stride=2, ray_step=1, near_m=0.5, far_m=16.0, num_segments=4)
     with pytest.raises(ValueError, match="rendering needs a positive stride"):
+        RenderOptions(**options | wrong)
+
+
+# --- depth of the predicted occupancy, from other poses ---
+
+NOVEL = RenderOptions(
+    stride=2, ray_step=1, near_m=0.5, far_m=16.0, num_segments=4, novel_views=1, novel_rays=9999
+)
+
+
+def labels_as_logits(batch: Batch, shift: int = 0) -> torch.Tensor:
+    labels = batch.occupancy.where(batch.occupancy < 255, 0).roll(shift, dims=1).long()
+    return 12.0 * torch.nn.functional.one_hot(labels, 12).movedim(-1, 1).float()
+
+
+def seen_from(batch: Batch, *forward_m: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Projections and depth labels of cameras that stand at these places."""
+    cameras = torch.stack([pinhole(32, 64, 30.0, forward_m=m) for m in forward_m])
+    cameras = cameras.expand(len(batch), -1, -1, -1)
+    views = label_views(batch.occupancy, GRID, cameras, (32, 64))
+    return cameras, (views.hit.depth_m * views.hit.is_valid).view(len(batch), -1, 32, 64)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_depth_from_other_poses_tells_a_right_volume_from_a_shifted_one(size: int) -> None:
+    batch = make_batch(size)
+    cameras, depth_m = seen_from(batch, -1.0, 3.0)
+
+    def term(logits: torch.Tensor, cameras: torch.Tensor) -> float:
+        return novel_depth_term(logits, GRID, cameras, depth_m, NOVEL).item()
+
+    right = term(labels_as_logits(batch), cameras)
+    assert right < 0.06  # Voxels of 1 m, of a range of 16 m.
+    assert term(labels_as_logits(batch, shift=3), cameras) > 1.4 * right
+    assert term(labels_as_logits(batch), cameras.flip(1)) > 1.4 * right  # The poses swapped.
+
+
+def test_depth_from_other_poses_reaches_the_logits_of_each_frame() -> None:
+    batch = make_batch(2)
+    cameras, depth_m = seen_from(batch, -1.0, 3.0)
+    logits = torch.zeros(2, 12, *GRID.shape, requires_grad=True)
+    novel_depth_term(logits, GRID, cameras, depth_m, NOVEL).backward()
+    assert (logits.grad.abs().flatten(1).sum(1) > 0).all()
+    empty = torch.zeros_like(logits, requires_grad=True)
+    nothing = novel_depth_term(empty, GRID, cameras, torch.zeros_like(depth_m), NOVEL)
+    nothing.backward()
+    assert nothing == 0
+    assert not empty.grad.any()
+
+
+def test_depth_labels_beyond_the_grid_do_not_count() -> None:
+    batch = make_batch(1)
+    cameras, depth_m = seen_from(batch, 4.0)
+    beyond = torch.full_like(depth_m, 15.0)  # The grid ends 12 m ahead of this camera.
+    assert novel_depth_term(labels_as_logits(batch), GRID, cameras, beyond, NOVEL) == 0
+
+
+def test_rays_go_through_labelled_pixels_of_all_views() -> None:
+    depth_m = torch.zeros(2, 3, 4, 5)
+    depth_m[0, 0, 1, 2], depth_m[0, 2, 3, 4], depth_m[1, 1, 0, 0] = 5.0, 7.0, 9.0
+    view, pixels, labels = labelled_pixels(depth_m, 6)
+    assert view.shape == labels.shape == (2, 6)
+    found = [
+        {
+            (int(v), *pixel.tolist(), label.item())
+            for v, pixel, label in zip(view[b], pixels[b], labels[b], strict=True)
+            if label > 0
+        }
+        for b in range(2)
+    ]
+    assert found == [{(0, 2.5, 1.5, 5.0), (2, 4.5, 3.5, 7.0)}, {(1, 0.5, 0.5, 9.0)}]
+    assert labelled_pixels(depth_m, 999)[0].shape == (2, 60)
+
+
+def test_rays_are_drawn_anew_and_repeat_with_the_seed() -> None:
+    depth_m = torch.ones(1, 1, 20, 30)
+
+    def draw(seed: int) -> list[list[float]]:
+        torch.manual_seed(seed)
+        return sorted(labelled_pixels(depth_m, 50)[1][0].tolist())
+
+    assert draw(0) == draw(0)
+    assert draw(0) != draw(1)
+
+
+@pytest.mark.parametrize("wrong", [dict(novel_views=-1), dict(novel_rays=0)])
+def test_wrong_options_of_novel_views_are_refused(wrong: dict[str, object]) -> None:
+    options = dict(stride=2, ray_step=1, near_m=0.5, far_m=16.0, num_segments=4)
+    with pytest.raises(ValueError, match="novel_views >= 0 and a positive novel_rays"):
         RenderOptions(**options | wrong)

@@ -222,12 +222,12 @@ def test_half_precision_needs_a_gpu(tmp_path):
         run(write_toy_config(tmp_path), tmp_path / "out", "--amp bf16")
 
 
-def test_a_wrong_data_set_name_and_depth_errors(tmp_path, caplog):
+def test_a_wrong_data_set_name_and_data_without_depth(tmp_path):
     config = write_toy_config(tmp_path, epochs=1)
     with pytest.raises(ValueError, match="is a config of ToyFrames"):
         run(config, tmp_path / "out", "--dataset nuscenes")
-    run(config, tmp_path / "out", "--depth-metric")
-    assert "--depth-metric: validation has no depth errors yet" in caplog.text
+    with pytest.raises(ValueError, match="have no depth to score; the data set must be built with"):
+        run(config, tmp_path / "out", "--depth-metric")
 
 
 def test_a_dry_run_says_what_would_happen_and_writes_nothing(tmp_path, capsys):

@@ -501,3 +501,49 @@ def test_reading_twice_gives_the_same(root):
 def test_a_root_that_is_not_there_is_named_before_its_splits(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no data set at"):
         UnScenes3D(tmp_path / "nowhere", "train", layout.LABEL_GRID, ["points"])
+
+
+# --- views of other frames ---
+
+
+def agreement_with_neighbor(sample, other, number, *, moved=True):
+    """Relative errors of a neighbour's own upright points, brought here, in its depth map."""
+    here_from_there = torch.linalg.inv(sample.world_from_lidar) @ other.world_from_lidar
+    upright = other.points[(other.points[:, 3] / 10).round() != 11, :3].double()
+    points = transform_points(here_from_there, upright) if moved else upright
+    points = points.float()
+    depth_map = sample.neighbors.depth_m[number, 0]
+    pixels, depth = project_points(sample.neighbors.pixel_from_lidar[number, 0], points)
+    column, row = pixels.floor().long().T
+    inside = (depth > 0) & (row >= 0) & (row < OUTPUT[0]) & (column >= 0) & (column < OUTPUT[1])
+    known = depth_map[row[inside], column[inside]]
+    return ((known - depth[inside]).abs() / depth[inside])[known > 0]
+
+
+@pytest.mark.parametrize("augmentation", [None, FLIPPED_IMAGE, FLIPPED_VOLUME, EVERYTHING])
+def test_a_neighbours_points_fall_on_its_depth(tmp_path, augmentation):
+    write_tiny_unscenes3d(tmp_path, scenes={"scene_00000": "location_1"}, frames=3)
+    sample = build(tmp_path, ["neighbors", "world_from_lidar"], augmentation=augmentation, seed=3)[
+        Draw(0, 1)
+    ]
+    others = build(tmp_path, ["points", "world_from_lidar"])
+    assert sample.neighbors.depth_m.shape == (2, 1, *OUTPUT)
+    for number, index in enumerate((1, 2)):  # Nearest first.
+        errors = agreement_with_neighbor(sample, others[index], number)
+        assert len(errors) > 100
+        assert errors.median() < 0.02  # LiDAR and camera look from 2 m apart; pixels are large.
+    if augmentation is None:
+        still = agreement_with_neighbor(sample, others[2], 1, moved=False)
+        assert still.median() > 2 * errors.median()
+
+
+def test_where_a_drive_has_fewer_frames_views_have_no_depth(root):
+    sample = build(root, ["neighbors"], num_neighbors=3)[1]
+    assert sample.neighbors.depth_m[0].any()
+    assert not sample.neighbors.depth_m[1:].any()
+
+
+def test_neighbours_need_a_drive(own_root):
+    (own_root / layout.IMAGESETS / layout.SCENE_INFO).unlink()
+    with pytest.raises(ValueError, match=r"neighbours need imagesets/scene_info\.json.* 2 are in"):
+        build(own_root, ["neighbors"], split="all")

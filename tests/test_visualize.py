@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dataset.sample import Sample
+from dataset.sample import Sample, VehicleState
 from utils.geometry import VoxelGrid
 from utils.labels import IGNORE, UNSCENES3D
 from utils.view import birds_eye, look_at
@@ -16,6 +16,7 @@ from utils.visualize import (
     draw_points,
     error_labels,
     frame_scores,
+    frame_words,
 )
 
 GRID = VoxelGrid((0.0, -9.6, -4.0), 1.2, (16, 16, 8))
@@ -178,3 +179,14 @@ def test_the_ground_is_the_top_of_the_lowest_voxels_ahead():
     assert _ground_m(labels, GRID) == pytest.approx(-4.0 + 3 * 1.2)
     nothing = np.full(GRID.shape, IGNORE, np.uint8)
     assert _ground_m(nothing, GRID) == pytest.approx(-4.0 + 8 * 1.2 / 8)
+
+
+def test_caption_and_motion_stand_below_the_input():
+    vehicle = VehicleState((3.0, 4.0, 0.0), (-0.5, 0.25, 9.8))
+    told = replace(frame(), caption="A truck on the left.", vehicle=vehicle)
+    assert frame_words(told) == [
+        "A truck on the left.",
+        "Speed 5.0 m/s (18 km/h), acceleration -0.50 ahead, +0.25 left, +9.80 up m/s^2",
+    ]
+    assert frame_words(frame()) == []
+    assert draw(told).shape[0] > draw(frame()).shape[0]

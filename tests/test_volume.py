@@ -84,3 +84,12 @@ def test_depth_reaches_the_density() -> None:
 def test_bad_ranges_are_refused() -> None:
     with pytest.raises(ValueError, match="near < far"):
         uniform_depths(5.0, 5.0, 10)
+
+
+def test_the_nearest_voxel_is_a_step_where_the_trilinear_sample_is_a_slope() -> None:
+    grid = VoxelGrid((0.0, 0.0, 0.0), 1.0, (4, 2, 2))
+    volume = torch.arange(4.0).view(1, 1, 4, 1, 1).expand(1, 1, 4, 2, 2)
+    points = torch.tensor([[[1.5, 1.0, 1.0], [1.9, 1.0, 1.0], [2.1, 1.0, 1.0], [4.1, 1.0, 1.0]]])
+    assert sample_volume(volume, grid, points, nearest=True).flatten().tolist() == [1, 1, 2, 0]
+    slope = sample_volume(volume, grid, points[:, :3]).flatten()
+    torch.testing.assert_close(slope, torch.tensor([1.0, 1.4, 1.6]))

@@ -80,13 +80,35 @@ def build_dataset(
         "data_root": cfg.data_root,
         "split": split,
         "grid": build_grid(cfg),
-        "fields": tuple(fields or fields_of(modality, training=training)),
+        "fields": tuple(fields or _default_fields(cfg, modality, training)),
     }
     if stems is not None:
         injected["stems"] = list(stems)
     if training:
         injected |= {"augmentation": plain(cfg.get("augmentation")), "seed": seed}
+        if novel_views(cfg):
+            injected["num_neighbors"] = novel_views(cfg)
     return build_section(cfg, "dataset", DATASETS, injected)
+
+
+def has_elevation(cfg: Config) -> bool:
+    """Whether the config's network has an elevation head."""
+    return plain(cfg.get("model") or {}).get("parts", {}).get("elevation") is not None
+
+
+def novel_views(cfg: Config) -> int:
+    """Number of other frames of the scene that training the config's network looks from."""
+    rendering = plain(cfg.get("model") or {}).get("rendering") or {}
+    return 0 if cfg.modality == "lidar" else rendering.get("novel_views", 0)
+
+
+def _default_fields(cfg: Config, modality: str, training: bool) -> tuple[str, ...]:
+    fields = [*fields_of(modality, training=training)]
+    if training and has_elevation(cfg):
+        fields.append("elevation_m")
+    if training and novel_views(cfg):
+        fields.append("neighbors")
+    return tuple(fields)
 
 
 def build_model(cfg: Config, *, seed: int = 0) -> BaseModel:

@@ -1,13 +1,14 @@
 """From a config to a runner that trains or scores, alone or as one of several processes."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.evaluator import Evaluator
+from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.model import BaseModel, MMDistributedDataParallel
 from torch import nn
 from torch.utils.data import DataLoader
@@ -15,9 +16,11 @@ from torch.utils.data import DataLoader
 from utils.build import (
     amp_dtype,
     build_dataset,
+    build_grid,
     build_model,
     build_optimizer,
     eval_loader,
+    fields_of,
     place,
     train_loader,
 )
@@ -26,6 +29,8 @@ from utils.checkpoint_hook import CheckpointHook
 from utils.config import Runtime, Schedule, read_section
 from utils.distributed import Process
 from utils.hooks import AverageHook, LearningRateHook, SeedHook
+from utils.metrics.depth_metric import FIELDS as DEPTH_FIELDS
+from utils.metrics.depth_metric import DepthMetric
 from utils.metrics.evaluator import OccupancyMetric
 from utils.plan import training_plan
 from utils.progress import ProgressHook
@@ -52,6 +57,7 @@ def build_trainer(
     seed: int,
     resume_from: Path | None = None,
     iter_resume: bool = False,
+    depth_metric: bool = False,
 ) -> Trainer:
     """Everything that training and its validation need, ready to ``train()``.
 
@@ -62,6 +68,7 @@ def build_trainer(
         seed: Seed of the weights, the order of frames, augmentation and dropout.
         resume_from: Checkpoint to go on from; None: begin anew.
         iter_resume: Also write ``latest.pth`` in mid-epoch.
+        depth_metric: Also give depth errors of the rendered occupancy at each validation.
 
     Raises:
         FileNotFoundError: If the data is not there.
@@ -81,9 +88,15 @@ def build_trainer(
     validation: dict[str, Any] = {}
     if schedule.val_interval:
         precision = amp_dtype(schedule.amp, process.device)
-        loader = eval_loader(cfg, build_dataset(cfg, "val"), process, schedule.batch_size)
+        metrics: list[BaseMetric] = [OccupancyMetric(cfg.labels)]
+        fields: Sequence[str] | None = None
+        if depth_metric:
+            fields = sorted({*fields_of(cfg.modality, training=False), *DEPTH_FIELDS})
+            metrics.append(DepthMetric(build_grid(cfg)))
+        held_out = build_dataset(cfg, "val", fields=fields)
+        loader = eval_loader(cfg, held_out, process, schedule.batch_size)
         counts["val"] = len(loader.dataset)  # type: ignore[arg-type]
-        validation = _evaluation(loader, OccupancyMetric(cfg.labels), precision)
+        validation = _evaluation(loader, metrics, precision)
     logger.info(training_plan(cfg, network, counts, process))
     return Trainer(
         model=_wrap(network, process, runtime.find_unused_parameters),
@@ -108,23 +121,22 @@ def build_evaluator(
     work_dir: Path,
     process: Process,
     *,
-    split: str,
+    frames: Any,
     batch_size: int,
     precision: str = "off",
 ) -> Trainer:
-    """What scores a network on a split, ready to ``val()``.
+    """What scores a network on the frames of a data set, ready to ``val()``.
 
     Raises:
-        FileNotFoundError: If the data is not there.
-        ValueError: If the config or the data is at fault.
+        ValueError: If the config is at fault.
     """
     runtime = read_section(cfg, "runtime", Runtime)
-    loader = eval_loader(cfg, build_dataset(cfg, split), process, batch_size)
+    loader = eval_loader(cfg, frames, process, batch_size)
     mode = "reduce-overhead" if runtime.compile else None
     return Trainer(
         model=_wrap(place(network, process.device, compile_mode=mode), process, False),
         custom_hooks=[ProgressHook()],
-        **_evaluation(loader, metric, amp_dtype(precision, process.device)),
+        **_evaluation(loader, [metric], amp_dtype(precision, process.device)),
         **_runner_options(cfg, replace(runtime, tensorboard=False), work_dir, process),
     )
 
@@ -154,11 +166,11 @@ def _training_hooks(
 
 
 def _evaluation(
-    loader: DataLoader, metric: OccupancyMetric, precision: torch.dtype | None
+    loader: DataLoader, metrics: Sequence[BaseMetric], precision: torch.dtype | None
 ) -> dict[str, Any]:
     return {
         "val_dataloader": loader,
-        "val_evaluator": Evaluator([metric]),
+        "val_evaluator": Evaluator(metrics),
         "val_cfg": {"type": EvalLoop, "amp_dtype": precision},
     }
 

@@ -195,12 +195,16 @@ def _score(metrics: Mapping[str, float], name: str) -> float:
 
 
 def _summary(metrics: Mapping[str, float]) -> str:
-    """The scores over all classes in percent, without those of single ones."""
+    """The scores over all classes in percent, without those of single ones; depth errors as is."""
     return ", ".join(
-        f"{name} -" if math.isnan(value) else f"{name} {100 * value:.2f}"
+        f"{name} -" if math.isnan(value) else f"{name} {_unit(name) * value:.2f}"
         for name, value in metrics.items()
         if not name.startswith("iou_")
     )
+
+
+def _unit(name: str) -> float:
+    return 1.0 if name.startswith("depth_") else 100.0
 
 
 def _rank_of(score: float | None) -> float:

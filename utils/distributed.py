@@ -25,6 +25,21 @@ class Process:
     device: torch.device
 
 
+def pick_device(name: str) -> torch.device:
+    """The device that a script without several processes runs on.
+
+    Args:
+        name: "auto" takes a GPU if there is one.
+
+    Raises:
+        ValueError: If it is "cuda" and there is none.
+    """
+    has_gpu = torch.cuda.is_available()
+    if name == "cuda" and not has_gpu:
+        raise ValueError("--device cuda: torch sees no GPU here; leave the option out for the CPU")
+    return torch.device("cuda" if has_gpu and name != "cpu" else "cpu")
+
+
 def relaunch_arguments(
     gpus: int, environment: Mapping[str, str], argv: Sequence[str]
 ) -> list[str] | None:

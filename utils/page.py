@@ -24,6 +24,7 @@ GAP = 12
 TITLE_HEIGHT = 30
 HEADER_HEIGHT = 30
 LEGEND_HEIGHT = 44
+WORDS_SIZE, WORDS_HEIGHT = 16, 24
 SWATCH = 16
 ENCODING = {".png": (), ".jpg": (cv2.IMWRITE_JPEG_QUALITY, 88)}
 """Picture formats, and what cv2 is told about each."""
@@ -86,6 +87,17 @@ def text_width(text: str, size: int) -> float:
     return _font(size).getlength(text)
 
 
+def wrap(text: str, size: int, width: int) -> list[str]:
+    """Lines of a text that are at most so wide, of as many words each as fit."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and text_width(f"{lines[-1]} {word}", size) <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
 def fit(
     picture: UInt8[np.ndarray, "height width 3"], width: int, height: int
 ) -> UInt8[np.ndarray, "rows cols 3"]:
@@ -101,6 +113,8 @@ def table_page(
     columns: Sequence[str],
     rows: Sequence[tuple[str, Sequence[UInt8[np.ndarray, "_ _ 3"]]]],
     legend: Sequence[Sequence[LegendEntry]],
+    *,
+    words: Sequence[str] = (),
 ) -> UInt8[np.ndarray, "height width 3"]:
     """A page with a table of panels: titles over the columns, a name beside each row, a legend.
 
@@ -110,6 +124,7 @@ def table_page(
         columns: Title of each column.
         rows: Name and panels of each row; a column is as wide as its widest panel.
         legend: What the colours mean, below the table; each group begins a new line.
+        words: Text below the first row; each begins a new line, and long ones take several.
 
     Returns:
         RGB picture.
@@ -126,8 +141,9 @@ def table_page(
     page_width = lefts[-1] + widths[-1] + MARGIN
     room = page_width - lefts[0] - MARGIN
     lines = [line for group in legend for line in _legend_lines(group, room)]
+    below = [line for text in words for line in wrap(text, WORDS_SIZE, room)]
     top = MARGIN + TITLE_HEIGHT + HEADER_HEIGHT
-    bottom = top + sum(heights) + len(heights) * GAP
+    bottom = top + sum(heights) + len(heights) * GAP + len(below) * WORDS_HEIGHT
     page = Page(page_width, bottom + LEGEND_HEIGHT * len(lines) + MARGIN // 2)
     page.write(title, lefts[0], MARGIN + 8, size=22)
     page.write(note, page_width - MARGIN, MARGIN + 8, size=18, color=FAINT_INK, anchor="rm")
@@ -139,6 +155,10 @@ def table_page(
             x = left + (width - panel.shape[1]) // 2
             page.paste(panel, x, top + (height - panel.shape[0]) // 2)
         top += height + GAP
+        for text in below:
+            page.write(text, lefts[0], top + WORDS_HEIGHT // 2 - 4, size=WORDS_SIZE)
+            top += WORDS_HEIGHT
+        below = []  # They belong to the first row.
     for number, line in enumerate(lines):
         y = bottom + LEGEND_HEIGHT * number + LEGEND_HEIGHT // 2
         for entry, x in line:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -24,9 +24,21 @@ from utils.page import write_picture
 from utils.progress import Progress
 from utils.visualize import draw_frame
 
+Item = TypeVar("Item")
+
+
+EXTRAS = {
+    "occupancy": layout.OCCUPANCY,
+    "caption": layout.CAPTIONS,
+    "vehicle": layout.VEHICLE_INFOS,
+}
+"""Fields that are only shown, for frames that have them, and their folders."""
+
 
 class Frames(Dataset[Sample]):
-    """Some frames of a data set with what the network reads, and labels where there are any.
+    """Some frames of a data set with what the network reads, and what else there is to show.
+
+    That is labels, captions and the vehicle's motion, of the frames that have any.
 
     Args:
         cfg: The config.
@@ -52,14 +64,15 @@ class Frames(Dataset[Sample]):
         )
         self._inputs = cast(Any, build_dataset(cfg, split, fields=inputs))
         self._index = {stem: number for number, stem in enumerate(self._inputs.stems)}
-        self.stems = _spread(_select(list(self._index), stems, split), limit)
-        on_disk = stems_in(cfg.data_root, layout.OCCUPANCY)
-        labelled = [stem for stem in self.stems if stem in on_disk]
-        self._label_index = {stem: number for number, stem in enumerate(labelled)}
-        self._labels = None
-        if labelled:
-            labels = build_dataset(cfg, split, fields=("occupancy",), stems=labelled)
-            self._labels = cast(Any, labels)
+        self.stems = spread(_select(list(self._index), stems, split), limit)
+        self._extras = [
+            _Extra(
+                fields,
+                cast(Any, build_dataset(cfg, split, fields=fields, stems=stems)),
+                {stem: number for number, stem in enumerate(stems)},
+            )
+            for stems, fields in _extras_on_disk(cfg.data_root, self.stems).items()
+        ]
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -68,10 +81,31 @@ class Frames(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         """Read one frame."""
         stem = self.stems[index]
-        sample = self._inputs[self._index[stem]]
-        if self._labels is None or stem not in self._label_index:
-            return sample
-        return replace(sample, occupancy=self._labels[self._label_index[stem]].occupancy)
+        found: dict[str, Any] = {}
+        for extra in self._extras:
+            if stem in extra.place:
+                shown = extra.frames[extra.place[stem]]
+                found |= {field: getattr(shown, field) for field in extra.fields}
+        return replace(self._inputs[self._index[stem]], **found)
+
+
+class _Extra(NamedTuple):
+    """Fields that some frames have besides the network's."""
+
+    fields: tuple[str, ...]
+    frames: Any
+    place: dict[str, int]
+
+
+def _extras_on_disk(data_root: str, stems: Sequence[str]) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """The fields of ``EXTRAS`` that are there, by the frames that have them."""
+    found: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for field, folder in EXTRAS.items():
+        on_disk = stems_in(data_root, folder)
+        those = tuple(stem for stem in stems if stem in on_disk)
+        if those:
+            found[those] = (*found.get(those, ()), field)
+    return found
 
 
 @dataclass
@@ -156,8 +190,8 @@ def _select(known: Sequence[str], wanted: Sequence[str] | None, split: str) -> l
     return list(dict.fromkeys(wanted))
 
 
-def _spread(stems: list[str], limit: int) -> list[str]:
-    """At most ``limit`` of the stems, evenly spread; 0 for all."""
-    if not limit or len(stems) <= limit:
-        return stems
-    return [stems[number] for number in np.linspace(0, len(stems) - 1, limit).round().astype(int)]
+def spread(items: list[Item], limit: int) -> list[Item]:
+    """At most ``limit`` of the items, evenly spread; 0 for all."""
+    if not limit or len(items) <= limit:
+        return items
+    return [items[number] for number in np.linspace(0, len(items) - 1, limit).round().astype(int)]

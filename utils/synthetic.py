@@ -19,7 +19,7 @@ from dataset.sample import Batch
 from dataset.transforms import image_transform
 from model.render.first_hit import first_hit
 from model.render.rays import Rays, pixel_centers, pixel_rays
-from utils.build import build_grid, fields_of
+from utils.build import build_grid, fields_of, has_elevation
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, label_set
 
@@ -27,6 +27,8 @@ POINTS_PER_SWEEP = 60_000
 SWEEP_S = 0.1
 GROUND_SHARE, WAVE_SHARE, SLOPE_SHARE = 0.14, 0.04, 0.45
 """Height of the ground, of its waves and of the slopes, as shares of the grid's height."""
+GROUND_M = -2.6
+"""Height of the elevation map, which is flat [m]."""
 NUM_BOXES = 6
 ROUGHNESS = 0.7
 """Depth of the points below the faces of the voxels, at most, in voxels."""
@@ -59,6 +61,9 @@ def synthetic_batch(
         projection = front_camera(cfg).to(device).expand(size, 4, 4)
         batch.pixel_from_lidar = projection[:, None].contiguous()
         batch.depth_m = depth_maps(occupancy, grid, projection, (height, width))[:, None]
+    if has_elevation(cfg):
+        shape = cfg.model.parts.elevation.shape
+        batch.elevation_m = torch.full((size, *shape), GROUND_M, device=device)
     return batch
 
 

@@ -71,6 +71,8 @@ def draw_frame(
 ) -> UInt8[np.ndarray, "height page_width 3"]:
     """Draw the input, the prediction and, where the sample has one, the label and the errors.
 
+    Caption and motion of the vehicle stand below the input, where the sample has them.
+
     Args:
         sample: The frame; the first camera's picture and the points are shown where it has them.
         prediction: Predicted label of each voxel.
@@ -117,7 +119,21 @@ def draw_frame(
         front += ", its picture between the dashes"
     across = f"Bird's eye, {grid.end_m[1] - grid.origin_m[1]:.0f} m across"
     title = f"{sample.scene}  ·  {sample.stem}" if sample.scene else sample.stem
-    return table_page(title, note, (front, "From behind and above", across), rows, legend)
+    columns = (front, "From behind and above", across)
+    return table_page(title, note, columns, rows, legend, words=frame_words(sample))
+
+
+def frame_words(sample: Sample) -> list[str]:
+    """What was written and measured about a frame, in lines; empty where it was not read."""
+    words = [sample.caption] if sample.caption else []
+    if sample.vehicle is not None:
+        speed_mps = math.hypot(*sample.vehicle.velocity_mps)
+        ahead, left, up = sample.vehicle.acceleration_mps2
+        words.append(
+            f"Speed {speed_mps:.1f} m/s ({3.6 * speed_mps:.0f} km/h), acceleration "
+            f"{ahead:+.2f} ahead, {left:+.2f} left, {up:+.2f} up m/s^2"
+        )
+    return words
 
 
 def error_labels(

@@ -29,7 +29,7 @@ model = dict(
         fusion=dict(type="RenderFusion", channels=32, hidden_channels=16),
         decoder=dict(type="UNet3d", channels=(32, 64, 96)),  # at 2.4, 4.8 and 9.6 m
         head=dict(type="OccupancyHead", channels=16, free_prior=0.9),
-        refinement=dict(type="GSRefinement", num_gaussians=600, hidden_channels=32),  # a frame
+        refinement=dict(type="GSRefinement", num_gaussians=2000, hidden_channels=32),  # a frame
     ),
     rendering=dict(
         stride=8,  # image pixels a side of a rendered pixel
@@ -45,13 +45,15 @@ model = dict(
             sem_scal=1.0,
             geo_scal=1.0,
             depth=0.5,
-            render_depth=0.5,
-            render_semantic=0.2,
-            render_alignment=0.02,
+            render_depth=2.0,
+            render_semantic=1.0,
+            render_alignment=0.1,
             render_colour=1.0,
-            splat_semantic=0.2,
-            splat_lovasz=0.2,
-            splat_depth=0.5,
+            splat_semantic=0.1,
+            splat_lovasz=0.1,
+            splat_depth=0.1,
+            elevation=5.0,
+            novel_depth=1.0,
         ),
         # Of the cross entropy: 1 / log(1.2 + share) by the published shares of the labels, over
         # that of driveable_surface.

@@ -174,7 +174,7 @@ def _project(
     order = means[:, 2].argsort()
     order = order[means[order, 2] > NEAR_M]
     means = means[order]
-    axes = rotation @ _matrices(one.rotations[order]) * one.scales_m[order][:, None]
+    axes = rotation @ rotation_matrices(one.rotations[order]) * one.scales_m[order][:, None]
     depth = means[:, 2:]
     focal, center = pixel_from_cam.diagonal()[:2], pixel_from_cam[:2, 2]
     slopes = means[:, :2] / depth
@@ -203,7 +203,7 @@ def _blend(
     return weights @ one.features[projected.order], depth, opacity
 
 
-def _matrices(quaternions: Float[Tensor, "G 4"]) -> Float[Tensor, "G 3 3"]:
+def rotation_matrices(quaternions: Float[Tensor, "G 4"]) -> Float[Tensor, "G 3 3"]:
     """Rotation matrices of quaternions (w, x, y, z)."""
     w, x, y, z = torch.nn.functional.normalize(quaternions, dim=-1).unbind(-1)
     rows = (

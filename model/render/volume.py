@@ -61,12 +61,21 @@ def termination_weights(
 
 
 def sample_volume(
-    volume: Float[Tensor, "B C X Y Z"], grid: VoxelGrid, points_m: Float[Tensor, "B *any 3"]
+    volume: Float[Tensor, "B C X Y Z"],
+    grid: VoxelGrid,
+    points_m: Float[Tensor, "B *any 3"],
+    *,
+    nearest: bool = False,
 ) -> Float[Tensor, "B *any C"]:
-    """Trilinear samples of a volume at points [m]; zero outside the grid."""
+    """Samples of a volume at points [m], trilinear or of the voxel there; zero outside the grid."""
     batch, channels = volume.shape[:2]
     where = grid.sampling_from_metres(points_m).reshape(batch, -1, 1, 1, 3)
-    sampled = torch.nn.functional.grid_sample(volume, where.to(volume.dtype), align_corners=False)
+    sampled = torch.nn.functional.grid_sample(
+        volume,
+        where.to(volume.dtype),
+        mode="nearest" if nearest else "bilinear",
+        align_corners=False,
+    )
     return sampled.reshape(batch, channels, -1).mT.reshape(*points_m.shape[:-1], channels)
 
 
@@ -76,6 +85,8 @@ def render_volume(
     grid: VoxelGrid,
     rays: Rays,
     edges_m: Float[Tensor, "edges"],
+    *,
+    nearest: bool = False,
 ) -> Rendering:
     """Render density, and features if any, along rays.
 
@@ -86,15 +97,19 @@ def render_volume(
         rays: Rays in the LiDAR frame.
         edges_m: Camera depths between which the segments lie, ascending [m]; S + 1 of them. Each
             segment is sampled at its middle.
+        nearest: Take the values of the voxel there, instead of between voxels. Interpolated, an
+            opaque surface ends rays up to a voxel before it.
     """
     middles = (0.5 * (edges_m[1:] + edges_m[:-1])).expand(*rays.origins.shape[:2], -1)
     metres_per_depth = rays.directions.norm(dim=-1, keepdim=True)
     lengths = (edges_m[1:] - edges_m[:-1]) * metres_per_depth  # (B, R, S)
     points = rays.at(middles)  # (B, R, S, 3)
-    weights = termination_weights(sample_volume(density, grid, points)[..., 0].float(), lengths)
+    absorbing = sample_volume(density, grid, points, nearest=nearest)[..., 0]
+    weights = termination_weights(absorbing.float(), lengths)
     opacity = weights.sum(-1)
     depth = (weights * middles).sum(-1) + (1.0 - opacity) * edges_m[-1]
     rendered = None
     if features is not None:
-        rendered = (weights[..., None] * sample_volume(features, grid, points).float()).sum(-2)
+        seen = sample_volume(features, grid, points, nearest=nearest)
+        rendered = (weights[..., None] * seen.float()).sum(-2)
     return Rendering(depth, opacity, weights, rendered)

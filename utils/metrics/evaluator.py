@@ -1,9 +1,9 @@
 """The occupancy metric that mmengine's validation and test loops run."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from jaxtyping import UInt8
 from mmengine.dist import all_gather_object, get_rank
@@ -11,11 +11,13 @@ from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
 from dataset.sample import Batch
-from utils.labels import label_set
+from utils.labels import LabelSet, label_set
 from utils.metrics.confusion import Confusion
 from utils.metrics.files import write_prediction
 from utils.metrics.occupancy import OccupancyScores, find_convention, occupancy_scores
 from utils.registry import METRICS
+
+Counts = TypeVar("Counts")
 
 SUMMARY_KEYS = ("iou", "precision", "recall", "miou", "long_tail_miou")
 
@@ -42,12 +44,15 @@ class OccupancyMetric(BaseMetric):
     default_prefix = ""
 
     def __init__(
-        self, labels: str, convention: str = "default", save_pred: str | Path | None = None
+        self,
+        labels: str | LabelSet,
+        convention: str = "default",
+        save_pred: str | Path | None = None,
     ) -> None:
         """Check the options before any frame is predicted.
 
         Args:
-            labels: Name of the label set.
+            labels: The label set, or its name.
             convention: Name of the convention of the means.
             save_pred: Folder that gets each prediction as ``STEM.npy``; None writes nothing.
 
@@ -55,11 +60,16 @@ class OccupancyMetric(BaseMetric):
             ValueError: If the label set or the convention is unknown.
         """
         super().__init__()
-        self.labels = label_set(labels)
+        self.labels = labels if isinstance(labels, LabelSet) else label_set(labels)
         self.convention = find_convention(convention)
         self.save_pred = None if save_pred is None else Path(save_pred)
         self.scores: OccupancyScores | None = None
         self._counts: dict[str, Confusion] = {}
+
+    @property
+    def found(self) -> list[Any]:
+        """All scores of the last evaluation, each with a ``table`` and a ``to_json``."""
+        return [] if self.scores is None else [self.scores]
 
     def process(self, data_batch: Batch, data_samples: Sequence[FramePrediction]) -> None:
         """Count the frames of a batch.
@@ -122,11 +132,8 @@ class OccupancyMetric(BaseMetric):
         Raises:
             ValueError: If not each frame of the data set was scored.
         """
-        stems_of_ranks = all_gather_object(list(self._counts))
-        taken = set().union(*stems_of_ranks[: get_rank()])
-        own = [counts for stem, counts in self._counts.items() if stem not in taken]
-        self._counts = {}
-        metrics = self.compute_metrics(own)
+        counts, self._counts = self._counts, {}
+        metrics = self.compute_metrics(counts_to_add(counts))
         frames = self.scores.frames if self.scores else 0
         if frames != size:
             raise ValueError(
@@ -137,3 +144,10 @@ class OccupancyMetric(BaseMetric):
 
     def _empty(self) -> Confusion:
         return Confusion(self.labels.num_classes, ignore_beyond=self.convention.ignore_beyond)
+
+
+def counts_to_add(counts: Mapping[str, Counts]) -> list[Counts]:
+    """Of what this rank counted, frame by frame, the frames that no rank before it has."""
+    stems_of_ranks = all_gather_object(list(counts))
+    taken = set().union(*stems_of_ranks[: get_rank()])
+    return [count for stem, count in counts.items() if stem not in taken]

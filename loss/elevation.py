@@ -1,0 +1,31 @@
+"""The loss between predicted and labelled elevation maps."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import smooth_l1_loss
+
+from utils.elevation import resize_map
+
+BETA_M = 0.01
+"""Errors below this count by their square: labels are exact to half a centimetre."""
+
+
+def elevation_l1(
+    pred_m: Float[Tensor, "B rows cols"], target_m: Float[Tensor, "B rows2 cols2"]
+) -> Float[Tensor, ""]:
+    """Mean smooth absolute error over the cells with a label.
+
+    Args:
+        pred_m: Predicted heights [m]; brought to the label's cells where those are others.
+        target_m: Labels of the same region [m]; NaN where unknown.
+
+    Returns:
+        Scalar [m]; a differentiable 0 where no cell counts.
+    """
+    pred_m = resize_map(pred_m.float(), (target_m.shape[1], target_m.shape[2]))
+    is_known = ~target_m.isnan()
+    # What is unknown is replaced before the difference: 0 · NaN would be a NaN in the gradient.
+    target_m = torch.where(is_known, target_m, 0.0)
+    error = smooth_l1_loss(pred_m, target_m, reduction="none", beta=BETA_M)
+    return torch.where(is_known, error, 0.0).sum() / is_known.sum().clamp(min=1)

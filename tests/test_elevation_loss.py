@@ -1,0 +1,44 @@
+import pytest
+import torch
+
+from loss.elevation import BETA_M, elevation_l1
+
+NAN = torch.nan
+
+
+def test_by_hand():
+    target = torch.tensor([[[-2.0, NAN], [-2.5, -3.0]]])
+    pred = torch.tensor([[[-1.5, 9.0], [-2.5, -3.2]]])
+    expected = (0.5 + 0.2 - 2 * BETA_M / 2) / 3  # Beyond beta: the error less half of beta.
+    assert elevation_l1(pred, target).item() == pytest.approx(expected)
+
+
+def test_small_errors_count_by_their_square():
+    target = torch.zeros(1, 1, 1)
+    error = BETA_M / 2
+    expected = 0.5 * error**2 / BETA_M
+    assert elevation_l1(target + error, target).item() == pytest.approx(expected)
+
+
+def test_unknown_cells_give_neither_loss_nor_gradient():
+    pred = torch.zeros(2, 3, 4, requires_grad=True)
+    target = torch.full((2, 3, 4), NAN)
+    loss = elevation_l1(pred, target)
+    loss.backward()
+    assert loss == 0
+    assert not pred.grad.any()
+    target[0, 1, 2] = 1.0
+    (gradient,) = torch.autograd.grad(elevation_l1(pred, target), pred)
+    assert torch.nonzero(gradient).tolist() == [[0, 1, 2]]
+    assert gradient[0, 1, 2] == -1
+
+
+def test_a_label_of_other_cells_is_met_by_interpolation():
+    pred = torch.arange(4.0).view(1, 1, 4).expand(1, 2, 4)
+    target = torch.tensor([0.5, 2.5]).view(1, 1, 2).expand(1, 1, 2)
+    assert elevation_l1(pred, target) == 0
+
+
+def test_a_nan_in_the_prediction_shows():
+    target = torch.zeros(1, 2, 2)
+    assert elevation_l1(torch.full((1, 2, 2), NAN), target).isnan()

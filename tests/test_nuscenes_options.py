@@ -1,0 +1,76 @@
+import argparse
+from pathlib import Path
+
+import pytest
+
+from utils.nuscenes_grids import evaluated_grid
+from utils.nuscenes_options import (
+    BenchmarkOptions,
+    add_nuscenes_options,
+    benchmark_options,
+    refuse_nuscenes_options,
+)
+
+
+def parse(words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_nuscenes_options(parser)
+    return parser.parse_args(words.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("", "openoccupancy"),
+        ("--occ3d", "occ3d"),
+        ("--benchmark occ3d", "occ3d"),
+        ("--occ3d --benchmark occ3d", "occ3d"),
+        ("--benchmark surroundocc", "surroundocc"),
+    ],
+)
+def test_which_labels(words, name):
+    assert benchmark_options(parse(words)) == BenchmarkOptions(evaluated_grid(name))
+
+
+def test_all_options_arrive():
+    words = "--occ3d --resolution 0.4 --scene-size 4 --use-mask --ray-iou --thresh 0.3 --save-sem d"
+    found = benchmark_options(parse(words))
+    assert found == BenchmarkOptions(
+        evaluated_grid("occ3d"),
+        use_mask=True,
+        ray_iou=True,
+        occupied_from=0.3,
+        save_sem=Path("d"),
+    )
+    coarse = benchmark_options(parse("--resolution 0.8 --scene-size 1"))
+    assert coarse.evaluated == evaluated_grid("openoccupancy", 0.8, 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--occ3d --benchmark surroundocc", "--occ3d and --benchmark surroundocc exclude"),
+        ("--use-mask", "--use-mask needs the labels of Occ3D; those of openoccupancy say"),
+        ("--benchmark surroundocc --ray-iou", "--ray-iou is defined on the grid of Occ3D"),
+        ("--occ3d --resolution 0.8 --ray-iou", "--ray-iou is defined on the grid of Occ3D"),
+        ("--occ3d --thresh 1.0", "--thresh is a probability between 0 and 1, got 1"),
+        ("--occ3d --thresh 0", "--thresh is a probability between 0 and 1, got 0"),
+        ("--occ3d --resolution 0.3", r"--resolution 0\.3: labels of occ3d are voxels of 0\.4 m"),
+        ("--occ3d --scene-size 2", "--scene-size 2: the range from"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(words, message):
+    with pytest.raises(ValueError, match=message):
+        benchmark_options(parse(words))
+
+
+def test_a_range_without_a_number_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        parse("--scene-size 7")
+    assert "invalid choice: 7" in capsys.readouterr().err
+
+
+def test_other_data_sets_have_none_of_them():
+    refuse_nuscenes_options(parse(""), "UnScenes3D")
+    with pytest.raises(ValueError, match=r"--occ3d, --save-sem: .* UnScenes3D is scored on the"):
+        refuse_nuscenes_options(parse("--occ3d --save-sem d"), "UnScenes3D")

@@ -1,0 +1,132 @@
+"""What an elevation head has to beat: the training set's mean map, and interpolated returns."""
+
+from collections.abc import Iterable
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64
+from torch import Tensor
+
+from dataset.sample import Sample
+from utils.elevation import ElevationRegion, mean_heights, resize_map
+
+_MARGIN = 16
+"""Cells around the region whose returns are interpolated between too."""
+
+
+def mean_map(samples: Iterable[Sample]) -> Float[Tensor, "rows cols"]:
+    """Mean label of each cell; the mean of all cells where no frame has one [m].
+
+    Args:
+        samples: Frames with labels; those of other cells are brought to the first one's.
+
+    Raises:
+        ValueError: If no cell has a label, or a frame was read without.
+    """
+    total = count = torch.zeros(0)
+    for sample in samples:
+        if sample.elevation_m is None:
+            raise ValueError(f"frame {sample.stem} was read without its elevation label")
+        height = sample.elevation_m.double()
+        if not len(total):
+            total, count = torch.zeros_like(height), torch.zeros_like(height)
+        height = resize_map(height[None], (total.shape[0], total.shape[1]))[0]
+        is_known = ~height.isnan()
+        total = total + torch.where(is_known, height, 0.0)
+        count = count + is_known
+    if not count.any():
+        raise ValueError("no cell of the training set has an elevation label to take the mean of")
+    mean = torch.where(count > 0, total / count.clamp(min=1), total.sum() / count.sum())
+    return mean.float()
+
+
+def interpolated_returns(
+    points: Float[Tensor, "P F"], region: ElevationRegion
+) -> Float[Tensor, "rows cols"]:
+    """Heights of the frame's own returns, between them linear on their triangles [m].
+
+    The returns in each cell of the label are averaged first. Outside of all triangles the nearest
+    one holds.
+
+    Args:
+        points: x, y, z [m] and more.
+        region: Where the label's cells lie.
+
+    Raises:
+        ValueError: If no point lies near the region.
+    """
+    wide, (row, column) = region.widen(_MARGIN, 1)
+    height, count = (part[0, 0].numpy() for part in mean_heights([points.cpu()], wide))
+    if not count.any():
+        raise ValueError("no LiDAR return lies near the elevation region: nothing to interpolate")
+    filled, (rows, columns) = interpolate_linearly(height, np.argwhere(count > 0)), region.shape
+    return torch.from_numpy(filled[row : row + rows, column : column + columns].copy())
+
+
+def interpolate_linearly(
+    height: Float32[np.ndarray, "rows cols"], known: Int64[np.ndarray, "K 2"]
+) -> Float32[np.ndarray, "rows cols"]:
+    """Fill a map linearly between its known cells, on their Delaunay triangles.
+
+    Args:
+        height: Heights [m]; anything where unknown.
+        known: Rows and columns of the known cells, at least one.
+
+    Returns:
+        Heights [m]; outside of the triangles that of the nearest known cell.
+    """
+    triangles = _triangles(known, height.shape)
+    filled = _nearest(height, known)
+    number = np.full(height.shape, -1, np.int32)
+    for index, corners in enumerate(triangles):
+        # cv2 wants (column, row).
+        cv2.fillConvexPoly(number, np.ascontiguousarray(corners[:, ::-1], np.int32), index)
+    cells = np.argwhere(number >= 0)
+    corners = triangles[number[cells[:, 0], cells[:, 1]]]  # (cells, 3, 2)
+    share = _barycentric(cells, corners)
+    at_corners = height[corners[..., 0], corners[..., 1]]
+    filled[cells[:, 0], cells[:, 1]] = (share * at_corners).sum(-1)
+    filled[known[:, 0], known[:, 1]] = height[known[:, 0], known[:, 1]]
+    return filled
+
+
+def _triangles(
+    known: Int64[np.ndarray, "K 2"], shape: tuple[int, ...]
+) -> Int64[np.ndarray, "T 3 2"]:
+    """Corners (row, column) of the Delaunay triangles of cells."""
+    rows, columns = shape
+    subdivision = cv2.Subdiv2D((-1, -1, columns + 2, rows + 2))
+    subdivision.insert([(float(column), float(row)) for row, column in known])
+    found = np.array(subdivision.getTriangleList(), np.float64).reshape(-1, 3, 2)[..., ::-1]
+    corners = np.rint(found).astype(np.int64)
+    # Triangles with a corner of the subdivision's own frame reach far out of the map.
+    return corners[((corners >= 0) & (corners < np.array(shape))).all((1, 2))]
+
+
+def _nearest(
+    height: Float32[np.ndarray, "rows cols"], known: Int64[np.ndarray, "K 2"]
+) -> Float32[np.ndarray, "rows cols"]:
+    """The height of the nearest known cell."""
+    is_gap = np.ones(height.shape, np.uint8)
+    is_gap[known[:, 0], known[:, 1]] = 0
+    _, label = cv2.distanceTransformWithLabels(
+        is_gap, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    height_of = np.zeros(label.max() + 1, np.float32)
+    height_of[label[known[:, 0], known[:, 1]]] = height[known[:, 0], known[:, 1]]
+    return height_of[label]
+
+
+def _barycentric(
+    cells: Int64[np.ndarray, "N 2"], corners: Int64[np.ndarray, "N 3 2"]
+) -> np.ndarray:
+    """Shares (N, 3) of the corners in each cell; a cell beyond an edge counts as on it."""
+    origin, first, second = (corners[:, i].astype(np.float64) for i in range(3))
+    along, across, offset = first - origin, second - origin, cells - origin
+    area = along[:, 0] * across[:, 1] - along[:, 1] * across[:, 0]
+    area = np.where(area == 0, 1.0, area)
+    one = (offset[:, 0] * across[:, 1] - offset[:, 1] * across[:, 0]) / area
+    two = (along[:, 0] * offset[:, 1] - along[:, 1] * offset[:, 0]) / area
+    share = np.stack([1 - one - two, one, two], axis=-1).clip(0, 1)
+    return share / share.sum(-1, keepdims=True)

@@ -1,0 +1,132 @@
+"""Elevation maps of all frames of a split, scored and drawn: by a network, or by a baseline."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from dataset.sample import Sample, collate
+from utils.build import build_dataset, fields_of, has_elevation
+from utils.elevation import ElevationRegion, resize_map
+from utils.elevation_baselines import interpolated_returns, mean_map
+from utils.elevation_picture import draw_elevation
+from utils.metrics.elevation import ElevationMeter
+from utils.page import write_picture
+from utils.predict_frames import spread
+from utils.progress import Progress
+
+Mapper = Callable[[Sample], Float[Tensor, "rows cols"]]
+"""From a frame to the heights of its label's cells [m]."""
+
+NO_HEAD = (
+    "the config's network has no elevation head, which also says where the labels lie: take a "
+    "config with model.parts.elevation, such as config/unscenes3d/unscenes3d_elevation.py"
+)
+BASELINES = {"mean": "mean map of the training set", "lidar": "interpolated LiDAR returns"}
+
+
+def label_shape(sample: Sample) -> tuple[int, int]:
+    """Rows and columns of a frame's label.
+
+    Raises:
+        ValueError: If it was read without.
+    """
+    if sample.elevation_m is None:
+        raise ValueError(f"frame {sample.stem} was read without its elevation label")
+    return sample.elevation_m.shape[0], sample.elevation_m.shape[1]
+
+
+def network_mapper(network: BaseModel) -> Mapper:
+    """What a network on its device predicts; it is put into evaluation mode.
+
+    Raises:
+        ValueError: If it has no elevation head.
+    """
+    if getattr(network, "elevation", None) is None:
+        raise ValueError(NO_HEAD)
+    network.eval()
+
+    def predict(sample: Sample) -> Float[Tensor, "rows cols"]:
+        (prediction,) = network.test_step(collate([sample]))
+        return resize_map(prediction.elevation_m[None].cpu(), label_shape(sample))[0]
+
+    return predict
+
+
+def baseline_mapper(cfg: Config, name: str) -> Mapper:
+    """One of ``BASELINES``; the mean map is taken of the config's training set here.
+
+    Raises:
+        FileNotFoundError: If the data is not there.
+        ValueError: If the name is unknown, the training set has no labels, or the config does not
+            say where they lie.
+    """
+    if name not in BASELINES:
+        raise ValueError(f"baselines are {sorted(BASELINES)}, got '{name}'")
+    if not has_elevation(cfg):
+        raise ValueError(NO_HEAD)
+    if name == "mean":
+        labels = cast(Any, build_dataset(cfg, "train", fields=("elevation_m",)))
+        mean = mean_map(labels[index] for index in range(len(labels)))
+        return lambda sample: resize_map(mean[None], label_shape(sample))[0]
+
+    place = cfg.model.parts.elevation
+
+    def interpolate(sample: Sample) -> Float[Tensor, "rows cols"]:
+        assert sample.points is not None, "read with points"
+        region = ElevationRegion(tuple(place.x_m), tuple(place.y_m), label_shape(sample))
+        try:
+            return interpolated_returns(sample.points, region)
+        except ValueError as error:
+            raise ValueError(f"frame {sample.stem}: {error}") from error
+
+    return interpolate
+
+
+def read_frames(cfg: Config, split: str, baseline: str | None) -> Any:
+    """The data set of a split with the labels, and what the network or the baseline reads."""
+    if baseline is not None:
+        fields = ["points"] if baseline == "lidar" else []
+    else:
+        fields = [name for name in fields_of(cfg.modality, training=False) if name != "occupancy"]
+    return build_dataset(cfg, split, fields=(*fields, "elevation_m"))
+
+
+@torch.no_grad()
+def score_maps(
+    frames: Any,
+    mapper: Mapper,
+    method: str,
+    *,
+    pictures: Path | None = None,
+    limit: int = 0,
+    num_workers: int = 0,
+) -> ElevationMeter:
+    """Score all frames of a data set, and draw some.
+
+    Args:
+        frames: The frames, with labels.
+        mapper: What predicts them.
+        method: Its name, for the pictures.
+        pictures: Folder that gets ``STEM.png``; None draws nothing.
+        limit: At most so many pictures, of frames spread evenly over all; 0 for all.
+        num_workers: Processes that read ahead; 0 reads in this one.
+    """
+    drawn = set(spread(list(range(len(frames))), limit))
+    meter, progress = ElevationMeter(), Progress("score", len(frames))
+    loader = DataLoader(frames, batch_size=None, num_workers=num_workers)
+    for index, sample in enumerate(loader):
+        predicted = mapper(sample)
+        errors = meter.update(sample.stem, predicted, sample.elevation_m)
+        if pictures is not None and index in drawn:
+            picture = draw_elevation(sample, predicted.numpy(), errors, method=method)
+            write_picture(pictures / f"{sample.stem}.png", picture)
+        progress.advance(sample.stem.__str__)
+    progress.close()
+    return meter
