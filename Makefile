@@ -5,14 +5,19 @@ RUN := $(VENV)/bin/python
 DATA ?= data/minesim_demo
 OUT ?= out/demo
 CONFIG := config/minesim/minesim_occ.py
+NUSCENES_DATA ?= data/minesim_nuscenes
+NUSCENES_OUT ?= out/nuscenes_demo
+NUSCENES := --py-config config/minesim/minesim_nuscenes.py --work-dir $(NUSCENES_OUT) \
+	--cfg-options data_root=$(NUSCENES_DATA)/nuscenes
 
-.PHONY: help demo test modalities clean
+.PHONY: help demo test modalities nuscenes-demo clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo        a small mine: data, training, scores and pictures in $(OUT)"
 	@echo "make test        lint, types and all tests"
 	@echo "make modalities  the demo's camera-only and LiDAR-only variants, to compare with it"
+	@echo "make nuscenes-demo  the same in nuScenes' layout: six cameras, Occ3D scores, novel-view depth"
 	@echo "make clean       remove the demo's data and results"
 
 # OpenCV's wheel needs system libraries for windows, which a server may lack; the headless wheel
@@ -58,6 +63,15 @@ modalities: $(DATA)/minesim.json
 			--cfg-options data_root=$(DATA) modality=$$modality || exit 1; \
 	done
 
+$(NUSCENES_DATA)/minesim.json: $(VENV)/.installed
+	$(RUN) tools/make_minesim.py --layout nuscenes --out $(NUSCENES_DATA) --scenes 8 --frames 4 \
+		--val 2 --seed 3 --image-size 320x180 --ground-cell 0.8 --map-voxel 0.2 --num-sweeps 2
+
+nuscenes-demo: $(NUSCENES_DATA)/minesim.json
+	$(RUN) train.py $(NUSCENES) --depth-metric
+	$(RUN) eval_iou.py $(NUSCENES) --occ3d --resolution 0.8 --sem --use-mask --scene-size 4
+	$(RUN) eval_novel_depth.py $(NUSCENES)
+
 test: $(VENV)/.installed-dev
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
@@ -65,4 +79,4 @@ test: $(VENV)/.installed-dev
 	$(RUN) -m pytest -n 2 --durations 10
 
 clean:
-	rm -rf $(DATA) $(OUT) $(OUT)_camera $(OUT)_lidar
+	rm -rf $(DATA) $(OUT) $(OUT)_camera $(OUT)_lidar $(NUSCENES_DATA) $(NUSCENES_OUT)

@@ -1,6 +1,5 @@
 import hashlib
 import json
-from concurrent.futures import Future
 from dataclasses import replace
 
 import pytest
@@ -8,12 +7,9 @@ from minesim_world import tiny_world
 
 from dataset import layout
 from dataset.minesim import generate as module
-from dataset.minesim.generate import (
-    generate,
-    make_scene,
-    prepare_folder,
-)
+from dataset.minesim.generate import generate, make_scene
 from dataset.minesim.plan import SPLITS, VERSION, GenerateOptions
+from dataset.minesim.production import prepare_folder
 
 OPTIONS = GenerateOptions(scenes=3, frames=2, image_size=(48, 30), map_voxel_m=0.3)
 
@@ -128,41 +124,6 @@ def test_a_finished_data_set_is_replaced_only_by_force(tmp_path):
     assert "notes.txt" in after
     assert len(after) == len(before) + 1
     assert not {name for name in before & after if name.startswith("images/")}
-
-
-def test_refuses_a_folder_that_is_not_its_own_even_by_force(tmp_path):
-    (tmp_path / "images").mkdir()
-    with pytest.raises(FileExistsError, match="not made by MineSim"):
-        prepare_folder(tmp_path, OPTIONS, force=True)
-    (tmp_path / "file").write_text("")
-    with pytest.raises(FileExistsError, match="is a file"):
-        prepare_folder(tmp_path / "file", OPTIONS, force=False)
-
-
-def test_refuses_to_go_on_with_other_options(tmp_path):
-    prepare_folder(tmp_path, OPTIONS, force=False)
-    prepare_folder(tmp_path, OPTIONS, force=False)
-    with pytest.raises(FileExistsError, match="pass --force"):
-        prepare_folder(tmp_path, replace(OPTIONS, seed=7), force=False)
-    prepare_folder(tmp_path, replace(OPTIONS, seed=7), force=True)
-
-
-def test_a_failing_scene_is_named():
-    futures = {_failed(ValueError("no road")): 3}
-    with pytest.raises(RuntimeError, match="scene_00003 failed: no road"):
-        list(module._until_done(futures))
-
-
-def test_a_dead_worker_is_explained():
-    futures = {_failed(module.BrokenProcessPool("gone")): 0}
-    with pytest.raises(RuntimeError, match="fewer --workers"):
-        list(module._until_done(futures))
-
-
-def _failed(error):
-    future = Future()
-    future.set_exception(error)
-    return future
 
 
 def test_refuses_no_workers(tmp_path):

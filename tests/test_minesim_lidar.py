@@ -10,6 +10,7 @@ from dataset.minesim.lidar import (
     RANGE_NOISE_M,
     TILT_DEG,
     detection_probability,
+    measure,
     rosette,
     scan,
 )
@@ -117,3 +118,12 @@ def test_dust_returns_come_from_the_air_and_have_no_class(stage, pose):
 
 def test_number_of_pulses_is_free(stage, pose):
     assert len(scan(stage, pose, 1.0, np.random.default_rng(0), num_rays=100).points) <= 100
+
+
+def test_each_return_knows_its_pulse(stage, pose):
+    directions = rosette(1.0, 2000)[::-1].copy()
+    found = measure(stage, pose, directions, np.random.default_rng(0))
+    assert 0 < len(found.pulse) < 2000
+    assert (np.diff(found.pulse) > 0).all()
+    unit = found.points[:, :3] / np.linalg.norm(found.points[:, :3], axis=1, keepdims=True)
+    np.testing.assert_allclose(unit, directions[found.pulse], atol=1e-5)

@@ -1,14 +1,15 @@
-"""The camera: what the front camera of the ego truck records, and the depth of every pixel."""
+"""Cameras: what a camera of the ego vehicle records, and the depth of every pixel."""
 
+from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
 from jaxtyping import Float, Float32, Int64, UInt8
 
 from dataset.minesim.raycast import Hits
-from dataset.minesim.rig import Camera, vehicle_from_cam
 from dataset.minesim.shading import Shader, Spots
 from dataset.minesim.sky import Light, make_light
 from dataset.minesim.stage import Stage
@@ -24,6 +25,36 @@ _NOISE = 1.5
 """Standard deviation of the sensor's noise, in steps of 256."""
 _BLUR_PX = 0.55
 """Softness of the lens in a picture 1920 pixels wide."""
+_CAMERAS_KEPT = 8
+"""Of so many cameras the lens's tables are kept: a whole rig's."""
+
+
+@runtime_checkable
+class Pinhole(Protocol):
+    """What a picture is taken through; two that are equal see the same."""
+
+    @property
+    def width(self) -> int:
+        """Columns of the picture [px]."""
+
+    @property
+    def height(self) -> int:
+        """Rows of the picture [px]."""
+
+    @property
+    def focal_px(self) -> tuple[float, float]:
+        """Focal length along u and v [px]."""
+
+    @property
+    def vehicle_from_cam(self) -> Float[np.ndarray, "4 4"]:
+        """Where the camera sits."""
+
+    @property
+    def rays(self) -> Float32[np.ndarray, "H W 3"]:
+        """Ray of each pixel's centre in the camera frame, one metre deep: z is 1."""
+
+    def __hash__(self) -> int:
+        """Tables of the lens are kept by it."""
 
 
 @dataclass(frozen=True)
@@ -47,18 +78,24 @@ class Photographer:
         camera: The camera.
     """
 
-    def __init__(self, stage: Stage, camera: Camera) -> None:
+    def __init__(self, stage: Stage, camera: Pinhole) -> None:
         self._stage = stage
         self._camera = camera
         self._light = make_light(stage.world.environment)
         self._shader = Shader(stage, self._light)
+
+    def through(self, camera: Pinhole) -> "Photographer":
+        """One that takes pictures of the same scene through another camera."""
+        other = copy(self)
+        other._camera = camera
+        return other
 
     def take(
         self, world_from_vehicle: Float[np.ndarray, "4 4"], rng: np.random.Generator
     ) -> Picture:
         """The picture from one pose of the vehicle; the generator draws the sensor's noise."""
         camera, light = self._camera, self._light
-        world_from_cam = world_from_vehicle @ vehicle_from_cam()
+        world_from_cam = world_from_vehicle @ camera.vehicle_from_cam
         rotation = world_from_cam[:3, :3].T.astype(np.float32)
         rows_per_band = max(1, _BAND_PIXELS // camera.width)
         image = np.empty((camera.height, camera.width, 3), dtype=np.uint8)
@@ -107,7 +144,7 @@ class Photographer:
         """The places that rays ``index`` hit, with their share of the sun."""
         face, ray = hits.face[index], rays[index]
         distance = hits.distance[index] * length[index]
-        eye = (world_from_vehicle @ vehicle_from_cam())[:3, 3].astype(np.float32)
+        eye = (world_from_vehicle @ self._camera.vehicle_from_cam)[:3, 3].astype(np.float32)
         point = eye + distance[:, None] * ray
         sunlight = np.zeros(len(index), dtype=np.float32)
         if self._light.sun.any():
@@ -150,14 +187,14 @@ class Photographer:
         return (~hidden).astype(np.float32)
 
 
-@lru_cache(maxsize=2)
-def _ray_lengths(camera: Camera) -> Float32[np.ndarray, "H W"]:
+@lru_cache(maxsize=_CAMERAS_KEPT)
+def _ray_lengths(camera: Pinhole) -> Float32[np.ndarray, "H W"]:
     """Metres of distance for each metre of depth."""
     return np.sqrt((camera.rays * camera.rays).sum(axis=-1))
 
 
-@lru_cache(maxsize=2)
-def _vignette(camera: Camera) -> Float32[np.ndarray, "H W"]:
+@lru_cache(maxsize=_CAMERAS_KEPT)
+def _vignette(camera: Pinhole) -> Float32[np.ndarray, "H W"]:
     """Brightness that the lens leaves towards the corners."""
     return _ray_lengths(camera) ** -1.0
 

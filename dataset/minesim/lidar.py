@@ -1,4 +1,4 @@
-"""The LiDAR: a forward-looking solid-state sensor after the Livox HAP.
+"""The LiDAR: a forward-looking solid-state sensor after the Livox HAP, and what any LiDAR sees.
 
 120° × 25°, ten frames a second, a rosette that never repeats, 2 cm of range noise, 150 m of range.
 """
@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, Int64, UInt8
 
 from dataset.minesim.raycast import NO_HIT, Hits
 from dataset.minesim.stage import Stage
@@ -41,11 +41,13 @@ class Scan:
         points: x, y, z [m] in the LiDAR frame, and intensity 0–255.
         label: Class of the face that each return came from; 0 for background and dust.
         is_dust: Returns from dust in the air: they lie on no surface.
+        pulse: Which of the scan's pulses each return is of.
     """
 
     points: Float32[np.ndarray, "N 4"]
     label: UInt8[np.ndarray, "N"]
     is_dust: Bool[np.ndarray, "N"]
+    pulse: Int64[np.ndarray, "N"]
 
 
 def rosette(time_s: float, num_rays: int = RAYS_PER_FRAME) -> Float32[np.ndarray, "R 3"]:
@@ -103,7 +105,24 @@ def scan(
         rng: Draws noise, losses and dust.
         num_rays: Pulses in the frame.
     """
-    directions = rosette(time_s, num_rays)
+    return measure(stage, world_from_lidar, rosette(time_s, num_rays), rng)
+
+
+def measure(
+    stage: Stage,
+    world_from_lidar: Float[np.ndarray, "4 4"],
+    directions: Float32[np.ndarray, "R 3"],
+    rng: np.random.Generator,
+) -> Scan:
+    """Send pulses from one place and keep what comes back.
+
+    Args:
+        stage: What the LiDAR looks at.
+        world_from_lidar: Where it stands.
+        directions: Unit directions of the pulses in its frame.
+        rng: Draws noise, losses and dust.
+    """
+    num_rays = len(directions)
     rotation = world_from_lidar[:3, :3].astype(np.float32)
     in_world = directions @ rotation.T
     hits = stage.caster.first_hits(world_from_lidar[:3, 3].astype(np.float32), in_world)
@@ -122,7 +141,10 @@ def scan(
     label = np.where(is_dust | (hits.face == NO_HIT), 0, stage.face_label[hits.face])
     points = np.column_stack([directions * distance[:, None], np.clip(intensity, 0.0, 255.0)])
     return Scan(
-        points[is_seen].astype(np.float32), label[is_seen].astype(np.uint8), is_dust[is_seen]
+        points[is_seen].astype(np.float32),
+        label[is_seen].astype(np.uint8),
+        is_dust[is_seen],
+        np.flatnonzero(is_seen),
     )
 
 

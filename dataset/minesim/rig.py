@@ -74,6 +74,11 @@ class Camera:
         return REFERENCE_FOCAL_PX * scale_u, REFERENCE_FOCAL_PX * scale_v
 
     @property
+    def vehicle_from_cam(self) -> Float[np.ndarray, "4 4"]:
+        """Where the camera sits; the same at any size."""
+        return vehicle_from_cam()
+
+    @property
     def p2(self) -> Float[np.ndarray, "3 4"]:
         """``P2``: pixel from (rectified) camera frame; pixel centres at integer + 0.5."""
         focal_u, focal_v = self.focal_px

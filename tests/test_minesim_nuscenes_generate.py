@@ -1,0 +1,174 @@
+import hashlib
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from torch.nn import functional
+
+from dataset.minesim.nuscenes_generate import generate_nuscenes
+from dataset.minesim.nuscenes_plan import NuScenesOptions
+from dataset.minesim.nuscenes_recorder import RigRecorder
+from dataset.nuscenes import FIELDS, NuScenes
+from dataset.nuscenes_index import CAMERAS, LIDAR
+from dataset.nuscenes_labels import BENCHMARKS
+from utils.geometry import project_points
+from utils.labels import NUSCENES
+
+WIDTH, HEIGHT = 160, 90
+OPTIONS = NuScenesOptions(
+    scenes=2,
+    frames=2,
+    image_size=(WIDTH, HEIGHT),
+    sweeps=1,
+    lidar_columns=40,
+    surface_step_m=0.2,
+    ground_cell_m=1.5,
+)
+ONE = replace(OPTIONS, scenes=1, frames=1, image_size=(32, 18), lidar_columns=4, surface_step_m=0.3)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A data set, and the depth of each picture's own rays by scene, sample and camera."""
+    root = tmp_path_factory.mktemp("rig")
+    depths: list[list[np.ndarray]] = []
+    label = RigRecorder._label
+
+    def spy(self, shot, views):
+        depths.append([view.depth_m for view in views])
+        return label(self, shot, views)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RigRecorder, "_label", spy)
+        summary = generate_nuscenes(root, OPTIONS, workers=1, progress=False)
+    return SimpleNamespace(root=root, summary=summary, depths=depths)
+
+
+def load(root, split="all", **options):
+    name = options.get("labels_source", "occ3d")
+    source = BENCHMARKS[name]
+    settings = {"image_size": (HEIGHT, WIDTH), "frame": source.frame, **options}
+    return NuScenes(root / "nuscenes", split, source.grid, FIELDS, **settings)
+
+
+def table(root, name):
+    return json.loads((root / f"nuscenes/v1.0-mini/{name}.json").read_text())
+
+
+def hashes(root):
+    files = (path for path in sorted(Path(root).rglob("*")) if path.is_file())
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
+    }
+
+
+def test_the_loaders_splits_find_the_scenes(tiny):
+    assert tiny.summary.scenes == {"train": ("scene-0061",), "val": ("scene-0103",)}
+    assert set(load(tiny.root, "train").scenes) == {"scene-0061"}
+    assert set(load(tiny.root, "val").scenes) == {"scene-0103"}
+    assert len(load(tiny.root)) == tiny.summary.samples == 4
+    about = json.loads((tiny.root / "minesim.json").read_text())
+    assert about["layout"] == "nuscenes"
+    assert about["voxels"]["driveable_surface"] == tiny.summary.voxels[11] > 0
+
+
+def test_tables_are_joined_and_name_files_that_are_there(tiny):
+    names = ("log", "scene", "sample", "sample_data", "ego_pose", "calibrated_sensor", "sensor")
+    tables = {name: {r["token"]: r for r in table(tiny.root, name)} for name in names}
+    for name, records in tables.items():
+        assert len(records) == len(table(tiny.root, name)), f"{name} has a token twice"
+        for record in records.values():
+            for key, value in record.items():
+                if key in {"prev", "next"} and value:
+                    back = {"prev": "next", "next": "prev"}[key]
+                    assert records[value][back] == record["token"]
+                elif key.endswith("_token"):
+                    other = key.removeprefix("first_").removeprefix("last_").removesuffix("_token")
+                    assert value in tables[other], (name, key)
+    for record in tables["sample_data"].values():
+        assert (tiny.root / "nuscenes" / record["filename"]).is_file()
+    sensors = {
+        token: tables["sensor"][record["sensor_token"]]["channel"]
+        for token, record in tables["calibrated_sensor"].items()
+    }
+    counted = Counter(sensors[r["calibrated_sensor_token"]] for r in tables["sample_data"].values())
+    assert counted == {LIDAR: 6, **dict.fromkeys(CAMERAS, 4)}
+
+
+def test_returns_land_on_the_surface_that_the_pixel_shows(tiny):
+    dataset = load(tiny.root)
+    agreeing, shifted = [], []
+    for index, depths in enumerate(tiny.depths):
+        sample = dataset[index]
+        wrong = sample.pixel_from_lidar.clone()
+        wrong[:, 1] += 4 * wrong[:, 2]  # Four rows further down.
+        for camera, depth_m in enumerate(depths):
+            agreeing.append(_agreement(sample.pixel_from_lidar[camera], sample.points, depth_m))
+            shifted.append(_agreement(wrong[camera], sample.points, depth_m))
+    assert min(len(errors) for errors in agreeing) > 20
+    # The rest lies on the edges of things, where a pixel of so small a picture shows two of them.
+    assert (np.concatenate(agreeing) < 0.05).mean() > 0.95
+    assert (np.concatenate(shifted) < 0.05).mean() < 0.5  # The measure would tell.
+
+
+def _agreement(pixel_from_lidar, points, depth_m):
+    """Error of each return's depth against the picture's, as a share."""
+    pixels, depth = (a.numpy() for a in project_points(pixel_from_lidar, points[:, :3]))
+    u, v = pixels.T - 0.5
+    inside = (depth > 0.5) & (u > 0) & (u < WIDTH - 1) & (v > 0) & (v < HEIGHT - 1)
+    # Inverse depth is linear over the picture of a plane.
+    places = (axis[inside, None] for axis in (u, v))
+    inverse = cv2.remap(1 / depth_m, *places, cv2.INTER_LINEAR)
+    return np.abs(inverse.reshape(-1) * depth[inside] - 1)
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_labels_agree_with_the_returns(tiny, name):
+    dataset = load(tiny.root, labels_source=name)
+    near, mirrored = [], []
+    for index in range(len(dataset)):
+        sample = dataset[index]
+        points = sample.points[dataset.grid.contains(sample.points[:, :3]), :3].numpy()
+        voxel = np.floor(dataset.grid.voxel_from_metres(points)).astype(int)
+        occupied = functional.max_pool3d((sample.occupancy > 0)[None].float(), 3, 1, 1)[0].bool()
+        occupied = occupied.numpy()
+        near.append(occupied[tuple(voxel.T)])
+        mirrored.append(occupied[::-1, ::-1][tuple(voxel.T)])
+    assert np.concatenate(near).mean() > 0.99
+    assert np.concatenate(mirrored).mean() < np.concatenate(near).mean() - 0.02
+
+
+def test_masks_hold_what_was_seen(tiny):
+    dataset = load(tiny.root)
+    labels, points = dataset.labels(1), dataset[1].points[:, :3]
+    points = points[dataset.grid.contains(points)].numpy()
+    voxel = tuple(np.floor(dataset.grid.voxel_from_metres(points)).astype(int).T)
+    assert labels.mask_lidar[voxel].mean() > 0.9
+    by_camera = labels.mask_camera[voxel]
+    assert by_camera[np.abs(points[:, :2]).max(axis=1) > 8.0].mean() > 0.9
+    assert not labels.mask_camera[101:104, 99:101, 2].any()  # The road under the car.
+    under = labels.mask_lidar[:, :, 0][labels.occupancy[:, :, 2] == 11]
+    assert under.mean() < 0.1  # Nothing under the road is seen.
+    road = NUSCENES.index("driveable_surface")
+    assert labels.occupancy[100:108, 100, 2].tolist() == [road] * 8  # The car stands on it.
+
+
+def test_sweeps_are_brought_together(tiny):
+    alone, together = load(tiny.root)[1].points, load(tiny.root, num_sweeps=2)[1].points
+    assert together.shape[1] == 5
+    assert len(together) > 1.8 * len(alone)
+
+
+def test_the_same_seed_gives_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        generate_nuscenes(tmp_path / name, ONE, workers=1, progress=False)
+    generate_nuscenes(tmp_path / "c", replace(ONE, seed=1), workers=1, progress=False)
+    first, other = hashes(tmp_path / "a"), hashes(tmp_path / "c")
+    assert first == hashes(tmp_path / "b")
+    same = {"nuscenes/v1.0-mini/sensor.json"}  # One rig, whatever the seed.
+    assert {name for name in first if first[name] in other.values()} == same
