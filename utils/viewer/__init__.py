@@ -1,0 +1,1 @@
+"""The viewer: frames of a sequence in the browser (``tools/view.py``)."""

@@ -1,0 +1,263 @@
+"""Frames for the viewer: from a data set, a folder of saved predictions, or a network."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from mmengine.config import Config
+from mmengine.model import BaseModel
+
+from dataset import layout
+from dataset.inventory import folders_of, stems_in, time_order
+from dataset.sample import Sample, collate
+from model.unsocc import UnsOcc
+from utils.build import build_dataset, build_grid
+from utils.geometry import VoxelGrid
+from utils.labels import FREE, LabelSet, label_set
+from utils.metrics.files import SUFFIX, dense_from_rows, is_sparse, read_labels
+from utils.viewer.shapes import Splats, splats_of
+from utils.viewer.voxels import check_labels
+
+SENSORS = ("images", "pixel_from_lidar", "points")
+ANNOTATIONS = ("occupancy", "elevation_m")
+"""Fields of a sample that are shown where they are there."""
+LAYOUT_TYPE = "UnScenes3D"
+"""Data sets whose folders ``dataset/layout.py`` names."""
+
+logger = logging.getLogger(__name__)
+
+
+class Predicted(NamedTuple):
+    """What a network says of a frame.
+
+    Attributes:
+        occupancy: Label of each voxel.
+        splats: The Gaussians of its refinement, where it has one.
+    """
+
+    occupancy: UInt8[np.ndarray, "X Y Z"]
+    splats: Splats | None = None
+
+
+@dataclass
+class ViewFrame:
+    """A frame as it is shown; whatever is not there is None.
+
+    Attributes:
+        sample: What the sensors saw and the annotators added.
+        predicted: What a network or a file says of it.
+    """
+
+    sample: Sample
+    predicted: Predicted | None = None
+
+    @property
+    def prediction(self) -> UInt8[np.ndarray, "X Y Z"] | None:
+        """Predicted label of each voxel."""
+        return None if self.predicted is None else self.predicted.occupancy
+
+    @property
+    def label(self) -> UInt8[np.ndarray, "X Y Z"] | None:
+        """Label of each voxel."""
+        return None if self.sample.occupancy is None else self.sample.occupancy.numpy()
+
+
+@runtime_checkable
+class FrameSource(Protocol):
+    """A sequence of frames of one grid and label set."""
+
+    grid: VoxelGrid
+    labels: LabelSet
+    stems: list[str]
+
+    def read(self, index: int) -> ViewFrame:
+        """Read a frame; may take seconds."""
+        ...
+
+
+class Recordings:
+    """Frames of a data set, with a prediction each where there is a predictor.
+
+    Args:
+        cfg: The config.
+        split: "train", "val", "test" or "all".
+        predict: Predicts from a sample; None: nothing is predicted.
+        stems: Only these frames, in this order; None for all of the split.
+        scene: Only frames of this drive; None for all.
+
+    Raises:
+        FileNotFoundError: If the data is not there.
+        ValueError: If no frame is left, or a stem is not in the split.
+    """
+
+    def __init__(
+        self,
+        cfg: Config,
+        split: str,
+        *,
+        predict: Callable[[Sample], Predicted] | None = None,
+        stems: Sequence[str] | None = None,
+        scene: str | None = None,
+    ) -> None:
+        self.grid, self.labels = build_grid(cfg), label_set(cfg.labels)
+        self._predict = predict
+        fields = [field for field in SENSORS if _stems_with(cfg, field) != set()]
+        if not {"images", "pixel_from_lidar"} <= set(fields):
+            fields = [field for field in fields if field == "points"]
+        if not fields:
+            fields = ["occupancy"]
+        self._main = cast(Any, build_dataset(cfg, split, fields=fields, stems=stems))
+        self._parts = [self._main]
+        self.stems: list[str] = list(self._main.stems)
+        if scene is not None:
+            self._keep_scene(scene)
+        for field in ANNOTATIONS:
+            if field not in fields:
+                self._add_part(cfg, split, field)
+        self._index = [{stem: i for i, stem in enumerate(part.stems)} for part in self._parts]
+
+    def read(self, index: int) -> ViewFrame:
+        """Read a frame, and predict it."""
+        stem = self.stems[index]
+        found: dict[str, Any] = {}
+        for part, index_of in zip(self._parts, self._index, strict=True):
+            if stem in index_of:
+                sample = part[index_of[stem]]
+                found |= {name: value for name, value in vars(sample).items() if value is not None}
+        sample = Sample(**found)
+        return ViewFrame(sample, self._predict(sample) if self._predict else None)
+
+    def _keep_scene(self, scene: str) -> None:
+        scene_of = dict(zip(self._main.stems, self._main.scenes, strict=True))
+        self.stems = [stem for stem in self.stems if scene_of[stem] == scene]
+        if not self.stems:
+            raise ValueError(
+                f"no frame of scene '{scene}'; there are {sorted(set(scene_of.values()))}"
+            )
+
+    def _add_part(self, cfg: Config, split: str, field: str) -> None:
+        """Read a further field where there is a file for it."""
+        having = _stems_with(cfg, field)
+        stems = self.stems if having is None else [stem for stem in self.stems if stem in having]
+        if not stems:
+            return
+        try:
+            part = build_dataset(cfg, split, fields=(field,), stems=stems)
+        except (FileNotFoundError, ValueError) as error:
+            logger.info("frames are shown without %s: %s", field, error)
+            return
+        self._parts.append(part)
+
+
+class SavedPredictions:
+    """Predictions of files ``STEM.npy``; without a data set a sequence of its own.
+
+    Args:
+        folder: Where the files are: dense grids, or rows x, y, z, class.
+        grid: Their grid; None: that of UnScenes3D's labels, in as large voxels as the first file's
+            shape says.
+        labels: Their label set.
+
+    Raises:
+        FileNotFoundError: If the folder is not there or holds no such file.
+        ValueError: If no grid is given and the first file's shape says none.
+    """
+
+    def __init__(self, folder: Path, grid: VoxelGrid | None, labels: LabelSet) -> None:
+        if not folder.is_dir():
+            raise FileNotFoundError(f"there is no folder of predictions {folder}")
+        names = [path.stem for path in folder.glob(f"*{SUFFIX}") if not path.name.startswith(".")]
+        if not names:
+            raise FileNotFoundError(f"{folder} holds no prediction: expected STEM{SUFFIX} files")
+        self.folder, self.labels = folder, labels
+        self.stems = sorted(names, key=time_order)
+        self.grid = grid or _grid_of(read_labels(self._path(self.stems[0])), folder)
+
+    def read(self, index: int) -> ViewFrame:
+        """Read the prediction alone."""
+        sample = Sample(stem=self.stems[index])
+        return ViewFrame(sample, self.predict(sample))
+
+    def predict(self, sample: Sample) -> Predicted:
+        """The prediction of a frame.
+
+        Raises:
+            FileNotFoundError: If there is none.
+            ValueError: If it is of another grid or label set.
+        """
+        path = self._path(sample.stem)
+        array = read_labels(path)
+        try:
+            grid = dense_from_rows(array, self.grid.shape) if is_sparse(array) else array
+            if grid.size and not 0 <= grid.min() <= grid.max() <= 255:
+                raise ValueError(f"labels go from {grid.min()} to {grid.max()}, expected 0 to 255")
+            occupancy = grid.astype(np.uint8)
+            check_labels(occupancy, self.grid, self.labels)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        return Predicted(occupancy)
+
+    def _path(self, stem: str) -> Path:
+        return self.folder / f"{stem}{SUFFIX}"
+
+
+class Predictor:
+    """Predicts a frame at a time; of an UnsOcc with a refinement the Gaussians too.
+
+    Args:
+        network: The network, on its device; it is put into evaluation mode.
+        labels: Its label set.
+        num_gaussians: Gaussians a frame; None: as many as in training.
+    """
+
+    def __init__(
+        self, network: BaseModel, labels: LabelSet, *, num_gaussians: int | None = None
+    ) -> None:
+        self._network = network.eval()
+        colors = [color for label, color in enumerate(labels.colors) if label != FREE]
+        self._colors = np.array(colors, dtype=np.uint8)
+        if num_gaussians is not None and isinstance(network, UnsOcc) and network.refinement:
+            network.refinement.num_gaussians = num_gaussians
+
+    @torch.no_grad()
+    def __call__(self, sample: Sample) -> Predicted:
+        """Predict a frame."""
+        batch = collate([sample])
+        network = self._network
+        if not isinstance(network, UnsOcc) or network.refinement is None:
+            (prediction,) = network.test_step(batch)
+            return Predicted(prediction.occupancy.cpu().numpy())
+        batch = network.data_preprocessor(batch)["batch"]
+        outputs = network.infer(batch)
+        occupancy = outputs.logits[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
+        size = (batch.images.shape[-2], batch.images.shape[-1])
+        gaussians = network.refinement(
+            outputs.decoded, outputs.logits, batch.pixel_from_lidar, size
+        )
+        return Predicted(occupancy, splats_of(gaussians, self._colors))
+
+
+def _stems_with(cfg: Config, field: str) -> set[str] | None:
+    """Frames that have the files of a field; None where only the data set itself can tell."""
+    if cfg.dataset.type != LAYOUT_TYPE:
+        return None
+    return set.intersection(*(stems_in(cfg.data_root, folder) for folder in folders_of([field])))
+
+
+def _grid_of(array: np.ndarray, folder: Path) -> VoxelGrid:
+    """The label grid in voxels as large as an array's; of rows, the label grid itself."""
+    fine = layout.LABEL_GRID
+    if is_sparse(array):
+        return fine
+    factor = max(1, fine.shape[0] // max(1, array.shape[0]))
+    if tuple(count * factor for count in array.shape) != fine.shape:
+        raise ValueError(
+            f"the predictions in {folder} have the shape {array.shape}, which is not the grid of "
+            f"{fine.shape} voxels in larger ones: name their config with --py-config"
+        )
+    return fine.coarsen(factor)
