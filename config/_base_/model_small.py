@@ -29,11 +29,11 @@ model = dict(
         fusion=dict(type="RenderFusion", channels=32, hidden_channels=16),
         decoder=dict(type="UNet3d", channels=(32, 64, 96)),  # at 2.4, 4.8 and 9.6 m
         head=dict(type="OccupancyHead", channels=16, free_prior=0.9),
-        refinement=dict(type="GSRefinement", num_gaussians=2000, hidden_channels=32),  # a frame
+        refinement=dict(type="GSRefinement", num_gaussians=1000, hidden_channels=32),  # a frame
     ),
     rendering=dict(
         stride=8,  # image pixels a side of a rendered pixel
-        ray_step=1,  # rendered pixels between rays through the volumes
+        ray_step=2,  # rendered pixels between rays through the volumes
         near_m=1.0,  # camera depth where rays begin
         far_m=80.0,
         num_segments=48,  # samples of a volume along a ray

@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from model.render.rays import pixel_centers
+
 BLUR_PX2 = 0.3
 """Added to the projected variances, so that no Gaussian is lost between pixels [px²]."""
 MIN_ALPHA, MAX_ALPHA = 1 / 255, 0.999
@@ -128,21 +130,18 @@ def _splat_gsplat(gaussians: Gaussians, camera: Camera, height: int, width: int)
 
 
 def splat_slowly(
-    gaussians: Gaussians, camera: Camera, height: int, width: int, *, chunk: int = 4096
+    gaussians: Gaussians, camera: Camera, height: int, width: int, *, rows: int = 2
 ) -> Splatting:
-    """The same in plain torch: every Gaussian at every pixel, so for small pictures only.
+    """The same in plain torch, for small pictures: a Gaussian is at all pixels of rows it is in.
 
     Args:
         gaussians: What to render.
         camera: N cameras a frame.
         height: Rows of the pictures.
         width: Columns of the pictures.
-        chunk: Pixels handled at once; memory goes with chunk times G.
+        rows: Rows of pixels handled at once.
     """
-    device = gaussians.means_m.device
-    rows, columns = torch.arange(height, device=device), torch.arange(width, device=device)
-    v, u = torch.meshgrid(rows + 0.5, columns + 0.5, indexing="ij")
-    pixels = torch.stack((u, v), dim=-1).reshape(-1, 2)
+    pixels = pixel_centers(height, width, device=gaussians.means_m.device)
     size = camera.pixel_from_cam.new_tensor([width, height])
     pictures = []
     batch, cameras = camera.cam_from_lidar.shape[:2]
@@ -150,7 +149,10 @@ def splat_slowly(
         one = Gaussians(*(field[frame] for field in gaussians))
         place = (camera.pixel_from_cam[frame, index], camera.cam_from_lidar[frame, index])
         projected = _project(one, *place, size)
-        parts = [_blend(projected, one, part) for part in pixels.split(chunk)]
+        parts = [
+            _blend(_in_rows(projected, one, part), one, part)
+            for part in pixels.to(size.dtype).split(rows * width)
+        ]
         pictures.append([torch.cat(values) for values in zip(*parts, strict=True)])
     features, depth, opacity = (torch.stack(values) for values in zip(*pictures, strict=True))
     shape = (batch, cameras, height, width)
@@ -161,7 +163,7 @@ class _Projected(NamedTuple):
     """Gaussians on the image plane, nearest first; ``order`` is where each stood before."""
 
     means_px: Float[Tensor, "G 2"]
-    inverse_covariances: Float[Tensor, "G 2 2"]
+    covariances: Float[Tensor, "G 2 2"]
     depths_m: Float[Tensor, "G"]
     order: Tensor
 
@@ -185,14 +187,25 @@ def _project(
     jacobian[:, :, 2] = -focal * slopes.clamp(lowest, highest) / depth
     flat = jacobian @ axes  # (G, 2, 3)
     covariances = flat @ flat.mT + BLUR_PX2 * torch.eye(2, dtype=means.dtype, device=means.device)
-    return _Projected(slopes * focal + center, torch.linalg.inv(covariances), means[:, 2], order)
+    return _Projected(slopes * focal + center, covariances, means[:, 2], order)
+
+
+def _in_rows(projected: _Projected, one: Gaussians, pixels: Float[Tensor, "P 2"]) -> _Projected:
+    """Without the Gaussians that are too faint in all of the pixels' rows to count there."""
+    v, spread = projected.means_px[:, 1], projected.covariances[:, 1, 1]
+    away = (pixels[:, 1].min() - v).clamp_min(0) + (v - pixels[:, 1].max()).clamp_min(0)
+    # Along a row none is more opaque than o · exp(−½ dv² / Σ'vv).
+    alpha = one.opacities[projected.order] * torch.exp(-0.5 * away**2 / spread)
+    reaches = alpha.detach() >= 0.99 * MIN_ALPHA
+    return _Projected(*(field[reaches] for field in projected))
 
 
 def _blend(
     projected: _Projected, one: Gaussians, pixels: Float[Tensor, "P 2"]
 ) -> tuple[Float[Tensor, "P C"], Float[Tensor, "P"], Float[Tensor, "P"]]:
     offsets = pixels[:, None] - projected.means_px  # (P, G, 2)
-    power = torch.einsum("pgi,gij,pgj->pg", offsets, projected.inverse_covariances, offsets)
+    inverse = torch.linalg.inv(projected.covariances)
+    power = torch.einsum("pgi,gij,pgj->pg", offsets, inverse, offsets)
     alpha = (one.opacities[projected.order] * torch.exp(-0.5 * power)).clamp_max(MAX_ALPHA)
     alpha = alpha * (alpha >= MIN_ALPHA)
     passed = torch.cumprod(1.0 - alpha, dim=-1)
