@@ -33,7 +33,7 @@ def test_an_interruption_says_how_to_go_on(capsys):
     with pytest.raises(SystemExit) as end:
         run_script(fail(KeyboardInterrupt()))
     assert end.value.code == 130
-    assert "goes on from the last checkpoint" in capsys.readouterr().err
+    assert "goes on from its last checkpoint" in capsys.readouterr().err
 
 
 def test_a_bug_keeps_its_traceback():

@@ -74,7 +74,7 @@ def run_script(main: Callable[[], None]) -> None:
         logger.error(brief(error), exc_info=error)
         sys.exit(1)
     except KeyboardInterrupt:
-        say("stopped; the same command goes on from the last checkpoint")
+        say("stopped; training goes on from its last checkpoint with the same command")
         sys.exit(130)
 
 
