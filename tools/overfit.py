@@ -22,6 +22,7 @@ from tqdm import trange
 
 from dataset.layout import LABEL_GRID
 from dataset.sample import Batch, collate
+from model.unsocc import required
 from utils.build import (
     amp_dtype,
     build_dataset,
@@ -115,7 +116,7 @@ def score(
     for batch in batches:
         with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
             predictions = network(batch, mode="predict")
-        for prediction, label in zip(predictions, batch.occupancy, strict=True):
+        for prediction, label in zip(predictions, required(batch, "occupancy"), strict=True):
             confusion.update(prediction.occupancy.cpu(), label.cpu())
     return occupancy_scores(confusion, labels)
 
