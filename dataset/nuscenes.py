@@ -331,7 +331,11 @@ class NuScenes(Dataset[Sample]):
     def _read_occupancy(
         self, row: int, volume_from_augmented: Float64[np.ndarray, "4 4"]
     ) -> UInt8[np.ndarray, "X Y Z"]:
-        """The labels on the volume's grid."""
+        """The labels on the volume's grid.
+
+        Of several to a voxel's width the majority counts, as in every coarsening of the project: of
+        surfaces one label thin, the labels at the voxels' centres would be half only.
+        """
         name = self._labels_source.name
         path = self._frames.label_path(row, name, self._labels_root)
         labels = nuscenes_labels.read_labels(name, path)
@@ -340,7 +344,10 @@ class NuScenes(Dataset[Sample]):
             assert labels.mask_camera is not None, "the constructor asks for labels with masks"
             occupancy = np.where(labels.mask_camera, occupancy, np.uint8(IGNORE))
         label_from_volume = self._frames.label_from_volume(row, name) @ volume_from_augmented
-        return nuscenes_labels.resample_labels(occupancy, labels.grid, self.grid, label_from_volume)
+        factor = whole_voxels(labels.grid, self.grid.voxel_m)
+        occupancy = transforms.coarsen_occupancy(occupancy, factor)
+        grid = labels.grid.coarsen(factor)
+        return nuscenes_labels.resample_labels(occupancy, grid, self.grid, label_from_volume)
 
     def _select(
         self, index: KeyFrameIndex, split: str, scenes: Sequence[str], stems: Sequence[str] | None
@@ -395,3 +402,9 @@ def _checked_fields(fields: Sequence[str]) -> frozenset[str]:
     if unknown or not fields:
         raise ValueError(f"fields is some of {FIELDS} for nuScenes, got {list(fields)}")
     return frozenset(fields)
+
+
+def whole_voxels(grid: VoxelGrid, width_m: float) -> int:
+    """How many voxels of a grid fit into a width, of the numbers that divide the grid's shape."""
+    most = max(1, int(width_m / grid.voxel_m + 1e-6))
+    return next(n for n in range(most, 0, -1) if all(count % n == 0 for count in grid.shape))

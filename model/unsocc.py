@@ -188,17 +188,22 @@ class UnsOcc(BaseModel):
             of_map |= dict(grid=self.feature_grid)
             self.elevation = MODELS.build(parts.elevation, default_args=of_map)
 
-    def compile_dense(self, mode: str) -> None:
-        """Have torch.compile fuse the parts whose shapes are fixed, when they first run.
+    def compile_dense(self, mode: str, parts: Sequence[str] = DENSE_PARTS) -> list[str]:
+        """Have torch.compile fuse parts whose shapes are fixed, when they first run.
 
         Args:
             mode: As torch.compile's. With "reduce-overhead", which replays CUDA graphs, the
                 outputs of ``infer`` live until its next call: not for training.
+            parts: Their names; those that the modality has no use for are left out.
+
+        Returns:
+            The names of what is compiled.
         """
-        for name in DENSE_PARTS:
-            if hasattr(self, name):
-                getattr(self, name).compile(mode=mode)
-        self.uses_graphs = mode == "reduce-overhead"
+        names = [name for name in parts if hasattr(self, name)]
+        for name in names:
+            getattr(self, name).compile(mode=mode)
+        self.uses_graphs = bool(names) and mode == "reduce-overhead"
+        return names
 
     def init_weights(self) -> None:
         """Load pretrained weights. The Runner calls this before it trains, not before it scores."""

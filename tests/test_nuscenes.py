@@ -9,11 +9,12 @@ from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader
 
 from dataset import NuScenes
-from dataset.nuscenes import FIELDS
+from dataset.nuscenes import FIELDS, whole_voxels
 from dataset.nuscenes_cache import CACHE
 from dataset.nuscenes_index import CAMERAS, LIDAR
 from dataset.nuscenes_labels import BENCHMARKS, resample_labels
 from dataset.sample import Draw, Sample, collate
+from dataset.transforms import coarsen_occupancy
 from tests.nuscenes_files import (
     CAR,
     COLORS,
@@ -299,8 +300,10 @@ def test_labels_as_a_benchmark_scores_them(tiny, name):
     np.testing.assert_array_equal(labels.occupancy, painted)
     by_training = build(tiny, ["occupancy"], labels_source=name)[1].occupancy
     matrix = dataset.label_from_volume(1, name)
+    factor = {"occ3d": 1, "surroundocc": 1, "openoccupancy": 2}[name]  # of 0.4, 0.5 and 0.2 m
+    coarse = coarsen_occupancy(labels.occupancy, factor)
     np.testing.assert_array_equal(
-        by_training, resample_labels(labels.occupancy, labels.grid, GRID, matrix)
+        by_training, resample_labels(coarse, labels.grid.coarsen(factor), GRID, matrix)
     )
 
 
@@ -327,7 +330,25 @@ def test_labels_of_a_grid_in_larger_voxels(tiny):
     occupancy = build(tiny, ["occupancy"], grid=grid)[0].occupancy
     assert occupancy.shape == grid.shape
     fine = build(tiny, ["occupancy"])[0].occupancy
-    torch.testing.assert_close(occupancy, fine[51:151:2, 51:151:2, 1:8:2])
+    majority = coarsen_occupancy(fine[50:150, 50:150, :8].numpy(), 2)
+    np.testing.assert_array_equal(occupancy, majority)
+    # At their centres alone, surfaces one label thin would be half gone.
+    at_centres = fine[51:151:2, 51:151:2, 1:8:2]
+    assert (occupancy != 0).sum() > (at_centres != 0).sum()
+
+
+@pytest.mark.parametrize(
+    ("shape", "width_m", "factor"),
+    [
+        ((8, 8, 4), 0.8, 2),
+        ((8, 8, 4), 0.79, 1),
+        ((8, 8, 4), 0.1, 1),
+        ((8, 8, 4), 1.2, 2),  # 3 fit, and do not divide 8.
+        ((9, 9, 3), 1.2, 3),
+    ],
+)
+def test_whole_voxels_of_a_width(shape, width_m, factor):
+    assert whole_voxels(VoxelGrid((0.0, 0.0, 0.0), 0.4, shape), width_m) == factor
 
 
 @pytest.mark.parametrize("augmentation", [FLIPPED_VOLUME, EVERYTHING])

@@ -87,6 +87,16 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "(default: 0.4)",
     )
     parser.add_argument("--force", action="store_true", help="replace a MineSim data set there")
+    _add_nuscenes_options(parser)
+    found = parser.parse_args(arguments)
+    if found.image_size is None:
+        of_layout = {"unscenes3d": rig.REFERENCE_SIZE, "nuscenes": nuscenes_rig.REFERENCE_SIZE}
+        found.image_size = of_layout[found.layout]
+    _check_layout(parser, found)
+    return found
+
+
+def _add_nuscenes_options(parser: argparse.ArgumentParser) -> None:
     only = parser.add_argument_group("only with --layout nuscenes")
     only.add_argument(
         "--num-sweeps", type=int, metavar="N", help="LiDAR clouds between key frames (default: 9)"
@@ -97,17 +107,16 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="N",
         help="directions around that each of the 32 beams is fired in (default: 1084)",
     )
-    found = parser.parse_args(arguments)
-    if found.image_size is None:
-        of_layout = {"unscenes3d": rig.REFERENCE_SIZE, "nuscenes": nuscenes_rig.REFERENCE_SIZE}
-        found.image_size = of_layout[found.layout]
+
+
+def _check_layout(parser: argparse.ArgumentParser, found: argparse.Namespace) -> None:
+    """End the script where options and layout do not go together."""
     given = {"--num-sweeps": found.num_sweeps, "--lidar-columns": found.lidar_columns}
     wrong = [name for name, value in given.items() if value is not None]
     if found.layout == "unscenes3d" and wrong:
         parser.error(f"{' and '.join(wrong)} can only be given with --layout nuscenes")
     if found.layout == "nuscenes" and found.test:
         parser.error("--test can only be given with --layout unscenes3d: v1.0-mini has no test")
-    return found
 
 
 def image_size(text: str) -> tuple[int, int]:

@@ -141,19 +141,16 @@ def compile_parts(network: Any, options: Options, runtime: Runtime, *, mode: str
     Raises:
         ValueError: If the network has no such part.
     """
-    parts = dict(network.named_children())
-    of_config = [name for name in DENSE_PARTS if name in parts] if runtime.compile else []
-    names = of_config if options.compiled is None else list(options.compiled)
-    unknown = sorted(set(names) - set(parts))
+    parts = [name for name, _ in network.named_children()]
+    unknown = sorted(set(options.compiled or ()) - set(parts))
     if unknown:
-        raise ValueError(f"the network has no parts {unknown} to compile; it has {list(parts)}")
+        raise ValueError(f"the network has no parts {unknown} to compile; it has {parts}")
+    of_config = DENSE_PARTS if runtime.compile else ()
+    names = of_config if options.compiled is None else options.compiled
     if names:
         # Else earlier networks count towards torch's limit of compiled versions of a function.
         torch.compiler.reset()
-    for name in names:
-        parts[name].compile(mode=mode)
-    network.uses_graphs = bool(names) and mode == "reduce-overhead"
-    return names
+    return network.compile_dense(mode, names)
 
 
 def _inference(cfg: Config, options: Options, clock: Clock) -> Report:

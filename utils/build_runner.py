@@ -87,16 +87,8 @@ def build_trainer(
     hooks = _training_hooks(schedule, runtime, work_dir, seed, resume_from, iter_resume)
     validation: dict[str, Any] = {}
     if schedule.val_interval:
-        precision = amp_dtype(schedule.amp, process.device)
-        metrics: list[BaseMetric] = [OccupancyMetric(cfg.labels)]
-        fields: Sequence[str] | None = None
-        if depth_metric:
-            fields = sorted({*fields_of(cfg.modality, training=False), *DEPTH_FIELDS})
-            metrics.append(DepthMetric(build_grid(cfg)))
-        held_out = build_dataset(cfg, "val", fields=fields)
-        loader = eval_loader(cfg, held_out, process, schedule.batch_size)
-        counts["val"] = len(loader.dataset)  # type: ignore[arg-type]
-        validation = _evaluation(loader, metrics, precision)
+        validation = _validation(cfg, schedule, process, depth_metric)
+        counts["val"] = len(validation["val_dataloader"].dataset)
     logger.info(training_plan(cfg, network, counts, process))
     return Trainer(
         model=_wrap(network, process, runtime.find_unused_parameters),
@@ -139,6 +131,19 @@ def build_evaluator(
         **_evaluation(loader, [metric], amp_dtype(precision, process.device)),
         **_runner_options(cfg, replace(runtime, tensorboard=False), work_dir, process),
     )
+
+
+def _validation(
+    cfg: Config, schedule: Schedule, process: Process, depth_metric: bool
+) -> dict[str, Any]:
+    metrics: list[BaseMetric] = [OccupancyMetric(cfg.labels)]
+    fields: Sequence[str] | None = None
+    if depth_metric:
+        fields = sorted({*fields_of(cfg.modality, training=False), *DEPTH_FIELDS})
+        metrics.append(DepthMetric(build_grid(cfg)))
+    frames = build_dataset(cfg, "val", fields=fields)
+    loader = eval_loader(cfg, frames, process, schedule.batch_size)
+    return _evaluation(loader, metrics, amp_dtype(schedule.amp, process.device))
 
 
 def _training_hooks(
