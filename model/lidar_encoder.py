@@ -1,8 +1,6 @@
 """The LiDAR encoder: points to sparse voxels, sparse convolutions, and dense volumes.
 
-The same code runs on a CPU and on a GPU. Voxels are halved by 2×2×2 convolutions, which make a
-voxel of every eight with anything in them and no others: at every resolution the active voxels
-are just the occupied ones.
+At every resolution the voxels with features are just those that have a point in them.
 """
 
 from collections.abc import Sequence
@@ -10,12 +8,11 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
-from spconv.core import ConvAlgo
-from spconv.pytorch import SparseConv3d, SparseConvTensor, SubMConv3d
-from spconv.pytorch.conv import SparseConvolution
+from jaxtyping import Float
+from spconv.pytorch import SparseConvTensor
 from torch import Tensor, nn
 
+from model.sparse import Halving, Submanifold, sparse_tensor
 from model.voxelize import NUM_VOXEL_FEATURES, Voxels, to_dense, voxel_features, voxelize
 from utils.geometry import VoxelGrid
 from utils.registry import MODELS
@@ -126,63 +123,32 @@ class SparseBlock(nn.Module):
 
     def __init__(self, channels: int, *, key: str) -> None:
         super().__init__()
-        self.first = SubMConv3d(channels, channels, 3, bias=False, indice_key=key)
+        self.first = Submanifold(channels, channels, key=key)
         self.first_norm = nn.LayerNorm(channels)
-        self.second = SubMConv3d(channels, channels, 3, bias=False, indice_key=key)
+        self.second = Submanifold(channels, channels, key=key)
         self.second_norm = nn.LayerNorm(channels)
 
     def forward(self, sparse: SparseConvTensor) -> SparseConvTensor:
         """Features of the same voxels."""
-        inner = convolve(self.first, sparse)
+        inner = self.first(sparse)
         inner = inner.replace_feature(torch.relu(self.first_norm(inner.features)))
-        inner = convolve(self.second, inner)
+        inner = self.second(inner)
         features = self.second_norm(inner.features) + sparse.features
         return inner.replace_feature(torch.relu(features))
 
 
 class SparseHalving(nn.Module):
-    """A 2×2×2 convolution from each eight voxels to the one that covers them."""
+    """Half the resolution, normalised."""
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
-        self.reduce = SparseConv3d(in_channels, channels, 2, stride=2, bias=False)
+        self.reduce = Halving(in_channels, channels)
         self.norm = nn.LayerNorm(channels)
 
     def forward(self, sparse: SparseConvTensor) -> SparseConvTensor:
         """Features of the voxels twice as wide that are occupied."""
-        reduced = convolve(self.reduce, sparse)
+        reduced = self.reduce(sparse)
         return reduced.replace_feature(torch.relu(self.norm(reduced.features)))
-
-
-def sparse_tensor(
-    features: Float[Tensor, "M C"],
-    coordinates: Int[Tensor, "M 4"],
-    shape: tuple[int, int, int],
-    batch_size: int,
-) -> SparseConvTensor:
-    """A tensor for spconv, which silently computes nonsense from indices that lie column-wise.
-
-    Args:
-        features: One row a voxel.
-        coordinates: Frame, x, y, z of each voxel.
-        shape: Voxels along x, y, z.
-        batch_size: Number of frames.
-    """
-    indices = coordinates.int().contiguous()
-    return SparseConvTensor(features.contiguous(), indices, list(shape), batch_size)
-
-
-def convolve(layer: SparseConvolution, sparse: SparseConvTensor) -> SparseConvTensor:
-    """Apply a sparse convolution by the algorithm that the device has.
-
-    On a CPU spconv has one algorithm, for float32. It must not see what autocast would give it.
-    """
-    if sparse.features.device.type != "cpu":
-        layer.algo = ConvAlgo.MaskImplicitGemm
-        return layer(sparse)
-    layer.algo = ConvAlgo.Native
-    with torch.autocast("cpu", enabled=False):
-        return layer(sparse.replace_feature(sparse.features.float()))
 
 
 def refine(grid: VoxelGrid, factor: int) -> VoxelGrid:

@@ -25,7 +25,7 @@ class SideStream:
         if device.type != "cuda" or torch.is_grad_enabled():
             return None
         if self._stream is None or self._stream.device != device:
-            self._stream = torch.cuda.Stream(device)
+            self._stream = torch.cuda.Stream(device, priority=-1)
         return torch.cuda.current_stream(device).record_event()
 
     def run(self, begun: torch.cuda.Event | None, function: Callable[[], Result]) -> Result:

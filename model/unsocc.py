@@ -200,8 +200,13 @@ class UnsOcc(BaseModel):
             The names of what is compiled.
         """
         names = [name for name in parts if hasattr(self, name)]
+        options = torch._inductor.list_mode_options(mode)
+        if self.class_weights.is_cuda:
+            # ``place`` has laid the convolutions out. The compiler's own choice of layouts knows of
+            # two dimensions only, and has volumes turned over before and after each convolution.
+            options["layout_optimization"] = False
         for name in names:
-            getattr(self, name).compile(mode=mode)
+            getattr(self, name).compile(options=options)
         self.uses_graphs = bool(names) and mode == "reduce-overhead"
         return names
 

@@ -40,9 +40,9 @@ def voxelize(points: Sequence[Float[Tensor, "_ F"]], grid: VoxelGrid) -> Voxels:
         grid: The voxels.
     """
     inside = [frame[grid.contains(frame[:, :3])] for frame in points]
-    lengths = torch.tensor([len(frame) for frame in inside])
     kept = torch.cat(inside)
-    frame_of_point = torch.arange(len(inside)).repeat_interleave(lengths).to(kept.device)
+    numbers = [kept.new_full((len(frame),), n, dtype=torch.long) for n, frame in enumerate(inside)]
+    frame_of_point = torch.cat(numbers)
     index = torch.floor(grid.voxel_from_metres(kept[:, :3])).long()
     _, y, z = grid.shape
     frame_size = grid.shape[0] * y * z
@@ -79,13 +79,13 @@ def voxel_features(voxels: Voxels, grid: VoxelGrid) -> Float[Tensor, "M 16"]:
         )
     position = grid.voxel_from_metres(points[:, :3])
     offset = position - torch.floor(position) - 0.5
-    share = position / torch.tensor(grid.shape, dtype=position.dtype, device=position.device)
+    in_grid = grid.sampling_from_metres(points[:, :3]).flip(-1)
     intensity = points[:, 3:4].clamp(min=0).log1p()
     range_m = points[:, :3].norm(dim=1, keepdim=True)
     age = points[:, 4:5] if points.shape[1] == 5 else torch.zeros_like(intensity)
     row, column = torch.triu_indices(3, 3, device=points.device)
     products = offset[:, row] * offset[:, column]
-    columns = [offset, 2 * share - 1, intensity, range_m / _RANGE_SCALE_M, age, products]
+    columns = [offset, in_grid, intensity, range_m / _RANGE_SCALE_M, age, products]
     mean = voxel_mean(torch.cat(columns, dim=1), voxels)
     covariance = mean[:, NUM_POINT_FEATURES:] - mean[:, row] * mean[:, column]
     log_count = voxels.num_points[:, None].to(mean.dtype).log()
@@ -116,5 +116,5 @@ def to_dense(
     frame, x, y, z = coordinates.long().unbind(1)
     row = ((frame * shape[0] + x) * shape[1] + y) * shape[2] + z
     cells = features.new_zeros(batch_size * shape[0] * shape[1] * shape[2], features.shape[1])
-    cells = cells.index_copy(0, row, features)
+    cells.index_copy_(0, row, features)
     return cells.view(batch_size, *shape, -1).permute(0, 4, 1, 2, 3)

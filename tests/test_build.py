@@ -183,7 +183,7 @@ def test_evaluation_reads_each_frame_once_in_order(cfg):
 
 def test_a_network_is_placed_and_compiled_by_parts(monkeypatch):
     compiled = []
-    monkeypatch.setattr(nn.Module, "compile", lambda part, mode: compiled.append(part))
+    monkeypatch.setattr(nn.Module, "compile", lambda part, options: compiled.append(part))
     network = build_model(load_config(CONFIG / "minesim/minesim_occ.py", {"modality": "lidar"}))
     assert place(network, CPU) is network
     assert compiled == []
@@ -202,3 +202,19 @@ def test_on_a_gpu_only_the_dense_convolutions_lie_channels_last():
     )
     assert dense.is_contiguous(memory_format=torch.channels_last_3d)
     assert sparse.is_contiguous()
+
+
+@pytest.mark.gpu
+def test_compiled_volumes_are_never_turned_over():
+    device = torch.device("cuda")
+    network = build_model(load_config(CONFIG / "minesim/minesim_occ.py", {"modality": "lidar"}))
+    place(network, device, compile_mode="default").eval()
+    volume = torch.randn(1, network.fusion.channels, *network.feature_grid.shape, device=device)
+    volume = volume.contiguous(memory_format=torch.channels_last_3d)
+    with torch.no_grad(), torch.autocast("cuda", dtype=torch.bfloat16):
+        network.decoder(volume)
+        with torch.profiler.profile() as log:
+            network.decoder(volume)
+    names = [event.key for event in log.key_averages()]
+    assert any("fprop" in name or "conv" in name for name in names)
+    assert [name for name in names if "nchwToNhwc" in name or "nhwcToNchw" in name] == []

@@ -1,10 +1,7 @@
 import pytest
 import torch
-from spconv.pytorch import SparseConv3d, SubMConv3d
-from torch.nn.functional import conv3d
 
-from model.lidar_encoder import LidarEncoder, convolve, refine, sparse_tensor
-from model.voxelize import to_dense
+from model.lidar_encoder import LidarEncoder, refine
 from utils.geometry import VoxelGrid
 
 GRID = VoxelGrid(origin_m=(0.0, -4.0, -1.0), voxel_m=1.0, shape=(8, 8, 4))
@@ -29,50 +26,6 @@ def make_encoder(**changes) -> LidarEncoder:
         evidence_channels=3,
     )
     return LidarEncoder(**(arguments | changes))
-
-
-def random_sparse(occupied: torch.Tensor, channels: int = 4):
-    """Features at the occupied voxels, as spconv takes them and as a dense volume."""
-    coordinates = torch.nonzero(occupied)
-    features = torch.randn(len(coordinates), channels, requires_grad=True)
-    shape = tuple(occupied.shape[1:])
-    sparse = sparse_tensor(features, coordinates, shape, len(occupied))
-    return sparse, to_dense(features, coordinates, shape, len(occupied)), features
-
-
-class TestSparseConvolution:
-    def test_submanifold_against_a_dense_convolution(self):
-        # torch.nonzero lays its rows out column by column, which spconv misreads.
-        occupied = torch.rand(2, 6, 5, 4) < 0.3
-        assert not torch.nonzero(occupied).is_contiguous()
-        sparse, dense, features = random_sparse(occupied)
-        layer = SubMConv3d(4, 3, 3, bias=False)
-        got = convolve(layer, sparse).features
-        wanted = conv3d(dense, layer.weight.permute(0, 4, 1, 2, 3), padding=1)
-        wanted = wanted.permute(0, 2, 3, 4, 1)[occupied]
-        torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-4)
-        weight = torch.randn_like(got)
-        got_gradient = torch.autograd.grad((got * weight).sum(), (features, layer.weight))
-        wanted_gradient = torch.autograd.grad((wanted * weight).sum(), (features, layer.weight))
-        for ours, theirs in zip(got_gradient, wanted_gradient, strict=True):
-            torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
-
-    def test_halving_against_a_dense_convolution(self):
-        occupied = torch.rand(2, 6, 4, 4) < 0.2
-        sparse, dense, _ = random_sparse(occupied)
-        layer = SparseConv3d(4, 3, 2, stride=2, bias=False)
-        halved = convolve(layer, sparse)
-        got = to_dense(halved.features, halved.indices, (3, 2, 2), 2)
-        wanted = conv3d(dense, layer.weight.permute(0, 4, 1, 2, 3), stride=2)
-        torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-4)
-        assert len(halved.indices) == wanted.any(dim=1).sum()
-
-    def test_autocast_on_the_cpu_does_not_reach_spconv(self):
-        sparse, _, _ = random_sparse(torch.rand(1, 4, 4, 4) < 0.5)
-        layer = SubMConv3d(4, 3, 3, bias=False)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            got = convolve(layer, sparse.replace_feature(sparse.features.bfloat16())).features
-        assert got.dtype == torch.float32
 
 
 def test_refine_undoes_coarsen():

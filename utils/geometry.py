@@ -1,7 +1,8 @@
 """The voxel grid, and the maps between its indices, metres and sampling coordinates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -88,13 +89,13 @@ class VoxelGrid:
         """Metres (..., 3) of continuous voxel coordinates; index + 0.5 gives the centre."""
         return voxels * self.voxel_m + _like(self.origin_m, voxels)
 
-    def sampling_from_metres(self, points_m: Points) -> Points:
+    def sampling_from_metres(self, points_m: Float[Tensor, "*any 3"]) -> Float[Tensor, "*any 3"]:
         """Coordinates (..., 3) for ``grid_sample(volume, ..., align_corners=False)``.
 
         They are in [-1, 1] inside the box, last volume axis first: (z, y, x) for (X, Y, Z).
         """
         unit = self.voxel_from_metres(points_m) / _like(self.shape, points_m)
-        return 2.0 * unit[..., [2, 1, 0]] - 1.0
+        return 2.0 * unit.flip(-1) - 1.0
 
     def contains(self, points_m: Float[Tensor, "*any 3"]) -> Bool[Tensor, "*any"]:
         """Which points [m] lie in the box, lower faces included and upper faces not."""
@@ -107,11 +108,22 @@ class VoxelGrid:
         return self.metres_from_voxel(torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1))
 
 
-def _like(values: Sequence[float | int], points: Points) -> Points:
+def _like(values: tuple[float | int, ...], points: Points) -> Points:
     """``values`` in the array library, type and device of ``points``."""
     if isinstance(points, Tensor):
-        return torch.tensor(values, dtype=points.dtype, device=points.device)
+        if torch.compiler.is_compiling():  # It folds constants itself.
+            return torch.tensor(values, dtype=points.dtype, device=points.device)
+        return _constant(values, points.dtype, points.device)
     return np.asarray(values, dtype=points.dtype)
+
+
+@lru_cache(maxsize=256)
+def _constant(
+    values: tuple[float | int, ...], dtype: torch.dtype, device: torch.device
+) -> Float[Tensor, "numbers"]:
+    """Numbers that lie on a device once for all: copying them there makes it wait each time."""
+    with torch.inference_mode(False):  # Else no later training could use it.
+        return torch.tensor(values, dtype=dtype, device=device)
 
 
 def transform_points(
