@@ -68,6 +68,23 @@ def test_origin_inside_an_occupied_voxel_and_voxels_behind() -> None:
     assert first_hit(occupancy, GRID, past).labels.item() == IGNORE
 
 
+def test_a_ray_first_leaves_the_ignored_voxels_that_it_starts_in() -> None:
+    occupancy = torch.zeros(1, *GRID.shape, dtype=torch.uint8)
+    occupancy[0, :3, 4, 3] = IGNORE  # x to 1.5 m
+    ahead = torch.tensor([[[1.0, 0.0, 0.0]]])
+    inside = Rays(torch.tensor([[[0.2, 0.2, 0.7]]]), ahead)
+    outside = Rays(torch.tensor([[[-0.3, 0.2, 0.7]]]), ahead)
+    hit = first_hit(occupancy, GRID, inside)
+    assert (hit.labels.item(), hit.depth_m.item(), hit.is_valid.item()) == (IGNORE, 0.0, False)
+    occupancy[0, 3, 4, 3] = 4
+    hit = first_hit(occupancy, GRID, inside)
+    assert (hit.labels.item(), hit.depth_m.item()) == (4, pytest.approx(1.3))
+    # The same voxels hide what is behind them from everywhere else.
+    assert not first_hit(occupancy, GRID, outside).is_valid.item()
+    occupancy[0, 3, 4, 3], occupancy[0, 5, 4, 3], occupancy[0, 6, 4, 3] = 0, IGNORE, 4
+    assert not first_hit(occupancy, GRID, inside).is_valid.item()
+
+
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_a_voxel_that_is_only_touched_at_an_edge_is_not_hit(sign: float) -> None:
     occupancy = torch.zeros(1, *GRID.shape, dtype=torch.uint8)

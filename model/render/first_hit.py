@@ -38,7 +38,8 @@ def first_hit(
 
     A ray comes into a voxel only where it crosses a face plane, so that the voxels behind its
     crossings with all planes, and the one that it starts in, are all that it meets; the hit is the
-    nearest of them that is not free. A ray that starts inside an occupied voxel hits it at depth 0.
+    nearest of them that is not free. A ray that starts inside an occupied voxel hits it at depth 0;
+    one that starts among ignored voxels, as in the unseen space around a car, first leaves them.
 
     Args:
         occupancy: Labels of the grid; 0 free, 255 ignored.
@@ -58,30 +59,32 @@ def first_hit(
 def _first_hit(occupancy: Tensor, grid: VoxelGrid, rays: Rays) -> FirstHit:
     start = grid.voxel_from_metres(rays.origins.double())
     step = rays.directions.double() / grid.voxel_m  # voxels per metre of camera depth
-    candidates = [_nearest_occupied(occupancy, start, step, torch.zeros_like(start[..., :1]))]
+    depth_m = [torch.zeros_like(start[..., :1])]
     for axis, count in enumerate(grid.shape):
         planes = torch.arange(count + 1, device=start.device, dtype=start.dtype)
-        crossings = (planes - start[..., axis, None]) / step[..., axis, None]  # (B, R, planes)
-        candidates.append(_nearest_occupied(occupancy, start, step, crossings))
-    depths, labels = (torch.stack(parts) for parts in zip(*candidates, strict=True))
-    depth, which = depths.min(dim=0)
-    label = labels.gather(0, which[None])[0]
+        depth_m.append((planes - start[..., axis, None]) / step[..., axis, None])
+    visits = [_visit(occupancy, start, step, depths) for depths in depth_m]
+    depths, labels = (torch.cat(parts, dim=-1) for parts in zip(*visits, strict=True))
+    is_blind = depths[..., 0].isfinite() & (labels[..., 0] == IGNORE)
+    seen_from = torch.where(labels != IGNORE, depths, torch.inf).amin(dim=-1).where(is_blind, 0.0)
+    hits = (labels != FREE) & (depths >= seen_from[..., None])
+    depth, which = torch.where(hits, depths, torch.inf).min(dim=-1)
     any_hit = depth.isfinite()
-    label = torch.where(any_hit, label, IGNORE)
-    depth_m = torch.where(any_hit, depth, 0.0).float()
-    return FirstHit(label.to(torch.uint8), depth_m, any_hit & (label != IGNORE))
+    label = labels.gather(-1, which[..., None])[..., 0].where(any_hit, IGNORE)
+    depth = depth.where(any_hit, 0.0).float()
+    return FirstHit(label.to(torch.uint8), depth, any_hit & (label != IGNORE))
 
 
-def _nearest_occupied(
+def _visit(
     occupancy: UInt8[Tensor, "B X Y Z"],
     start: Float[Tensor, "B R 3"],
     step: Float[Tensor, "B R 3"],
     depths: Float[Tensor, "B R S"],
-) -> tuple[Float[Tensor, "B R"], UInt8[Tensor, "B R"]]:
-    """Depth and label of the nearest voxel that is not free, among those just behind some depths.
+) -> tuple[Float[Tensor, "B R S"], UInt8[Tensor, "B R S"]]:
+    """The depths, infinite where a ray is in no voxel, and the labels just behind them.
 
     Depths before the origin, and those that are not finite because the ray runs along the planes,
-    do not count. The depth is infinite where there is no such voxel.
+    count as in no voxel.
     """
     counts = depths.isfinite() & (depths >= 0)
     behind = torch.where(counts, depths, 0.0) + NUDGE / step.abs().amax(-1, keepdim=True)
@@ -91,5 +94,4 @@ def _nearest_occupied(
         counts = counts & (along >= 0) & (along < count)
         index = index * count + along.clamp(0, count - 1).long()
     labels = occupancy.flatten(1).gather(1, index.flatten(1)).view_as(index)
-    nearest, which = torch.where(counts & (labels != FREE), depths, torch.inf).min(dim=-1)
-    return nearest, labels.gather(-1, which[..., None])[..., 0]
+    return torch.where(counts, depths, torch.inf), labels
