@@ -135,7 +135,9 @@ def gather_neighbors(
     """
     features = _as_autocast(features)
     padded = torch.cat([features, features.new_zeros(1, features.shape[1])])
-    return padded[rows].flatten(1) @ weight.flatten(1).T
+    # Element by element: to copy whole rows as short as these, CUDA starts a block for each.
+    column = torch.arange(features.shape[1], device=features.device)
+    return padded[rows[:, :, None], column].flatten(1) @ weight.flatten(1).T
 
 
 def gather_eights(

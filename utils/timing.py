@@ -62,8 +62,15 @@ class Clock:
             torch.cuda.reset_peak_memory_stats(self.device)
 
     def peak_bytes(self) -> int | None:
-        """Largest memory of all tensors at once since ``reset_peak``; None on a CPU."""
-        return torch.cuda.max_memory_allocated(self.device) if self.on_gpu else None
+        """Largest memory of all tensors at once since ``reset_peak``; None on a CPU.
+
+        CUDA graphs keep memory of their own, which torch does not count; here it counts in full.
+        """
+        if not self.on_gpu:
+            return None
+        segments = torch.cuda.memory_snapshot()
+        kept = [part["total_size"] for part in segments if part["segment_pool_id"] != (0, 0)]
+        return torch.cuda.max_memory_allocated(self.device) + sum(kept)
 
 
 def time_runs(run: Callable[[], Any], clock: Clock, iterations: int, warmup: int) -> Timing:
