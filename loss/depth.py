@@ -9,8 +9,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-_SMALLEST_DEPTH_M = 1e-6
-
 
 def downsample_depth(
     depth_m: Float[Tensor, "*batch H W"], stride: int
@@ -100,43 +98,6 @@ def masked_depth_l1(
     counts = valid & (target > 0) & (target <= max_depth_m)
     error = torch.where(counts, _precise(pred) - target, 0.0).abs()
     return error.sum() / counts.sum().clamp(min=1)
-
-
-def silog(
-    pred: Float[Tensor, "*batch H W"],
-    target: Float[Tensor, "*batch H W"],
-    valid: Bool[Tensor, "*batch H W"],
-    *,
-    variance_focus: float = 0.5,
-) -> Float[Tensor, ""]:
-    """Scale-invariant log error: sqrt(mean(d²) − λ · mean(d)²) with d = log pred − log target.
-
-    Args:
-        pred: Predicted depth [m]; what is below a micrometre counts as one.
-        target: Depth label [m]; 0 where there is none.
-        valid: Pixels that count.
-        variance_focus: λ, 0 to 1: the share of a common scale error that is forgiven.
-
-    Returns:
-        Scalar; a differentiable 0 when no pixel counts, or all of them are exact.
-
-    Raises:
-        ValueError: If λ is not in 0–1.
-
-    Source: Eigen et al., "Depth map prediction from a single image", NeurIPS 2014.
-    """
-    if not 0 <= variance_focus <= 1:
-        raise ValueError(f"variance_focus must be in 0 to 1, got {variance_focus}")
-    counts = valid & (target > 0)
-    pred = torch.where(counts, _precise(pred), 1.0).clamp(min=_SMALLEST_DEPTH_M)
-    difference = pred.log() - torch.where(counts, target, 1.0).log()  # 0 where nothing counts
-    number = counts.sum().clamp(min=1)
-    mean = difference.sum() / number
-    # (mean d²) − λ (mean d)², written so that rounding cannot make it negative.
-    spread = torch.where(counts, difference - mean, 0.0).square().sum() / number
-    squared = spread + (1 - variance_focus) * mean.square()
-    is_exact = squared == 0  # The root has no gradient there.
-    return torch.where(is_exact, 0.0, torch.where(is_exact, 1.0, squared).sqrt())
 
 
 def _precise(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
