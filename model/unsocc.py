@@ -26,11 +26,11 @@ from model.preprocess import BatchPreprocessor
 from model.render.views import label_views
 from model.streams import SideStream
 from model.supervision import RenderOptions, novel_depth_term, splat_terms, volume_terms
+from utils.config import MODALITIES
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, LabelSet, label_set
 from utils.registry import MODELS
 
-MODALITIES = ("both", "camera", "lidar")
 DENSE_PARTS = ("image_encoder", "lift", "fusion", "decoder", "head")
 """Parts free of sparse convolutions and of shapes that change with the frame."""
 

@@ -25,6 +25,7 @@ SECTIONS = (
 )
 """The top-level keys of a config; augmentation may be None."""
 MODALITIES = ("both", "camera", "lidar")
+"""Sensors that a network is built for."""
 PRECISIONS = ("off", "bf16", "fp16")
 
 _ARGUMENT_ERROR = re.compile("unexpected keyword argument|missing .*required .*argument")
