@@ -1,8 +1,11 @@
 """What an augmentation may do to a frame, and one draw of it; ``transforms.py`` does it."""
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
+
+from dataset.sample import Draw
 
 
 @dataclass(frozen=True)
@@ -72,18 +75,30 @@ class Augmentation:
             raise ValueError(f"volume_rotation_deg is in [0, 180], got {self.volume_rotation_deg}")
 
     @classmethod
-    def from_config(cls, options: dict) -> "Augmentation":
-        """Build from a config's dictionary.
+    def from_config(cls, options: "Augmentation | dict[str, Any] | None") -> "Augmentation":
+        """Build from a config's dictionary; None changes nothing, and what is built stays.
 
         Raises:
             ValueError: If it has a key that is none of the attributes, or a bad value.
         """
+        if isinstance(options, Augmentation):
+            return options
+        options = options or {}
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(options) - known):
             raise ValueError(f"unknown augmentation keys {unknown}; there are {sorted(known)}")
         least, largest = options.get("image_scale", cls.image_scale)
         numbers = {key: float(value) for key, value in options.items() if key != "image_scale"}
         return cls(image_scale=(float(least), float(largest)), **numbers)
+
+    def choices(self, seed: int, draw: Draw) -> Choices:
+        """Choose for a frame of a data set; the arguments decide.
+
+        Args:
+            seed: Number of the data set.
+            draw: The frame, and the pass over the data.
+        """
+        return self.draw(np.random.default_rng((seed, draw.epoch, draw.index)))
 
     def draw(self, rng: np.random.Generator) -> Choices:
         """Choose; the same number of random values whatever the ranges are."""

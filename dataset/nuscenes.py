@@ -19,7 +19,7 @@ from dataset.nuscenes_cache import load_index
 from dataset.nuscenes_frames import NuScenesFrames, missing_files
 from dataset.nuscenes_index import CAMERAS, KeyFrameIndex
 from dataset.nuscenes_splits import ALL, AUTO, find_version, scenes_of_split
-from dataset.options import checked_crop, checked_size, restrict
+from dataset.options import checked_crop, checked_size, checked_sweeps, restrict
 from dataset.sample import Draw, Sample
 from utils.geometry import VoxelGrid
 from utils.labels import IGNORE, NUSCENES
@@ -120,17 +120,13 @@ class NuScenes(Dataset[Sample]):
         self._fields = _checked_fields(fields)
         self.image_size = checked_size("image_size", image_size)
         self._image_crop = checked_crop(image_crop)
-        if num_sweeps < 1:
-            raise ValueError(f"num_sweeps is at least 1, got {num_sweeps}")
-        self._num_sweeps = num_sweeps
+        self._num_sweeps = checked_sweeps(num_sweeps)
         self._labels_source = nuscenes_labels.benchmark(labels_source)
         self._labels_root = labels_root
         if use_mask and not self._labels_source.has_masks:
             raise ValueError(f"use_mask needs the labels of occ3d; {labels_source} has no masks")
         self._use_mask = use_mask
-        if isinstance(augmentation, dict):
-            augmentation = Augmentation.from_config(augmentation)
-        self._augmentation = augmentation
+        self._augmentation = Augmentation.from_config(augmentation)
         self._seed = seed
 
         self.version = find_version(data_root, split, version)
@@ -159,21 +155,18 @@ class NuScenes(Dataset[Sample]):
             ValueError: If a file is not as its format says.
             FileNotFoundError: If a file has gone since the data set was built.
         """
-        index, epoch = key if isinstance(key, Draw) else Draw(int(key))
-        index = range(len(self))[index]
-        choices = Choices()
-        if self._augmentation is not None:
-            choices = self._augmentation.draw(np.random.default_rng((self._seed, epoch, index)))
-        row = self._rows[index]
+        draw = Draw.of(key, len(self))
+        choices = self._augmentation.choices(self._seed, draw)
+        row = self._rows[draw.index]
         cloud = None
         if self._fields & {"points", "depth_m"}:
             cloud = self._read_cloud(row, self._frames.lidar(row))
         return Sample(
-            stem=self.stems[index],
-            scene=self.scenes[index],
+            stem=self.stems[draw.index],
+            scene=self.scenes[draw.index],
             **self._view_fields(row, cloud, choices),
             **self._volume_fields(row, cloud, choices),
-            **self._neighbor_fields(index, choices),
+            **self._neighbor_fields(draw.index, choices),
         )
 
     def neighbors(self, count: int) -> list[list[int]]:

@@ -49,3 +49,14 @@ def checked_crop(crop: Sequence[float]) -> tuple[float, float, float, float]:
             f"image_crop is (top, left, bottom, right) as fractions in [0, 1], got {tuple(crop)}"
         )
     return top, left, bottom, right
+
+
+def checked_sweeps(count: int) -> int:
+    """How many clouds make one frame.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if count < 1:
+        raise ValueError(f"num_sweeps is at least 1, got {count}")
+    return count

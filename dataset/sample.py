@@ -21,6 +21,21 @@ class Draw(NamedTuple):
     index: int  # type: ignore[assignment]  # Hides tuple.index, which nobody needs here.
     epoch: int = 0
 
+    @classmethod
+    def of(cls, key: "int | Draw", frames: int) -> "Draw":
+        """What the key of a data set asks for.
+
+        Args:
+            key: A draw, or the place of a frame, which stands for the draw of epoch 0. A negative
+                place counts from the end.
+            frames: Length of the data set.
+
+        Raises:
+            IndexError: If there is no such frame.
+        """
+        index, epoch = key if isinstance(key, Draw) else Draw(int(key))
+        return cls(range(frames)[index], epoch)
+
 
 @dataclass
 class VehicleState:

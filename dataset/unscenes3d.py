@@ -20,7 +20,7 @@ from dataset.inventory import (
     time_order,
 )
 from dataset.neighbors import neighbors_of, stack_views
-from dataset.options import checked_crop, checked_size, restrict
+from dataset.options import checked_crop, checked_size, checked_sweeps, restrict
 from dataset.poses import LidarPoses
 from dataset.sample import Draw, Sample
 from dataset.splits import (
@@ -104,14 +104,11 @@ class UnScenes3D(Dataset[Sample]):
         self._recorded_size: tuple[int, int] | None = None
         if recorded_size is not None:
             self._recorded_size = checked_size("recorded_size", recorded_size)
-        if num_sweeps < 1:
-            raise ValueError(f"num_sweeps is at least 1, got {num_sweeps}")
+        num_sweeps = checked_sweeps(num_sweeps)
         self._num_sweeps = num_sweeps if "points" in self._fields else 1
         self._max_range_m = max_range_m
         self._pose_rule = pose_rule
-        if isinstance(augmentation, dict):
-            augmentation = Augmentation.from_config(augmentation)
-        self._augmentation = augmentation
+        self._augmentation = Augmentation.from_config(augmentation)
         self._seed = seed
         self._check_pixels()
         self._coarsening = 1
@@ -155,19 +152,16 @@ class UnScenes3D(Dataset[Sample]):
             ValueError: If a file is not as its format says.
             FileNotFoundError: If a file has gone since the data set was built.
         """
-        index, epoch = key if isinstance(key, Draw) else Draw(int(key))
-        index = range(len(self))[index]
-        choices = Choices()
-        if self._augmentation is not None:
-            choices = self._augmentation.draw(np.random.default_rng((self._seed, epoch, index)))
-        stem, scene = self.stems[index], self.scenes[index]
+        draw = Draw.of(key, len(self))
+        choices = self._augmentation.choices(self._seed, draw)
+        stem, scene = self.stems[draw.index], self.scenes[draw.index]
         return Sample(
             stem=stem,
             scene=scene,
             **self._view_fields(stem, choices),
             **self._volume_fields(stem, scene, choices),
             **self._text_fields(stem),
-            **self._neighbor_fields(index, choices),
+            **self._neighbor_fields(draw.index, choices),
         )
 
     def neighbors(self, count: int) -> list[list[int]]:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from dataset.augmentation import Augmentation, Choices
+from dataset.sample import Draw
 
 EVERYTHING = Augmentation(
     image_scale=(0.8, 1.5),
@@ -74,3 +75,12 @@ def test_bad_options_are_refused(options, message):
 def test_options_come_from_a_config():
     built = Augmentation.from_config({"image_scale": [0.9, 1.1], "volume_rotation_deg": 5})
     assert built == Augmentation(image_scale=(0.9, 1.1), volume_rotation_deg=5.0)
+    assert Augmentation.from_config(built) is built
+    assert Augmentation.from_config(None) == Augmentation()
+
+
+def test_seed_epoch_and_index_decide():
+    first = EVERYTHING.choices(0, Draw(2, 1))
+    assert first == EVERYTHING.choices(0, Draw(2, 1))
+    others = [EVERYTHING.choices(*key) for key in ((1, Draw(2, 1)), (0, Draw(1, 2)), (0, Draw(2)))]
+    assert first not in others

@@ -1,6 +1,6 @@
 import pytest
 
-from dataset.options import checked_crop, checked_size, restrict
+from dataset.options import checked_crop, checked_size, checked_sweeps, restrict
 
 
 def test_restrict_keeps_the_order_asked_for():
@@ -18,3 +18,9 @@ def test_sizes_and_crops():
     for crop in ([0.5, 0.0, 0.5, 1.0], [0.0, 0.0, 1.0, 1.1], [0.0, 0.6, 1.0, 0.4]):
         with pytest.raises(ValueError, match=r"image_crop is \(top, left, bottom, right\)"):
             checked_crop(crop)
+
+
+def test_a_frame_has_a_cloud_at_least():
+    assert checked_sweeps(1) == 1
+    with pytest.raises(ValueError, match="num_sweeps is at least 1, got 0"):
+        checked_sweeps(0)

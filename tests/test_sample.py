@@ -28,6 +28,15 @@ def test_draw_is_a_frame_and_an_epoch():
     assert pickle.loads(pickle.dumps(Draw(3, 7))) == Draw(3, 7)
 
 
+def test_a_key_is_a_draw_or_a_place():
+    assert Draw.of(2, 5) == Draw(2, 0)
+    assert Draw.of(-1, 5) == Draw(4, 0)
+    assert Draw.of(Draw(-2, 3), 5) == Draw(3, 3)
+    for key in (5, -6, Draw(5, 1)):
+        with pytest.raises(IndexError):
+            Draw.of(key, 5)
+
+
 @pytest.mark.parametrize("size", [1, 2])
 def test_collate_stacks_all_but_points(size):
     batch = collate([sample(str(i), points=torch.full((3 + i, 4), float(i))) for i in range(size)])
