@@ -23,7 +23,7 @@ def _tiny_worlds(monkeypatch):
         haze = replace(world.environment, haze_m=1000.0 + seed % 1000)
         return replace(world, environment=haze, location=options.location)
 
-    monkeypatch.setattr(module, "build_world", build)
+    monkeypatch.setattr("dataset.minesim.world.build_world", build)
 
 
 def _hashes(root):

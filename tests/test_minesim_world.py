@@ -1,5 +1,6 @@
 """The whole scene."""
 
+import itertools
 from collections import Counter
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from dataset.minesim.locations import REGIONS
 from dataset.minesim.materials import MATERIALS
-from dataset.minesim.world import LOCATIONS, World, WorldOptions, build_world
+from dataset.minesim.world import LOCATIONS, World, WorldOptions, build_world, world_of_scene
 
 SMALL = WorldOptions(duration_s=3.0, cell_m=1.0, extent_m=160.0)
 
@@ -15,6 +16,23 @@ SMALL = WorldOptions(duration_s=3.0, cell_m=1.0, extent_m=160.0)
 @pytest.fixture(scope="module")
 def world() -> World:
     return build_world(11, SMALL)
+
+
+def test_the_scenes_of_a_data_set_go_through_all_regions(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[tuple[int, WorldOptions]] = []
+
+    def note(seed: int, options: WorldOptions) -> World:
+        built.append((seed, options))
+        return object.__new__(World)
+
+    monkeypatch.setattr("dataset.minesim.world.build_world", note)
+    for seed, number in itertools.product((3, 4), range(len(LOCATIONS))):
+        world_of_scene(seed, number, duration_s=3.0, cell_m=1.0)
+    first, second = built[: len(LOCATIONS)], built[len(LOCATIONS) :]
+    assert {options.location for _, options in first} == set(LOCATIONS)
+    assert [o.location for _, o in first] != [o.location for _, o in second]
+    assert len({seed for seed, _ in built}) == len(built)
+    assert {(o.duration_s, o.cell_m) for _, o in built} == {(3.0, 1.0)}
 
 
 @pytest.fixture(scope="module")

@@ -22,10 +22,10 @@ from dataset.minesim.recorder import Recorder, write_scene
 from dataset.minesim.rig import Camera
 from dataset.minesim.schedule import Frame, drive_seconds, plan_frames
 from dataset.minesim.stage import make_stage
-from dataset.minesim.world import LOCATIONS, WorldOptions, build_world
+from dataset.minesim.world import WORLD_STREAM, world_of_scene
 from utils.labels import UNSCENES3D
 
-_WORLD_STREAM, _SENSOR_STREAM, _CLOCK_STREAM = range(3)
+_SENSOR_STREAM, _CLOCK_STREAM = range(WORLD_STREAM + 1, WORLD_STREAM + 3)
 """What a random stream is for."""
 
 
@@ -60,15 +60,11 @@ def make_scene(
 ) -> None:
     """Generate one scene and move it to its place."""
     seed = (options.seed, _SENSOR_STREAM, number)
-    world_rng = np.random.default_rng((options.seed, _WORLD_STREAM, number))
-    order = np.random.default_rng((options.seed, _WORLD_STREAM)).permutation(len(LOCATIONS))
-    world = build_world(
-        int(world_rng.integers(2**31)),
-        WorldOptions(
-            duration_s=drive_seconds(options.frames),
-            cell_m=options.ground_cell_m,
-            location=LOCATIONS[order[number % len(LOCATIONS)]],
-        ),
+    world = world_of_scene(
+        options.seed,
+        number,
+        duration_s=drive_seconds(options.frames),
+        cell_m=options.ground_cell_m,
     )
     camera = Camera(*options.image_size)
     recorder = Recorder(make_stage(world), camera, seed, map_voxel_m=options.map_voxel_m)

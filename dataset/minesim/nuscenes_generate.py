@@ -17,10 +17,10 @@ from dataset.minesim.nuscenes_plan import (
 from dataset.minesim.nuscenes_recorder import RigRecorder
 from dataset.minesim.nuscenes_writer import DATA_FOLDER, SceneCard, SceneWriter, write_tables
 from dataset.minesim.production import Job, Summary, begin_scene, end_scene, finish, make_scenes
-from dataset.minesim.world import LOCATIONS, World, WorldOptions, build_world
+from dataset.minesim.world import WORLD_STREAM, world_of_scene
 from utils.labels import NUSCENES
 
-_WORLD_STREAM, _SENSOR_STREAM, _CLOCK_STREAM, _PLACE_STREAM = range(4)
+_SENSOR_STREAM, _CLOCK_STREAM, _PLACE_STREAM = range(WORLD_STREAM + 1, WORLD_STREAM + 4)
 """What a random stream is for."""
 
 
@@ -67,7 +67,12 @@ def make_scene(
     root: Path, options: NuScenesOptions, number: int, on_frame: Callable[[], Any]
 ) -> None:
     """Generate one scene and move it to its place."""
-    world = _world(options, number)
+    world = world_of_scene(
+        options.seed,
+        number,
+        duration_s=drive_seconds(options.frames),
+        cell_m=options.ground_cell_m,
+    )
     clock = np.random.default_rng((options.seed, _CLOCK_STREAM, number))
     times_us = sample_times_us(options.frames, number, clock)
     seed = (options.seed, _SENSOR_STREAM, number)
@@ -86,19 +91,6 @@ def make_scene(
     writer = SceneWriter(begin_scene(root, number), card, options.image_size)
     voxels = recorder.record(writer, on_frame)
     end_scene(root, number, {"records": writer.records, "voxels": voxels.tolist()})
-
-
-def _world(options: NuScenesOptions, number: int) -> World:
-    rng = np.random.default_rng((options.seed, _WORLD_STREAM, number))
-    order = np.random.default_rng((options.seed, _WORLD_STREAM)).permutation(len(LOCATIONS))
-    return build_world(
-        int(rng.integers(2**31)),
-        WorldOptions(
-            duration_s=drive_seconds(options.frames),
-            cell_m=options.ground_cell_m,
-            location=LOCATIONS[order[number % len(LOCATIONS)]],
-        ),
-    )
 
 
 def _global_from_world(rng: np.random.Generator) -> Float[np.ndarray, "4 4"]:

@@ -6,6 +6,12 @@ import numpy as np
 from jaxtyping import Int64
 
 from dataset.minesim.nuscenes_rig import COLUMNS, REFERENCE_SIZE, RigCamera
+from dataset.minesim.plan import (
+    GROUND_CELL_RANGE_M,
+    STEP_RANGE_M,
+    require_counts,
+    require_within,
+)
 from dataset.minesim.schedule import FIRST_STAMP_S, SCENE_SPACING_S
 from dataset.nuscenes_splits import official_scenes
 
@@ -54,20 +60,12 @@ class NuScenesOptions:
 
     def __post_init__(self) -> None:
         """Refuse what could not be generated."""
-        if self.scenes < 1 or self.frames < 1:
-            raise ValueError(
-                f"scenes and frames must be at least 1, got {self.scenes} and {self.frames}"
-            )
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
-        if not 0 <= self.sweeps <= 9:
-            raise ValueError(f"sweeps must be within 0–9, got {self.sweeps}")
+        require_counts(self.scenes, self.frames, self.seed)
+        require_within("sweeps", self.sweeps, (0.0, 9.0))
         if self.lidar_columns < 1:
             raise ValueError(f"lidar_columns must be at least 1, got {self.lidar_columns}")
-        if not 0.05 <= self.surface_step_m <= 0.3:
-            raise ValueError(f"surface_step_m must be within 0.05–0.3, got {self.surface_step_m}")
-        if not 0.2 <= self.ground_cell_m <= 2.0:
-            raise ValueError(f"ground_cell_m must be within 0.2–2, got {self.ground_cell_m}")
+        require_within("surface_step_m", self.surface_step_m, STEP_RANGE_M)
+        require_within("ground_cell_m", self.ground_cell_m, GROUND_CELL_RANGE_M)
         RigCamera("CAM_FRONT", *self.image_size)
         plan_scenes(self)
 

@@ -9,6 +9,10 @@ from dataset.minesim.rig import Camera
 VERSION = 1
 """Of the bytes that a seed gives; raise it whenever they change."""
 SPLITS = ("train", "val", "test")
+STEP_RANGE_M = (0.05, 0.3)
+"""How far apart the points may be that labels are made of [m]."""
+GROUND_CELL_RANGE_M = (0.2, 2.0)
+"""Edge that the ground's triangles on the road may have [m]."""
 _SPLIT_STREAM = 3
 """Apart from the streams that make the scenes."""
 
@@ -45,18 +49,39 @@ class GenerateOptions:
 
     def __post_init__(self) -> None:
         """Refuse what could not be generated."""
-        if self.scenes < 1 or self.frames < 1:
-            raise ValueError(
-                f"scenes and frames must be at least 1, got {self.scenes} and {self.frames}"
-            )
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
-        if not 0.05 <= self.map_voxel_m <= 0.3:
-            raise ValueError(f"map_voxel_m must be within 0.05–0.3, got {self.map_voxel_m}")
-        if not 0.2 <= self.ground_cell_m <= 2.0:
-            raise ValueError(f"ground_cell_m must be within 0.2–2, got {self.ground_cell_m}")
+        require_counts(self.scenes, self.frames, self.seed)
+        require_within("map_voxel_m", self.map_voxel_m, STEP_RANGE_M)
+        require_within("ground_cell_m", self.ground_cell_m, GROUND_CELL_RANGE_M)
         Camera(*self.image_size)
         split_counts(self.scenes, self.val, self.test)
+
+
+def require_counts(scenes: int, frames: int, seed: int) -> None:
+    """Refuse numbers that no data set can have.
+
+    Raises:
+        ValueError: If there is no scene or no frame, or the seed is negative.
+    """
+    if scenes < 1 or frames < 1:
+        raise ValueError(f"scenes and frames must be at least 1, got {scenes} and {frames}")
+    if seed < 0:
+        raise ValueError(f"seed must not be negative, got {seed}")
+
+
+def require_within(name: str, value: int | float, limits: tuple[float, float]) -> None:
+    """Refuse a number that is not within limits.
+
+    Args:
+        name: What the number is called.
+        value: The number.
+        limits: The least and the largest that it may be.
+
+    Raises:
+        ValueError: If it is beyond them.
+    """
+    least, largest = limits
+    if not least <= value <= largest:
+        raise ValueError(f"{name} must be within {least:g}–{largest:g}, got {value}")
 
 
 def scene_name(number: int) -> str:

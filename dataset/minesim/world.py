@@ -19,10 +19,20 @@ from dataset.minesim.placer import SceneObject
 from dataset.minesim.road import Waves, draw_road
 from dataset.minesim.terrain import Terrain
 
-__all__ = ["Drive", "Environment", "SceneObject", "World", "WorldOptions", "build_world"]
+__all__ = [
+    "Drive",
+    "Environment",
+    "SceneObject",
+    "World",
+    "WorldOptions",
+    "build_world",
+    "world_of_scene",
+]
 
 LOCATIONS = tuple(region.name for region in REGIONS)
 """Names of the mine regions."""
+WORLD_STREAM = 0
+"""Random stream of a data set that its worlds are drawn from."""
 BACKGROUND = 0
 """Class of faces that the labels leave unlabelled."""
 _BEHIND_M = 12.0  # Fine ground behind the first pose.
@@ -92,6 +102,22 @@ class World:
     environment: Environment
     location: str
     height_m: Callable[[np.ndarray], np.ndarray]
+
+
+def world_of_scene(seed: int, number: int, *, duration_s: float, cell_m: float) -> World:
+    """Build a scene of a data set, whose scenes go through all regions in turn.
+
+    Args:
+        seed: Of the data set.
+        number: Of the scene in it.
+        duration_s: Length of the drive [s].
+        cell_m: Edge of the ground triangles on the road [m].
+    """
+    rng = np.random.default_rng((seed, WORLD_STREAM, number))
+    order = np.random.default_rng((seed, WORLD_STREAM)).permutation(len(LOCATIONS))
+    region = LOCATIONS[order[number % len(LOCATIONS)]]
+    options = WorldOptions(duration_s=duration_s, cell_m=cell_m, location=region)
+    return build_world(int(rng.integers(2**31)), options)
 
 
 def build_world(seed: int, options: WorldOptions | None = None) -> World:
