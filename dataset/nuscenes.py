@@ -1,6 +1,6 @@
 """nuScenes: from an index to a Sample, reading only the files of the fields asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from jaxtyping import Float32, Float64, UInt8
 from mmengine.logging import MMLogger
 from torch.utils.data import Dataset
 
-from dataset import formats, nuscenes_labels, transforms
+from dataset import nuscenes_labels, transforms
 from dataset.augmentation import Augmentation, Choices
 from dataset.lidar_depth import depth_of_points
 from dataset.neighbors import neighbors_of, stack_views
@@ -36,9 +36,7 @@ FIELDS = (
 )
 """Fields of a Sample that nuScenes can fill."""
 
-_CLOUD_COLUMNS = 5  # x, y, z, intensity, ring.
 _NAMED = 5  # How many missing files an error names.
-_OWN_VEHICLE_M = 1.0  # Returns from within this of the LiDAR, along x and y, are of its own roof.
 
 
 @DATASETS.register_module()
@@ -160,7 +158,7 @@ class NuScenes(Dataset[Sample]):
         row = self._rows[draw.index]
         cloud = None
         if self._fields & {"points", "depth_m"}:
-            cloud = self._read_cloud(row, self._frames.lidar(row))
+            cloud = self._frames.read_cloud(row, self._frames.lidar(row))
         return Sample(
             stem=self.stems[draw.index],
             scene=self.scenes[draw.index],
@@ -168,6 +166,18 @@ class NuScenes(Dataset[Sample]):
             **self._volume_fields(row, cloud, choices),
             **self._neighbor_fields(draw.index, choices),
         )
+
+    def stems_with(self, field: str) -> list[str]:
+        """Stems that have the files of a field of a Sample, which need not be one of ``fields``."""
+        if field not in FIELDS:
+            return []
+        files = [self._files(row, {field}) for row in self._rows]
+        missing = missing_files(chain.from_iterable(files))
+        return [
+            stem
+            for stem, needed in zip(self.stems, files, strict=True)
+            if missing.isdisjoint(needed)
+        ]
 
     def neighbors(self, count: int) -> list[list[int]]:
         """For each key frame, the others of its scene that are nearest in time (``neighbors_of``).
@@ -224,7 +234,8 @@ class NuScenes(Dataset[Sample]):
             pixel_from_volume = window.matrix() @ self._frames.pixel_from_volume(row, camera)
             matrices.append(pixel_from_volume @ volume_from_augmented)
             if "images" in self._fields:
-                pixels = transforms.jitter_colors(window.image(self._read_image(camera)), choices)
+                recorded = window.image(self._frames.read_image(camera))
+                pixels = transforms.jitter_colors(recorded, choices)
                 images.append(pixels.transpose(2, 0, 1))
             if "depth_m" in self._fields and cloud is not None:
                 depths.append(depth_of_points(pixel_from_volume, cloud, self.image_size))
@@ -245,7 +256,7 @@ class NuScenes(Dataset[Sample]):
         augmented_from_volume = transforms.augmented_from_recorded(choices)
         volume_from_augmented = np.linalg.inv(augmented_from_volume)
         if "points" in self._fields and cloud is not None:
-            points = self._with_sweeps(row, cloud)
+            points = self._frames.with_sweeps(row, cloud, self._num_sweeps)
             if not np.array_equal(augmented_from_volume, np.eye(4)):
                 points = transforms.transform_cloud(augmented_from_volume, points)
             found["points"] = torch.from_numpy(points)
@@ -267,7 +278,7 @@ class NuScenes(Dataset[Sample]):
         matrices, depths = [], []
         for row in (self._rows[other] for other in self._neighbors[index]):
             there_from_here = np.linalg.inv(frames.world_from_volume(row)) @ world_from_here
-            cloud = self._read_cloud(row, frames.lidar(row))
+            cloud = frames.read_cloud(row, frames.lidar(row))
             pixel_from_there = [
                 transforms.image_transform(
                     frames.image_size(camera), self.image_size, self._image_crop, choices
@@ -287,39 +298,6 @@ class NuScenes(Dataset[Sample]):
             size=self.image_size,
         )
         return {"neighbors": views}
-
-    def _read_image(self, camera: int) -> UInt8[np.ndarray, "H W 3"]:
-        path, size = self._frames.path(camera), self._frames.image_size(camera)
-        image = formats.read_image(path)
-        if image.shape[:2] != size:
-            raise ValueError(
-                f"{path}: expected {size} (height, width) as sample_data.json says, found "
-                f"{image.shape[:2]}. The calibration is of the recorded size: copy the file again"
-            )
-        return image
-
-    def _read_cloud(self, row: int, recording: int) -> Float32[np.ndarray, "P 4"]:
-        """A recording's returns in the volume of a key frame, without those of the own roof."""
-        path = self._frames.path(recording)
-        cloud = formats.read_cloud(path, columns=_CLOUD_COLUMNS)[:, :4]
-        is_own = (np.abs(cloud[:, :2]) < _OWN_VEHICLE_M).all(axis=1)
-        return transforms.transform_cloud(
-            self._frames.volume_from_cloud(row, recording), cloud[~is_own]
-        )
-
-    def _with_sweeps(
-        self, row: int, cloud: Float32[np.ndarray, "P 4"]
-    ) -> Float32[np.ndarray, "Q F"]:
-        """A key frame's returns, with those of the sweeps before it where they are asked for."""
-        if self._num_sweeps == 1:
-            return cloud
-        key, *before = self._frames.sweeps(row, self._num_sweeps)
-        clouds = [cloud, *(self._read_cloud(row, recording) for recording in before)]
-        ages_s = [
-            np.full((len(part), 1), self._frames.age_s(row, recording), np.float32)
-            for part, recording in zip(clouds, (key, *before), strict=True)
-        ]
-        return np.hstack([np.concatenate(clouds), np.concatenate(ages_s)])
 
     def _read_occupancy(
         self, row: int, volume_from_augmented: Float64[np.ndarray, "4 4"]
@@ -353,7 +331,7 @@ class NuScenes(Dataset[Sample]):
             if self._frames.scene(row) in used
         }
         rows = [row_of[stem] for stem in restrict(list(row_of), stems, split)]
-        files = {row: self._files(row) for row in rows}
+        files = {row: self._files(row, self._fields) for row in rows}
         missing = missing_files(chain.from_iterable(files.values()))
         if missing and split == ALL and stems is None:
             rows = [row for row in rows if missing.isdisjoint(files[row])]
@@ -376,16 +354,16 @@ class NuScenes(Dataset[Sample]):
             )
         return rows
 
-    def _files(self, row: int) -> list[Path]:
-        """Every file that the fields of a key frame are read from."""
+    def _files(self, row: int, fields: Set[str]) -> list[Path]:
+        """Every file that some fields of a key frame are read from."""
         frames, files = self._frames, []
-        if "images" in self._fields:
+        if "images" in fields:
             files += [frames.path(camera) for camera in frames.cameras(row)]
-        if "points" in self._fields:
+        if "points" in fields:
             files += [frames.path(sweep) for sweep in frames.sweeps(row, self._num_sweeps)]
-        elif self._fields & {"depth_m", "neighbors"}:
+        elif fields & {"depth_m", "neighbors"}:
             files.append(frames.path(frames.lidar(row)))
-        if "occupancy" in self._fields:
+        if "occupancy" in fields:
             files.append(frames.label_path(row, self._labels_source.name, self._labels_root))
         return files
 

@@ -1,4 +1,4 @@
-"""Where the files of nuScenes' key frames are, and how their sensors see one another.
+"""The files of nuScenes' key frames: where they are, what they hold, how sensors see one another.
 
 Every recording has a pose of the vehicle of its own time. Whatever goes from one recording to
 another goes through the world: camera ← vehicle then ← world ← vehicle now ← LiDAR.
@@ -10,10 +10,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float32, Float64, UInt8
 
-from dataset import nuscenes_labels
+from dataset import formats, nuscenes_labels, transforms
 from dataset.nuscenes_index import LIDAR_SLOT, KeyFrameIndex
+
+_CLOUD_COLUMNS = 5  # x, y, z, intensity, ring.
+_OWN_VEHICLE_M = 1.0  # Returns from within this of the LiDAR, along x and y, are of its own roof.
 
 
 class NuScenesFrames:
@@ -106,6 +109,60 @@ class NuScenesFrames:
         world_from_cam = index.world_from_ego(recording) @ index.ego_from_sensor(recording)
         cam_from_volume = np.linalg.inv(world_from_cam) @ self.world_from_volume(row)
         return index.pixel_from_sensor(recording) @ cam_from_volume
+
+    def read_image(self, camera: int) -> UInt8[np.ndarray, "H W 3"]:
+        """The picture of a camera's recording.
+
+        Raises:
+            FileNotFoundError: If it is not there.
+            ValueError: If it is damaged, or of another size than the tables say.
+        """
+        path, size = self.path(camera), self.image_size(camera)
+        image = formats.read_image(path)
+        if image.shape[:2] != size:
+            raise ValueError(
+                f"{path}: expected {size} (height, width) as sample_data.json says, found "
+                f"{image.shape[:2]}. The calibration is of the recorded size: copy the file again"
+            )
+        return image
+
+    def read_cloud(self, row: int, recording: int) -> Float32[np.ndarray, "P 4"]:
+        """A recording's returns in the volume of a key frame, without those of the own roof.
+
+        Raises:
+            FileNotFoundError: If it is not there.
+            ValueError: If it is damaged.
+        """
+        cloud = formats.read_cloud(self.path(recording), columns=_CLOUD_COLUMNS)[:, :4]
+        is_own = (np.abs(cloud[:, :2]) < _OWN_VEHICLE_M).all(axis=1)
+        return transforms.transform_cloud(self.volume_from_cloud(row, recording), cloud[~is_own])
+
+    def with_sweeps(
+        self, row: int, cloud: Float32[np.ndarray, "P 4"], count: int
+    ) -> Float32[np.ndarray, "Q F"]:
+        """A key frame's returns with those of the sweeps before it.
+
+        Args:
+            row: The key frame.
+            cloud: Its own returns.
+            count: Clouds to put together, its own included, where the scene has as many.
+
+        Returns:
+            The cloud itself for a count of 1; else with a fifth column, the age [s].
+
+        Raises:
+            FileNotFoundError: If a cloud is not there.
+            ValueError: If one is damaged.
+        """
+        if count == 1:
+            return cloud
+        key, *before = self.sweeps(row, count)
+        clouds = [cloud, *(self.read_cloud(row, recording) for recording in before)]
+        ages_s = [
+            np.full((len(part), 1), self.age_s(row, recording), np.float32)
+            for part, recording in zip(clouds, (key, *before), strict=True)
+        ]
+        return np.hstack([np.concatenate(clouds), np.concatenate(ages_s)])
 
     def label_from_volume(self, row: int, benchmark: str) -> Float64[np.ndarray, "4 4"]:
         """From the volume's frame to that of a benchmark's labels."""
