@@ -164,6 +164,11 @@ class UnScenes3D(Dataset[Sample]):
             **self._neighbor_fields(draw.index, choices),
         )
 
+    def stems_with(self, field: str) -> list[str]:
+        """Stems that have the files of a field of a Sample, which need not be one of ``fields``."""
+        having = [stems_in(self._root, folder) for folder in self._folders([field])]
+        return [stem for stem in self.stems if all(stem in stems for stems in having)]
+
     def neighbors(self, count: int) -> list[list[int]]:
         """For each frame, the others of its drive that are nearest in time (``neighbors_of``).
 

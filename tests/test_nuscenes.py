@@ -486,6 +486,17 @@ def test_missing_sweeps_and_labels_are_named(own):
         build(own, ["occupancy"], split="all")
 
 
+def test_stems_with_the_files_of_a_field(own):
+    first, second = own.samples["scene-0061"]
+    file_of(own, "CAM_BACK").unlink()
+    (own.root.parent / "occ3d/gts/scene-0061" / second / "labels.npz").unlink()
+    dataset = build(own, ["points"])
+    assert dataset.stems_with("points") == [first, second]
+    assert dataset.stems_with("images") == [second]
+    assert dataset.stems_with("occupancy") == [first]
+    assert dataset.stems_with("caption") == []
+
+
 def test_a_file_that_goes_later_is_named(own):
     dataset = build(own, VIEWS)
     path = file_of(own, "CAM_FRONT")

@@ -4,10 +4,12 @@ import torch
 
 from dataset import layout
 from tests.layout_files import write_tiny_unscenes3d
+from tests.nuscenes_config import write_nuscenes_config
+from tests.nuscenes_files import write_tiny_nuscenes
 from tests.predict_config import write_config
 from utils.build import build_grid, build_model
 from utils.config import load_config
-from utils.labels import UNSCENES3D
+from utils.labels import NUSCENES, UNSCENES3D
 from utils.predict_frames import Frames, Timing, predict_frames
 
 
@@ -49,6 +51,16 @@ def test_a_folder_without_labels_will_do(tmp_path, cfg):
     frames = Frames(cfg, "all")
     assert len(frames) == 4
     assert frames[3].occupancy is None
+
+
+def test_key_frames_of_nuscenes_have_their_labels_too(tmp_path):
+    tiny = write_tiny_nuscenes(tmp_path / "nuscenes", samples=1, sweeps=0, image_size=(9, 16))
+    (tmp_path / "occ3d/gts/scene-0103").rename(tmp_path / "gone")
+    frames = Frames(load_config(write_nuscenes_config(tmp_path / "config.py", tiny.root)), "all")
+    labelled, unlabelled = frames[0], frames[1]
+    assert labelled.images.shape == (6, 3, 32, 88)
+    assert NUSCENES.index("car") in labelled.occupancy
+    assert (unlabelled.scene, unlabelled.occupancy) == ("scene-0103", None)
 
 
 def test_a_split_holds_its_own_frames_only(cfg, labelled):

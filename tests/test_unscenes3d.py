@@ -394,6 +394,17 @@ def test_all_needs_the_files_of_every_field(own_root):
     assert dataset.scenes == ["scene_00000"] * 2
 
 
+def test_stems_with_the_files_of_a_field(own_root):
+    dataset = build(own_root, ["points"], split="all")
+    labelled = [stem for stem in dataset.stems if (own_root / f"occ/{stem}.npy").exists()]
+    assert dataset.stems_with("points") == dataset.stems
+    assert dataset.stems_with("occupancy") == labelled != dataset.stems
+    (own_root / f"depths/{labelled[0]}.png").unlink()
+    assert dataset.stems_with("depth_m") == labelled[1:]
+    shutil.rmtree(own_root / "captions")
+    assert dataset.stems_with("caption") == []
+
+
 def test_stems_choose_and_order(root):
     stems = build(root, ["points"]).stems
     assert build(root, ["points"], stems=stems[::-1]).stems == stems[::-1]

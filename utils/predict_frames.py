@@ -13,8 +13,6 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from torch.utils.data import DataLoader, Dataset
 
-from dataset import layout
-from dataset.inventory import stems_in
 from dataset.sample import Sample, collate
 from utils.build import build_dataset, fields_of
 from utils.geometry import VoxelGrid
@@ -27,12 +25,8 @@ from utils.visualize import draw_frame
 Item = TypeVar("Item")
 
 
-EXTRAS = {
-    "occupancy": layout.OCCUPANCY,
-    "caption": layout.CAPTIONS,
-    "vehicle": layout.VEHICLE_INFOS,
-}
-"""Fields that are only shown, for frames that have them, and their folders."""
+EXTRAS = ("occupancy", "caption", "vehicle")
+"""Fields that are only shown, for frames that have them."""
 
 
 class Frames(Dataset[Sample]):
@@ -71,7 +65,7 @@ class Frames(Dataset[Sample]):
                 cast(Any, build_dataset(cfg, split, fields=fields, stems=stems)),
                 {stem: number for number, stem in enumerate(stems)},
             )
-            for stems, fields in _extras_on_disk(cfg.data_root, self.stems).items()
+            for stems, fields in self._extras_on_disk().items()
         ]
 
     def __len__(self) -> int:
@@ -88,6 +82,16 @@ class Frames(Dataset[Sample]):
                 found |= {field: getattr(shown, field) for field in extra.fields}
         return replace(self._inputs[self._index[stem]], **found)
 
+    def _extras_on_disk(self) -> dict[tuple[str, ...], tuple[str, ...]]:
+        """The fields of ``EXTRAS`` that are there, by the frames that have them."""
+        found: dict[tuple[str, ...], tuple[str, ...]] = {}
+        for field in EXTRAS:
+            having = set(self._inputs.stems_with(field))
+            those = tuple(stem for stem in self.stems if stem in having)
+            if those:
+                found[those] = (*found.get(those, ()), field)
+        return found
+
 
 class _Extra(NamedTuple):
     """Fields that some frames have besides the network's."""
@@ -95,17 +99,6 @@ class _Extra(NamedTuple):
     fields: tuple[str, ...]
     frames: Any
     place: dict[str, int]
-
-
-def _extras_on_disk(data_root: str, stems: Sequence[str]) -> dict[tuple[str, ...], tuple[str, ...]]:
-    """The fields of ``EXTRAS`` that are there, by the frames that have them."""
-    found: dict[tuple[str, ...], tuple[str, ...]] = {}
-    for field, folder in EXTRAS.items():
-        on_disk = stems_in(data_root, folder)
-        those = tuple(stem for stem in stems if stem in on_disk)
-        if those:
-            found[those] = (*found.get(those, ()), field)
-    return found
 
 
 @dataclass
