@@ -6,10 +6,12 @@ from model_inputs import make_batch, make_model
 from dataset import layout
 from dataset.sample import Sample
 from tests.layout_files import TRUCK, write_tiny_unscenes3d
+from tests.nuscenes_config import write_nuscenes_config
+from tests.nuscenes_files import write_tiny_nuscenes
 from tests.predict_config import write_config
 from utils.build import build_grid, build_model
 from utils.config import load_config
-from utils.labels import UNSCENES3D
+from utils.labels import NUSCENES, UNSCENES3D
 from utils.metrics.files import write_prediction
 from utils.viewer.choice import CAMERAS, DIFFERENCE, ELEVATION, POINTS, extras_of, layers_of
 from utils.viewer.frames import Predictor, Recordings, SavedPredictions
@@ -57,6 +59,27 @@ def test_a_split_a_scene_and_stems_choose_frames(tmp_path, root):
         Recordings(cfg, "all", scene="scene_7")
 
 
+def test_key_frames_have_six_cameras_and_the_labels_that_are_there(tmp_path):
+    tiny = write_tiny_nuscenes(tmp_path / "nuscenes", samples=2, sweeps=0, image_size=(9, 16))
+    gone = tiny.samples["scene-0061"][1]
+    (tmp_path / "occ3d/gts/scene-0061" / gone / "labels.npz").unlink()
+    cfg = load_config(write_nuscenes_config(tmp_path / "config.py", tiny.root))
+    everything = Recordings(cfg, "all")
+    in_time = [stem for scene in sorted(tiny.samples) for stem in tiny.samples[scene]]
+    assert everything.stems == in_time != sorted(in_time)
+    frames = [everything.read(index) for index in range(4)]
+    assert all(frame.sample.images.shape == (6, 3, 32, 88) for frame in frames)
+    assert all(extras_of(frame) == (POINTS, CAMERAS) for frame in frames)
+    assert [frame.label is None for frame in frames] == [stem == gone for stem in in_time]
+    assert frames[0].label.shape == (32, 32, 4)
+    assert {NUSCENES.index("car"), NUSCENES.index("driveable_surface")} <= set(frames[0].label.flat)
+    assert Recordings(cfg, "all", scene="scene-0103").stems == in_time[2:]
+    # Predictions are named by tokens, whose order says nothing.
+    assert Recordings(cfg, "all", among=sorted(in_time[:3])).stems == in_time[:3]
+    with pytest.raises(ValueError, match="1 of the stems asked for are not in the split 'all'"):
+        Recordings(cfg, "all", among=["x"])
+
+
 def test_labels_alone_are_enough(tmp_path):
     root = tmp_path / "data"
     write_tiny_unscenes3d(root, scenes={"scene_00000": "location_1"}, sweeps=0)
@@ -81,11 +104,19 @@ def test_saved_predictions_stand_beside_their_labels(tmp_path, root):
     assert DIFFERENCE in layers_of(frames.read(1))
 
 
-@pytest.mark.parametrize(("shape", "voxel_m"), [((256, 256, 32), 0.3), ((64, 64, 8), 1.2)])
-def test_the_grid_of_predictions_alone_follows_from_their_shape(tmp_path, shape, voxel_m):
+@pytest.mark.parametrize(
+    ("labels", "shape", "voxel_m"),
+    [
+        (UNSCENES3D, (256, 256, 32), 0.3),
+        (UNSCENES3D, (64, 64, 8), 1.2),
+        (NUSCENES, (200, 200, 16), 0.4),
+        (NUSCENES, (100, 100, 8), 0.8),
+    ],
+)
+def test_the_grid_of_predictions_alone_follows_from_their_shape(tmp_path, labels, shape, voxel_m):
     write_prediction(tmp_path, "10.5", np.zeros(shape, np.uint8))
     write_prediction(tmp_path, "9.5", np.zeros(shape, np.uint8))
-    saved = SavedPredictions(tmp_path, None, UNSCENES3D)
+    saved = SavedPredictions(tmp_path, None, labels)
     assert saved.stems == ["9.5", "10.5"]
     assert saved.grid.shape == shape
     assert saved.grid.voxel_m == pytest.approx(voxel_m)

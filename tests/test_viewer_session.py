@@ -1,8 +1,10 @@
+import contextlib
 import shutil
 import socket
 import subprocess
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -106,6 +108,41 @@ def test_shows_the_prediction_the_points_and_the_camera_first(session):
     assert "scene_00000 · 1.0** (1 of 4)" in session._panel._status.content
     # 36 voxels of the truck each, 27 in common: (27 + 256) / (45 + 256).
     assert "IoU 94.0 %" in session._panel._status.content
+
+
+def cameras_around(count):
+    """Pinhole cameras of 40×30 pixels at the origin, which look around in equal steps."""
+    intrinsic = np.array([[20.0, 0, 20], [0, 20, 15], [0, 0, 1]])
+    matrices = np.tile(np.eye(4), (count, 1, 1))
+    for matrix, angle in zip(matrices, np.arange(count) * 2 * np.pi / count, strict=True):
+        forward, right = (np.cos(angle), np.sin(angle), 0.0), (np.sin(angle), -np.cos(angle), 0.0)
+        matrix[:3, :3] = intrinsic @ [right, (0.0, 0.0, -1.0), forward]
+    return torch.from_numpy(matrices).float()
+
+
+def test_six_cameras_stand_around_and_are_looked_through_in_turn(session, monkeypatch):
+    read = session._source.read
+
+    def read_six(index):
+        frame = read(index)
+        frame.sample.images = torch.zeros(6, 3, 30, 40, dtype=torch.uint8)
+        frame.sample.pixel_from_lidar = cameras_around(6)
+        return frame
+
+    monkeypatch.setattr(session._loader, "_read", read_six)
+    session.follow()
+    drawn = {name for name in nodes(session) if name.startswith("camera_")}
+    parts = ("picture", "edges")
+    assert drawn == {f"camera_{number}/{part}" for number in range(6) for part in parts}
+    seen = []
+    client = SimpleNamespace(camera=SimpleNamespace(), atomic=contextlib.nullcontext)
+    for view in (*["Camera"] * 7, "Above", "Camera"):
+        session._move_camera(SimpleNamespace(target=SimpleNamespace(value=view), client=client))
+        x, y, _ = np.subtract(client.camera.look_at, client.camera.position)
+        seen.append(round(np.degrees(np.arctan2(y, x))) % 360)
+    assert seen[:7] == [0, 60, 120, 180, 240, 300, 0]
+    assert seen[8] == 0  # After another view the first again.
+    assert client.camera.fov == pytest.approx(2 * np.arctan(15 / 20))
 
 
 def test_follows_the_panel(session):

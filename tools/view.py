@@ -84,17 +84,19 @@ def build_source(args: argparse.Namespace) -> FrameSource:
         options["data_root"] = args.data_root
     cfg = load_config(args.py_config, options)
     labels = label_set(cfg.labels)
-    stems, predict = args.stems, None
+    predicted, predict = None, None
     if args.pred is not None:
         saved = SavedPredictions(args.pred, build_grid(cfg), labels)
         predict = saved.predict
-        stems = saved.stems if stems is None else stems
+        predicted = saved.stems if args.stems is None else None
     if args.resume_from is not None:
         network = build_model(cfg)
         load_weights(network, args.resume_from)
         network = place(network, pick_device(args.device))
         predict = Predictor(network, labels, num_gaussians=args.gaussians)
-    return Recordings(cfg, args.split, predict=predict, stems=stems, scene=args.scene)
+    return Recordings(
+        cfg, args.split, predict=predict, stems=args.stems, among=predicted, scene=args.scene
+    )
 
 
 def _predictions_alone(args: argparse.Namespace) -> FrameSource:

@@ -1,7 +1,7 @@
 """Frames for the viewer: from a data set, a folder of saved predictions, or a network."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
@@ -12,13 +12,14 @@ from jaxtyping import UInt8
 from mmengine.config import Config
 from mmengine.model import BaseModel
 
-from dataset import layout
+from dataset import layout, nuscenes_labels
 from dataset.inventory import folders_of, stems_in, time_order
+from dataset.options import restrict
 from dataset.sample import Sample, collate
 from model.unsocc import UnsOcc
 from utils.build import build_dataset, build_grid
 from utils.geometry import VoxelGrid
-from utils.labels import FREE, LabelSet, label_set
+from utils.labels import FREE, NUSCENES, UNSCENES3D, LabelSet, label_set
 from utils.metrics.files import SUFFIX, dense_from_rows, is_sparse, read_labels
 from utils.viewer.shapes import Splats, splats_of
 from utils.viewer.voxels import check_labels
@@ -26,6 +27,11 @@ from utils.viewer.voxels import check_labels
 SENSORS = ("images", "pixel_from_lidar", "points")
 ANNOTATIONS = ("occupancy", "elevation_m")
 """Fields of a sample that are shown where they are there."""
+LABEL_GRIDS = {
+    UNSCENES3D.name: layout.LABEL_GRID,
+    NUSCENES.name: nuscenes_labels.BENCHMARKS["occ3d"].grid,
+}
+"""Where labels lie by their label set, unless a config says so."""
 LAYOUT_TYPE = "UnScenes3D"
 """Data sets whose folders ``dataset/layout.py`` names."""
 
@@ -88,6 +94,7 @@ class Recordings:
         split: "train", "val", "test" or "all".
         predict: Predicts from a sample; None: nothing is predicted.
         stems: Only these frames, in this order; None for all of the split.
+        among: Only those of these frames, in the data set's order; None for all.
         scene: Only frames of this drive; None for all.
 
     Raises:
@@ -102,11 +109,12 @@ class Recordings:
         *,
         predict: Callable[[Sample], Predicted] | None = None,
         stems: Sequence[str] | None = None,
+        among: Collection[str] | None = None,
         scene: str | None = None,
     ) -> None:
         self.grid, self.labels = build_grid(cfg), label_set(cfg.labels)
         self._predict = predict
-        fields = [field for field in SENSORS if _stems_with(cfg, field) != set()]
+        fields = [field for field in SENSORS if _may_be_there(cfg, field)]
         if not {"images", "pixel_from_lidar"} <= set(fields):
             fields = [field for field in fields if field == "points"]
         if not fields:
@@ -114,6 +122,9 @@ class Recordings:
         self._main = cast(Any, build_dataset(cfg, split, fields=fields, stems=stems))
         self._parts = [self._main]
         self.stems: list[str] = list(self._main.stems)
+        if among is not None:
+            asked = set(restrict(self.stems, list(among), split))
+            self.stems = [stem for stem in self.stems if stem in asked]
         if scene is not None:
             self._keep_scene(scene)
         for field in ANNOTATIONS:
@@ -133,6 +144,7 @@ class Recordings:
         return ViewFrame(sample, self._predict(sample) if self._predict else None)
 
     def _keep_scene(self, scene: str) -> None:
+        """Leave out the frames of other drives."""
         scene_of = dict(zip(self._main.stems, self._main.scenes, strict=True))
         self.stems = [stem for stem in self.stems if scene_of[stem] == scene]
         if not self.stems:
@@ -141,9 +153,9 @@ class Recordings:
             )
 
     def _add_part(self, cfg: Config, split: str, field: str) -> None:
-        """Read a further field where there is a file for it."""
-        having = _stems_with(cfg, field)
-        stems = self.stems if having is None else [stem for stem in self.stems if stem in having]
+        """Read a further field of the frames that have it."""
+        having = set(self._main.stems_with(field))
+        stems = [stem for stem in self.stems if stem in having]
         if not stems:
             return
         try:
@@ -159,7 +171,7 @@ class SavedPredictions:
 
     Args:
         folder: Where the files are: dense grids, or rows x, y, z, class.
-        grid: Their grid; None: that of UnScenes3D's labels, in as large voxels as the first file's
+        grid: Their grid; None: that of ``LABEL_GRIDS``, in as large voxels as the first file's
             shape says.
         labels: Their label set.
 
@@ -176,7 +188,7 @@ class SavedPredictions:
             raise FileNotFoundError(f"{folder} holds no prediction: expected STEM{SUFFIX} files")
         self.folder, self.labels = folder, labels
         self.stems = sorted(names, key=time_order)
-        self.grid = grid or _grid_of(read_labels(self._path(self.stems[0])), folder)
+        self.grid = grid or _grid_of(read_labels(self._path(self.stems[0])), folder, labels)
 
     def read(self, index: int) -> ViewFrame:
         """Read the prediction alone."""
@@ -242,16 +254,17 @@ class Predictor:
         return Predicted(occupancy, splats_of(gaussians, self._colors))
 
 
-def _stems_with(cfg: Config, field: str) -> set[str] | None:
-    """Frames that have the files of a field; None where only the data set itself can tell."""
+def _may_be_there(cfg: Config, field: str) -> bool:
+    """Whether a frame has the files of a field; a data set without folders for it will tell."""
     if cfg.dataset.type != LAYOUT_TYPE:
-        return None
-    return set.intersection(*(stems_in(cfg.data_root, folder) for folder in folders_of([field])))
+        return True
+    having = (stems_in(cfg.data_root, folder) for folder in folders_of([field]))
+    return bool(set.intersection(*having))
 
 
-def _grid_of(array: np.ndarray, folder: Path) -> VoxelGrid:
+def _grid_of(array: np.ndarray, folder: Path, labels: LabelSet) -> VoxelGrid:
     """The label grid in voxels as large as an array's; of rows, the label grid itself."""
-    fine = layout.LABEL_GRID
+    fine = LABEL_GRIDS[labels.name]
     if is_sparse(array):
         return fine
     factor = max(1, fine.shape[0] // max(1, array.shape[0]))

@@ -47,6 +47,7 @@ class Session:
         self._nodes: dict[int, FrameNodes] = {}
         self._shown: int | None = None
         self._next_s = 0.0
+        self._next_camera = 0
         _set_light(server.scene)
         self._panel = Panel(server.gui, source.labels, len(source.stems), self._wake.set)
         self._panel.views.on_click(self._move_camera)
@@ -162,14 +163,18 @@ class Session:
         return (near - 0.25 * length, middle, ground + 0.24 * length), target
 
     def _move_camera(self, event: Any) -> None:
-        """Take the client that clicked to the view that it chose."""
+        """Take the client that clicked to the view that it chose; of a camera, on to the next."""
         position, target = self._viewpoint(event.target.value)
         fov = FOV_RAD
         nodes = self._nodes.get(self._shown) if self._shown is not None else None
-        if event.target.value == "Camera" and nodes is not None and nodes.cameras():
-            shape = nodes.cameras()[0]
+        cameras = nodes.cameras() if nodes is not None else []
+        if event.target.value == "Camera" and cameras:
+            shape = cameras[self._next_camera % len(cameras)]
             position, target = shape.lidar_from_cam[:3, 3], shape.middle_m()
             fov = shape.fov_rad
+            self._next_camera += 1
+        else:
+            self._next_camera = 0
         camera = event.client.camera
         with event.client.atomic():
             camera.up_direction = (0.0, 0.0, 1.0)
