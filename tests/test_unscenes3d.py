@@ -401,7 +401,7 @@ def test_stems_with_the_files_of_a_field(own_root):
     assert dataset.stems_with("occupancy") == labelled != dataset.stems
     (own_root / f"depths/{labelled[0]}.png").unlink()
     assert dataset.stems_with("depth_m") == labelled[1:]
-    shutil.rmtree(own_root / "captions")
+    shutil.rmtree(own_root / layout.CAPTIONS)
     assert dataset.stems_with("caption") == []
 
 
