@@ -8,8 +8,13 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from minesim_world import tiny_world
+from nuscenes_config import write_nuscenes_config
 from torch.nn import functional
 
+import eval_iou
+import eval_novel_depth
+import train
 from dataset.minesim.nuscenes_generate import generate_nuscenes
 from dataset.minesim.nuscenes_plan import NuScenesOptions
 from dataset.minesim.nuscenes_recorder import RigRecorder
@@ -164,7 +169,14 @@ def test_sweeps_are_brought_together(tiny):
     assert len(together) > 1.8 * len(alone)
 
 
-def test_the_same_seed_gives_the_same_bytes(tmp_path):
+def test_the_same_seed_gives_the_same_bytes(tmp_path, monkeypatch):
+    def build(seed, options):
+        """A world that takes no time to build; the seed moves it aside."""
+        world = tiny_world(seconds=options.duration_s)
+        aside = np.float32([0, 3 * seed / 2**31, 0])
+        return replace(world, vertices=world.vertices + aside, location=options.location)
+
+    monkeypatch.setattr("dataset.minesim.world.build_world", build)
     for name in ("a", "b"):
         generate_nuscenes(tmp_path / name, ONE, workers=1, progress=False)
     generate_nuscenes(tmp_path / "c", replace(ONE, seed=1), workers=1, progress=False)
@@ -172,3 +184,35 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path):
     assert first == hashes(tmp_path / "b")
     same = {"nuscenes/v1.0-mini/sensor.json"}  # One rig, whatever the seed.
     assert {name for name in first if first[name] in other.values()} == same
+
+
+def test_a_network_is_trained_and_scored_on_it_as_the_demo_does(tiny, tmp_path, capsys):
+    """``make nuscenes-demo`` at its smallest, and the other benchmarks and renderer besides."""
+    config = write_nuscenes_config(tmp_path / "config.py", tiny.root / "nuscenes")
+    common = f"--py-config {config} --work-dir {tmp_path / 'out'}".split()
+    train.main(train.parse_arguments([*common, "--depth-metric"]))
+    (curves,) = (tmp_path / "out").glob("*/vis_data/scalars.json")
+    assert '"depth_abs_rel"' in curves.read_text()
+
+    def run(script, words):
+        capsys.readouterr()
+        scores = tmp_path / "scores.json"
+        script.main(script.parse_arguments([*common, "--json", str(scores), *words.split()]))
+        return json.loads(scores.read_text()), capsys.readouterr().out
+
+    wanted = {
+        "occ3d": "--occ3d --resolution 0.8 --sem --use-mask --scene-size 4",
+        "surroundocc": "--benchmark surroundocc",
+        "openoccupancy": "--resolution 0.4 --scene-size 4",
+    }
+    for name, words in wanted.items():
+        scores, table = run(eval_iou, words)
+        assert (scores["benchmark"], scores["frames"]) == (name, 2)
+        assert 0 <= scores["miou"] <= scores["iou"] <= 1
+        assert "driveable_surface" in table
+    for renderer in ("volume", "gaussians"):
+        scores, table = run(eval_novel_depth, f"--num-rays 12 24 --render {renderer}")
+        assert set(scores["cameras"]) == set(CAMERAS)
+        assert scores["frames"] == 2 * len(CAMERAS)  # Each of the two key frames from the other.
+        assert 0 < scores["abs_rel"] < 20
+        assert "12×24 rays an image" in table
