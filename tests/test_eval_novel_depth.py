@@ -2,6 +2,8 @@
 
 import json
 import runpy
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,14 +17,16 @@ from dataset.nuscenes_index import CAMERAS
 from utils.config import load_config, plain
 
 CONFIG = Path(__file__).parents[1] / "config"
-DOCUMENTED = [
-    "--py-config",
-    "config/nuscenes/nuscenes_novel_depth.py",
-    "--work-dir",
-    "out/nuscenes/novel_depth",
-    "--resume-from",
-    "out/nuscenes/novel_depth/model_state_dict.pth",
-]
+SEED_TRAIN = (
+    "python train.py --py-config config/nuscenes/nuscenes_novel_depth.py"
+    " --work-dir out/nuscenes/novel_depth_train --depth-metric"
+)
+SEED_EVAL = (
+    "python eval_novel_depth.py --py-config config/nuscenes/nuscenes_novel_depth.py"
+    " --work-dir out/nuscenes/novel_depth"
+    " --resume-from out/nuscenes/novel_depth/model_state_dict.pth"
+)
+DOCUMENTED = shlex.split(SEED_EVAL)[2:]
 ERRORS = {"abs_rel", "sq_rel", "rmse", "rmse_log", "a1", "a2", "a3"}
 
 
@@ -32,28 +36,37 @@ def logged():
     return {}
 
 
-def train_on(config, out, logged):
-    words = f"--py-config {config} --work-dir {out} --depth-metric"
-    train.main(train.parse_arguments(words.split()))
+def train_by(words, out):
+    """Train, and give what the curves say in the end."""
+    train.main(train.parse_arguments(shlex.split(words)))
     (curves,) = out.glob("*/vis_data/scalars.json")
     lines = [json.loads(line) for line in curves.read_text().splitlines()]
-    logged[config.stem] = {name: value for line in lines for name, value in line.items()}
-    return config, out
+    return {name: value for line in lines for name, value in line.items()}
 
 
 @pytest.fixture(scope="module")
 def unscenes3d(tmp_path_factory, logged):
     folder = tmp_path_factory.mktemp("unscenes3d")
     write_tiny_unscenes3d(folder)
-    return train_on(write_config(folder, "unscenes3d", folder), folder / "out", logged)
+    config, out = write_config(folder, "unscenes3d", folder), folder / "out"
+    words = f"--py-config {config} --work-dir {out} --depth-metric"
+    logged["unscenes3d"] = train_by(words, out)
+    return config, out
 
 
 @pytest.fixture(scope="module")
 def nuscenes(tmp_path_factory, logged):
+    """Trained by the seed's command."""
     folder = tmp_path_factory.mktemp("data")
-    write_tiny_nuscenes(folder / "nuscenes", samples=2)
-    config = write_config(folder, "nuscenes", folder / "nuscenes")
-    return train_on(config, folder / "out", logged)
+    write_tiny_nuscenes(folder / "data/nuscenes", samples=2)
+    config = folder / DOCUMENTED[1]
+    config.parent.mkdir(parents=True)
+    write_config(folder, "nuscenes", folder / "data/nuscenes").rename(config)
+    out = folder / "out/nuscenes/novel_depth_train"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        logged["nuscenes"] = train_by(SEED_TRAIN.removeprefix("python train.py "), out)
+    return config, out
 
 
 def run(trained, words=""):
@@ -91,6 +104,16 @@ def test_unscenes3d_by_either_renderer(unscenes3d, tmp_path, capsys, render):
     assert scores["by_distance"]["2"].keys() >= ERRORS
     assert (scores["render"], scores["frames"]) == (render, 2)
     assert "cameras" not in scores
+
+
+def test_the_seeds_command_runs_as_written(nuscenes, monkeypatch, capsys):
+    _, trained = nuscenes
+    shutil.copytree(trained, trained.with_name("novel_depth"))
+    monkeypatch.chdir(trained.parents[2])
+    eval_novel_depth.main(eval_novel_depth.parse_arguments(DOCUMENTED))
+    printed = capsys.readouterr().out
+    assert "96×200 rays an image" in printed
+    assert all(camera in printed for camera in CAMERAS)
 
 
 def test_nuscenes_by_cameras(nuscenes, tmp_path, capsys):
