@@ -132,6 +132,9 @@ def test_surroundoccs_label_scores_100(tiny, dataset, painted):
     assert scores["iou"] == scores["miou"] == 1.0
     assert set(scores["per_class_iou"]) == set(NUSCENES.class_names[1:17])
     assert scores["convention"] == "default"
+    larger = evaluate(config, f"--benchmark {name} --resolution 1.0")
+    assert larger["iou"] == larger["miou"] == 1.0
+    assert larger["voxel_m"] == 1.0
 
 
 def test_openoccupancys_label_scores_100(tmp_path, painted):
@@ -152,12 +155,16 @@ def test_openoccupancys_label_scores_100(tmp_path, painted):
     assert scores["iou"] == scores["miou"] == 1.0
     assert all(value == 1.0 for value in scores["per_class_iou"].values())
     assert scores["benchmark"] == "openoccupancy"
+    other = evaluate(config, "--scene-size 1 --resolution 0.4")
+    assert other["iou"] == other["miou"] == 1.0
+    assert other["range_m"] == pytest.approx([-40, -40, -2.8, 40, 40, 3.6])
 
 
 def test_a_range_beyond_the_labels_counts_only_where_they_are(tiny, dataset, painted):
     config = painted(tiny, labels_of(dataset), OCC3D)
     words = f"--occ3d --scene-size 5 --resolution 1.6 --save-pred {config.parent / 'pred'}"
-    assert evaluate(config, words)["miou"] == 1.0  # x and y to 51.2 m, z from -5 to 3 m.
+    for mask in ("", " --use-mask"):
+        assert evaluate(config, words + mask)["miou"] == 1.0  # x, y to 51.2 m, z from -5 to 3 m.
     saved = np.load(config.parent / "pred" / f"{dataset.stems[0]}.npy")
     assert saved.shape == (64, 64, 5)
     assert saved.any()
