@@ -1,23 +1,30 @@
 """A recorded key frame: what the loader says of it agrees with what its images show."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
+import predict
 from dataset import NuScenes
 from dataset.nuscenes_index import CAMERAS
 from dataset.nuscenes_labels import BENCHMARKS
 from tests.kitti_frame import VARIABLE
 from tests.nuscenes_frame import IMAGE_SIZE, convert_frame, find_nuscenes
+from utils.build import build_model
+from utils.config import load_config
 from utils.geometry import project_points
+from utils.labels import NUSCENES
 
 FRAME = find_nuscenes()
 pytestmark = pytest.mark.skipif(
     FRAME is None, reason=f"no recorded nuScenes frame; set {VARIABLE} to the folder of it"
 )
+CONFIG = Path(__file__).parents[1] / "config/minesim/minesim_nuscenes.py"
+STEM = "ca9a282c9e77460f8360f564131a8af5"
 HALF_SIZE = (450, 800)
 
 
@@ -34,7 +41,7 @@ def build(root, fields, **options):
 
 def test_the_frame_is_read(root):
     sample = build(root, ("images", "points", "depth_m", "world_from_lidar"))[0]
-    assert sample.stem == "ca9a282c9e77460f8360f564131a8af5"
+    assert sample.stem == STEM
     assert sample.images.shape == (6, 3, 256, 704)
     assert 25_000 < len(sample.points) < 28_000  # Of 34,688: a quarter meets the own roof.
     assert sample.world_from_lidar[0, 3] == pytest.approx(411.3, abs=0.1)
@@ -102,3 +109,17 @@ def test_edges_of_depth_lie_on_edges_of_the_images(root):
     best = max(mean, key=mean.__getitem__)
     assert abs(best) <= 2, mean  # Of 800 pixels; with one pose for all sensors it would be five.
     assert all(mean[0] > 1.25 * mean[shift] for shift in (-12, -8, 8, 12)), mean
+
+
+def test_a_network_predicts_and_draws_it(root, tmp_path):
+    network = build_model(load_config(CONFIG))
+    torch.save(network.state_dict(), tmp_path / "weights.pth")
+    words = f"--py-config {CONFIG} --resume-from {tmp_path / 'weights.pth'} --data-root {root}"
+    words += f" --out {tmp_path / 'out'} --device cpu"
+    predict.main(predict.parse_arguments(words.split()))
+    occupancy = np.load(tmp_path / "out" / f"{STEM}.npy")
+    assert (occupancy.dtype, occupancy.shape) == (np.uint8, (100, 100, 8))
+    assert occupancy.max() <= NUSCENES.index("others")
+    picture = cv2.imread(str(tmp_path / "out" / f"{STEM}.png"))
+    assert picture.shape[1] > 1500
+    assert picture.std() > 20
