@@ -8,11 +8,14 @@ from utils.view import View, birds_eye, look_at
 from utils.voxel_render import (
     CORNER_LIGHT,
     FACE_LIGHT,
+    SHADE_REACH,
+    SHADE_STRENGTH,
     Faces,
     _between,
     _corner_light,
     _edge_light,
     _meet,
+    _soft_light,
     draw_faces,
     render_voxels,
     visible_faces,
@@ -126,6 +129,37 @@ def test_corners_are_dimmed_by_the_voxels_that_touch_them():
     np.testing.assert_array_equal(_corner_light(is_drawn, top), [[three, one, one, dark]])
 
 
+def test_soft_light_falls_with_the_filled_voxels_before_each_corner():
+    is_drawn = np.random.default_rng(2).random((12, 9, 14)) < 0.3
+    voxels = np.argwhere(is_drawn)[::40]
+    padded = np.pad(is_drawn, 2 * SHADE_REACH)
+    for axis in range(3):
+        for side in (0, 1):
+            faces = Faces(voxels, np.full(len(voxels), axis), np.full(len(voxels), side))
+            light = _soft_light(is_drawn, faces)
+            for voxel, found in zip(voxels, light, strict=True):
+                expected = []
+                for corner in ((0, 0), (0, 1), (1, 0), (1, 1)):
+                    low = voxel + 2 * SHADE_REACH
+                    low[axis] += 1 if side else -SHADE_REACH
+                    for other, step in zip(((axis + 1) % 3, (axis + 2) % 3), corner, strict=True):
+                        low[other] += step - SHADE_REACH
+                    high = low + 2 * SHADE_REACH
+                    high[axis] = low[axis] + SHADE_REACH
+                    box = padded[tuple(map(slice, low, high))]
+                    assert box.size == 4 * SHADE_REACH**3
+                    expected.append(np.exp(-SHADE_STRENGTH * box.mean()))
+                np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_ground_before_a_wall_is_darker_than_in_the_open():
+    is_drawn = np.zeros((20, 15, 8), bool)
+    is_drawn[:, :, 0] = is_drawn[19, :, :] = True
+    near, far = one_face((18, 7, 0), 2, 1), one_face((4, 7, 0), 2, 1)
+    assert (_soft_light(is_drawn, far) == 1).all()
+    assert _soft_light(is_drawn, near).max() < 0.9
+
+
 def test_light_between_corners_is_bilinear():
     corners = np.float32([[0, 1, 2, 3]])
     for inside, expected in {(0, 0): 0, (0, 1): 1, (1, 0): 2, (1, 1): 3, (0.5, 0.5): 1.5}.items():
@@ -220,3 +254,18 @@ def test_drawing_leaves_its_inputs_alone():
     first = render_one(labels, VIEWS["inside"])
     np.testing.assert_array_equal(labels, before)
     np.testing.assert_array_equal(render_one(labels, VIEWS["inside"]), first)
+
+
+def test_a_grid_of_full_size_is_drawn_in_its_colors():
+    labels = np.zeros((256, 256, 32), np.uint8)
+    labels[:, :, 4] = TERRAIN
+    labels[100:120, 120:136, 5:14] = TRUCK
+    grid = VoxelGrid((0.0, -38.4, -4.0), 0.3, labels.shape)
+    view = look_at((-25, 0, 19), (21, 0, -3), size=(320, 180), fov_deg=58)
+    picture = render_voxels(labels, grid, PALETTE, view).astype(int)
+    assert picture.shape == (180, 320, 3)
+    # Light changes a colour's strength, not what it is made of.
+    is_terrain = (picture[..., 1] > picture[..., 0]) & (picture[..., 0] > picture[..., 2])
+    is_truck = (picture[..., 2] > picture[..., 0]) & (picture[..., 0] > picture[..., 1])
+    assert is_terrain.mean() > 0.3
+    assert 0.005 < is_truck.mean() < 0.1

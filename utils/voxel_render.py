@@ -1,7 +1,9 @@
 """A software renderer of labelled voxels: shaded cubes seen from anywhere, without a display.
 
 Faces are drawn from far to near into a buffer of face numbers, in an order that is exact, so that
-no depth is compared. Corner shadows, edges and haze are then computed pixel by pixel.
+no depth is compared. Shadows, edges and haze are then computed pixel by pixel: the dark of a corner
+from the voxels that touch it, and the softer dark near walls and under vehicles from all those in
+a box before the face.
 """
 
 from typing import NamedTuple
@@ -18,6 +20,10 @@ FACE_LIGHT = np.array([[0.80, 0.70], [0.62, 0.74], [0.55, 1.0]], dtype=np.float3
 """Light on a face by its axis (x, y, z) and side (lower, upper)."""
 CORNER_LIGHT = np.array([0.45, 0.65, 0.83, 1.0], dtype=np.float32)
 """Light in a face's corner by how many of the three voxels that could shade it are empty."""
+SHADE_REACH = 5
+"""Voxels in front of a face, and beside its corner, that shade it softly."""
+SHADE_STRENGTH = 2.0
+"""How fast the light falls with the share of those voxels that is filled."""
 EDGE_LIGHT = 0.55
 """Light on the line between two cubes."""
 EDGE_PX = 0.5
@@ -82,7 +88,8 @@ def render_voxels(
         color = palette[labels[tuple(faces.voxel.T)]].astype(np.float32)
         color *= FACE_LIGHT[faces.axis, faces.side][:, None]
         cover = haze * _relative_depth(faces, fine, face)[:, None]
-        light = _light(faces, face, pixels, fine, _corner_light(is_drawn, faces))
+        corner_light = _corner_light(is_drawn, faces) * _soft_light(is_drawn, faces)
+        light = _light(faces, face, pixels, fine, corner_light)
         picture[pixels] = ((1 - cover) * color)[face] * light[:, None] + (cover * empty)[face]
     picture = picture.reshape(fine.height, fine.width, 3)
     smooth = cv2.resize(picture, (view.width, view.height), interpolation=cv2.INTER_AREA)
@@ -205,6 +212,33 @@ def _corner_light(is_drawn: Bool[np.ndarray, "X Y Z"], faces: Faces) -> Float32[
         beyond = flat[front + u * along[0] + v * along[1]]
         num_empty = 3 - beside_u.astype(np.int8) - beside_v - beyond
         light[:, corner] = CORNER_LIGHT[np.where(beside_u & beside_v, 0, num_empty)]
+    return light
+
+
+def _soft_light(is_drawn: Bool[np.ndarray, "X Y Z"], faces: Faces) -> Float32[np.ndarray, "F 4"]:
+    """Light in the corners of each face, in the order of ``_corner_light``, past more voxels.
+
+    Each corner looks into a box in front of the face, ``SHADE_REACH`` voxels high and twice as
+    wide. A table of sums over all lower voxels tells how many there are filled.
+    """
+    padded = np.pad(is_drawn, SHADE_REACH)
+    sums = np.pad(padded, ((1, 0), (1, 0), (1, 0))).astype(np.int32)
+    for axis in range(3):
+        np.cumsum(sums, axis=axis, out=sums)
+    flat = sums.ravel()
+    stride = np.array(sums.strides) // sums.itemsize
+    u_stride, v_stride = stride[(faces.axis + 1) % 3], stride[(faces.axis + 2) % 3]
+    corner = (faces.voxel + SHADE_REACH) @ stride
+    # The box begins at the face and reaches away from it, on the lower side downwards.
+    low = corner + np.where(faces.side, 1, -SHADE_REACH) * stride[faces.axis]
+    layers = SHADE_REACH * stride[faces.axis]
+    light = np.empty((len(corner), 4), dtype=np.float32)
+    for number, (u, v) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
+        filled = np.zeros(len(corner), dtype=np.int32)
+        for du, dv in ((-1, -1), (-1, 1), (1, -1), (1, 1)):
+            at = low + (u + du * SHADE_REACH) * u_stride + (v + dv * SHADE_REACH) * v_stride
+            filled += (du * dv) * (flat[at + layers] - flat[at])
+        light[:, number] = np.exp(filled * np.float32(-SHADE_STRENGTH / (4 * SHADE_REACH**3)))
     return light
 
 
