@@ -158,6 +158,20 @@ def test_folders_without_predictions_are_refused(tmp_path):
         SavedPredictions(tmp_path, None, UNSCENES3D)
 
 
+def test_predictions_may_be_in_other_voxels_where_that_is_allowed(tmp_path):
+    fine, coarse = layout.LABEL_GRID.coarsen(4), layout.LABEL_GRID.coarsen(8)
+    np.save(tmp_path / "1.0.npy", np.zeros(fine.shape, np.uint8))
+    assert SavedPredictions(tmp_path, coarse, UNSCENES3D).grid == coarse
+    assert SavedPredictions(tmp_path, coarse, UNSCENES3D, any_voxel_size=True).grid == fine
+    assert SavedPredictions(tmp_path, fine, UNSCENES3D, any_voxel_size=True).grid is fine
+
+
+def test_only_the_annotations_asked_for_are_read(tmp_path, root):
+    sample = Recordings(config(tmp_path, root), "val", annotations=("occupancy",)).read(0).sample
+    assert sample.occupancy is not None
+    assert sample.elevation_m is None
+
+
 def test_a_network_predicts_on_demand(tmp_path, root):
     cfg = config(tmp_path, root)
     network = build_model(cfg)

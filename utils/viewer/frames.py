@@ -96,6 +96,7 @@ class Recordings:
         stems: Only these frames, in this order; None for all of the split.
         among: Only those of these frames, in the data set's order; None for all.
         scene: Only frames of this drive; None for all.
+        annotations: Fields read besides the sensors', of frames that have them.
 
     Raises:
         FileNotFoundError: If the data is not there.
@@ -111,6 +112,7 @@ class Recordings:
         stems: Sequence[str] | None = None,
         among: Collection[str] | None = None,
         scene: str | None = None,
+        annotations: Sequence[str] = ANNOTATIONS,
     ) -> None:
         self.grid, self.labels = build_grid(cfg), label_set(cfg.labels)
         self._predict = predict
@@ -127,7 +129,7 @@ class Recordings:
             self.stems = [stem for stem in self.stems if stem in asked]
         if scene is not None:
             self._keep_scene(scene)
-        for field in ANNOTATIONS:
+        for field in annotations:
             if field not in fields:
                 self._add_part(cfg, split, field)
         self._index = [{stem: i for i, stem in enumerate(part.stems)} for part in self._parts]
@@ -174,13 +176,22 @@ class SavedPredictions:
         grid: Their grid; None: that of ``LABEL_GRIDS``, in as large voxels as the first file's
             shape says.
         labels: Their label set.
+        any_voxel_size: Where the first file's shape is not that of the grid, go by it as if no
+            grid were given.
 
     Raises:
         FileNotFoundError: If the folder is not there or holds no such file.
         ValueError: If no grid is given and the first file's shape says none.
     """
 
-    def __init__(self, folder: Path, grid: VoxelGrid | None, labels: LabelSet) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        grid: VoxelGrid | None,
+        labels: LabelSet,
+        *,
+        any_voxel_size: bool = False,
+    ) -> None:
         if not folder.is_dir():
             raise FileNotFoundError(f"there is no folder of predictions {folder}")
         names = [path.stem for path in folder.glob(f"*{SUFFIX}") if not path.name.startswith(".")]
@@ -188,7 +199,11 @@ class SavedPredictions:
             raise FileNotFoundError(f"{folder} holds no prediction: expected STEM{SUFFIX} files")
         self.folder, self.labels = folder, labels
         self.stems = sorted(names, key=time_order)
-        self.grid = grid or _grid_of(read_labels(self._path(self.stems[0])), folder, labels)
+        if grid is None or any_voxel_size:
+            first = read_labels(self._path(self.stems[0]))
+            if grid is None or (first.shape != grid.shape and not is_sparse(first)):
+                grid = _grid_of(first, folder, labels)
+        self.grid = grid
 
     def read(self, index: int) -> ViewFrame:
         """Read the prediction alone."""
@@ -233,8 +248,7 @@ class Predictor:
         self._network = network.eval()
         colors = [color for label, color in enumerate(labels.colors) if label != FREE]
         self._colors = np.array(colors, dtype=np.uint8)
-        if num_gaussians is not None and isinstance(network, UnsOcc) and network.refinement:
-            network.refinement.num_gaussians = num_gaussians
+        use_gaussians(network, num_gaussians)
 
     @torch.no_grad()
     def __call__(self, sample: Sample) -> Predicted:
@@ -252,6 +266,12 @@ class Predictor:
             outputs.decoded, outputs.logits, batch.pixel_from_lidar, size
         )
         return Predicted(occupancy, splats_of(gaussians, self._colors))
+
+
+def use_gaussians(network: BaseModel, number: int | None) -> None:
+    """Give a network's refinement, if any, so many Gaussians a frame; None: as in training."""
+    if number is not None and isinstance(network, UnsOcc) and network.refinement:
+        network.refinement.num_gaussians = number
 
 
 def _may_be_there(cfg: Config, field: str) -> bool:

@@ -1,0 +1,113 @@
+"""Which frames a command line asks for, and what is said of them: options of several tools."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.model import BaseModel
+
+from utils.build import build_grid, build_model, place
+from utils.checkpoint import load_weights
+from utils.config import load_config, parse_options
+from utils.distributed import pick_device
+from utils.labels import LABEL_SETS, label_set
+from utils.viewer.frames import (
+    ANNOTATIONS,
+    FrameSource,
+    Predictor,
+    Recordings,
+    SavedPredictions,
+)
+
+
+def add_source_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name a data set, saved predictions or weights, and frames of them."""
+    what = parser.add_argument_group("what to look at")
+    what.add_argument("--py-config", metavar="FILE", help="config of the data set and the network")
+    what.add_argument("--data-root", metavar="DIR", help="the data set; default: the config's")
+    what.add_argument("--pred", type=Path, metavar="DIR", help="predictions, STEM.npy a frame")
+    what.add_argument(
+        "--resume-from",
+        type=Path,
+        metavar="FILE",
+        help="weights: each frame is predicted when shown",
+    )
+    what.add_argument("--split", choices=("all", "train", "val", "test"), default="all")
+    what.add_argument("--scene", metavar="NAME", help="only this drive, such as scene_00006")
+    what.add_argument("--stems", nargs="+", metavar="STEM", help="only these frames")
+    what.add_argument(
+        "--labels",
+        choices=sorted(LABEL_SETS),
+        default="unscenes3d",
+        help="classes of predictions without a config (default: unscenes3d)",
+    )
+    what.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE")
+    what.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    what.add_argument(
+        "--gaussians", type=int, metavar="N", help="Gaussians a frame (default: as in training)"
+    )
+
+
+def build_source(
+    args: argparse.Namespace, *, annotations: Sequence[str] = ANNOTATIONS
+) -> FrameSource:
+    """The frames that the command line asks for.
+
+    Args:
+        args: The options of ``add_source_options``.
+        annotations: What is read besides the sensors' fields, where it is there.
+
+    Raises:
+        ValueError: If its options do not go together.
+        FileNotFoundError: If something named is not there.
+    """
+    if args.py_config is None:
+        return _predictions_alone(args)
+    if args.pred is not None and args.resume_from is not None:
+        raise ValueError("--pred and --resume-from are two predictions of a frame: give one")
+    cfg = read_config(args)
+    labels = label_set(cfg.labels)
+    predicted, predict = None, None
+    if args.pred is not None:
+        saved = SavedPredictions(args.pred, build_grid(cfg), labels)
+        predict = saved.predict
+        predicted = saved.stems if args.stems is None else None
+    if args.resume_from is not None:
+        network = load_network(args, cfg)
+        predict = Predictor(network, labels, num_gaussians=args.gaussians)
+    return Recordings(
+        cfg,
+        args.split,
+        predict=predict,
+        stems=args.stems,
+        among=predicted,
+        scene=args.scene,
+        annotations=annotations,
+    )
+
+
+def read_config(args: argparse.Namespace) -> Config:
+    """The config that the command line names, with the values that it gives."""
+    options = parse_options(args.cfg_options)
+    if args.data_root is not None:
+        options["data_root"] = args.data_root
+    return load_config(args.py_config, options)
+
+
+def load_network(args: argparse.Namespace, cfg: Config) -> BaseModel:
+    """The config's network with the weights that the command line names, on its device."""
+    network = build_model(cfg)
+    load_weights(network, args.resume_from)
+    return place(network, pick_device(args.device))
+
+
+def _predictions_alone(args: argparse.Namespace) -> FrameSource:
+    given = {"--data-root": args.data_root, "--resume-from": args.resume_from}
+    given |= {"--scene": args.scene, "--stems": args.stems}
+    if args.pred is None:
+        raise ValueError("nothing to look at: give --py-config FILE, or --pred DIR, or both")
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(f"{name} needs --py-config, which says how to read the data set")
+    return SavedPredictions(args.pred, None, label_set(args.labels))
