@@ -5,6 +5,9 @@ import pytest
 from utils.page import (
     FRAME,
     PAPER,
+    RAMP,
+    SCREEN,
+    STYLES,
     WORDS_HEIGHT,
     WORDS_SIZE,
     LegendEntry,
@@ -54,6 +57,51 @@ def test_words_upwards_are_higher_than_wide():
     assert np.ptp(rows) > 3 * np.ptp(columns)
     assert rows.mean() == pytest.approx(100, abs=8)
     assert columns.mean() == pytest.approx(30, abs=4)
+
+
+def test_a_style_scales_letters_boxes_and_panels_places():
+    page = Page(60, 50, STYLES["dark"]._replace(scale=3))
+    page.paste(plain(RED), 10, 5)
+    page.fill(BLUE, (0, 40, 20, 45))
+    picture = page.picture()
+    assert picture.shape == (150, 180, 3)
+    assert box_of(picture, RED) == (15, 30, 35, 60)  # Its pixels are not scaled.
+    assert box_of(picture, BLUE) == (120, 0, 135, 60)
+    assert tuple(picture[-1, -1]) == STYLES["dark"].paper
+    widths = []
+    for scale in (1, 3):
+        page = Page(200, 40, SCREEN._replace(scale=scale))
+        page.write("truck", 20, 20, size=20)
+        widths.append(np.ptp(np.flatnonzero((page.picture() < 128).all(-1).any(0))))
+    assert widths[1] == pytest.approx(3 * widths[0], abs=6)
+
+
+def test_words_in_a_box_are_readable_on_any_picture():
+    page = Page.over(plain(RED, 60, 200))
+    page.write_boxed("truck", 10, 8, size=20)
+    picture = page.picture()
+    top, left, bottom, right = box_of(picture, PAPER)
+    assert (top, left) == (8, 10)
+    assert right - left > text_width("truck", 20)
+    assert (picture[top:bottom, left:right] < 100).all(-1).any()
+
+
+def test_a_legend_shows_a_map_of_colors_as_a_bar():
+    ramp = np.zeros((256, 3), np.uint8)
+    ramp[:, 2] = np.arange(256)
+    rows = [("", [plain(RED, 50, 400)])]
+    picture = table_page("", "", [""], rows, [[LegendEntry("depth", ramp)]])
+    below = picture[box_of(picture, RED)[2] + 3 :]
+    assert RAMP - 2 <= (below[..., 0] == 0).any(0).sum() <= RAMP + 60  # And the letters' ink.
+    assert (below == (0, 0, 255)).all(-1).any()
+
+
+def test_a_page_without_title_and_names_has_no_room_for_them():
+    bare = table_page("", "", [""], [("", [plain(RED)])], [])
+    full = table_page("title", "", ["column"], [("name", [plain(RED)])], [])
+    assert box_of(bare, RED)[0] == 24
+    assert box_of(full, RED)[0] > 70
+    assert box_of(full, RED)[1] > box_of(bare, RED)[1]
 
 
 def test_fit_shrinks_and_enlarges():

@@ -63,6 +63,9 @@ def test_extending_adds_as_many_rows_above_as_below(name):
     taller = view.extend(view.height + 10)
     assert (taller.width, taller.height) == (view.width, view.height + 10)
     np.testing.assert_allclose(taller.project(points)[0], view.project(points)[0] + [0, 5])
+    wider = view.extend(view.height, width=view.width + 6)
+    assert (wider.width, wider.height) == (view.width + 6, view.height)
+    np.testing.assert_allclose(wider.project(points)[0], view.project(points)[0] + [3, 0])
 
 
 @pytest.mark.parametrize("name", VIEWS)

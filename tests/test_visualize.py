@@ -7,13 +7,11 @@ import torch
 from dataset.sample import Sample, VehicleState
 from utils.geometry import VoxelGrid
 from utils.labels import IGNORE, UNSCENES3D
-from utils.view import birds_eye, look_at
+from utils.page import NIGHT
+from utils.view import look_at
 from utils.visualize import (
     ERRORS,
-    NIGHT,
-    _ground_m,
     draw_frame,
-    draw_points,
     error_labels,
     frame_scores,
     frame_words,
@@ -145,40 +143,6 @@ def test_a_prediction_of_another_size_is_refused():
         draw(frame(), small)
     with pytest.raises(ValueError, match="the label of shape"):
         draw(replace(frame(), occupancy=torch.from_numpy(small)))
-
-
-def test_near_points_cover_far_ones_and_colors_tell_heights():
-    view = look_at((0, 0, 0), (1, 0, 0), size=(41, 41), fov_deg=60)
-    low, high = [5.0, 0, -0.001, 1], [9.0, 0, 0.001, 1]
-    alone = draw_points(np.array([low]), view, low_m=-0.001, high_m=0.001)
-    both = draw_points(np.array([low, high]), view, low_m=-0.001, high_m=0.001)
-    np.testing.assert_array_equal(alone[20, 20], both[20, 20])
-    far = draw_points(np.array([high]), view, low_m=-0.001, high_m=0.001)
-    assert far[20, 20, 0] > far[20, 20, 2]  # High is red, low is blue.
-    assert alone[20, 20, 0] < alone[20, 20, 2]
-
-
-@pytest.mark.parametrize(
-    "points", [np.zeros((0, 4)), np.array([[-5.0, 0, 0, 1]]), np.array([[5.0, 99, 0, 1]])]
-)
-def test_points_out_of_view_are_not_drawn(points):
-    view = look_at((0, 0, 0), (1, 0, 0), size=(40, 40), fov_deg=60)
-    assert (draw_points(points, view, low_m=0, high_m=1) == NIGHT).all()
-
-
-def test_points_above_the_top_of_a_birds_eye_view_are_drawn():
-    view = birds_eye((0, 5), (10, -5), height=40, top_m=0)
-    picture = draw_points(np.array([[5.0, 0, 3, 1]]), view, low_m=0, high_m=1)
-    assert (picture != NIGHT).any()
-
-
-def test_the_ground_is_the_top_of_the_lowest_voxels_ahead():
-    labels = np.zeros(GRID.shape, np.uint8)
-    labels[:, :, 2] = ROAD
-    labels[:, :, 6] = TRUCK
-    assert _ground_m(labels, GRID) == pytest.approx(-4.0 + 3 * 1.2)
-    nothing = np.full(GRID.shape, IGNORE, np.uint8)
-    assert _ground_m(nothing, GRID) == pytest.approx(-4.0 + 8 * 1.2 / 8)
 
 
 def test_caption_and_motion_stand_below_the_input():

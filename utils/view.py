@@ -55,11 +55,14 @@ class View:
         matrix = scale @ self.pixel_from_lidar
         return replace(self, pixel_from_lidar=matrix, width=width, height=height)
 
-    def extend(self, height: int) -> "View":
-        """The same view with rows added above and below, as many on either side."""
-        shift = np.eye(4)
-        shift[1, 2 if self.is_perspective else 3] = (height - self.height) / 2
-        return replace(self, pixel_from_lidar=shift @ self.pixel_from_lidar, height=height)
+    def extend(self, height: int, *, width: int | None = None) -> "View":
+        """The same view with rows added above and below, as many on either side; columns too."""
+        width = width or self.width
+        shift, column = np.eye(4), 2 if self.is_perspective else 3
+        shift[0, column] = (width - self.width) / 2
+        shift[1, column] = (height - self.height) / 2
+        matrix = shift @ self.pixel_from_lidar
+        return replace(self, pixel_from_lidar=matrix, width=width, height=height)
 
     def in_voxels(self, grid: VoxelGrid) -> "View":
         """The same view as a map from continuous voxel coordinates; depth stays in metres."""
