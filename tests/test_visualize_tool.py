@@ -1,0 +1,108 @@
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from tests.layout_files import write_tiny_unscenes3d
+from tests.predict_config import write_config
+from tools.visualize import chosen, main, parse_arguments
+from utils.build import build_model
+from utils.config import load_config
+from utils.metrics.files import write_prediction
+
+SMALL = ["--width", "400"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A config, data and predictions of all labelled frames."""
+    folder = tmp_path_factory.mktemp("visualize")
+    stems = write_tiny_unscenes3d(folder / "data", scenes={"scene_00000": "location_1"}, sweeps=0)
+    for stem in stems:
+        write_prediction(folder / "pred", stem, np.ones((32, 32, 4), np.uint8))
+    config = write_config(folder)
+    torch.save(build_model(load_config(config)).state_dict(), folder / "weights.pth")
+    return folder
+
+
+def run(figure, folder, out, *words):
+    source = ["--py-config", str(folder / "config.py"), "--data-root", str(folder / "data")]
+    main(parse_arguments([figure, *source, "--out", str(out), *SMALL, *words]))
+
+
+def files(path):
+    return sorted(file.name for file in path.iterdir())
+
+
+def test_pages_of_views_and_their_panels(folder, tmp_path):
+    run("views", folder, tmp_path / "pages", "--limit", "1", "--views", "front", "bird",
+        "--panels", str(tmp_path / "panels"), "--no-ground", "--background", "dark")  # fmt: skip
+    (page,) = (tmp_path / "pages").iterdir()
+    assert cv2.imread(str(page)).shape[1] == pytest.approx(400, abs=8)
+    assert len(files(tmp_path / "panels")) == 4  # Input and label, in two views.
+
+
+def test_methods_beside_each_other(folder, tmp_path):
+    out = tmp_path / "figure.png"
+    run("compare", folder, out, "--pred", str(folder / "pred"), "--compare",
+        f"Peer={folder / 'pred'}", "--scores", "--errors", "--only-scored")  # fmt: skip
+    picture = cv2.imread(str(out))
+    assert picture.shape[0] > 60
+    assert files(tmp_path) == ["figure.png"]
+
+
+def test_a_film_of_a_network(folder, tmp_path):
+    weights = ["--resume-from", str(folder / "weights.pth"), "--device", "cpu"]
+    run("film", folder, tmp_path / "film.gif", *weights, "--size", "480x320")
+    gif = cv2.VideoCapture(str(tmp_path / "film.gif"))
+    assert gif.read()[1].shape == (320, 480, 3)
+
+
+def test_predictions_alone_are_enough(folder, tmp_path):
+    main(parse_arguments(["views", "--pred", str(folder / "pred"), "--out", str(tmp_path), *SMALL,
+                          "--views", "bird", "--format", "jpg"]))  # fmt: skip
+    assert all(name.endswith(".jpg") for name in files(tmp_path))
+    assert len(files(tmp_path)) == 2
+
+
+def test_branches_are_of_a_network_that_renders(folder, tmp_path):
+    with pytest.raises(ValueError, match="give --py-config and --resume-from, no --pred"):
+        run("branches", folder, tmp_path)
+    with pytest.raises(ValueError, match="this network renders nothing"):
+        run("branches", folder, tmp_path, "--resume-from", str(folder / "weights.pth"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["compare", "--out", "figure.tiff"], r"as .png or .jpg, got figure.tiff"),
+        (["film", "--out", "film.avi"], r"as .mp4 or .gif, got film.avi"),
+        (["film", "--out", "film.gif", "--panels", "x"], "a film has no --panels"),
+        (["views", "--out", "x", "--scale", "0"], "--scale is from 0.25 to 8, got 0.0"),
+        (["views", "--out", "x"], "nothing to look at"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_before_anything_is_read(words, message):
+    with pytest.raises(ValueError, match=message):
+        main(parse_arguments(words))
+
+
+def test_a_size_is_two_numbers(capsys):
+    with pytest.raises(SystemExit):
+        parse_arguments(["film", "--out", "x.gif", "--size", "1280"])
+    assert "expected WIDTHxHEIGHT, such as 1280x720, got '1280'" in capsys.readouterr().err
+
+
+class Source:
+    stems = [str(number) for number in range(20)]  # noqa: RUF012
+
+
+def test_a_comparison_takes_a_few_frames_unless_told_otherwise():
+    def count(*words):
+        return len(chosen(Source(), parse_arguments([*words, "--out", "x"])))
+
+    assert count("compare") == 4
+    assert count("compare", "--limit", "0") == count("views") == 20
+    assert count("compare", "--limit", "7") == 7
+    with pytest.raises(ValueError, match="--limit must be at least 1, or 0"):
+        count("views", "--limit", "-1")

@@ -1,0 +1,240 @@
+"""Figures for papers and reports, without a display.
+
+    python tools/visualize.py views    SOURCE --out DIR        # the four views, a page a frame
+    python tools/visualize.py compare  SOURCE --out FILE.png   # frames x methods: one page
+    python tools/visualize.py branches SOURCE --out DIR        # what each branch renders
+    python tools/visualize.py film     SOURCE --out FILE.mp4   # a drive, or FILE.gif
+
+SOURCE is as for tools/view.py: --py-config CONFIG [--data-root DIR] shows labels; --pred DIR adds
+saved predictions, or --resume-from FILE a network's; --pred DIR alone needs no data set.
+--compare NAME=DIR adds another method's.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from utils.branch_figure import branch_tables, stack_pages
+from utils.branch_maps import RenderedFrame, render_branches
+from utils.console import run_script, say, start_logging
+from utils.figures import FigureOptions, Table, comparison_table, film_picture, views_table
+from utils.film import check_film, write_film
+from utils.labels import label_set
+from utils.layers import FigureFrame, LayerOptions, hidden_labels, layers_of, open_peers
+from utils.page import STYLES, check_picture, write_picture
+from utils.predict_frames import spread
+from utils.progress import Progress
+from utils.stage import VIEWS
+from utils.viewer.frames import FrameSource, Predicted, ViewFrame, use_gaussians
+from utils.viewer.source import add_source_options, build_source, load_network, read_config
+
+FIGURES = {
+    "views": VIEWS,
+    "compare": ("front",),
+    "branches": VIEWS,
+    "film": ("driver",),
+}
+"""Kinds of figure, and the views that each has unless told otherwise."""
+LABELS = ("occupancy",)
+"""What is read besides the sensors' fields."""
+
+
+def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("figure", choices=FIGURES, help="what to draw")
+    parser.add_argument("--out", type=Path, required=True, metavar="PATH",
+        help="folder of the pages (views, branches), or the file (compare, film)")  # fmt: skip
+    add_source_options(parser)
+    _add_content(parser.add_argument_group("what is shown"))
+    _add_looks(parser.add_argument_group("how it looks"))
+    return parser.parse_args(argv)
+
+
+def _add_content(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--compare", nargs="+", default=[], metavar="NAME=DIR",
+        help="other methods' predictions, STEM.npy a frame")  # fmt: skip
+    add("--name", default="Prediction", help="what one's own prediction is called")
+    add("--limit", type=int, metavar="N",
+        help="N frames, spread evenly over the rest; 0: all (compare: 4 by default)")  # fmt: skip
+    add("--views", nargs="+", choices=VIEWS, help="views (default: all; compare: front; "
+        "film: driver)")  # fmt: skip
+    add("--camera", type=int, default=0, metavar="N", help="camera of the front view (default: 0)")
+    add("--errors", action=argparse.BooleanOptionalAction,
+        help="each prediction's errors beside it (default: only in a film of one)")  # fmt: skip
+    add("--scores", action="store_true", help="IoU and mIoU of the frame in each prediction")
+    add("--no-input", action="store_true", help="without the camera's picture and the points")
+    add("--no-ground", action="store_true", help="hide driveable surface, terrain and the like")
+    add("--hide", nargs="+", default=[], metavar="CLASS", help="hide classes")
+    add("--only-scored", action="store_true", help="hide predictions where the label is ignored")
+
+
+def _add_looks(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--width", type=int, default=1600, metavar="PX", help="width of a page (default: 1600)")
+    add("--scale", type=float, default=1.0, metavar="K",
+        help="K times as many pixels, letters and lines included: 2 or 3 for print")  # fmt: skip
+    add("--background", choices=sorted(STYLES), default="white")
+    add("--format", choices=("png", "jpg"), default="png", help="of the pages (default: png)")
+    add("--title", help="first line of a page (default: scene and stem; '': none)")
+    add("--panels", type=Path, metavar="DIR", help="also write each panel as a file of its own")
+    add("--size", type=picture_size, default=(1280, 720), metavar="WxH",
+        help="of a film (default: 1280x720)")  # fmt: skip
+    add("--fps", type=float, default=4.0, help="frames a second of a film (default: 4)")
+    add("--stride", type=int, default=1, metavar="N",
+        help="image pixels a side of a pixel that branches render (default: 1)")  # fmt: skip
+
+
+def picture_size(text: str) -> tuple[int, int]:
+    """Width and height from a text such as ``1280x720``.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is no such text.
+    """
+    width, _, height = text.partition("x")
+    if not (width.isdigit() and height.isdigit()):
+        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT, such as 1280x720, got '{text}'")
+    return int(width), int(height)
+
+
+def main(args: argparse.Namespace) -> None:
+    """Draw what the command line asks for."""
+    start_logging()
+    draw = {"views": _views, "compare": _compare, "branches": _branches, "film": _film}
+    draw[args.figure](args)
+
+
+def _views(args: argparse.Namespace) -> None:
+    options = figure_options(args)
+    for frame in frames_of(args, build_source(args, annotations=LABELS)):
+        table = views_table(frame, options)
+        _write(args, args.out / f"{frame.sample.stem}.{args.format}", [table], options)
+    say(f"pages in {args.out}")
+
+
+def _compare(args: argparse.Namespace) -> None:
+    options = figure_options(args)
+    check_picture(args.out)
+    frames = list(frames_of(args, build_source(args, annotations=LABELS)))
+    _write(args, args.out, [comparison_table(frames, options)], options)
+    say(f"{args.out}: {', '.join(frame.sample.stem for frame in frames)}")
+
+
+def _branches(args: argparse.Namespace) -> None:
+    if args.py_config is None or args.resume_from is None or args.pred is not None:
+        raise ValueError(
+            "branches are rendered by a network: give --py-config and --resume-from, no --pred"
+        )
+    options, cfg = figure_options(args), read_config(args)
+    labels = label_set(cfg.labels)
+    network = load_network(args, cfg)
+    use_gaussians(network, args.gaussians)
+    without_weights = argparse.Namespace(**vars(args) | {"resume_from": None, "pred": None})
+    source = build_source(without_weights, annotations=LABELS)
+    rendered: dict[str, RenderedFrame] = {}
+
+    def predict(frame: ViewFrame) -> ViewFrame:
+        sample = frame.sample
+        shown = render_branches(network, sample, camera=args.camera, stride=args.stride)
+        rendered[sample.stem] = shown
+        return ViewFrame(sample, Predicted(shown.occupancy))
+
+    for frame in frames_of(args, source, predict):
+        stem = frame.sample.stem
+        tables = branch_tables(frame, rendered.pop(stem), labels, options)
+        _write(args, args.out / f"{stem}.{args.format}", tables, options)
+    say(f"pages in {args.out}")
+
+
+def _film(args: argparse.Namespace) -> None:
+    options = figure_options(args)
+    check_film(args.out, args.size, args.fps)
+    if args.panels is not None:
+        raise ValueError("a film has no --panels: choose views or compare")
+    source = build_source(args, annotations=LABELS)
+    count = len(chosen(source, args))
+    codec = write_film(
+        args.out,
+        (
+            film_picture(frame, number / count, args.size, options)
+            for number, frame in enumerate(frames_of(args, source), 1)
+        ),
+        fps=args.fps,
+    )
+    say(f"{args.out}: {count} frames, {count / args.fps:.1f} s, {codec}")
+
+
+def figure_options(args: argparse.Namespace) -> FigureOptions:
+    """How the figure looks.
+
+    Raises:
+        ValueError: If a number is out of its range.
+    """
+    if not 0.25 <= args.scale <= 8:
+        raise ValueError(f"--scale is from 0.25 to 8, got {args.scale}")
+    return FigureOptions(
+        views=tuple(args.views or FIGURES[args.figure]),
+        width=args.width,
+        style=STYLES[args.background]._replace(scale=args.scale),
+        camera=args.camera,
+        inputs=not args.no_input,
+        scores=args.scores,
+        title=args.title,
+    )
+
+
+def chosen(source: FrameSource, args: argparse.Namespace) -> list[int]:
+    """Indices of the frames that are drawn.
+
+    Raises:
+        ValueError: If the limit is negative.
+    """
+    limit = args.limit
+    if limit is None:
+        limit = 4 if args.figure == "compare" and not args.stems else 0
+    if limit < 0:
+        raise ValueError(f"--limit must be at least 1, or 0 for no limit, got {limit}")
+    return spread(list(range(len(source.stems))), limit)
+
+
+def frames_of(
+    args: argparse.Namespace,
+    source: FrameSource,
+    predict: Callable[[ViewFrame], ViewFrame] = lambda frame: frame,
+) -> Iterator[FigureFrame]:
+    """The frames with all that is compared, one by one."""
+    has_one = args.figure == "film" and not args.compare
+    content = LayerOptions(
+        name=args.name,
+        peers=open_peers(args.compare, source.grid, source.labels),
+        errors=has_one if args.errors is None else args.errors,
+        hidden=hidden_labels(args.hide, source.labels, ground=args.no_ground),
+        only_scored=args.only_scored,
+    )
+    indices = chosen(source, args)
+    progress = Progress(args.figure, len(indices))
+    for index in indices:
+        frame = predict(source.read(index))
+        yield layers_of(frame, source.grid, source.labels, content)
+        progress.advance(frame.sample.stem.__str__)
+    progress.close()
+
+
+def _write(
+    args: argparse.Namespace, path: Path, tables: Sequence[Table], options: FigureOptions
+) -> None:
+    write_picture(path, stack_pages([table.page(options.style) for table in tables], options.style))
+    if args.panels is not None:
+        for table in tables:
+            table.write_panels(args.panels)
+
+
+if __name__ == "__main__":
+    arguments = parse_arguments()
+    run_script(lambda: main(arguments))
