@@ -16,13 +16,14 @@ from utils.figures import (
 )
 from utils.geometry import VoxelGrid
 from utils.labels import UNSCENES3D
-from utils.layers import LABEL, FigureFrame, Layer
+from utils.layers import FigureFrame, Layer
 from utils.page import STYLES
 from utils.stage import VIEWS
 from utils.visualize import ERRORS
 
 GRID = VoxelGrid((0.0, -9.6, -4.0), 1.2, (16, 16, 8))
 ROAD, TRUCK = UNSCENES3D.index("driveable_surface"), UNSCENES3D.index("truck")
+LABEL = "Label"
 SKY = (90, 160, 230)
 OPTIONS = FigureOptions(width=500)
 
@@ -32,7 +33,7 @@ def layer(name, *, truck=False, note=""):
     voxels[:, :, 0] = ROAD
     if truck:
         voxels[8:11, 6:9, 1:4] = TRUCK
-    return Layer(name, voxels, GRID, UNSCENES3D, note)
+    return Layer(name, voxels, GRID, UNSCENES3D, note, is_label=name == LABEL)
 
 
 def frame(*layers, scene="scene_00001", bare=False):
@@ -105,6 +106,14 @@ def test_methods_stand_beside_each_other_and_the_label_last():
 def test_one_frame_has_no_name_beside_it():
     table = comparison_table([frame()], replace(OPTIONS, views=("front",)))
     assert [name for name, _ in table.rows] == [""]
+
+
+def test_frames_are_named_as_told():
+    options = replace(OPTIONS, views=("front",), row_names=("Day", "Night"))
+    table = comparison_table([frame(), frame()], options)
+    assert [name for name, _ in table.rows] == ["Day", "Night"]
+    with pytest.raises(ValueError, match="--rows needs a name for each of the 1 frames, got 2"):
+        comparison_table([frame()], options)
 
 
 def test_the_legend_names_what_is_there_and_errors_apart():

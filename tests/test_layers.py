@@ -5,7 +5,7 @@ import torch
 from dataset import layout
 from dataset.sample import Sample
 from utils.labels import IGNORE, UNSCENES3D
-from utils.layers import LABEL, Layer, LayerOptions, hidden_labels, layers_of, open_peers
+from utils.layers import LayerOptions, hidden_labels, layers_of, open_peers
 from utils.metrics.files import write_prediction
 from utils.viewer.frames import Predicted, ViewFrame
 from utils.visualize import ERRORS
@@ -46,22 +46,22 @@ def test_peers_come_first_and_the_label_last(tmp_path):
     write_prediction(tmp_path, "1.0", prediction())
     peers = open_peers([f"Co-Occ={tmp_path}"], GRID, UNSCENES3D)
     found = layers(frame(), peers)
-    assert list(found) == ["Co-Occ", "Ours", LABEL]
+    assert list(found) == ["Co-Occ", "Ours", "Label"]
     np.testing.assert_array_equal(found["Co-Occ"].voxels, found["Ours"].voxels)
     assert list(layers(frame(labelled=False), peers)) == ["Co-Occ", "Ours"]
-    assert list(layers(frame(predicted=False))) == [LABEL]
+    assert list(layers(frame(predicted=False))) == ["Label"]
 
 
 def test_scores_are_of_the_frame():
     # 8 rows of label, 7 of them hit and one invented.
     assert layers(frame())["Ours"].note.startswith("IoU 77.8  mIoU ")
-    assert layers(frame())[LABEL].note == ""
+    assert layers(frame())["Label"].note == ""
     assert layers(frame(labelled=False))["Ours"].note == ""
 
 
 def test_errors_follow_their_prediction():
     found = layers(frame(), errors=True)
-    assert list(found) == ["Ours", "Ours: errors", LABEL]
+    assert list(found) == ["Ours", "Ours: errors", "Label"]
     errors = found["Ours: errors"]
     assert errors.labels is ERRORS
     assert (errors.voxels[0, :, 0] == MISSED).all()
@@ -70,7 +70,7 @@ def test_errors_follow_their_prediction():
 
 def test_what_is_hidden_has_no_errors_either():
     found = layers(frame(), errors=True, hidden=(ROAD,))
-    for name in ("Ours", LABEL):
+    for name in ("Ours", "Label"):
         assert ROAD not in found[name].voxels
         assert TRUCK in found[name].voxels
     errors = found["Ours: errors"].voxels
@@ -130,5 +130,16 @@ def test_hidden_classes_by_name_and_as_ground():
 
 def test_a_layer_is_found_by_its_name():
     found = layers_of(frame(), GRID, UNSCENES3D, LayerOptions("Ours", {}))
-    assert isinstance(found.layer(LABEL), Layer)
+    assert found.layer("Label") is found.label
+    assert found.label.is_label
     assert found.layer("Peer") is None
+    bare = layers_of(frame(labelled=False), GRID, UNSCENES3D, LayerOptions("Ours", {}))
+    assert bare.label is None
+
+
+def test_the_label_is_called_as_told_and_names_are_told_apart():
+    assert list(layers(frame(), label_name="Ground truth")) == ["Ours", "Ground truth"]
+    with pytest.raises(
+        ValueError, match=r"different names for what it compares, got \['Ours', 'Ours'"
+    ):
+        layers(frame(), label_name="Ours")

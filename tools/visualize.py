@@ -61,6 +61,9 @@ def _add_content(group: argparse._ArgumentGroup) -> None:
     add("--compare", nargs="+", default=[], metavar="NAME=DIR",
         help="other methods' predictions, STEM.npy a frame")  # fmt: skip
     add("--name", default="Prediction", help="what one's own prediction is called")
+    add("--label-name", default="Label", help="what the label is called, such as 'Ground truth'")
+    add("--rows", nargs="+", default=[], metavar="NAME",
+        help="compare: what stands beside each frame (default: its scene)")  # fmt: skip
     add("--limit", type=int, metavar="N",
         help="N frames, spread evenly over the rest; 0: all (compare: 4 by default)")  # fmt: skip
     add("--views", nargs="+", choices=VIEWS, help="views (default: all; compare: front; "
@@ -178,6 +181,8 @@ def figure_options(args: argparse.Namespace) -> FigureOptions:
     """
     if not 0.25 <= args.scale <= 8:
         raise ValueError(f"--scale is from 0.25 to 8, got {args.scale}")
+    if args.rows and args.figure != "compare":
+        raise ValueError(f"--rows names the frames of compare; {args.figure} has none")
     return FigureOptions(
         views=tuple(args.views or FIGURES[args.figure]),
         width=args.width,
@@ -186,6 +191,7 @@ def figure_options(args: argparse.Namespace) -> FigureOptions:
         inputs=not args.no_input,
         scores=args.scores,
         title=args.title,
+        row_names=tuple(args.rows),
     )
 
 
@@ -212,6 +218,7 @@ def frames_of(
     has_one = args.figure == "film" and not args.compare
     content = LayerOptions(
         name=args.name,
+        label_name=args.label_name,
         peers=open_peers(args.compare, source.grid, source.labels),
         errors=has_one if args.errors is None else args.errors,
         hidden=hidden_labels(args.hide, source.labels, ground=args.no_ground),

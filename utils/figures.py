@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from utils.labels import FREE, IGNORE
-from utils.layers import LABEL, FigureFrame, Layer
+from utils.layers import FigureFrame, Layer
 from utils.page import (
     GAP,
     GUTTER,
@@ -69,6 +69,7 @@ class FigureOptions:
         inputs: Whether what the sensors saw is shown.
         scores: Whether each prediction's scores stand in its picture.
         title: First line of a page; None: scene and stem where a page is of one frame.
+        row_names: What stands beside each frame of a comparison; none: the scenes of several.
     """
 
     views: tuple[str, ...] = VIEWS
@@ -78,6 +79,7 @@ class FigureOptions:
     inputs: bool = True
     scores: bool = False
     title: str | None = None
+    row_names: tuple[str, ...] = ()
 
     def panels_px(self, columns: int, *, with_names: bool) -> int:
         """Pixels that the panels of a row share."""
@@ -142,18 +144,19 @@ def comparison_table(frames: Sequence[FigureFrame], options: FigureOptions) -> T
     Each of the views takes a row of a frame.
 
     Raises:
-        ValueError: If a view or the camera is unknown, or the page too narrow.
+        ValueError: If a view or the camera is unknown, the page too narrow, or the rows' names are
+            not as many as the frames.
     """
     names = list(dict.fromkeys(layer.name for frame in frames for layer in frame.layers))
-    if LABEL in names:  # Last, though the first frame may have none.
-        names.append(names.pop(names.index(LABEL)))
+    labels = {frame.label.name for frame in frames if frame.label}
+    names.sort(key=labels.__contains__)  # Labels last, though the first frame may have none.
     shows_inputs = options.inputs and any(map(has_inputs, frames))
     columns = [*(["Input"] if shows_inputs else []), *names]
-    several = len(frames) > 1 and any(frame.sample.scene for frame in frames)
-    width = options.panels_px(len(columns), with_names=several) // len(columns)
+    row_names = _row_names(frames, options)
+    width = options.panels_px(len(columns), with_names=any(row_names)) // len(columns)
     rows: list[tuple[str, list[Picture]]] = []
     files: list[str] = []
-    for frame in frames:
+    for frame, row_name in zip(frames, row_names, strict=True):
         stage = stage_of(frame, options)
         for view in options.views:
             panel = panel_of_width(stage, view, width)
@@ -165,7 +168,7 @@ def comparison_table(frames: Sequence[FigureFrame], options: FigureOptions) -> T
                     if layer is None
                     else layer_panel(layer, panel, stage, options)
                 )
-            rows.append((frame.sample.scene if several else "", drawn))
+            rows.append((row_name, drawn))
             files.append(f"{frame.sample.stem} {view}")
     return Table(options.title or "", columns, rows, legend_of(frames, options), files)
 
@@ -229,7 +232,7 @@ def stage_of(frame: FigureFrame, options: FigureOptions) -> Stage:
     Raises:
         ValueError: If the frame has no such camera.
     """
-    layer = frame.layer(LABEL) or frame.layers[0]
+    layer = frame.label or frame.layers[0]
     ground_m = ground_height_m(layer.voxels, layer.grid)
     return set_stage(frame.sample, layer.grid, ground_m, camera=options.camera)
 
@@ -277,6 +280,18 @@ def legend_of(
     if len(classes) == len(layers):
         return [legend]
     return [legend, class_entries(ERRORS, ERROR_NOTES)]
+
+
+def _row_names(frames: Sequence[FigureFrame], options: FigureOptions) -> list[str]:
+    """What stands beside each frame of a comparison."""
+    if not options.row_names:
+        return [frame.sample.scene if len(frames) > 1 else "" for frame in frames]
+    if len(options.row_names) != len(frames):
+        raise ValueError(
+            f"--rows needs a name for each of the {len(frames)} frames, got "
+            f"{len(options.row_names)}: {list(options.row_names)}"
+        )
+    return list(options.row_names)
 
 
 def _labels_in(layers: Iterable[Layer]) -> set[int]:

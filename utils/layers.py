@@ -15,8 +15,6 @@ from utils.viewer.frames import SavedPredictions, ViewFrame
 from utils.viewer.voxels import ground_labels
 from utils.visualize import ERRORS, error_labels, frame_scores, percent_of
 
-LABEL = "Label"
-
 
 class Layer(NamedTuple):
     """Voxels under a name.
@@ -27,6 +25,7 @@ class Layer(NamedTuple):
         grid: Where they are.
         labels: What the labels are.
         note: Scores of this frame; empty where there are none.
+        is_label: Whether they are the frame's label.
     """
 
     name: str
@@ -34,6 +33,7 @@ class Layer(NamedTuple):
     grid: VoxelGrid
     labels: LabelSet
     note: str = ""
+    is_label: bool = False
 
 
 class FigureFrame(NamedTuple):
@@ -47,6 +47,11 @@ class FigureFrame(NamedTuple):
     sample: Sample
     layers: tuple[Layer, ...]
 
+    @property
+    def label(self) -> Layer | None:
+        """The frame's label, None where it has none."""
+        return next((layer for layer in self.layers if layer.is_label), None)
+
     def layer(self, name: str) -> Layer | None:
         """The layer of a name, None where the frame has none."""
         return next((layer for layer in self.layers if layer.name == name), None)
@@ -59,6 +64,7 @@ class LayerOptions:
     Attributes:
         name: What the prediction is called.
         peers: Other methods' predictions, by name.
+        label_name: What the label is called.
         errors: Whether the errors of each prediction follow it.
         hidden: Labels that are not shown; an error on what is hidden is not, either.
         only_scored: Hide what is predicted where the label is ignored, as scores do.
@@ -66,6 +72,7 @@ class LayerOptions:
 
     name: str
     peers: Mapping[str, SavedPredictions]
+    label_name: str = "Label"
     errors: bool = False
     hidden: tuple[int, ...] = ()
     only_scored: bool = False
@@ -116,7 +123,8 @@ def layers_of(
 
     Raises:
         FileNotFoundError: If a peer has no prediction of the frame.
-        ValueError: If there is nothing to show, or errors are asked for between unlike grids.
+        ValueError: If there is nothing to show, two layers have one name, or errors are asked for
+            between unlike grids.
     """
     predictions = [
         Layer(name, peer.predict(frame.sample).occupancy, peer.grid, labels)
@@ -131,7 +139,11 @@ def layers_of(
             continue
         layers += _with_label(layer, frame.label, grid, options, frame.sample.stem)
     if frame.label is not None:
-        layers.append(_without(Layer(LABEL, frame.label, grid, labels), options.hidden))
+        label = Layer(options.label_name, frame.label, grid, labels, is_label=True)
+        layers.append(_without(label, options.hidden))
+    names = [layer.name for layer in layers]
+    if len(set(names)) < len(names):
+        raise ValueError(f"a figure needs different names for what it compares, got {names}")
     if not layers:
         raise ValueError(
             f"frame {frame.sample.stem} has no label and no prediction: choose others with --split "
