@@ -159,6 +159,7 @@ def mark_scale(
     right, bottom = width - 10, height - 10
     left = right - length_m * px_per_m
     page = Page.over(picture, style)
+    page.fill(style.paper, (left - 6, bottom - 23, right + 6, bottom + 6))
     page.fill(style.ink, (left, bottom - 3, right, bottom))
     page.write(f"{length_m} m", (left + right) / 2, bottom - 12, size=13, anchor="mm")
     return page.picture()
