@@ -61,7 +61,12 @@ def _add_content(group: argparse._ArgumentGroup) -> None:
     add("--compare", nargs="+", default=[], metavar="NAME=DIR",
         help="other methods' predictions, STEM.npy a frame")  # fmt: skip
     add("--name", default="Prediction", help="what one's own prediction is called")
-    add("--label-name", default="Label", help="what the label is called, such as 'Ground truth'")
+    add(
+        "--label-name",
+        default="Label",
+        metavar="NAME",
+        help="what the label is called, such as 'Ground truth'",
+    )
     add("--rows", nargs="+", default=[], metavar="NAME",
         help="compare: what stands beside each frame (default: its scene)")  # fmt: skip
     add("--limit", type=int, metavar="N",
