@@ -234,9 +234,7 @@ class NuScenes(Dataset[Sample]):
             pixel_from_volume = window.matrix() @ self._frames.pixel_from_volume(row, camera)
             matrices.append(pixel_from_volume @ volume_from_augmented)
             if "images" in self._fields:
-                recorded = window.image(self._frames.read_image(camera))
-                pixels = transforms.jitter_colors(recorded, choices)
-                images.append(pixels.transpose(2, 0, 1))
+                images.append(transforms.input_pixels(self._frames.read_image(camera), window, choices))
             if "depth_m" in self._fields and cloud is not None:
                 depths.append(depth_of_points(pixel_from_volume, cloud, self.image_size))
         found = {}

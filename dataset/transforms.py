@@ -96,6 +96,28 @@ def image_transform(
     return ImageTransform((top, left, bottom, right), size, choices.image_flip)
 
 
+def input_pixels(
+    recorded: UInt8[np.ndarray, "h w 3"], window: ImageTransform, choices: Choices
+) -> UInt8[np.ndarray, "3 H W"]:
+    """A recorded image as a network reads it."""
+    pixels = jitter_colors(window.image(recorded), choices)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def input_projection(
+    recorded: Float64[np.ndarray, "4 4"], window: ImageTransform, choices: Choices
+) -> Float64[np.ndarray, "4 4"]:
+    """A recorded image's ``pixel_from_lidar`` as a network reads it, volume transform included."""
+    return window.matrix() @ recorded @ np.linalg.inv(augmented_from_recorded(choices))
+
+
+def within_range(
+    cloud: Float32[np.ndarray, "P F"], max_range_m: float
+) -> Float32[np.ndarray, "Q F"]:
+    """The points of a cloud whose x is below ``max_range_m``."""
+    return cloud[cloud[:, 0] < max_range_m]
+
+
 def jitter_colors(
     image: UInt8[np.ndarray, "H W 3"], choices: Choices
 ) -> UInt8[np.ndarray, "H W 3"]:

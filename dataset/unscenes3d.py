@@ -206,16 +206,13 @@ class UnScenes3D(Dataset[Sample]):
             recorded_size, self.image_size, self._image_crop, choices
         )
         if image is not None:
-            pixels = transforms.jitter_colors(window.image(image), choices)
-            found["images"] = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[
-                None
-            ]
+            pixels = transforms.input_pixels(image, window, choices)
+            found["images"] = torch.from_numpy(pixels)[None]
         if depth_m is not None:
             found["depth_m"] = torch.from_numpy(window.depth(depth_m))[None]
         if "pixel_from_lidar" in self._fields:
             calibration = formats.read_calibration(self._path(layout.CALIBS, stem))
-            recorded_from_augmented = np.linalg.inv(transforms.augmented_from_recorded(choices))
-            matrix = window.matrix() @ calibration.pixel_from_lidar @ recorded_from_augmented
+            matrix = transforms.input_projection(calibration.pixel_from_lidar, window, choices)
             found["pixel_from_lidar"] = torch.from_numpy(matrix).float()[None]
         return found
 
@@ -295,7 +292,7 @@ class UnScenes3D(Dataset[Sample]):
 
     def _read_cloud(self, stem: str) -> np.ndarray:
         cloud = formats.read_cloud(self._path(layout.CLOUDS, stem))
-        return cloud[cloud[:, 0] < self._max_range_m]
+        return transforms.within_range(cloud, self._max_range_m)
 
     def _world_from_lidar(self, stem: str, scene: str) -> np.ndarray:
         assert self._poses is not None, "poses are prepared wherever a field needs them"

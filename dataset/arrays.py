@@ -1,0 +1,138 @@
+"""From arrays of one's own to a Sample, in the same way as the data sets read their files."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Num, UInt8
+
+from dataset import transforms
+from dataset.augmentation import Choices
+from dataset.options import checked_crop, checked_size
+from dataset.sample import Sample
+
+Images = Sequence[UInt8[np.ndarray, "_ _ 3"]]
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """How recordings become what a network reads.
+
+    Attributes:
+        image_size: Height and width that images are brought to; None where no image is read.
+        image_crop: Top, left, bottom and right of the part of the recorded image that is used, as
+            fractions; cut out before the resize.
+        max_range_m: Points with x at or beyond this are dropped.
+
+    Raises:
+        ValueError: If a size or a crop is none.
+    """
+
+    image_size: tuple[int, int] | None
+    image_crop: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    max_range_m: float = inf
+
+    @classmethod
+    def from_section(cls, section: Mapping[str, Any]) -> "InputOptions":
+        """What a config's section ``dataset`` says of it."""
+        size = section.get("image_size")
+        return cls(
+            None if size is None else checked_size("image_size", size),
+            checked_crop(section.get("image_crop", cls.image_crop)),
+            float(section.get("max_range_m", cls.max_range_m)),
+        )
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        if self.image_size is not None:
+            checked_size("image_size", self.image_size)
+        checked_crop(self.image_crop)
+
+
+def sample_of(
+    stem: str,
+    options: InputOptions,
+    *,
+    images: Images | None = None,
+    pixel_from_lidar: Sequence[Float[np.ndarray, "4 4"]] | None = None,
+    points: Num[np.ndarray, "P F"] | None = None,
+) -> Sample:
+    """A frame of what sensors recorded; what is None is left out.
+
+    Args:
+        stem: Name of the frame.
+        options: How the network reads recordings.
+        images: RGB as recorded, one a camera; their sizes may differ.
+        pixel_from_lidar: Each camera's projection into its recorded image: maps (x, y, z, 1) [m]
+            to (u·d, v·d, d, 1), d the camera depth [m], pixel centres at integer + 0.5.
+        points: x, y, z [m], intensity and perhaps age [s], in the frame of the network's grid.
+
+    Raises:
+        ValueError: If an array is not as described, or there are more images than matrices.
+    """
+    found: dict[str, Any] = {}
+    if images is not None:
+        found |= _view_fields(stem, options, images, pixel_from_lidar)
+    if points is not None:
+        _check_points(stem, points)
+        cloud = transforms.within_range(points.astype(np.float32), options.max_range_m)
+        found["points"] = torch.from_numpy(np.ascontiguousarray(cloud))
+    return Sample(stem=stem, **found)
+
+
+def _view_fields(
+    stem: str,
+    options: InputOptions,
+    images: Images,
+    pixel_from_lidar: Sequence[Float[np.ndarray, "4 4"]] | None,
+) -> dict[str, Any]:
+    number = 0 if pixel_from_lidar is None else len(pixel_from_lidar)
+    if pixel_from_lidar is None or number != len(images) or not number:
+        raise ValueError(
+            f"frame {stem}: expected an image and a matrix pixel_from_lidar for each camera, got "
+            f"{len(images)} images and {number} matrices"
+        )
+    if options.image_size is None:
+        raise ValueError("the config's dataset has no image_size: set what the network reads")
+    pixels, matrices = [], []
+    for image, matrix in zip(images, pixel_from_lidar, strict=True):
+        _check_view(stem, image, matrix)
+        size = (image.shape[0], image.shape[1])
+        window = transforms.image_transform(size, options.image_size, options.image_crop, Choices())
+        pixels.append(transforms.input_pixels(image, window, Choices()))
+        recorded = matrix.astype(np.float64)
+        matrices.append(transforms.input_projection(recorded, window, Choices()))
+    return {
+        "images": torch.from_numpy(np.stack(pixels)),
+        "pixel_from_lidar": torch.from_numpy(np.stack(matrices)).float(),
+    }
+
+
+def _check_view(stem: str, image: np.ndarray, matrix: np.ndarray) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        raise ValueError(
+            f"frame {stem}: an image is uint8 (height, width, 3) in RGB, got {image.dtype} "
+            f"{image.shape}"
+        )
+    if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or np.linalg.det(matrix) == 0:
+        raise ValueError(
+            f"frame {stem}: pixel_from_lidar is a (4, 4) matrix with an inverse, of which the last "
+            f"row is 0, 0, 0, 1; got shape {matrix.shape}: {matrix.tolist()}"
+        )
+
+
+def _check_points(stem: str, points: np.ndarray) -> None:
+    if points.ndim != 2 or points.shape[1] not in (4, 5):
+        raise ValueError(
+            f"frame {stem}: points are rows x, y, z, intensity and perhaps age, got an array of "
+            f"shape {points.shape}"
+        )
+    finite = np.isfinite(points).all(axis=1)
+    if not finite.all():
+        raise ValueError(
+            f"frame {stem}: {(~finite).sum()} of {len(points)} points are not finite, the first is "
+            f"{int(np.argmin(finite))}: leave them out"
+        )

@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+import torch
+
+from dataset import layout
+from dataset.arrays import InputOptions, sample_of
+from dataset.formats import read_calibration, read_cloud, read_image
+from dataset.unscenes3d import UnScenes3D
+from tests.layout_files import write_tiny_unscenes3d
+
+OPTIONS = InputOptions((30, 48), (0.1, 0.0, 0.9, 1.0), 40.0)
+MATRIX = np.diag([2.0, 2.0, 1.0, 1.0])
+IMAGE = np.zeros((20, 30, 3), np.uint8)
+POINTS = np.array([[1.0, 2.0, 3.0, 0.5], [99.0, 0.0, 0.0, 0.5]])
+
+
+def test_arrays_become_the_sample_that_the_data_set_reads(tmp_path):
+    scenes = {"scene_00000": "location_1"}
+    (stem,) = write_tiny_unscenes3d(tmp_path, scenes=scenes, frames=1, sweeps=0)
+    expected = UnScenes3D(
+        tmp_path,
+        "all",
+        layout.LABEL_GRID,
+        ("images", "points", "pixel_from_lidar"),
+        image_size=OPTIONS.image_size,
+        image_crop=OPTIONS.image_crop,
+        max_range_m=OPTIONS.max_range_m,
+    )[0]
+    path = {folder: tmp_path / layout.relative_path(folder, stem) for folder in layout.SUFFIXES}
+    found = sample_of(
+        stem,
+        OPTIONS,
+        images=[read_image(path[layout.IMAGES])],
+        pixel_from_lidar=[read_calibration(path[layout.CALIBS]).pixel_from_lidar],
+        points=read_cloud(path[layout.CLOUDS]),
+    )
+    for field in ("images", "points", "pixel_from_lidar"):
+        assert torch.equal(getattr(found, field), getattr(expected, field)), field
+
+
+def test_cameras_may_have_images_of_several_sizes():
+    images = [IMAGE, np.zeros((40, 30, 3), np.uint8)]
+    sample = sample_of("a", OPTIONS, images=images, pixel_from_lidar=[MATRIX, MATRIX])
+    assert sample.images.shape == (2, 3, 30, 48)
+    assert sample.pixel_from_lidar.shape == (2, 4, 4)
+    assert sample.points is None
+
+
+def test_points_beyond_the_range_are_dropped_and_none_without_one():
+    assert len(sample_of("a", OPTIONS, points=POINTS).points) == 1
+    points = sample_of("a", InputOptions(None), points=POINTS).points
+    assert points.shape == (2, 4)
+    assert points.dtype == torch.float32
+
+
+def test_options_are_those_of_the_section_that_it_has():
+    section = dict(type="X", image_size=[30, 48], image_crop=(0.1, 0.0, 0.9, 1.0), max_range_m=40.0)
+    assert InputOptions.from_section(section) == OPTIONS
+    assert InputOptions.from_section({}) == InputOptions(None)
+    with pytest.raises(ValueError, match="image_crop"):
+        InputOptions((30, 48), (0.0, 0.0, 2.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        (dict(images=[IMAGE]), "1 images and 0 matrices"),
+        (dict(images=[IMAGE], pixel_from_lidar=[MATRIX] * 2), "1 images and 2 matrices"),
+        (dict(images=[], pixel_from_lidar=[]), "0 images"),
+        (dict(images=[IMAGE], pixel_from_lidar=[np.zeros((4, 4))]), "with an inverse"),
+        (dict(points=np.zeros((3, 3))), r"intensity.*\(3, 3\)"),
+        (dict(points=np.full((3, 4), np.nan)), "3 of 3 points are not finite, the first is 0"),
+    ],
+)
+def test_what_is_not_as_described_is_refused(arrays, message):
+    with pytest.raises(ValueError, match=message):
+        sample_of("a", OPTIONS, **arrays)
+
+
+def test_an_image_of_another_kind_is_refused():
+    for image in (IMAGE[:0], IMAGE.astype(np.uint8)[:, :0]):
+        with pytest.raises(ValueError, match="an image is uint8"):
+            sample_of("a", OPTIONS, images=[image], pixel_from_lidar=[MATRIX])
+
+
+def test_images_need_the_size_that_the_network_reads():
+    with pytest.raises(ValueError, match="no image_size"):
+        sample_of("a", InputOptions(None), images=[IMAGE], pixel_from_lidar=[MATRIX])
