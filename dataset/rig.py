@@ -1,0 +1,104 @@
+"""The one calibration file of a recording of one's own, for its cameras and its LiDAR.
+
+``.txt`` is KITTI's text, as in ``calibs/``: P2, R0_rect and Tr_velo_to_cam, of one camera.
+``.json`` may have several cameras, and says where the network's frame is:
+
+    {"cameras": {"front": {"pixel_from_cam": 3×3 rows, "cam_from_lidar": 4×4 rows}},
+     "network_from_lidar": 4×4 rows, or left out where they are the same}
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from dataset.formats import read_calibration, read_text
+
+SUFFIXES = (".txt", ".json")
+
+
+@dataclass(frozen=True)
+class Rig:
+    """How the sensors of a recording stand to each other.
+
+    Attributes:
+        pixel_from_lidar: Projection of the network's frame into each camera's recorded image.
+        network_from_lidar: From the clouds' frame to the one that the network knows.
+    """
+
+    pixel_from_lidar: dict[str, Float64[np.ndarray, "4 4"]]
+    network_from_lidar: Float64[np.ndarray, "4 4"]
+
+
+def read_rig(path: Path) -> Rig:
+    """Read the calibration of a recording.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is of another kind, or damaged, or lacks a matrix.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no calibration {path}")
+    if path.suffix == ".txt":
+        return Rig({"camera": read_calibration(path).pixel_from_lidar}, np.eye(4))
+    if path.suffix != ".json":
+        raise ValueError(f"{path}: a calibration ends in one of {SUFFIXES}, got '{path.suffix}'")
+    return _from_json(path)
+
+
+def _from_json(path: Path) -> Rig:
+    try:
+        content = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise _fault(path, "JSON", str(error)) from error
+    known = {"cameras", "network_from_lidar"}
+    if not isinstance(content, dict) or not set(content) <= known:
+        found = sorted(content) if isinstance(content, dict) else type(content).__name__
+        raise _fault(path, f"an object with keys of {sorted(known)}", str(found))
+    cameras = content.get("cameras", {})
+    if not isinstance(cameras, dict):
+        raise _fault(path, "an object of cameras", type(cameras).__name__)
+    network_from_lidar = np.eye(4)
+    if "network_from_lidar" in content:
+        network_from_lidar = _matrix(path, content, "network_from_lidar", 4)
+        _check_rigid(path, "network_from_lidar", network_from_lidar)
+    lidar_from_network = np.linalg.inv(network_from_lidar)
+    projections = {}
+    for name, camera in cameras.items():
+        if not isinstance(camera, dict) or set(camera) != {"pixel_from_cam", "cam_from_lidar"}:
+            found = sorted(camera) if isinstance(camera, dict) else type(camera).__name__
+            raise _fault(path, f"pixel_from_cam and cam_from_lidar in '{name}'", str(found))
+        pixel_from_cam = np.eye(4)
+        pixel_from_cam[:3, :3] = _matrix(path, camera, "pixel_from_cam", 3)
+        cam_from_lidar = _matrix(path, camera, "cam_from_lidar", 4)
+        _check_rigid(path, f"cam_from_lidar of '{name}'", cam_from_lidar)
+        projections[name] = pixel_from_cam @ cam_from_lidar @ lidar_from_network
+    return Rig(projections, network_from_lidar)
+
+
+def _matrix(
+    path: Path, content: Mapping[str, Any], key: str, size: int
+) -> Float64[np.ndarray, "n n"]:
+    try:
+        matrix = np.array(content[key], dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise _fault(path, f"{size} rows of {size} numbers as '{key}'", str(error)) from error
+    if matrix.shape != (size, size) or not np.isfinite(matrix).all():
+        found = f"shape {matrix.shape}" if matrix.shape != (size, size) else "one that is not"
+        raise _fault(path, f"{size} rows of {size} finite numbers as '{key}'", found)
+    return matrix
+
+
+def _check_rigid(path: Path, name: str, matrix: Float64[np.ndarray, "4 4"]) -> None:
+    rotation = matrix[:3, :3]
+    is_rotation = np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3)
+    if not is_rotation or np.linalg.det(rotation) < 0 or not np.allclose(matrix[3], [0, 0, 0, 1]):
+        raise _fault(path, f"a rotation and a shift as {name}", str(matrix.tolist()))
+
+
+def _fault(path: Path, expected: str, found: str) -> ValueError:
+    return ValueError(f"{path}: expected {expected}, found {found}. See docs/custom_data.md")

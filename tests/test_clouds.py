@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+
+from dataset.clouds import read_any_cloud
+
+POINTS = np.array([[1.0, 2.0, 3.0, 0.5], [4.0, 5.0, 6.0, 0.25]], np.float32)
+PCD = """# .PCD v0.7
+VERSION 0.7
+FIELDS x y z _ intensity
+SIZE 4 4 4 1 4
+TYPE F F F U F
+COUNT 1 1 1 4 1
+WIDTH 3
+HEIGHT 1
+POINTS 3
+DATA {}
+"""
+PLY = """ply
+format {} 1.0
+comment made by hand
+element vertex 3
+property double x
+property float y
+property float z
+property uchar red
+property float Intensity
+element face 0
+property list uchar int vertex_indices
+end_header
+"""
+ROWS = [*POINTS.tolist(), [float("nan")] * 3 + [1.0]]
+"""The last one is what recorders write where a beam did not return."""
+
+
+def pcd(kind):
+    if kind == "ascii":
+        body = "\n".join(f"{x} {y} {z} 0 0 0 0 {i}" for x, y, z, i in ROWS).encode()
+    else:
+        row = np.dtype([("p", "<f4", 3), ("pad", "u1", 4), ("i", "<f4")])
+        body = np.array([((x, y, z), 0, i) for x, y, z, i in ROWS], row).tobytes()
+    return PCD.format(kind).encode() + body
+
+
+def ply(form):
+    if form == "ascii":
+        body = "\n".join(f"{x} {y} {z} 255 {i}" for x, y, z, i in ROWS).encode()
+    else:
+        order = "<" if form == "binary_little_endian" else ">"
+        row = np.dtype(
+            [("x", f"{order}f8"), ("yz", f"{order}f4", 2), ("r", "u1"), ("i", f"{order}f4")]
+        )
+        body = np.array([(x, (y, z), 255, i) for x, y, z, i in ROWS], row).tobytes()
+    return PLY.format(form).encode() + body
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.bin", POINTS.tobytes()),
+        ("a.pcd.bin", np.column_stack([POINTS, [7, 8]]).astype("<f4").tobytes()),
+        ("a.pcd", pcd("ascii")),
+        ("a.PCD", pcd("binary")),
+        ("a.ply", ply("ascii")),
+        ("a.ply", ply("binary_little_endian")),
+        ("a.ply", ply("binary_big_endian")),
+    ],
+)
+def test_all_formats_give_the_same_points(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    found = read_any_cloud(tmp_path / name)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, POINTS)
+
+
+@pytest.mark.parametrize("columns", [3, 4, 5])
+def test_arrays_of_numpy(tmp_path, columns, caplog):
+    path = tmp_path / "a.npy"
+    np.save(path, np.column_stack([POINTS, [9, 9]]).astype(np.float64)[:, :columns])
+    expected = POINTS if columns > 3 else POINTS * [1, 1, 1, 0]
+    np.testing.assert_array_equal(read_any_cloud(path), expected.astype(np.float32))
+    assert ("has no intensity" in caplog.text) == (columns == 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.xyz", b"1 2 3", "clouds end in one of"),
+        ("a.npy", b"no", "an array of numpy"),
+        ("a.pcd", b"x", "a header that ends in 'DATA'"),
+        ("a.pcd", PCD.format("binary_compressed").encode(), "binary_compressed. Convert it"),
+        ("a.pcd", b"VERSION 0.7\nDATA ascii\n", "expected FIELDS, SIZE"),
+        ("a.pcd", pcd("binary")[:-1], "expected 60 bytes for 3 points, found 59"),
+        ("a.pcd", pcd("ascii").replace(b"6.0", b"six"), "expected numbers"),
+        ("a.pcd", pcd("ascii").replace(b"FIELDS x", b"FIELDS w"), "expected fields x, y and z"),
+        ("a.pcd", pcd("ascii").replace(b"0.25", b"nan"), "finite intensities"),
+        ("a.ply", b"ply\nformat text 1.0\nend_header\n", "expected PLY"),
+        ("a.ply", b"ply\nformat ascii 1.0\nelement face 1\nend_header\n", "vertices as the first"),
+        ("a.ply", ply("ascii").replace(b"float y", b"list u y"), "numbers as properties"),
+        ("a.ply", ply("ascii")[:-6], "expected 15 numbers for 3 points, found"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read_any_cloud(tmp_path / name)
+
+
+def test_arrays_of_another_shape_and_missing_files_are_refused(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((2, 7)))
+    with pytest.raises(ValueError, match=r"\(2, 7\)"):
+        read_any_cloud(tmp_path / "a.npy")
+    np.save(tmp_path / "a.npy", np.full((2, 4), np.inf))
+    with pytest.raises(ValueError, match="Leave such rows out"):
+        read_any_cloud(tmp_path / "a.npy")
+    with pytest.raises(FileNotFoundError, match="no cloud"):
+        read_any_cloud(tmp_path / "b.npy")

@@ -1,0 +1,126 @@
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from dataset import layout
+from dataset.arrays import InputOptions
+from dataset.recording import Recording, files_by_stem
+from dataset.unscenes3d import UnScenes3D
+from tests.recording_files import json_rig, write_json_rig, write_recording
+
+OPTIONS = InputOptions((30, 48), max_range_m=110.0)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    root = tmp_path_factory.mktemp("recording")
+    write_recording(root)
+    return root
+
+
+@pytest.fixture
+def root(tmp_path, source):
+    """A copy that may be changed."""
+    return shutil.copytree(source, tmp_path / "recording")
+
+
+def open_all(root, **changes):
+    paths = dict(images=root / "images", clouds=root / "clouds", calibration=root / "calib.txt")
+    return Recording(OPTIONS, **(paths | changes))
+
+
+def test_frames_are_those_of_the_same_files_in_the_layout(source):
+    fields = ("images", "points", "pixel_from_lidar")
+    expected = UnScenes3D(source / "layout", "all", layout.LABEL_GRID, fields, image_size=(30, 48))
+    recording = open_all(source)
+    assert recording.stems == expected.stems
+    assert recording.scenes == ["", ""]
+    assert len(recording) == 2
+    for found, sample in zip((recording[0], recording[1]), expected, strict=False):
+        for field in fields:
+            assert torch.equal(getattr(found, field), getattr(sample, field)), field
+
+
+def test_one_sensor_alone_will_do(source):
+    sample = Recording(OPTIONS, clouds=source / "clouds")[0]
+    assert sample.images is None
+    assert len(sample.points) > 100
+    images = dict(images=source / "images", calibration=source / "calib.txt")
+    assert Recording(OPTIONS, **images)[1].points is None
+
+
+def test_points_are_brought_to_the_networks_frame_and_keep_their_pixels(source, tmp_path):
+    shift = np.eye(4)
+    shift[2, 3] = -1.0
+    content = json_rig(network_from_lidar=shift.tolist())
+    moved = open_all(source, calibration=write_json_rig(tmp_path / "calib.json", content))[0]
+    still = open_all(source)[0]
+    torch.testing.assert_close(moved.points[:, 2], still.points[:, 2] - 1.0)
+    homogeneous = [
+        torch.cat([s.points[:, :3], torch.ones(len(s.points), 1)], 1) for s in (moved, still)
+    ]
+    pixels = [h @ s.pixel_from_lidar[0].T for h, s in zip(homogeneous, (moved, still), strict=True)]
+    torch.testing.assert_close(*pixels, rtol=1e-4, atol=1e-3)
+
+
+def test_several_cameras_lie_in_folders_of_their_names(root, tmp_path):
+    content = json_rig()
+    content["cameras"]["rear"] = content["cameras"]["front"]
+    calibration = write_json_rig(root / "calib.json", content)
+    with pytest.raises(ValueError, match=r"each camera.*'front', 'rear'.*found"):
+        open_all(root, calibration=calibration)
+    images = tmp_path / "cameras"
+    for name in ("front", "rear"):
+        shutil.copytree(root / "images", images / name)
+    sample = open_all(root, images=images, calibration=calibration)[0]
+    assert sample.images.shape == (2, 3, 30, 48)
+    assert sample.pixel_from_lidar.shape == (2, 4, 4)
+    (images / "rear" / f"{sample.stem}.jpg").unlink()
+    with pytest.raises(FileNotFoundError, match=r"rear lacks 1 of 2"):
+        open_all(root, images=images, calibration=calibration)
+
+
+def test_unpaired_files_are_told_and_stems_choose_the_paired_ones(root):
+    stems = open_all(root).stems
+    next((root / "images").glob(f"{stems[0]}*")).unlink()
+    with pytest.raises(FileNotFoundError, match=rf"images lacks 1 of 2: {stems[0]}.*--stems"):
+        open_all(root)
+    assert open_all(root, stems=stems[1:]).stems == stems[1:]
+    with pytest.raises(ValueError, match="have no frames x"):
+        open_all(root, stems=["x"])
+
+
+def test_stems_keep_the_order_asked_for(source):
+    stems = open_all(source).stems
+    assert open_all(source, stems=[stems[1], stems[0], stems[1]]).stems == stems[::-1]
+
+
+def test_a_recording_of_nothing_is_refused(source):
+    with pytest.raises(ValueError, match="images, of clouds, or both"):
+        Recording(OPTIONS)
+    with pytest.raises(ValueError, match="images need a calibration"):
+        Recording(OPTIONS, images=source / "images")
+
+
+def test_images_need_a_camera(source, tmp_path):
+    path = write_json_rig(tmp_path / "calib.json", {"cameras": {}})
+    with pytest.raises(ValueError, match="has no camera"):
+        open_all(source, calibration=path)
+
+
+def test_files_by_stem(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        files_by_stem(tmp_path / "a", (".bin",))
+    with pytest.raises(FileNotFoundError, match="holds no file"):
+        files_by_stem(tmp_path, (".bin",))
+    for name in (".hidden", "1.5.BIN", "2.pcd.bin"):
+        (tmp_path / name).touch()
+    assert sorted(files_by_stem(tmp_path, (".pcd.bin", ".bin"))) == ["1.5", "2"]
+    (tmp_path / "2.bin").touch()
+    with pytest.raises(ValueError, match="several files of the frames 2"):
+        files_by_stem(tmp_path, (".pcd.bin", ".bin"))
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(ValueError, match=r"found notes.txt"):
+        files_by_stem(tmp_path, (".bin",))

@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+
+from dataset.rig import read_rig
+from tests.layout_files import Rig
+from tests.recording_files import json_rig, write_json_rig, write_recording
+
+SHIFT = np.eye(4)
+SHIFT[2, 3] = -1.0
+
+
+def test_text_and_json_say_the_same(tmp_path):
+    write_recording(tmp_path)
+    text = read_rig(tmp_path / "calib.txt")
+    rig = read_rig(write_json_rig(tmp_path / "calib.json", json_rig()))
+    assert list(rig.pixel_from_lidar) == ["front"]
+    np.testing.assert_allclose(rig.pixel_from_lidar["front"], text.pixel_from_lidar["camera"])
+    np.testing.assert_allclose(rig.pixel_from_lidar["front"], Rig((60, 96)).pixel_from_lidar)
+    assert np.array_equal(rig.network_from_lidar, np.eye(4))
+
+
+def test_a_point_keeps_its_pixel_when_the_network_stands_elsewhere(tmp_path):
+    content = json_rig(network_from_lidar=SHIFT.tolist())
+    rig = read_rig(write_json_rig(tmp_path / "calib.json", content))
+    point = np.array([10.0, 1.0, -1.0, 1.0])
+    moved = rig.pixel_from_lidar["front"] @ rig.network_from_lidar @ point
+    np.testing.assert_allclose(moved, Rig((60, 96)).pixel_from_lidar @ point)
+
+
+def test_a_lidar_alone_needs_no_camera(tmp_path):
+    rig = read_rig(write_json_rig(tmp_path / "a.json", {"network_from_lidar": SHIFT.tolist()}))
+    assert rig.pixel_from_lidar == {}
+    assert np.array_equal(rig.network_from_lidar, SHIFT)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], "found list"),
+        ({"camera": {}}, r"found \['camera'\]"),
+        ({"cameras": []}, "an object of cameras, found list"),
+        ({"cameras": {"front": {"K": 1}}}, r"cam_from_lidar in 'front', found \['K'\]"),
+        ({"cameras": {"front": 1}}, "found int"),
+        ({"network_from_lidar": [[1]]}, r"4 finite numbers.*shape \(1, 1\)"),
+        ({"network_from_lidar": "unit"}, "4 rows of 4 numbers"),
+        ({"network_from_lidar": np.diag([2.0, 1, 1, 1]).tolist()}, "a rotation and a shift"),
+        ({"network_from_lidar": np.diag([-1.0, 1, 1, 1]).tolist()}, "a rotation and a shift"),
+    ],
+)
+def test_a_file_of_another_content_is_refused(tmp_path, content, message):
+    path = write_json_rig(tmp_path / "calib.json", content)
+    with pytest.raises(ValueError, match=message):
+        read_rig(path)
+
+
+def test_files_that_are_no_calibration_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no calibration"):
+        read_rig(tmp_path / "calib.json")
+    for name, message in [("calib.yaml", "ends in one of"), ("calib.json", "expected JSON")]:
+        (tmp_path / name).write_text("cameras:", encoding="utf-8")
+        with pytest.raises(ValueError, match=message):
+            read_rig(tmp_path / name)
