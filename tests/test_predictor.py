@@ -1,0 +1,111 @@
+from dataclasses import replace
+from math import log
+
+import numpy as np
+import pytest
+import torch
+from model_inputs import GRID, IMAGE_SIZE, make_batch, make_model
+
+from dataset.arrays import InputOptions
+from dataset.sample import Sample
+from model import build_unsocc
+from tests.predict_config import write_config
+from utils.build import build_model
+from utils.config import load_config
+from utils.labels import UNSCENES3D
+from utils.predictor import GridPredictor, PredictedGrid
+
+INPUTS = InputOptions(IMAGE_SIZE)
+
+
+def predictor_of(**changes):
+    return GridPredictor(make_model(**changes), GRID, UNSCENES3D, INPUTS)
+
+
+def samples_of(batch):
+    parts = zip(batch.stems, batch.images, batch.points, batch.pixel_from_lidar, strict=True)
+    return [
+        Sample(stem, images=images, points=points, pixel_from_lidar=matrix)
+        for stem, images, points, matrix in parts
+    ]
+
+
+def arrays_of(sample):
+    return dict(
+        image=sample.images[0].permute(1, 2, 0).contiguous().numpy(),
+        points=sample.points.numpy(),
+        pixel_from_lidar=sample.pixel_from_lidar[0].numpy(),
+    )
+
+
+def test_the_grid_is_what_the_network_says():
+    predictor, batch = predictor_of(), make_batch()
+    with torch.no_grad():
+        probability = predictor.network(batch).softmax(dim=1)
+    for index, predicted in enumerate(predictor.predict(samples_of(batch))):
+        best, label = probability[index].max(dim=0)
+        np.testing.assert_array_equal(predicted.occupancy, label)
+        np.testing.assert_allclose(predicted.confidence, best, rtol=1e-5)
+        entropy = -(probability[index] * probability[index].log()).sum(dim=0)
+        np.testing.assert_allclose(predicted.entropy, entropy, atol=1e-5)
+
+
+def test_entropy_goes_from_certain_to_ignorant():
+    predictor = predictor_of()
+    for scale, confidence, entropy in [(0.0, 1 / 12, log(12)), (100.0, 1.0, 0.0)]:
+        logits = torch.zeros(1, 12, *GRID.shape)
+        logits[:, 4] = scale
+        handle = predictor.network.head.register_forward_hook(lambda *_, made=logits: made)
+        (predicted,) = predictor.predict(samples_of(make_batch(1)))
+        handle.remove()
+        np.testing.assert_allclose(predicted.confidence, confidence, rtol=1e-5)
+        np.testing.assert_allclose(predicted.entropy, entropy, atol=1e-5)
+        assert predicted.occupancy.dtype == np.uint8
+
+
+def test_arrays_are_predicted_as_samples_are():
+    predictor, (sample,) = predictor_of(), samples_of(make_batch(1))
+    expected = predictor.predict([sample])[0]
+    found = predictor(**arrays_of(sample))
+    assert isinstance(found, PredictedGrid)
+    for name, value in expected._asdict().items():
+        np.testing.assert_allclose(getattr(found, name), value, rtol=1e-5, err_msg=name)
+
+
+def test_several_cameras_are_a_list_of_images():
+    predictor, (sample,) = predictor_of(), samples_of(make_batch(1, cameras=2))
+    images = list(sample.images.permute(0, 2, 3, 1).contiguous().numpy())
+    found = predictor(images, sample.points.numpy(), sample.pixel_from_lidar.numpy())
+    np.testing.assert_array_equal(found.occupancy, predictor.predict([sample])[0].occupancy)
+
+
+def test_a_network_of_one_sensor_needs_its_arrays_only():
+    arrays = arrays_of(samples_of(make_batch(1))[0])
+    assert predictor_of(modality="lidar")(points=arrays["points"]).occupancy.shape == GRID.shape
+    points = arrays.pop("points")
+    assert predictor_of(modality="camera")(**arrays).occupancy.shape == GRID.shape
+    with pytest.raises(ValueError, match="without 'images'"):
+        predictor_of()(points=points)
+
+
+def test_labels_of_a_sample_play_no_part():
+    predictor, (sample, other) = predictor_of(), samples_of(make_batch())
+    labelled = replace(sample, occupancy=torch.zeros(GRID.shape, dtype=torch.uint8), caption="a")
+    assert len(predictor.predict([labelled, other])) == 2
+
+
+def test_build_unsocc_loads_config_and_weights(tmp_path):
+    config = write_config(tmp_path)
+    weights = tmp_path / "weights.pth"
+    torch.save(build_model(load_config(config), seed=3).state_dict(), weights)
+    predictor = build_unsocc(config, weights, device="cpu")
+    loaded, saved = predictor.network.state_dict(), torch.load(weights)
+    assert all(torch.equal(loaded[name], value) for name, value in saved.items())
+    assert not predictor.network.training
+    assert predictor.inputs.image_size == (30, 48)
+    changed = build_unsocc(config, weights, options={"dataset.image_size": (60, 96)})
+    assert changed.inputs.image_size == (60, 96)
+    with pytest.raises(FileNotFoundError, match="no checkpoint"):
+        build_unsocc(config, tmp_path / "nothing.pth")
+    with pytest.raises(ValueError, match="needs a CUDA device"):
+        build_unsocc(config, weights, device="cpu", amp="fp16")
