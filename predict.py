@@ -1,56 +1,85 @@
-"""Predict and draw frames: ``python predict.py --py-config CONFIG --resume-from FILE --out DIR``.
+r"""Predict frames: ``python predict.py --py-config CONFIG --resume-from FILE --out DIR``.
 
-Works on any folder in the data set's layout, labels or not. For each frame DIR gets ``STEM.png``
-(picture and points, prediction; label and errors where there is a label) and ``STEM.npy`` (the
-predicted grid, as ``eval_iou.py --save-pred`` writes it).
+The frames are those of the config's data set, labels or not, or those of a recording of one's own:
+
+    python predict.py --py-config CONFIG --resume-from FILE --out DIR \
+        --images recording/images --clouds recording/clouds --calib recording/calib.json
+
+For each frame DIR gets the files that --format names (``utils/prediction_files.py``).
 """
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils.build import build_grid, build_model, place
-from utils.checkpoint import load_weights
+from utils.build import AMP_DTYPES
 from utils.config import Runtime, load_config, parse_options, read_section
 from utils.console import run_script, say, start_logging
-from utils.distributed import pick_device
-from utils.labels import label_set
-from utils.predict_frames import Frames, predict_frames
+from utils.predict_frames import Frames, RecordingPaths, open_recording, predict_frames
+from utils.prediction_files import KINDS, FrameWriter
+from utils.predictor import build_predictor
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add = parser.add_argument
     add("--py-config", required=True, help="config file")
     add("--resume-from", required=True, type=Path, help="weights, or a checkpoint with them")
-    add("--data-root", help="folder of the data set; default: the config's")
     add("--out", required=True, type=Path, metavar="DIR", help="folder of the results")
-    add("--split", choices=("all", "train", "val", "test"), default="all",
-        help="all: every frame on disk, listed or not")  # fmt: skip
+    add("--format", nargs="+", choices=KINDS, default=["npy", "png"],
+        help="files of each frame: grid of labels, grid and masks as Occ3D's, coloured points, "
+        "pictures, probability of the label, entropy (default: npy png)")  # fmt: skip
     add("--stems", nargs="+", metavar="STEM", help="only these frames")
     add("--limit", type=int, default=0, metavar="N", help="N frames, spread evenly over the rest")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add("--amp", choices=AMP_DTYPES, default="off", help="precision on a GPU (default: off)")
+    add("--batch-size", type=int, default=1, metavar="N", help="frames predicted together")
     add("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="values of the config")
+    data = parser.add_argument_group("a data set")
+    data.add_argument("--data-root", help="folder of the data set; default: the config's")
+    data.add_argument(
+        "--split", choices=("all", "train", "val", "test"),
+        help="all, the default: every frame on disk, listed or not",
+    )  # fmt: skip
+    own = parser.add_argument_group("a recording of one's own (docs/custom_data.md)")
+    own.add_argument("--images", type=Path, metavar="DIR", help="images STEM.jpg or STEM.png")
+    own.add_argument(
+        "--clouds", type=Path, metavar="DIR", help="clouds STEM.bin, .npy, .pcd or .ply"
+    )
+    own.add_argument("--calib", type=Path, metavar="FILE", help="one calibration: .txt or .json")
     return parser.parse_args(argv)
 
 
 def main(args: argparse.Namespace) -> None:
-    """Predict, draw and say how long it took."""
+    """Predict, write and say how long it took.
+
+    Raises:
+        ValueError: If the command line names a data set and a recording at once.
+    """
     start_logging()
+    paths = RecordingPaths(args.images, args.clouds, args.calib)
+    is_own = any(path is not None for path in paths)
+    if is_own and (args.data_root or args.split):
+        raise ValueError("--images, --clouds and --calib are a recording, --data-root and --split "
+            "a data set: give one of them")  # fmt: skip
     options = parse_options(args.cfg_options)
     if args.data_root is not None:
         options["data_root"] = args.data_root
     cfg = load_config(args.py_config, options)
-    device = pick_device(args.device)
-    network = build_model(cfg)
-    load_weights(network, args.resume_from)
+    predictor = build_predictor(cfg, args.resume_from, device=args.device, amp=args.amp)
+    chosen = dict(stems=args.stems, limit=args.limit)
+    if is_own:
+        frames = open_recording(cfg, paths, **chosen)
+    else:
+        frames = Frames(cfg, args.split or "all", **chosen, is_shown="png" in args.format)
     timing = predict_frames(
-        place(network, device),
-        Frames(cfg, args.split, stems=args.stems, limit=args.limit),
-        args.out,
-        grid=build_grid(cfg),
-        labels=label_set(cfg.labels),
+        predictor,
+        frames,
+        FrameWriter(args.out, args.format, predictor.grid, predictor.labels),
+        batch_size=args.batch_size,
         num_workers=read_section(cfg, "runtime", Runtime).num_workers,
     )
     say(f"{timing}; results in {args.out}")

@@ -2,6 +2,9 @@
 
 from utils.geometry import VoxelGrid
 
+DATASET_TYPE = "UnScenes3D"
+"""Type of the data set, in configs, that reads this layout."""
+
 CALIBS = "calibs"
 IMAGES = "images"
 CLOUDS = "clouds"

@@ -234,7 +234,8 @@ class NuScenes(Dataset[Sample]):
             pixel_from_volume = window.matrix() @ self._frames.pixel_from_volume(row, camera)
             matrices.append(pixel_from_volume @ volume_from_augmented)
             if "images" in self._fields:
-                images.append(transforms.input_pixels(self._frames.read_image(camera), window, choices))
+                image = self._frames.read_image(camera)
+                images.append(transforms.input_pixels(image, window, choices))
             if "depth_m" in self._fields and cloud is not None:
                 depths.append(depth_of_points(pixel_from_volume, cloud, self.image_size))
         found = {}

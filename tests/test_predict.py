@@ -5,6 +5,7 @@ import torch
 import predict
 from tests.layout_files import write_tiny_unscenes3d
 from tests.predict_config import write_config
+from tests.recording_files import write_recording
 from utils.build import build_model
 from utils.config import load_config
 
@@ -53,6 +54,24 @@ def test_options_reach_the_config(arguments, tmp_path):
     assert len(list((tmp_path / "out").glob("*.png"))) == 1
 
 
+def test_formats_choose_the_files(arguments, tmp_path):
+    words = [word for pair in (arguments | {"--limit": "1"}).items() for word in pair]
+    predict.main(predict.parse_arguments([*words, "--format", "npz", "ply", "entropy"]))
+    suffixes = sorted(path.suffix for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert suffixes == [".npy", ".npz", ".ply"]
+
+
+def test_a_recording_is_predicted(arguments, tmp_path):
+    stems = write_recording(tmp_path / "recording")
+    names = {"--images": "images", "--clouds": "clouds", "--calib": "calib.txt"}
+    paths = {option: str(tmp_path / "recording" / name) for option, name in names.items()}
+    arguments.pop("--data-root")
+    run(arguments | paths | {"--batch-size": "2", "--format": "npy"})
+    assert {path.stem for path in (tmp_path / "out").iterdir()} == set(stems)
+    with pytest.raises(ValueError, match="give one of them"):
+        run(arguments | paths | {"--split": "val"})
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -61,6 +80,8 @@ def test_options_reach_the_config(arguments, tmp_path):
         ({"--py-config": "nothing.py"}, FileNotFoundError, "no config nothing.py"),
         ({"--stems": "12.5"}, ValueError, r"no frames \['12.5'\]"),
         ({"--cfg-options": "modalty=lidar"}, ValueError, "modality"),
+        ({"--amp": "bf16"}, ValueError, "needs a CUDA device"),
+        ({"--limit": "-1"}, ValueError, "got -1"),
     ],
 )
 def test_wrong_words_stop_before_anything_is_written(arguments, tmp_path, change, error, message):

@@ -1,16 +1,22 @@
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
 from dataset import layout
+from dataset.arrays import InputOptions
 from tests.layout_files import write_tiny_unscenes3d
-from tests.nuscenes_config import write_nuscenes_config
+from tests.nuscenes_config import TINY_GRID, write_nuscenes_config
 from tests.nuscenes_files import write_tiny_nuscenes
 from tests.predict_config import write_config
+from tests.recording_files import write_recording
 from utils.build import build_grid, build_model
 from utils.config import load_config
 from utils.labels import NUSCENES, UNSCENES3D
-from utils.predict_frames import Frames, Timing, predict_frames
+from utils.predict_frames import Frames, RecordingPaths, Timing, open_recording, predict_frames
+from utils.prediction_files import FrameWriter
+from utils.predictor import GridPredictor
 
 
 @pytest.fixture(scope="module")
@@ -104,30 +110,95 @@ def test_a_negative_limit_is_refused(cfg):
         Frames(cfg, "all", limit=-1)
 
 
-def test_each_frame_gets_a_picture_and_the_grid_that_the_network_predicts(cfg, tmp_path):
+def predictor_of(cfg, network=None):
+    inputs = InputOptions.from_section(cfg.dataset)
+    return GridPredictor(network or build_model(cfg), build_grid(cfg), UNSCENES3D, inputs)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_each_frame_gets_the_grid_that_the_network_predicts(cfg, tmp_path, batch_size):
     network = build_model(cfg)
-    frames = Frames(cfg, "all", limit=2)
-    out = tmp_path / "out"
+    frames = Frames(cfg, "all", limit=3)
     weights = {name: value.clone() for name, value in network.state_dict().items()}
-    timing = predict_frames(network.train(), frames, out, grid=build_grid(cfg), labels=UNSCENES3D)
-    names = {path.name for path in out.iterdir()}
-    assert names == {f"{stem}{suffix}" for stem in frames.stems for suffix in (".npy", ".png")}
-    saved = np.load(out / f"{frames.stems[0]}.npy")
-    assert (saved.dtype, saved.shape) == (np.uint8, (32, 32, 4))
-    with torch.no_grad():
-        points = frames[0].points
-        counts = network._counts(points)
-        expected = network.head(network.eval().body(counts[None, None]))[0].argmax(0)
-    np.testing.assert_array_equal(saved, expected)
-    assert timing.frames == 2
+    predictor = predictor_of(cfg, network.train())
+    writer = FrameWriter(tmp_path, ["npy"], predictor.grid, UNSCENES3D)
+    timing = predict_frames(predictor, frames, writer, batch_size=batch_size)
+    assert {path.name for path in tmp_path.glob("*.npy")} == {f"{s}.npy" for s in frames.stems}
+    for index, stem in enumerate(frames.stems):
+        saved = np.load(tmp_path / f"{stem}.npy")
+        assert (saved.dtype, saved.shape) == (np.uint8, (32, 32, 4))
+        with torch.no_grad():
+            counts = network._counts(frames[index].points)
+            expected = network.head(network.eval().body(counts[None, None]))[0].argmax(0)
+        np.testing.assert_array_equal(saved, expected)
+    assert timing.frames == 3
     for name, value in network.state_dict().items():
         assert torch.equal(value, weights[name]), f"{name} changed"
 
 
+def test_a_batch_has_a_frame(cfg, tmp_path):
+    predictor = predictor_of(cfg)
+    writer = FrameWriter(tmp_path, ["npy"], predictor.grid, UNSCENES3D)
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        predict_frames(predictor, Frames(cfg, "all"), writer, batch_size=0)
+
+
 def test_timing_says_frames_a_second():
-    text = str(Timing(frames=4, read_s=1.0, network_s=2.0, draw_s=5.0))
-    assert text == "4 frames in 8.0 s, 0.50 a second (read 0.25, network 0.50, draw 1.25 s a frame)"
+    text = str(Timing(frames=4, read_s=1.0, network_s=2.0, write_s=5.0))
+    assert (
+        text == "4 frames in 8.0 s, 0.50 a second (read 0.25, network 0.50, write 1.25 s a frame)"
+    )
     assert "0 frames" in str(Timing())
+
+
+def test_what_is_only_shown_is_read_only_to_be_shown(cfg, labelled):
+    frames = Frames(cfg, "all", stems=labelled[:1], is_shown=False)
+    assert frames[0].occupancy is None
+    assert frames[0].vehicle is None
+
+
+def test_frames_of_nuscenes_have_their_labels(tmp_path):
+    root = tmp_path / "nuscenes"
+    write_tiny_nuscenes(root)
+    cfg = load_config(write_nuscenes_config(tmp_path / "config.py", root))
+    frames = Frames(cfg, "all")
+    assert frames[0].occupancy.shape == TINY_GRID.shape
+    assert frames[0].images.shape[0] == 6
+    shutil.rmtree(tmp_path / "occ3d")
+    assert Frames(cfg, "all")[0].occupancy is None
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    root = tmp_path_factory.mktemp("recording")
+    write_recording(root)
+    return RecordingPaths(root / "images", root / "clouds", root / "calib.txt")
+
+
+def test_a_recording_has_what_the_network_reads(cfg, recording, caplog):
+    frames = open_recording(cfg, recording)
+    assert len(frames) == 2
+    assert frames[1].images.shape == (1, 3, 30, 48)
+    cfg.modality = "lidar"
+    with caplog.at_level("INFO"):
+        sample = open_recording(cfg, recording)[0]
+    assert sample.images is None
+    assert "does not read the images" in caplog.text
+    assert len(open_recording(cfg, RecordingPaths(None, recording.clouds, None))) == 2
+
+
+def test_a_recording_may_be_cut_down(cfg, recording):
+    assert len(open_recording(cfg, recording, limit=1)) == 1
+    stem = open_recording(cfg, recording)[1].stem
+    assert [sample.stem for sample in open_recording(cfg, recording, stems=[stem])] == [stem]
+
+
+def test_a_recording_that_lacks_what_the_network_reads_is_refused(cfg, recording):
+    with pytest.raises(ValueError, match="give --calib and --clouds"):
+        open_recording(cfg, RecordingPaths(recording.images, None, None))
+    cfg.modality = "camera"
+    with pytest.raises(ValueError, match=r"'camera' reads .*: give --images"):
+        open_recording(cfg, recording._replace(images=None))
 
 
 def test_captions_and_motion_are_shown_where_there_are_files(cfg, labelled):

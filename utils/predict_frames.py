@@ -1,5 +1,6 @@
-"""Prediction of frames, labelled or not: which ones, and a picture and a grid file for each."""
+"""Prediction of frames, labelled or not: which ones, and how long it takes."""
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,25 +9,24 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
-import torch
 from mmengine.config import Config
-from mmengine.model import BaseModel
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
-from dataset.sample import Sample, collate
+from dataset.arrays import InputOptions
+from dataset.recording import Recording
+from dataset.sample import Sample
 from utils.build import build_dataset, fields_of
-from utils.geometry import VoxelGrid
-from utils.labels import LabelSet
-from utils.metrics.files import write_prediction
-from utils.page import write_picture
+from utils.prediction_files import FrameWriter
+from utils.predictor import GridPredictor
 from utils.progress import Progress
-from utils.visualize import draw_frame
 
 Item = TypeVar("Item")
 
 
 EXTRAS = ("occupancy", "caption", "vehicle")
 """Fields that are only shown, for frames that have them."""
+
+logger = logging.getLogger(__name__)
 
 
 class Frames(Dataset[Sample]):
@@ -39,6 +39,7 @@ class Frames(Dataset[Sample]):
         split: "train", "val", "test", or "all" for every frame on disk.
         stems: Only these frames, in this order; None for all of the split.
         limit: At most so many frames, spread evenly over them; 0 for all.
+        is_shown: Read what is only shown too.
 
     Attributes:
         stems: Stem of each frame.
@@ -49,10 +50,14 @@ class Frames(Dataset[Sample]):
     """
 
     def __init__(
-        self, cfg: Config, split: str, *, stems: Sequence[str] | None = None, limit: int = 0
+        self,
+        cfg: Config,
+        split: str,
+        *,
+        stems: Sequence[str] | None = None,
+        limit: int = 0,
+        is_shown: bool = True,
     ) -> None:
-        if limit < 0:
-            raise ValueError(f"the limit must be at least 1, or 0 for no limit, got {limit}")
         inputs = tuple(
             name for name in fields_of(cfg.modality, training=False) if name != "occupancy"
         )
@@ -65,7 +70,7 @@ class Frames(Dataset[Sample]):
                 cast(Any, build_dataset(cfg, split, fields=fields, stems=stems)),
                 {stem: number for number, stem in enumerate(stems)},
             )
-            for stems, fields in self._extras_on_disk().items()
+            for stems, fields in (self._extras_on_disk() if is_shown else {}).items()
         ]
 
     def __len__(self) -> int:
@@ -93,12 +98,69 @@ class Frames(Dataset[Sample]):
         return found
 
 
+class RecordingPaths(NamedTuple):
+    """Where a recording of one's own is; None for what it does without.
+
+    Attributes:
+        images: Folder of images.
+        clouds: Folder of clouds.
+        calib: Calibration file.
+    """
+
+    images: Path | None
+    clouds: Path | None
+    calib: Path | None
+
+
 class _Extra(NamedTuple):
     """Fields that some frames have besides the network's."""
 
     fields: tuple[str, ...]
     frames: Any
     place: dict[str, int]
+
+
+def open_recording(
+    cfg: Config,
+    paths: RecordingPaths,
+    *,
+    stems: Sequence[str] | None = None,
+    limit: int = 0,
+) -> Dataset[Sample]:
+    """Frames of a recording of one's own, with what the network of a config reads.
+
+    Args:
+        cfg: The config.
+        paths: Where the recording is; what the network does not read may be left out.
+        stems: Only these frames, in this order; None for all.
+        limit: At most so many frames, spread evenly over them; 0 for all.
+
+    Raises:
+        FileNotFoundError: If a folder or a file of a frame is missing.
+        ValueError: If the network reads what ``paths`` does not have, or the recording is at fault.
+    """
+    fields = fields_of(cfg.modality, training=False)
+    needed = {"images": ("images", "calib"), "points": ("clouds",)}
+    reads = [name for field, names in needed.items() if field in fields for name in names]
+    lacking = [f"--{name}" for name in reads if getattr(paths, name) is None]
+    if lacking:
+        raise ValueError(
+            f"a network of modality '{cfg.modality}' reads {reads} of a recording: give "
+            f"{' and '.join(lacking)}"
+        )
+    used = {name: getattr(paths, name) for name in (*reads, "calib")}
+    unused = [name for name in ("images", "clouds") if name not in used and getattr(paths, name)]
+    if unused:
+        logger.info("the network does not read the %s, which stay unused", " and ".join(unused))
+    options = InputOptions.from_section(cfg.dataset)
+    recording = Recording(
+        options,
+        images=used.get("images"),
+        clouds=used.get("clouds"),
+        calibration=used["calib"],
+        stems=stems,
+    )
+    return Subset(recording, spread(list(range(len(recording))), limit))
 
 
 @dataclass
@@ -109,64 +171,64 @@ class Timing:
         frames: Number of frames.
         read_s: Waiting for files [s].
         network_s: Prediction [s].
-        draw_s: Drawing and writing [s].
+        write_s: Drawing and writing [s].
     """
 
     frames: int = 0
     read_s: float = 0.0
     network_s: float = 0.0
-    draw_s: float = 0.0
+    write_s: float = 0.0
 
     def __str__(self) -> str:
         """One line for a terminal."""
-        total = self.read_s + self.network_s + self.draw_s
-        parts = {"read": self.read_s, "network": self.network_s, "draw": self.draw_s}
+        total = self.read_s + self.network_s + self.write_s
+        parts = {"read": self.read_s, "network": self.network_s, "write": self.write_s}
         shares = ", ".join(f"{name} {s / max(self.frames, 1):.2f}" for name, s in parts.items())
         rate = self.frames / max(total, 1e-9)
         return f"{self.frames} frames in {total:.1f} s, {rate:.2f} a second ({shares} s a frame)"
 
 
-@torch.no_grad()
 def predict_frames(
-    model: BaseModel,
-    frames: Frames,
-    out: Path,
+    predictor: GridPredictor,
+    frames: Any,
+    writer: FrameWriter,
     *,
-    grid: VoxelGrid,
-    labels: LabelSet,
+    batch_size: int = 1,
     num_workers: int = 0,
 ) -> Timing:
-    """Predict frames one by one and write ``STEM.png`` and ``STEM.npy`` for each.
+    """Predict frames and write the files of each.
 
     Args:
-        model: The network, on its device; it is put into evaluation mode.
-        frames: What to predict.
-        out: Folder to write to; made if it is not there.
-        grid: The grid of the predictions.
-        labels: The label set of the predictions.
+        predictor: The network.
+        frames: Data set of samples: what to predict.
+        writer: Writes them.
+        batch_size: Frames predicted together; the last batch may have fewer.
         num_workers: Processes that read ahead; 0 reads in this one.
 
     Returns:
         Where the time went.
+
+    Raises:
+        ValueError: If the batch size is not positive, or a file is not as its format says.
     """
-    model.eval()
+    if batch_size < 1:
+        raise ValueError(f"the batch size must be at least 1, got {batch_size}")
     timing = Timing()
     progress = Progress("predict", len(frames))
-    loader = iter(DataLoader(frames, batch_size=None, num_workers=num_workers))
-    for _ in range(len(frames)):
-        began = time.perf_counter()
-        sample = next(loader)
+    began = time.perf_counter()
+    loader = DataLoader(frames, batch_size, num_workers=num_workers, collate_fn=list)
+    for samples in loader:
         read = time.perf_counter()
-        (prediction,) = model.test_step(collate([sample]))
-        occupancy = prediction.occupancy.cpu().numpy()
+        predictions = predictor.predict(samples)
         predicted = time.perf_counter()
-        write_prediction(out, sample.stem, occupancy)
-        write_picture(out / f"{sample.stem}.png", draw_frame(sample, occupancy, grid, labels))
-        timing.frames += 1
+        timing.frames += len(samples)
         timing.read_s += read - began
         timing.network_s += predicted - read
-        timing.draw_s += time.perf_counter() - predicted
-        progress.advance(sample.stem.__str__)
+        for sample, prediction in zip(samples, predictions, strict=True):
+            writer.write(sample, prediction)
+            progress.advance(sample.stem.__str__)
+        began = time.perf_counter()
+        timing.write_s += began - predicted
     progress.close()
     return timing
 
@@ -184,7 +246,13 @@ def _select(known: Sequence[str], wanted: Sequence[str] | None, split: str) -> l
 
 
 def spread(items: list[Item], limit: int) -> list[Item]:
-    """At most ``limit`` of the items, evenly spread; 0 for all."""
+    """At most ``limit`` of the items, evenly spread; 0 for all.
+
+    Raises:
+        ValueError: If the limit is negative.
+    """
+    if limit < 0:
+        raise ValueError(f"the limit must be at least 1, or 0 for no limit, got {limit}")
     if not limit or len(items) <= limit:
         return items
     return [items[number] for number in np.linspace(0, len(items) - 1, limit).round().astype(int)]

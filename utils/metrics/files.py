@@ -1,5 +1,6 @@
 """Saved occupancy: one ``STEM.npy`` a frame, a dense grid of labels or rows of its voxels."""
 
+import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -172,17 +173,28 @@ def read_pair(
 
 
 def write_prediction(folder: Path, stem: str, occupancy: UInt8[np.ndarray, "X Y Z"]) -> Path:
-    """Write ``STEM.npy``, a dense grid of labels; it appears complete or not at all."""
+    """Write ``STEM.npy``, a dense grid of labels."""
     path = folder / f"{stem}{SUFFIX}"
-    folder.mkdir(parents=True, exist_ok=True)
+    write_array(path, occupancy)
+    return path
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write an array of numbers as ``.npy``."""
+    content = io.BytesIO()
+    np.save(content, array, allow_pickle=False)
+    write_whole(path, content.getvalue())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it appears complete or not at all, in a folder that may be new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("wb") as file:
-            np.save(file, occupancy, allow_pickle=False)
+        partial.write_bytes(content)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-    return path
 
 
 def _stems_in(folder: Path, suffixes: Sequence[str]) -> set[str]:

@@ -32,8 +32,6 @@ LABEL_GRIDS = {
     NUSCENES.name: nuscenes_labels.BENCHMARKS["occ3d"].grid,
 }
 """Where labels lie by their label set, unless a config says so."""
-LAYOUT_TYPE = "UnScenes3D"
-"""Data sets whose folders ``dataset/layout.py`` names."""
 
 logger = logging.getLogger(__name__)
 
@@ -276,7 +274,7 @@ def use_gaussians(network: BaseModel, number: int | None) -> None:
 
 def _may_be_there(cfg: Config, field: str) -> bool:
     """Whether a frame has the files of a field; a data set without folders for it will tell."""
-    if cfg.dataset.type != LAYOUT_TYPE:
+    if cfg.dataset.type != layout.DATASET_TYPE:
         return True
     having = (stems_in(cfg.data_root, folder) for folder in folders_of([field]))
     return bool(set.intersection(*having))
