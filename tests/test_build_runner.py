@@ -8,6 +8,7 @@ from utils.checkpoint_hook import CheckpointHook
 from utils.config import load_config
 from utils.distributed import Process
 from utils.hooks import AverageHook
+from utils.training_pictures import PicturesHook
 
 ALONE = Process(0, 1, torch.device("cpu"))
 
@@ -44,3 +45,13 @@ def test_writes_in_mid_epoch_only_if_asked(tmp_path):
 
     assert every() == [0]
     assert every(iter_resume=True) == [200]
+
+
+def test_pictures_are_drawn_for_tensorboard_at_validations(tmp_path):
+    def draws(**options: object) -> bool:
+        values = {f"{key.replace('__', '.')}": value for key, value in options.items()}
+        return PicturesHook in [type(hook) for hook in hooks_of(tmp_path, values)]
+
+    assert draws(runtime__tensorboard=True)
+    assert not draws(runtime__tensorboard=False)
+    assert not draws(runtime__tensorboard=True, schedule__val_interval=0)

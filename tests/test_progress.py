@@ -1,7 +1,15 @@
+import math
+from types import SimpleNamespace
+from unittest.mock import Mock
+
 import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import Runner
+from torch import nn
 
 import utils.progress
-from utils.progress import Progress
+from utils.progress import Progress, memory_gib, train_facts
 
 
 @pytest.fixture
@@ -46,3 +54,20 @@ def test_a_terminal_gets_a_bar(monkeypatch, capsys):
     progress.advance(lambda: "loss 1.4")
     progress.close()
     assert "train" in capsys.readouterr().err
+
+
+def test_facts_of_training_say_what_it_waits_for_and_what_it_takes():
+    values = {"loss": 1.5, "lr": 2e-3, "data_time": 0.25, "time": 1.0}
+    scalars = {f"train/{name}": HistoryBuffer([value], [1]) for name, value in values.items()}
+    runner = Mock(spec=Runner)
+    runner.message_hub = SimpleNamespace(log_scalars=scalars)
+    runner.model, runner.epoch = nn.Linear(1, 1), 2
+    facts = train_facts(runner)
+    assert facts.startswith("epoch 3 loss 1.500 lr 2.0e-03 data 25% memory ")
+    assert facts.endswith(" GiB")
+
+
+def test_memory_is_that_of_this_process():
+    used = memory_gib(torch.device("cpu"))
+    assert math.isfinite(used)
+    assert 0.05 < used < 64

@@ -205,8 +205,10 @@ def test_curves_for_tensorboard(tmp_path):
     curves = EventAccumulator(str(file))
     curves.Reload()
     names = curves.Tags()["scalars"]
-    assert {"loss_occupancy", "loss", "lr", "miou", "iou", "iou_terrain"} <= set(names)
-    assert len(curves.Scalars("loss")) == 3
+    expected = {"loss/occupancy", "loss/total", "val/miou", "val/iou", "iou/terrain"}
+    assert {*expected, "schedule/learning_rate", "speed/iteration_s"} <= set(names)
+    assert len(curves.Scalars("loss/total")) == 3
+    assert curves.Tags()["images"] == ["from_above/val_0", "from_above/val_2", "from_above/val_5"]
 
 
 def test_a_loss_that_is_no_number_ends_the_run_with_its_frames(tmp_path, capsys):

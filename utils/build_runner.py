@@ -13,6 +13,7 @@ from mmengine.model import BaseModel, MMDistributedDataParallel
 from torch import nn
 from torch.utils.data import DataLoader
 
+from utils.board import Board
 from utils.build import (
     amp_dtype,
     build_dataset,
@@ -29,12 +30,14 @@ from utils.checkpoint_hook import CheckpointHook
 from utils.config import Runtime, Schedule, read_section
 from utils.distributed import Process
 from utils.hooks import AverageHook, LearningRateHook, SeedHook
+from utils.labels import label_set
 from utils.metrics.depth_metric import FIELDS as DEPTH_FIELDS
 from utils.metrics.depth_metric import DepthMetric
 from utils.metrics.evaluator import OccupancyMetric
 from utils.plan import training_plan
 from utils.progress import ProgressHook
 from utils.runner import EvalLoop, Trainer, TrainLoop
+from utils.training_pictures import PicturesHook
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +91,11 @@ def build_trainer(
     validation: dict[str, Any] = {}
     if schedule.val_interval:
         validation = _validation(cfg, schedule, process, depth_metric)
-        counts["val"] = len(validation["val_dataloader"].dataset)
+        scored = validation["val_dataloader"].dataset
+        counts["val"] = len(scored)
+        if runtime.tensorboard:
+            precision = amp_dtype(schedule.amp, process.device)
+            hooks.append(PicturesHook(scored, label_set(cfg.labels), precision))
     logger.info(training_plan(cfg, network, counts, process))
     return Trainer(
         model=_wrap(network, process, runtime.find_unused_parameters),
@@ -185,7 +192,7 @@ def _runner_options(
 ) -> dict[str, Any]:
     backends = [{"type": "LocalVisBackend"}]
     if runtime.tensorboard:
-        backends.append({"type": "TensorboardVisBackend"})
+        backends.append({"type": Board.__name__})
     return {
         "work_dir": str(work_dir),
         "cfg": cfg,

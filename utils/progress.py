@@ -1,11 +1,13 @@
 """Progress of training and scoring: bars on a terminal, a few lines elsewhere."""
 
+import resource
 import sys
 import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from tqdm import tqdm
@@ -36,7 +38,7 @@ class ProgressHook(Hook):
     ) -> None:
         """One iteration more."""
         if self._train:
-            self._train.advance(lambda: _train_facts(runner))
+            self._train.advance(lambda: train_facts(runner))
 
     def after_train(self, runner: Runner) -> None:
         """End the bar."""
@@ -111,11 +113,23 @@ class Progress:
         return timedelta(seconds=round(rate * (self.total - self.done)))
 
 
-def _train_facts(runner: Runner) -> str:
-    """Epoch, loss, learning rate and the share of time spent waiting for data."""
+def memory_gib(device: torch.device) -> float:
+    """The most memory that this process has used so far: of its GPU, or of the machine [GiB]."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved(device) / 2**30
+    # Linux gives kilobytes.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def train_facts(runner: Runner) -> str:
+    """Epoch, loss, learning rate, the share of time spent waiting for data, and memory."""
     scalars = runner.message_hub.log_scalars
     loss, rate, waiting, step = (
         scalars[f"train/{name}"].mean(10) for name in ("loss", "lr", "data_time", "time")
     )
     share = waiting / max(step, 1e-9)
-    return f"epoch {runner.epoch + 1} loss {loss:.3f} lr {rate:.1e} data {share:.0%}"
+    memory = memory_gib(next(runner.model.parameters()).device)
+    return (
+        f"epoch {runner.epoch + 1} loss {loss:.3f} lr {rate:.1e} data {share:.0%} "
+        f"memory {memory:.1f} GiB"
+    )

@@ -1,0 +1,141 @@
+from unittest.mock import Mock
+
+import numpy as np
+import pytest
+import torch
+from mmengine.runner import Runner
+from model_inputs import GRID, make_batch, make_model
+from torch import nn
+
+from dataset.sample import Sample
+from utils.branch_maps import DEPTH, SEMANTIC, BranchMap
+from utils.hooks import AverageHook
+from utils.labels import FREE, IGNORE, UNSCENES3D
+from utils.training_pictures import (
+    NOTHING,
+    PANEL_PX,
+    PicturesHook,
+    draw_map,
+    from_above,
+    maps_of,
+    page_from_above,
+    page_of_maps,
+)
+
+TRUCK, GROUND = 2, 11
+
+
+def frames(number: int = 5) -> list[Sample]:
+    batch = make_batch(1)
+    fields = dict(
+        images=batch.images[0],
+        points=batch.points[0],
+        pixel_from_lidar=batch.pixel_from_lidar[0],
+        occupancy=batch.occupancy[0],
+    )
+    return [Sample(f"{index}.5", "scene", **fields) for index in range(number)]
+
+
+def runner_of(network: nn.Module, rank: int = 0) -> tuple[Mock, dict]:
+    runner, pictures = Mock(spec=Runner), {}
+    runner.model, runner.rank, runner.epoch = network, rank, 4
+    board = Mock()
+    board.add_image = lambda tag, picture, step: pictures.update({tag: (picture, step)})
+    runner.visualizer = Mock(get_backend=lambda _: board)
+    return runner, pictures
+
+
+@pytest.fixture(scope="module")
+def network():
+    return make_model().eval()
+
+
+def test_the_same_few_frames_are_drawn_each_time(network):
+    runner, pictures = runner_of(network)
+    PicturesHook(frames(), UNSCENES3D).after_val_epoch(runner)
+    stems = ("0.5", "2.5", "4.5")
+    assert set(pictures) == {f"{kind}/{s}" for kind in ("from_above", "rendered") for s in stems}
+    for picture, step in pictures.values():
+        assert step == 4
+        assert picture.dtype == np.uint8
+        assert picture.std() > 5
+
+
+def test_the_first_process_draws_alone(network):
+    runner, pictures = runner_of(network, rank=1)
+    PicturesHook(frames(1), UNSCENES3D).after_val_epoch(runner)
+    assert pictures == {}
+
+
+def test_what_renders_nothing_is_shown_from_above_alone():
+    runner, pictures = runner_of(make_model(modality="lidar").eval())
+    PicturesHook(frames(1), UNSCENES3D).after_val_epoch(runner)
+    assert list(pictures) == ["from_above/0.5"]
+    assert maps_of(nn.Identity(), frames(1)[0]) == ()
+
+
+def test_the_scored_weights_are_drawn():
+    """mmengine calls hooks by their priority: the average must still be in its place."""
+    runner = Mock(spec=Runner)
+    runner._hooks = []
+    for hook in (AverageHook(0.5), PicturesHook(frames(1), UNSCENES3D)):
+        Runner.register_hook(runner, hook)
+    assert [type(hook) for hook in runner._hooks] == [PicturesHook, AverageHook]
+
+
+def test_maps_that_nothing_supervises_have_an_empty_partner():
+    values = np.full((4, 8), 10.0, np.float32)
+    page = page_of_maps("a", [BranchMap("camera", DEPTH, values, None)], UNSCENES3D, 20.0)
+    with_target = page_of_maps("a", [BranchMap("camera", DEPTH, values, values)], UNSCENES3D, 20.0)
+    assert page.shape == with_target.shape
+    assert not np.array_equal(page, with_target)
+
+
+def test_a_map_has_the_colours_of_its_kind():
+    labels = np.array([[FREE, TRUCK], [IGNORE, TRUCK]], np.uint8)
+    drawn = draw_map(labels, SEMANTIC, UNSCENES3D, 20.0)
+    assert drawn.shape == (PANEL_PX, PANEL_PX, 3)
+    assert tuple(drawn[0, 0]) == tuple(drawn[-1, 0]) == NOTHING
+    assert tuple(drawn[0, -1]) == UNSCENES3D.colors[TRUCK]
+    depth_m = np.array([[0.0, 1.0], [10.0, 99.0]], np.float32)
+    (nothing, near), (_, far) = draw_map(depth_m, DEPTH, UNSCENES3D, 20.0)[
+        :: PANEL_PX - 1, :: PANEL_PX - 1
+    ]
+    assert tuple(nothing) == NOTHING
+    assert near[2] > near[0]  # Blue.
+    assert far[0] > far[2]  # Red.
+    rgb = np.full((2, 2, 3), 7, np.uint8)
+    assert (draw_map(rgb, "color", UNSCENES3D, 20.0) == 7).all()
+
+
+def test_the_topmost_label_is_seen_from_above():
+    occupancy = np.zeros((4, 4, 3), np.uint8)
+    occupancy[:, :, 0] = GROUND
+    occupancy[3, 0, 1] = TRUCK  # Far away, at the right.
+    occupancy[3, 0, 2] = IGNORE
+    occupancy[0, 3] = FREE
+    drawn = from_above(occupancy, UNSCENES3D)
+    assert tuple(drawn[0, -1]) == UNSCENES3D.colors[TRUCK]
+    assert tuple(drawn[0, 0]) == UNSCENES3D.colors[GROUND]
+    assert tuple(drawn[-1, 0]) == NOTHING
+
+
+def test_a_frame_without_label_is_refused():
+    with pytest.raises(ValueError, match="has no label"):
+        page_from_above(Sample("a"), np.zeros(GRID.shape, np.uint8), UNSCENES3D)
+
+
+def test_without_a_camera_there_is_a_panel_less():
+    sample = frames(1)[0]
+    prediction = sample.occupancy.numpy().copy()
+    prediction[prediction == IGNORE] = FREE
+    wide = page_from_above(sample, prediction, UNSCENES3D)
+    sample.images = None
+    assert page_from_above(sample, prediction, UNSCENES3D).shape[1] < wide.shape[1] - PANEL_PX
+
+
+def test_nothing_changes_in_the_network(network):
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    runner, _ = runner_of(network)
+    PicturesHook(frames(1), UNSCENES3D).after_val_epoch(runner)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
