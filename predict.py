@@ -29,9 +29,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--py-config", required=True, help="config file")
     add("--resume-from", required=True, type=Path, help="weights, or a checkpoint with them")
     add("--out", required=True, type=Path, metavar="DIR", help="folder of the results")
-    add("--format", nargs="+", choices=KINDS, default=["npy", "png"],
-        help="files of each frame: grid of labels, grid and masks as Occ3D's, coloured points, "
-        "pictures, probability of the label, entropy (default: npy png)")  # fmt: skip
+    add("--format", nargs="+", choices=KINDS, default=["npy", "png"], metavar="KIND",
+        help="files of each frame: npy, grid of labels; npz, grid and masks as Occ3D's; ply, "
+        "coloured points; png, pictures; confidence; entropy (default: npy png)")  # fmt: skip
     add("--stems", nargs="+", metavar="STEM", help="only these frames")
     add("--limit", type=int, default=0, metavar="N", help="N frames, spread evenly over the rest")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")

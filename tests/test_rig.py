@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -60,3 +63,13 @@ def test_files_that_are_no_calibration_are_refused(tmp_path):
         (tmp_path / name).write_text("cameras:", encoding="utf-8")
         with pytest.raises(ValueError, match=message):
             read_rig(tmp_path / name)
+
+
+def test_the_calibration_that_the_docs_show_can_be_read(tmp_path):
+    page = (Path(__file__).parents[1] / "docs/custom_data.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "calib.json").write_text(block, encoding="utf-8")
+    rig = read_rig(tmp_path / "calib.json")
+    # Straight ahead of the camera, 10.1 m before the LiDAR and 0.3 m below it.
+    u, v, depth_m, _ = rig.pixel_from_lidar["front"] @ [10.1, 0.0, -0.3 - 0.9, 1.0]
+    np.testing.assert_allclose([u / depth_m, v / depth_m, depth_m], [960.0, 600.0, 10.0])

@@ -145,8 +145,8 @@ def open_recording(
     lacking = [f"--{name}" for name in reads if getattr(paths, name) is None]
     if lacking:
         raise ValueError(
-            f"a network of modality '{cfg.modality}' reads {reads} of a recording: give "
-            f"{' and '.join(lacking)}"
+            f"a network of modality '{cfg.modality}' reads the {', '.join(reads)} of a recording: "
+            f"give {' and '.join(lacking)}"
         )
     used = {name: getattr(paths, name) for name in (*reads, "calib")}
     unused = [name for name in ("images", "clouds") if name not in used and getattr(paths, name)]
