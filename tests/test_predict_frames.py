@@ -187,6 +187,14 @@ def test_a_recording_has_what_the_network_reads(cfg, recording, caplog):
     assert len(open_recording(cfg, RecordingPaths(None, recording.clouds, None))) == 2
 
 
+def test_a_network_of_accumulated_clouds_is_warned_of(cfg, recording, caplog):
+    open_recording(cfg, recording)
+    assert not caplog.text
+    cfg.dataset.num_sweeps = 10
+    open_recording(cfg, recording)
+    assert "learnt from 10 clouds" in caplog.text
+
+
 def test_a_recording_may_be_cut_down(cfg, recording):
     assert len(open_recording(cfg, recording, limit=1)) == 1
     stem = open_recording(cfg, recording)[1].stem

@@ -152,6 +152,13 @@ def open_recording(
     unused = [name for name in ("images", "clouds") if name not in used and getattr(paths, name)]
     if unused:
         logger.info("the network does not read the %s, which stay unused", " and ".join(unused))
+    sweeps = cfg.dataset.get("num_sweeps", 1)
+    if "points" in fields and sweeps > 1:
+        logger.warning(
+            "the network learnt from %s clouds put together, and gets one of each frame here: it "
+            "sees less than it is used to",
+            sweeps,
+        )
     options = InputOptions.from_section(cfg.dataset)
     recording = Recording(
         options,
