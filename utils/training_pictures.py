@@ -66,7 +66,7 @@ class PicturesHook(Hook):
             sample: Sample = self._frames[index]
             with autocast(dtype=self._amp_dtype, enabled=self._amp_dtype is not None):
                 (prediction,) = network.test_step(collate([sample]))
-                maps = maps_of(network, sample)
+            maps = maps_of(network, sample)  # In full precision, which rays need.
             occupancy = prediction.occupancy.cpu().numpy()
             above = page_from_above(sample, occupancy, self._labels)
             board.add_image(f"from_above/{sample.stem}", above, runner.epoch)
