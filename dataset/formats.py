@@ -144,15 +144,28 @@ def read_elevation_m(path: Path) -> Float32[np.ndarray, "rows cols"]:
 
 def read_elevation_units(path: Path) -> UInt16[np.ndarray, "rows cols"]:
     """The elevation picture as it is stored: 0 is no point, and heights may have wrapped around."""
-    return _read_uint16(path)
+    encoded = _read_uint16(path)
+    try:
+        layout.elevation_grid((encoded.shape[0], encoded.shape[1]))
+    except ValueError as error:
+        found = f"{encoded.shape[0]} rows and {encoded.shape[1]} columns"
+        raise _fault(path, "the cells of an elevation picture", found, f"{error}.") from error
+    return encoded
 
 
 def elevation_from_units(
     encoded: UInt16[np.ndarray, "rows cols"],
 ) -> Float32[np.ndarray, "rows cols"]:
-    """Heights [m] of a stored elevation picture; NaN where there is no label."""
+    """Heights [m] of a stored elevation picture; NaN where there is no label.
+
+    There is none either in the cells that mix the heights of two places.
+
+    Raises:
+        ValueError: If an elevation picture cannot have this shape.
+    """
     height = layout.ELEVATION_TOP_M - encoded.astype(np.float32) / layout.ELEVATION_UNITS_PER_M
     is_known = (encoded > 0) & (encoded <= layout.ELEVATION_WRAPPED)
+    is_known &= ~layout.mixed_elevation_cells((encoded.shape[0], encoded.shape[1]))
     return np.where(is_known, height, np.float32(np.nan))
 
 

@@ -185,15 +185,15 @@ def transform_elevation(
 
     Args:
         dst_from_src: A turn about z and a flip of x or y: heights must not change.
-        elevation_m: Heights; row 0 is the far end, column 0 the left.
+        elevation_m: Heights [m] at the cells of ``layout.elevation_grid``.
+
+    Raises:
+        ValueError: If the map has the shape of no such grid.
     """
-    shape = np.array(elevation_m.shape)
-    region = np.array([layout.ELEVATION_X_M, layout.ELEVATION_Y_M])  # (axis, near or far)
-    cell_m = (region[:, 1] - region[:, 0]) / shape
-    cells = np.moveaxis(np.indices(elevation_m.shape), 0, -1) + 0.5
-    source_m = _look_up(dst_from_src, region[:, 1] - cells * cell_m)
-    source = np.floor((region[:, 1] - source_m) / cell_m).astype(int)
-    inside = ((source >= 0) & (source < shape)).all(axis=-1)
+    grid = layout.elevation_grid((elevation_m.shape[0], elevation_m.shape[1]))
+    centers_m = grid.centers_m().double().numpy()
+    source = grid.cells_of(_look_up(dst_from_src, centers_m)).astype(int)
+    inside = grid.holds(source)
     moved = np.full_like(elevation_m, np.nan)
     moved[inside] = elevation_m[source[inside, 0], source[inside, 1]]
     return moved

@@ -5,8 +5,6 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 
-from utils.elevation import resize_map
-
 BETA_M = 0.01
 """Errors below this count by their square: labels are exact to half a centimetre."""
 
@@ -17,15 +15,23 @@ def elevation_l1(
     """Mean smooth absolute error over the cells with a label.
 
     Args:
-        pred_m: Predicted heights [m]; brought to the label's cells where those are others.
-        target_m: Labels of the same region [m]; NaN where unknown.
+        pred_m: Predicted heights [m].
+        target_m: Labels of the same cells [m]; NaN where unknown.
 
     Returns:
         Scalar [m]; a differentiable 0 where no cell counts.
+
+    Raises:
+        ValueError: If the labels have other cells.
     """
-    pred_m = resize_map(pred_m.float(), (target_m.shape[1], target_m.shape[2]))
+    if pred_m.shape != target_m.shape:
+        raise ValueError(
+            f"elevation labels of {tuple(target_m.shape[1:])} cells cannot teach a map of "
+            f"{tuple(pred_m.shape[1:])}: give model.parts.elevation.cells the labels' cell_m and "
+            "shape"
+        )
     is_known = ~target_m.isnan()
     # What is unknown is replaced before the difference: 0 · NaN would be a NaN in the gradient.
     target_m = torch.where(is_known, target_m, 0.0)
-    error = smooth_l1_loss(pred_m, target_m, reduction="none", beta=BETA_M)
+    error = smooth_l1_loss(pred_m.float(), target_m, reduction="none", beta=BETA_M)
     return torch.where(is_known, error, 0.0).sum() / is_known.sum().clamp(min=1)

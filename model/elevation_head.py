@@ -5,16 +5,17 @@ a centimetre, but only where there are any. The head lays a surface through the 
 by how much it is wrong, from what the decoded columns hold there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import gcd
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, grid_sample, interpolate
 
-from utils.elevation import ElevationRegion, fill_gaps, mean_heights
+from utils.elevation import ElevationGrid, fill_gaps, mean_heights
 from utils.geometry import VoxelGrid
 from utils.registry import MODELS
 
@@ -34,15 +35,13 @@ class ElevationHead(nn.Module):
         in_channels: Channels of the decoded volume.
         grid: Where the decoded volume stands.
         uses_points: Whether there are LiDAR points to lay a surface through.
-        x_m: Near and far end of the region [m].
-        y_m: Right and left end of the region [m].
-        shape: Rows and columns of the region; row 0 is the far end, column 0 the left.
+        cells: Where the cells lie, as of ``ElevationGrid``.
         channels: Channels of the correction at each resolution, from the cells on; each is half
             the resolution of the one before.
         context_channels: Channels of the decoded columns that the correction sees.
 
     Raises:
-        ValueError: If the region is empty or leaves the grid.
+        ValueError: If there are no cells or they leave the grid.
     """
 
     def __init__(
@@ -50,18 +49,15 @@ class ElevationHead(nn.Module):
         in_channels: int,
         grid: VoxelGrid,
         uses_points: bool,
-        x_m: Sequence[float | int],
-        y_m: Sequence[float | int],
-        shape: Sequence[int],
+        cells: ElevationGrid | Mapping[str, Any],
         channels: Sequence[int] = (24, 32, 48, 64),
         context_channels: int = 16,
     ) -> None:
         super().__init__()
-        near, far, right, left = (float(end) for end in (*x_m, *y_m))
-        self.region = ElevationRegion((near, far), (right, left), (shape[0], shape[1]))
-        _check_inside(self.region, grid)
+        self.cells = ElevationGrid.from_config(cells)
+        _check_inside(self.cells, grid)
         self.grid, self.uses_points = grid, uses_points
-        self.wide, self.first = self.region.widen(MARGIN, 2 ** (len(channels) - 1))
+        self.wide, self.first = self.cells.widen(MARGIN, 2 ** (len(channels) - 1))
         self.columns = nn.Conv3d(in_channels, 1 + context_channels, 1)
         self.correction = MapUNet((5 if uses_points else 2) + context_channels, channels)
 
@@ -89,7 +85,7 @@ class ElevationHead(nn.Module):
             detail = (surface - _local_mean(surface)) / UNIT_M
             seen = torch.cat([surface - level, detail.clamp(-5, 5), *evidence, context], dim=1)
             wide = surface + UNIT_M * self.correction(seen)
-        (row, column), (rows, columns) = self.first, self.region.shape
+        (row, column), (rows, columns) = self.first, self.cells.shape
         return wide[:, 0, row : row + rows, column : column + columns]
 
     def _columns(
@@ -164,12 +160,12 @@ def _local_mean(values: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"]:
     )
 
 
-def _check_inside(region: ElevationRegion, grid: VoxelGrid) -> None:
-    """Refuse a region of which the decoded volume knows nothing."""
-    for axis, ends in enumerate((region.x_m, region.y_m)):
+def _check_inside(cells: ElevationGrid, grid: VoxelGrid) -> None:
+    """Refuse cells of which the decoded volume knows nothing."""
+    for axis, ends in enumerate(zip(cells.near_right_m, cells.far_left_m, strict=True)):
         low, high = grid.origin_m[axis], grid.end_m[axis]
         if ends[0] < low or ends[1] > high:
             raise ValueError(
-                f"the elevation region {'xy'[axis]} {ends} m leaves the grid, which goes from "
+                f"the elevation cells' {'xy'[axis]} {ends} m leaves the grid, which goes from "
                 f"{low:g} to {high:g} m"
             )

@@ -171,7 +171,7 @@ def _write_labels(root: Path, stem: str, rig: Rig, world_from_imu: np.ndarray) -
     height = (layout.ELEVATION_TOP_M - GROUND_Z_M) * layout.ELEVATION_UNITS_PER_M
     elevation = np.full((204, 217), round(height), np.uint16)
     elevation[:10] = 0  # No point at the far end.
-    elevation[-1, 0] = 65_000  # Above the top: wrapped around.
+    elevation[-2, 0] = 65_000  # Above the top: wrapped around.
     cv2.imwrite(str(_path(root, layout.ELEVATION, stem)), elevation)
     _path(root, layout.CAPTIONS, stem).write_text("A truck stands beside a wall.", encoding="utf-8")
 

@@ -67,12 +67,12 @@ def test_only_labelled_pixels_and_depths_up_to_80_m_count():
 
 
 def test_elevation_lies_with_its_first_row_far_and_first_column_left():
-    elevation_m = np.full((4, 2), np.nan, np.float32)
+    elevation_m = np.full((204, 217), np.nan, np.float32)
     elevation_m[0, 0] = -2.0  # The far left.
-    far_left = np.tile([[45.0, 10.0, -2.4]], (30, 1))
+    far_left = np.tile([[45.31, 10.73, -2.4]], (30, 1))
     assert elevation_agreement(cloud_of(far_left), elevation_m) == 1.0
     assert elevation_agreement(cloud_of(far_left - [0, 0, 0.2]), elevation_m) == 0.0
-    for other in ([26.0, 10.0, -2.0], [45.0, -10.0, -2.0], [46.0, 10.0, -2.0]):
+    for other in ([45.29, 10.73, -2.0], [45.31, 10.71, -2.0], [45.41, 10.73, -2.0]):
         assert elevation_agreement(cloud_of(np.tile([other], (30, 1))), elevation_m) is None
 
 
@@ -82,4 +82,4 @@ def test_too_few_returns_say_nothing():
     assert occupancy_agreement(few, rows) is None
     assert map_agreement(few, few[:, :3]) is None
     assert depth_agreement(few, CAMERA, np.full((20, 40), 10.0, np.float32)) is None
-    assert elevation_agreement(few, np.zeros((4, 2), np.float32)) is None
+    assert elevation_agreement(few, np.zeros((204, 217), np.float32)) is None

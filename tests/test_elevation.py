@@ -1,47 +1,91 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from dataset import layout
 from dataset.minesim.labels import elevation_picture
-from utils.elevation import ElevationRegion, fill_gaps, mean_heights, resize_map
+from utils.elevation import ElevationGrid, fill_gaps, mean_heights, resample_map
 
-REGION = ElevationRegion((10.0, 14.0), (-3.0, 3.0), (4, 6))  # Cells of 1 m.
-
-
-def test_cells_of_points_by_hand():
-    points = torch.tensor([[13.9, 2.9, 0.0], [10.1, -2.9, 0.0], [12.0, 0.0, 0.0]])
-    expected = torch.tensor([[0.1, 0.1], [3.9, 5.9], [2.0, 3.0]])
-    torch.testing.assert_close(REGION.cells_from_metres(points), expected)
+GRID = ElevationGrid((10.0, -3.0), 1.0, (4, 6))
+RELEASE = layout.elevation_grid((204, 217))
 
 
-def test_centers_lie_in_the_middle_of_their_cells():
-    cells = REGION.cells_from_metres(REGION.centers_m())
-    expected = np.moveaxis(np.indices((4, 6)), 0, -1) + 0.5
-    np.testing.assert_allclose(cells, expected, atol=1e-5)
-
-
-def test_a_wide_region_has_the_same_cells():
-    wide, (row, column) = REGION.widen(2, 8)
-    assert wide.shape == (8, 16)
-    assert wide.cell_m == pytest.approx(REGION.cell_m)
-    inner = wide.centers_m()[row : row + 4, column : column + 6]
-    torch.testing.assert_close(inner, REGION.centers_m())
+# --- where the cells lie ---
 
 
 @pytest.mark.parametrize(
-    "change", [dict(x_m=(5.0, 5.0)), dict(y_m=(3.0, -3.0)), dict(shape=(0, 6))]
+    ("point", "cell"),
+    [
+        ((25.0, -10.88), (203, 216)),  # The near right corner: the cells are counted from here.
+        ((25.09, -10.79), (203, 216)),
+        ((25.11, -10.77), (202, 215)),
+        ((45.39, 10.81), (0, 0)),
+        ((35.05, 0.0), (103, 108)),  # 10.05 and 10.88 m from the corner.
+        ((45.41, 0.0), (-1, 108)),  # The region ends at 45.48 m, the last whole cell at 45.4 m.
+        ((35.05, 10.83), (103, -1)),
+        ((24.99, -10.89), (204, 217)),
+    ],
 )
-def test_an_empty_region_is_refused(change):
-    fields = dict(x_m=(10.0, 14.0), y_m=(-3.0, 3.0), shape=(4, 6)) | change
-    with pytest.raises(ValueError, match="an elevation region needs"):
-        ElevationRegion(**fields)
+@pytest.mark.parametrize("array", [np.array, torch.tensor])
+def test_cells_of_the_release_by_hand(point, cell, array):
+    cells = RELEASE.cells_of(array([[*point, -2.0]]))
+    assert tuple(cells[0].tolist()) == cell
+    is_inside = 0 <= cell[0] < 204 and 0 <= cell[1] < 217
+    assert bool(RELEASE.holds(cells)[0]) == is_inside
+
+
+def test_an_edge_belongs_to_the_cell_that_is_further_from_the_corner():
+    cells = GRID.cells_of(torch.tensor([[10.0, -3.0], [11.0, -2.0], [13.999, 2.999]]))
+    assert cells.tolist() == [[3, 5], [2, 4], [0, 0]]
+
+
+def test_cells_as_the_release_counts_them():
+    # Index from the near right corner, cut to a whole number, then turned around.
+    points = np.random.default_rng(0).uniform((25, -10.88), (45.4, 10.82), (500, 2))
+    expected = [(203 - int((x - 25) / 0.1), 216 - int((y + 10.88) / 0.1)) for x, y in points]
+    np.testing.assert_array_equal(RELEASE.cells_of(points), expected)
+
+
+def test_centers_lie_in_the_middle_of_their_cells():
+    centers = RELEASE.centers_m()
+    torch.testing.assert_close(centers[203, 216], torch.tensor([25.05, -10.83]))
+    torch.testing.assert_close(centers[0, 0], torch.tensor([45.35, 10.77]))
+    cells = np.moveaxis(np.indices((204, 217)), 0, -1)
+    np.testing.assert_array_equal(RELEASE.cells_of(centers), cells)
+
+
+def test_a_wide_grid_has_the_same_cells():
+    wide, (row, column) = GRID.widen(2, 8)
+    assert wide.shape == (8, 16)
+    assert wide.cell_m == GRID.cell_m
+    inner = wide.centers_m()[row : row + 4, column : column + 6]
+    torch.testing.assert_close(inner, GRID.centers_m())
+
+
+@pytest.mark.parametrize("change", [dict(cell_m=0.0), dict(shape=(0, 6))])
+def test_a_grid_without_cells_is_refused(change):
+    with pytest.raises(ValueError, match="an elevation grid needs"):
+        replace(GRID, **change)
+
+
+def test_a_grid_of_a_config():
+    fields = dict(near_right_m=[10, -3], cell_m=1, shape=[4, 6])
+    assert ElevationGrid.from_config(fields) == GRID
+    assert ElevationGrid.from_config(GRID) is GRID
+    with pytest.raises(ValueError, match="has the keys near_right_m, cell_m and shape, got"):
+        ElevationGrid.from_config(fields | dict(origin=1))
+
+
+# --- maps ---
 
 
 def test_mean_heights_by_hand():
     first = torch.tensor(
         [[13.5, 2.5, 1.0, 9.0], [13.6, 2.4, 2.0, 9.0], [10.5, -2.5, -4.0, 9.0], [9.9, 0, 7, 9]]
     )
-    height, count = mean_heights([first, torch.zeros(0, 4)], REGION)
+    height, count = mean_heights([first, torch.zeros(0, 4)], GRID)
     assert height.shape == count.shape == (2, 1, 4, 6)
     assert height[0, 0, 0, 0] == 1.5
     assert height[0, 0, 3, 5] == -4.0
@@ -54,9 +98,10 @@ def test_mean_heights_by_hand():
 def test_mean_heights_are_what_the_labels_are_made_of():
     rng = np.random.default_rng(0)
     points = rng.uniform((24, -11, -3), (46, 11, 0), (20_000, 3)).astype(np.float32)
-    region = ElevationRegion((25.08, 45.48), (-10.82, 10.88), (204, 217))
-    height, count = mean_heights([torch.from_numpy(points)], region)
+    height, count = mean_heights([torch.from_numpy(points)], RELEASE)
     units = elevation_picture(points)
+    is_mixed = layout.mixed_elevation_cells(RELEASE.shape)
+    units[is_mixed], count[0, 0][torch.from_numpy(is_mixed)] = 0, 0
     is_known = (units > 0) & (count[0, 0].numpy() > 0)
     # Points on a cell's edge may fall on either side of it.
     assert ((units > 0) != (count[0, 0].numpy() > 0)).mean() < 1e-3
@@ -97,8 +142,15 @@ def test_one_known_cell_fills_its_frame_and_none_gives_zero():
 
 
 def test_a_map_is_brought_to_other_cells():
-    plane = REGION.centers_m()[None, ..., 0]
-    assert resize_map(plane, (4, 6)) is plane
-    fine = ElevationRegion(REGION.x_m, REGION.y_m, (8, 12)).centers_m()[..., 0]
-    resized = resize_map(plane, (8, 12))[0]
-    torch.testing.assert_close(resized[1:-1], fine[1:-1])
+    def plane(grid):
+        x, y = grid.centers_m().unbind(-1)
+        return (2 * x - y)[None]
+
+    same = plane(GRID)
+    assert resample_map(same, GRID, GRID) is same
+    fine = ElevationGrid((11.0, -2.5), 0.25, (8, 20))
+    torch.testing.assert_close(resample_map(same, GRID, fine), plane(fine))
+    # From the middles of the outermost cells on, they hold.
+    beyond = resample_map(same, GRID, ElevationGrid((9.0, -3.0), 1.0, (5, 6)))
+    torch.testing.assert_close(beyond[:, 4], same[:, 3])
+    torch.testing.assert_close(beyond[:, :4], same)

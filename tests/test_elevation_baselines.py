@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from dataset import layout
 from dataset.minesim.labels import elevation_picture
 from dataset.sample import Sample
-from utils.elevation import ElevationRegion
 from utils.elevation_baselines import (
     interpolate_linearly,
     interpolated_returns,
@@ -12,7 +12,7 @@ from utils.elevation_baselines import (
 )
 
 NAN = torch.nan
-REGION = ElevationRegion((25.08, 45.48), (-10.82, 10.88), (204, 217))
+GRID = layout.elevation_grid((204, 217))
 
 
 def labelled(*rows):
@@ -26,9 +26,9 @@ def test_mean_map_by_hand():
     torch.testing.assert_close(mean, torch.tensor([[1.5, -4.0, -1 / 3]]))
 
 
-def test_mean_map_of_labels_of_two_sizes():
-    coarse, fine = Sample(stem="1", elevation_m=torch.full((2, 2), -2.0)), labelled([-4.0] * 4)
-    assert mean_map([coarse, fine]).shape == (2, 2)
+def test_a_mean_of_labels_of_two_sizes_is_refused():
+    with pytest.raises(ValueError, match=r"label of \(1, 4\) cells .* before, of \(1, 2\)"):
+        mean_map([labelled([-2.0] * 2), labelled([-4.0] * 4)])
 
 
 def test_a_mean_of_nothing_is_refused():
@@ -44,9 +44,9 @@ def test_returns_fall_into_the_cells_of_the_label():
     rng = np.random.default_rng(0)
     points = rng.uniform((25.1, -10.8, -3), (45.4, 10.8, 0), (500, 3)).astype(np.float32)
     units = elevation_picture(points)
-    heights = interpolated_returns(torch.from_numpy(points), REGION).numpy()
+    heights = interpolated_returns(torch.from_numpy(points), GRID).numpy()
     is_known = units > 0
-    assert heights.shape == REGION.shape
+    assert heights.shape == GRID.shape
     # The label is cut to 1/256 m; a few points lie on an edge between cells.
     error = np.abs(1 - units[is_known] / 256 - heights[is_known])
     assert np.quantile(error, 0.98) < 1 / 256 + 1e-4
@@ -55,11 +55,11 @@ def test_returns_fall_into_the_cells_of_the_label():
 def test_a_plane_is_exact_between_the_returns():
     rng = np.random.default_rng(0)
     x, y = rng.uniform(24.2, 46.3, 4000), rng.uniform(-11.6, 11.6, 4000)
-    centers = REGION.centers_m().numpy()
+    centers = GRID.centers_m().numpy()
     x, y = (np.floor(x * 10) / 10 + 0.03, np.floor(y * 10) / 10 + 0.03)  # One place in a cell.
     slope = lambda x, y: 0.05 * x - 0.02 * y - 3  # noqa: E731
     points = torch.from_numpy(np.column_stack([x, y, slope(x, y)])).float()
-    heights = interpolated_returns(points, REGION).numpy()
+    heights = interpolated_returns(points, GRID).numpy()
     expected = slope(centers[..., 0], centers[..., 1])
     # The returns stand for the middle of their cells, 2 cm off: 1 mm on this slope. A cell that is
     # drawn into a sliver beside it counts as on the sliver's edge, up to two cells away.
@@ -97,4 +97,4 @@ def test_interpolation_keeps_what_is_known_and_stays_between(number):
 
 def test_a_frame_without_returns_is_refused():
     with pytest.raises(ValueError, match="no LiDAR return lies near the elevation region"):
-        interpolated_returns(torch.tensor([[5.0, 0.0, -2.0, 1.0]]), REGION)
+        interpolated_returns(torch.tensor([[5.0, 0.0, -2.0, 1.0]]), GRID)

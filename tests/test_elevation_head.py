@@ -9,18 +9,17 @@ from dataset import layout
 from loss.elevation import elevation_l1
 from model.elevation_head import ElevationHead
 from utils.config import load_config
-from utils.elevation import ElevationRegion, fill_gaps, mean_heights
+from utils.elevation import ElevationGrid, fill_gaps, mean_heights
 from utils.synthetic import synthetic_batch
 
 CONFIG = Path(__file__).parents[1] / "config"
-PLACE = dict(x_m=(4.0, 12.0), y_m=(-4.0, 4.0), shape=(16, 20))
-HEAD = dict(type="ElevationHead", channels=(8, 8, 8), context_channels=4, **PLACE)
+CELLS = ElevationGrid((4.0, -5.0), 0.5, (16, 20))
+HEAD = dict(type="ElevationHead", channels=(8, 8, 8), context_channels=4, cells=CELLS)
 
 
 def make_head(*, uses_points=True, seed=0):
     torch.manual_seed(seed)
-    place = dict(PLACE, channels=(8, 8, 8), context_channels=4)
-    return ElevationHead(6, GRID, uses_points, **place)
+    return ElevationHead(6, GRID, uses_points, CELLS, channels=(8, 8, 8), context_channels=4)
 
 
 def decoded_volume(size=2):
@@ -48,7 +47,7 @@ def test_a_map_for_each_frame(size, uses_points):
 def test_an_untrained_head_lays_a_surface_through_the_returns():
     head, points = make_head(), make_batch(1).points
     heights = head(decoded_volume(1), points)
-    height, count = mean_heights(points, head.region)
+    height, count = mean_heights(points, head.cells)
     is_known = count[:, 0] > 0
     assert is_known.sum() > 20
     torch.testing.assert_close(heights[is_known], height[:, 0][is_known])
@@ -103,11 +102,14 @@ def test_left_and_right_far_and_near_are_not_confused():
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [(dict(x_m=(4.0, 17.0)), "region x .*leaves the grid"), (dict(y_m=(-9, 4.0)), "region y")],
+    [
+        (dict(near_right_m=(9.0, -5.0)), "cells' x .*leaves the grid"),
+        (dict(near_right_m=(4.0, -9.0)), "cells' y"),
+    ],
 )
 def test_a_region_off_the_grid_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
-        ElevationHead(6, GRID, True, **(PLACE | change))
+        ElevationHead(6, GRID, True, replace(CELLS, **change))
 
 
 # --- in the network ---
@@ -145,7 +147,7 @@ def test_training_without_the_label_is_refused():
 
 def test_learns_a_map_by_heart():
     head, decoded, points = make_head(), decoded_volume(1), make_batch(1).points
-    x, y = head.region.centers_m().unbind(-1)
+    x, y = head.cells.centers_m().unbind(-1)
     label_m = (-1.5 + 0.4 * torch.sin(x) * torch.cos(y))[None]
     optimizer = torch.optim.Adam(head.parameters(), lr=0.01)
     losses = []
@@ -160,15 +162,9 @@ def test_learns_a_map_by_heart():
 @pytest.mark.parametrize(
     "name", ["unscenes3d/unscenes3d_elevation.py", "minesim/minesim_elevation.py"]
 )
-def test_the_configs_cells_are_squares_in_the_labels_region(name):
-    part = load_config(CONFIG / name).model.parts.elevation
-    region = ElevationRegion(tuple(part.x_m), tuple(part.y_m), tuple(part.shape))
-    assert region.shape == (204, 217)
-    assert region.cell_m == pytest.approx((0.1, 0.1))
-    for ends, bounds in zip(
-        (region.x_m, region.y_m), (layout.ELEVATION_X_M, layout.ELEVATION_Y_M), strict=True
-    ):
-        assert bounds[0] <= ends[0] < ends[1] <= bounds[1]
+def test_the_configs_cells_are_those_of_the_labels(name):
+    cells = ElevationGrid.from_config(load_config(CONFIG / name).model.parts.elevation.cells)
+    assert cells == layout.elevation_grid(layout.elevation_shape(layout.ELEVATION_CELL_M))
 
 
 def test_made_up_frames_have_a_map_where_the_network_needs_one():

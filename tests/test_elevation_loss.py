@@ -33,10 +33,9 @@ def test_unknown_cells_give_neither_loss_nor_gradient():
     assert gradient[0, 1, 2] == -1
 
 
-def test_a_label_of_other_cells_is_met_by_interpolation():
-    pred = torch.arange(4.0).view(1, 1, 4).expand(1, 2, 4)
-    target = torch.tensor([0.5, 2.5]).view(1, 1, 2).expand(1, 1, 2)
-    assert elevation_l1(pred, target) == 0
+def test_a_label_of_other_cells_is_refused():
+    with pytest.raises(ValueError, match=r"labels of \(1, 2\) cells .* a map of \(2, 4\)"):
+        elevation_l1(torch.zeros(1, 2, 4), torch.zeros(1, 1, 2))
 
 
 def test_a_nan_in_the_prediction_shows():

@@ -251,18 +251,36 @@ def test_truncated_depth_is_refused(path):
 
 def test_elevation_is_height_in_the_lidar_frame(path):
     # 1 − z = 3 m; no point; wrapped around; the largest that is not; exactly the top.
-    write_png(path, np.array([[768, 0, 30001, 30000, 1]], np.uint16))
-    expected = [[-2.0, np.nan, np.nan, 1 - 30000 / 256, 1 - 1 / 256]]
-    np.testing.assert_allclose(formats.read_elevation_m(path), np.float32(expected), rtol=1e-6)
+    stored = np.zeros((204, 217), np.uint16)
+    stored[0, :5] = [768, 0, 30001, 30000, 1]
+    write_png(path, stored)
+    expected = [-2.0, np.nan, np.nan, 1 - 30000 / 256, 1 - 1 / 256]
+    height = formats.read_elevation_m(path)
+    np.testing.assert_allclose(height[0, :5], np.float32(expected), rtol=1e-6)
+    assert np.isnan(height).sum() == stored.size - 3
+
+
+@pytest.mark.parametrize(
+    ("shape", "rows", "columns"), [((204, 217), 203, 216), ((511, 544), 510, 544)]
+)
+def test_cells_that_mix_two_places_have_no_label(path, shape, rows, columns):
+    write_png(path, np.full(shape, 768, np.uint16))
+    is_known = np.isfinite(formats.read_elevation_m(path))
+    assert is_known[:rows, :columns].all()
+    assert is_known.sum() == rows * columns
 
 
 def test_elevation_units_are_those_of_the_picture(path):
-    stored = np.array([[768, 0, 65535]], np.uint16)
+    stored = np.zeros((51, 54), np.uint16)
+    stored[-1, -3:] = [768, 0, 65535]
     write_png(path, stored)
-    units = formats.read_elevation_units(path)
-    np.testing.assert_array_equal(units, stored)
-    expected = np.float32([[-2.0, np.nan, np.nan]])
-    np.testing.assert_array_equal(formats.elevation_from_units(units), expected)
+    np.testing.assert_array_equal(formats.read_elevation_units(path), stored)
+
+
+def test_an_elevation_picture_of_no_known_cells_is_refused(path):
+    write_png(path, np.zeros((20, 31), np.uint16))
+    with pytest.raises(ValueError, match=r"found 20 rows and 31 columns.*204×217 cells of 0\.1 m"):
+        formats.read_elevation_m(path)
 
 
 # --- calibration ---

@@ -212,13 +212,22 @@ def test_window_is_in_proportion_to_the_picture(width, window):
 
 def test_elevation_is_the_mean_of_all_points_in_a_cell():
     points = np.array(
-        [[25.11, 10.85, -2], [25.12, 10.86, -1], [45.45, -10.75, -2.5], [25.02, 0, -2], [46, 0, 0]]
+        [[25.01, -10.87, -2], [25.09, -10.79, -1], [45.39, 10.81, -2.5], [25.11, 10.71, -3]]
     )
     picture = elevation_picture(points.astype(np.float32))
     assert picture.shape == (204, 217)
-    assert picture[203, 0] == (1.0 + 1.5) * 256  # The near left corner.
-    assert picture[0, 216] == (1.0 + 2.5) * 256  # The far right one.
-    assert np.count_nonzero(picture) == 2  # 204 rows end at 25.08 m, short of the fourth point.
+    assert picture[203, 216] == (1.0 + 1.5) * 256  # The near right corner.
+    assert picture[0, 0] == (1.0 + 2.5) * 256  # The far left one.
+    assert picture[202, 1] == (1.0 + 3.0) * 256
+    assert np.count_nonzero(picture) == 3
+
+
+def test_beyond_the_last_cell_elevation_wraps_around_to_the_other_side():
+    far, left, out = [45.45, 0.0, -2], [30.0, 10.85, -3], [45.5, 0.0, -2]
+    picture = elevation_picture(np.array([far, left, out, [24.9, 0, -2]], np.float32))
+    assert picture[203].max() == (1.0 + 2.0) * 256
+    assert picture[153, 216] == (1.0 + 3.0) * 256
+    assert np.count_nonzero(picture) == 2
 
 
 def test_elevation_above_a_metre_wraps_around():

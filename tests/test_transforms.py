@@ -214,25 +214,26 @@ def test_turned_labels_agree_with_turned_points():
 
 
 def test_flipped_elevation_is_mirrored():
-    elevation = np.random.default_rng(0).random((20, 31)).astype(np.float32)
+    elevation = np.random.default_rng(0).random((204, 217)).astype(np.float32)
     flip = transforms.augmented_from_recorded(Choices(volume_flip=True))
-    np.testing.assert_array_equal(
-        transforms.transform_elevation(flip, elevation), elevation[:, ::-1]
-    )
+    moved = transforms.transform_elevation(flip, elevation)
+    # Cells go from −10.88 to 10.82 m: the middle of the leftmost, 10.77 m, comes from −10.77 m, a
+    # tenth into the second from the right. What the rightmost shows comes from beyond the left.
+    np.testing.assert_array_equal(moved[:, :216], elevation[:, 215::-1])
+    assert np.isnan(moved[:, 216]).all()
 
 
 def test_turned_elevation_equals_a_slow_loop():
-    elevation = np.random.default_rng(0).random((20, 21)).astype(np.float32)
+    elevation = np.random.default_rng(0).random((40, 43)).astype(np.float32)  # Of 0.5 m.
     matrix = transforms.augmented_from_recorded(Choices(volume_rotation_deg=10.0))
     moved = transforms.transform_elevation(matrix, elevation)
     inverse = np.linalg.inv(matrix)
-    (near, far), (right, left) = layout.ELEVATION_X_M, layout.ELEVATION_Y_M
-    cell_x, cell_y = (far - near) / 20, (left - right) / 21
-    for row, column in np.ndindex(20, 21):
-        x, y = far - (row + 0.5) * cell_x, left - (column + 0.5) * cell_y
+    near, right = 25.0, -10.88
+    for row, column in np.ndindex(40, 43):
+        x, y = near + (39 - row + 0.5) * 0.5, right + (42 - column + 0.5) * 0.5
         x, y = (inverse @ [x, y, 0, 1])[:2]
-        i, j = math.floor((far - x) / cell_x), math.floor((left - y) / cell_y)
-        expected = elevation[i, j] if 0 <= i < 20 and 0 <= j < 21 else np.nan
+        i, j = 39 - math.floor((x - near) / 0.5), 42 - math.floor((y - right) / 0.5)
+        expected = elevation[i, j] if 0 <= i < 40 and 0 <= j < 43 else np.nan
         np.testing.assert_equal(moved[row, column], expected)
     assert 0.2 < np.isfinite(moved).mean() < 1.0
 

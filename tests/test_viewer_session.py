@@ -54,7 +54,7 @@ class TinySource:
             points=torch.rand(200, 4) * torch.tensor([16, 8, 2, 1.0]),
             pixel_from_lidar=torch.from_numpy(Rig((60, 96)).pixel_from_lidar).float()[None],
             occupancy=torch.from_numpy(label) if index < 3 else None,
-            elevation_m=torch.zeros(4, 4),
+            elevation_m=torch.zeros(40, 43),
         )
         splats = Splats(
             np.float32([[8, 0, 2]]),

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 
-from dataset import layout
 from model.render.splat import Gaussians
 from tests.layout_files import Rig
 from utils.viewer.shapes import (
@@ -58,27 +57,25 @@ def test_the_edges_are_four_rays_and_a_frame():
 
 
 def test_the_elevation_lies_over_its_region_with_the_far_left_first():
-    heights = np.array([[1, 2, 3], [4, 5, 6.0]], np.float32)
+    heights = np.arange(204 * 217, dtype=np.float32).reshape(204, 217)
     mesh = elevation_mesh(heights)
-    (near, far), (right, left) = layout.ELEVATION_X_M, layout.ELEVATION_Y_M
-    assert len(mesh.vertices) == 6
-    assert len(mesh.faces) == 4
-    first = mesh.vertices[mesh.vertices[:, 2] == 1][0]
-    np.testing.assert_allclose(first[:2], [far - (far - near) / 4, left - (left - right) / 6])
-    last = mesh.vertices[mesh.vertices[:, 2] == 6][0]
-    np.testing.assert_allclose(last[:2], [near + (far - near) / 4, right + (left - right) / 6])
+    assert len(mesh.vertices) == 204 * 217
+    assert len(mesh.faces) == 2 * 203 * 216
+    np.testing.assert_allclose(mesh.vertices[0], [45.35, 10.77, 0], atol=1e-5)
+    np.testing.assert_allclose(mesh.vertices[-1], [25.05, -10.83, heights[-1, -1]], atol=1e-5)
     corners = mesh.vertices[mesh.faces]
     up = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])[:, 2]
     assert (up > 0).all()
 
 
 def test_unknown_cells_have_no_surface():
-    heights = np.zeros((3, 3), np.float32)
+    heights = np.full((40, 43), np.nan, np.float32)
+    heights[:3, :3] = 0
     heights[0, 0] = np.nan
     mesh = elevation_mesh(heights)
     assert len(mesh.faces) == 6
     assert np.isfinite(mesh.vertices).all()
-    assert len(elevation_mesh(np.full((3, 3), np.nan, np.float32)).faces) == 0
+    assert len(elevation_mesh(np.full((40, 43), np.nan, np.float32)).faces) == 0
 
 
 def test_gaussians_become_covariances_and_class_colours():

@@ -9,7 +9,7 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from dataset.sample import Sample
-from utils.elevation import ElevationRegion, mean_heights, resize_map
+from utils.elevation import ElevationGrid, mean_heights
 
 _MARGIN = 16
 """Cells around the region whose returns are interpolated between too."""
@@ -19,10 +19,11 @@ def mean_map(samples: Iterable[Sample]) -> Float[Tensor, "rows cols"]:
     """Mean label of each cell; the mean of all cells where no frame has one [m].
 
     Args:
-        samples: Frames with labels; those of other cells are brought to the first one's.
+        samples: Frames with labels, all of the same cells.
 
     Raises:
-        ValueError: If no cell has a label, or a frame was read without.
+        ValueError: If no cell has a label, a frame was read without, or its cells are others than
+            those of the first.
     """
     total = count = torch.zeros(0)
     for sample in samples:
@@ -31,7 +32,11 @@ def mean_map(samples: Iterable[Sample]) -> Float[Tensor, "rows cols"]:
         height = sample.elevation_m.double()
         if not len(total):
             total, count = torch.zeros_like(height), torch.zeros_like(height)
-        height = resize_map(height[None], (total.shape[0], total.shape[1]))[0]
+        if height.shape != total.shape:
+            raise ValueError(
+                f"frame {sample.stem}: an elevation label of {tuple(height.shape)} cells cannot be "
+                f"averaged with those before, of {tuple(total.shape)}; train on one kind of label"
+            )
         is_known = ~height.isnan()
         total = total + torch.where(is_known, height, 0.0)
         count = count + is_known
@@ -42,7 +47,7 @@ def mean_map(samples: Iterable[Sample]) -> Float[Tensor, "rows cols"]:
 
 
 def interpolated_returns(
-    points: Float[Tensor, "P F"], region: ElevationRegion
+    points: Float[Tensor, "P F"], grid: ElevationGrid
 ) -> Float[Tensor, "rows cols"]:
     """Heights of the frame's own returns, between them linear on their triangles [m].
 
@@ -51,16 +56,16 @@ def interpolated_returns(
 
     Args:
         points: x, y, z [m] and more.
-        region: Where the label's cells lie.
+        grid: The label's cells.
 
     Raises:
-        ValueError: If no point lies near the region.
+        ValueError: If no point lies near them.
     """
-    wide, (row, column) = region.widen(_MARGIN, 1)
+    wide, (row, column) = grid.widen(_MARGIN, 1)
     height, count = (part[0, 0].numpy() for part in mean_heights([points.cpu()], wide))
     if not count.any():
         raise ValueError("no LiDAR return lies near the elevation region: nothing to interpolate")
-    filled, (rows, columns) = interpolate_linearly(height, np.argwhere(count > 0)), region.shape
+    filled, (rows, columns) = interpolate_linearly(height, np.argwhere(count > 0)), grid.shape
     return torch.from_numpy(filled[row : row + rows, column : column + columns].copy())
 
 

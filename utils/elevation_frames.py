@@ -11,9 +11,10 @@ from mmengine.model import BaseModel
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from dataset import layout
 from dataset.sample import Sample, collate
-from utils.build import build_dataset, fields_of, has_elevation
-from utils.elevation import ElevationRegion, resize_map
+from utils.build import build_dataset, fields_of
+from utils.elevation import ElevationGrid, resample_map
 from utils.elevation_baselines import interpolated_returns, mean_map
 from utils.elevation_picture import draw_elevation
 from utils.metrics.elevation import ElevationMeter
@@ -25,21 +26,21 @@ Mapper = Callable[[Sample], Float[Tensor, "rows cols"]]
 """From a frame to the heights of its label's cells [m]."""
 
 NO_HEAD = (
-    "the config's network has no elevation head, which also says where the labels lie: take a "
-    "config with model.parts.elevation, such as config/unscenes3d/unscenes3d_elevation.py"
+    "the config's network has no elevation head: take a config with model.parts.elevation, such "
+    "as config/unscenes3d/unscenes3d_elevation.py"
 )
 BASELINES = {"mean": "mean map of the training set", "lidar": "interpolated LiDAR returns"}
 
 
-def label_shape(sample: Sample) -> tuple[int, int]:
-    """Rows and columns of a frame's label.
+def label_grid(sample: Sample) -> ElevationGrid:
+    """Where the cells of a frame's label lie.
 
     Raises:
-        ValueError: If it was read without.
+        ValueError: If it was read without, or no label can have its shape.
     """
     if sample.elevation_m is None:
         raise ValueError(f"frame {sample.stem} was read without its elevation label")
-    return sample.elevation_m.shape[0], sample.elevation_m.shape[1]
+    return layout.elevation_grid((sample.elevation_m.shape[0], sample.elevation_m.shape[1]))
 
 
 def network_mapper(network: BaseModel) -> Mapper:
@@ -48,13 +49,15 @@ def network_mapper(network: BaseModel) -> Mapper:
     Raises:
         ValueError: If it has no elevation head.
     """
-    if getattr(network, "elevation", None) is None:
+    head = getattr(network, "elevation", None)
+    if head is None:
         raise ValueError(NO_HEAD)
+    cells: ElevationGrid = head.cells
     network.eval()
 
     def predict(sample: Sample) -> Float[Tensor, "rows cols"]:
         (prediction,) = network.test_step(collate([sample]))
-        return resize_map(prediction.elevation_m[None].cpu(), label_shape(sample))[0]
+        return resample_map(prediction.elevation_m[None].cpu(), cells, label_grid(sample))[0]
 
     return predict
 
@@ -64,25 +67,20 @@ def baseline_mapper(cfg: Config, name: str) -> Mapper:
 
     Raises:
         FileNotFoundError: If the data is not there.
-        ValueError: If the name is unknown, the training set has no labels, or the config does not
-            say where they lie.
+        ValueError: If the name is unknown, or the training set has no labels.
     """
     if name not in BASELINES:
         raise ValueError(f"baselines are {sorted(BASELINES)}, got '{name}'")
-    if not has_elevation(cfg):
-        raise ValueError(NO_HEAD)
     if name == "mean":
         labels = cast(Any, build_dataset(cfg, "train", fields=("elevation_m",)))
         mean = mean_map(labels[index] for index in range(len(labels)))
-        return lambda sample: resize_map(mean[None], label_shape(sample))[0]
-
-    place = cfg.model.parts.elevation
+        cells = layout.elevation_grid((mean.shape[0], mean.shape[1]))
+        return lambda sample: resample_map(mean[None], cells, label_grid(sample))[0]
 
     def interpolate(sample: Sample) -> Float[Tensor, "rows cols"]:
         assert sample.points is not None, "read with points"
-        region = ElevationRegion(tuple(place.x_m), tuple(place.y_m), label_shape(sample))
         try:
-            return interpolated_returns(sample.points, region)
+            return interpolated_returns(sample.points, label_grid(sample))
         except ValueError as error:
             raise ValueError(f"frame {sample.stem}: {error}") from error
 

@@ -83,24 +83,24 @@ class VoxelGrid:
 
     def voxel_from_metres(self, points_m: Points) -> Points:
         """Continuous voxel coordinates (..., 3); ``floor`` gives the index, k + 0.5 a centre."""
-        return (points_m - _like(self.origin_m, points_m)) / self.voxel_m
+        return (points_m - as_array(self.origin_m, points_m)) / self.voxel_m
 
     def metres_from_voxel(self, voxels: Points) -> Points:
         """Metres (..., 3) of continuous voxel coordinates; index + 0.5 gives the centre."""
-        return voxels * self.voxel_m + _like(self.origin_m, voxels)
+        return voxels * self.voxel_m + as_array(self.origin_m, voxels)
 
     def sampling_from_metres(self, points_m: Float[Tensor, "*any 3"]) -> Float[Tensor, "*any 3"]:
         """Coordinates (..., 3) for ``grid_sample(volume, ..., align_corners=False)``.
 
         They are in [-1, 1] inside the box, last volume axis first: (z, y, x) for (X, Y, Z).
         """
-        unit = self.voxel_from_metres(points_m) / _like(self.shape, points_m)
+        unit = self.voxel_from_metres(points_m) / as_array(self.shape, points_m)
         return 2.0 * unit.flip(-1) - 1.0
 
     def contains(self, points_m: Float[Tensor, "*any 3"]) -> Bool[Tensor, "*any"]:
         """Which points [m] lie in the box, lower faces included and upper faces not."""
         voxels = torch.floor(self.voxel_from_metres(points_m))
-        return ((voxels >= 0) & (voxels < _like(self.shape, points_m))).all(-1)
+        return ((voxels >= 0) & (voxels < as_array(self.shape, points_m))).all(-1)
 
     def centers_m(self, device: torch.device | str = "cpu") -> Float[Tensor, "X Y Z 3"]:
         """Centres of all voxels [m]."""
@@ -108,7 +108,7 @@ class VoxelGrid:
         return self.metres_from_voxel(torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1))
 
 
-def _like(values: tuple[float | int, ...], points: Points) -> Points:
+def as_array(values: tuple[float | int, ...], points: Points) -> Points:
     """``values`` in the array library, type and device of ``points``."""
     if isinstance(points, Tensor):
         if torch.compiler.is_compiling():  # It folds constants itself.

@@ -62,7 +62,7 @@ def synthetic_batch(
         batch.pixel_from_lidar = projection[:, None].contiguous()
         batch.depth_m = depth_maps(occupancy, grid, projection, (height, width))[:, None]
     if has_elevation(cfg):
-        shape = cfg.model.parts.elevation.shape
+        shape = cfg.model.parts.elevation.cells.shape
         batch.elevation_m = torch.full((size, *shape), GROUND_M, device=device)
     return batch
 

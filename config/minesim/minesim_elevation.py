@@ -4,10 +4,11 @@ model = dict(
     parts=dict(
         elevation=dict(
             type="ElevationHead",
-            # MineSim counts its cells of 0.1 m from the far left corner of the region on.
-            x_m=(25.08, 45.48),  # near and far end in the LiDAR frame
-            y_m=(-10.82, 10.88),  # right and left end
-            shape=(204, 217),
+            cells=dict(  # of the label's 0.1 m: dataset/layout.py says how they are counted
+                near_right_m=(25.0, -10.88),  # corner in the LiDAR frame
+                cell_m=0.1,
+                shape=(204, 217),  # rows, the first far away, and columns, the first on the left
+            ),
             channels=(16, 24, 32, 48),  # at 0.1, 0.2, 0.4 and 0.8 m
             context_channels=8,  # of the decoded columns
         ),

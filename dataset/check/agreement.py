@@ -69,12 +69,10 @@ def elevation_agreement(
     cloud: Float32[np.ndarray, "P 4"], elevation_m: Float32[np.ndarray, "rows cols"]
 ) -> float | None:
     """Share of the returns on labelled cells whose height is about that of the label."""
-    (near, far), (right, left) = layout.ELEVATION_X_M, layout.ELEVATION_Y_M
-    rows, columns = elevation_m.shape
-    row = np.floor((far - cloud[:, 0]) / (far - near) * rows)
-    column = np.floor((left - cloud[:, 1]) / (left - right) * columns)
-    inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
-    label = elevation_m[row[inside].astype(np.int64), column[inside].astype(np.int64)]
+    grid = layout.elevation_grid((elevation_m.shape[0], elevation_m.shape[1]))
+    cells = grid.cells_of(cloud)
+    inside = grid.holds(cells)
+    label = elevation_m[tuple(cells[inside].astype(np.int64).T)]
     known = np.isfinite(label)
     if known.sum() < FEW:
         return None

@@ -28,8 +28,6 @@ _SCAN_RANGE_M = 55.0
 _SCAN_PATTERNS = 12
 """Scans take turns with this many patterns of rays; a new one for each would cost time only."""
 _SCANS_PER_CHUNK = 24
-_ELEVATION_CELL_M = 0.1
-_ELEVATION_SHAPE = (204, 217)
 
 
 @dataclass(frozen=True)
@@ -236,21 +234,24 @@ def elevation_picture(points: Float32[np.ndarray, "N 3"]) -> UInt16[np.ndarray, 
         points: LiDAR frame [m].
 
     Returns:
-        Row 0 is the far end, column 0 the left; 0 is no point. A cell higher than 1 m wraps around
-        as the recorded pictures do.
+        At the cells of ``layout.elevation_grid``; 0 is no point. A cell higher than 1 m wraps
+        around as the recorded pictures do, and so do the far and the left edge of the region.
     """
-    rows, columns = _ELEVATION_SHAPE
-    row = np.floor((layout.ELEVATION_X_M[1] - points[:, 0]) / _ELEVATION_CELL_M)
-    column = np.floor((layout.ELEVATION_Y_M[1] - points[:, 1]) / _ELEVATION_CELL_M)
-    inside = _in_range(row, rows) & _in_range(column, columns)
-    cell = (row[inside] * columns + column[inside]).astype(np.int64)
-    count = np.bincount(cell, minlength=rows * columns)
-    total = np.bincount(cell, weights=points[inside, 2], minlength=rows * columns)
+    grid = layout.elevation_grid(layout.elevation_shape(layout.ELEVATION_CELL_M))
+    rows, columns = grid.shape
+    inside = _between(points[:, 0], layout.ELEVATION_X_M) & _between(
+        points[:, 1], layout.ELEVATION_Y_M
+    )
+    cells = grid.cells_of(points[inside].astype(np.float64)).astype(np.int64)
+    # Row and column −1 are the last ones: see ``layout.mixed_elevation_cells``.
+    index = (cells % grid.shape) @ (columns, 1)
+    count = np.bincount(index, minlength=rows * columns)
+    total = np.bincount(index, weights=points[inside, 2], minlength=rows * columns)
     mean_z = total / np.maximum(count, 1)
     units = (layout.ELEVATION_TOP_M - mean_z) * layout.ELEVATION_UNITS_PER_M
     wrapped = np.where(count > 0, np.trunc(units).astype(np.int64) % (1 << 16), 0)
     return wrapped.astype(np.uint16).reshape(rows, columns)
 
 
-def _in_range(values: Float[np.ndarray, "N"], end: int) -> Bool[np.ndarray, "N"]:
-    return (values >= 0) & (values < end)
+def _between(values: Float[np.ndarray, "N"], ends: tuple[float, float]) -> Bool[np.ndarray, "N"]:
+    return (values > ends[0]) & (values < ends[1])

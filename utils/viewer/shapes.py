@@ -98,10 +98,8 @@ def elevation_mesh(elevation_m: Float[np.ndarray, "rows cols"]) -> Mesh:
             0 the left.
     """
     rows, cols = elevation_m.shape
-    (near, far), (right, left) = layout.ELEVATION_X_M, layout.ELEVATION_Y_M
-    x = far - (np.arange(rows) + 0.5) * (far - near) / rows
-    y = left - (np.arange(cols) + 0.5) * (left - right) / cols
-    corners = np.stack(np.broadcast_arrays(x[:, None], y, elevation_m), axis=-1).reshape(-1, 3)
+    centers_m = layout.elevation_grid((rows, cols)).centers_m().numpy()
+    corners = np.concatenate([centers_m, elevation_m[..., None]], axis=-1).reshape(-1, 3)
     index = np.arange(rows * cols).reshape(rows, cols)
     a, b, c, d = index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:]
     faces = np.concatenate([np.stack([a, b, c], -1), np.stack([a, c, d], -1)]).reshape(-1, 3)
