@@ -3,9 +3,10 @@
     python tools/dataset_statistics.py data/minesim --json out/statistics.json --plot out/shares.png
 
 The table and the plot show the shares that were published for UnScenes3D beside them. The last
-line of each table gives the weights of the classes that the configs' rule, 1 / log(1.2 + share)
-over that of driveable_surface, makes of the shares: for `model.loss.class_weights`. The counts are
-kept in DIR/statistics/ and counted again when a label changes.
+lines of each table give what the configs' rules make of them: for `model.loss.class_weights`,
+1 / log(1.2 + share) over that of driveable_surface, and for `model.loss.class_counts` the voxels in
+a usual frame. With "from_data" for either, a training takes those of its own split by itself. The
+counts are kept in DIR/statistics/ and counted again when a label changes.
 """
 
 import argparse
@@ -32,15 +33,12 @@ from dataset.statistics import (
     Statistics,
     split_statistics,
 )
-from loss.balance import log_share_weights
 from utils.checkpoint import write_json
+from utils.class_balance import class_counts, class_weights
 from utils.class_chart import ClassRow, class_chart
 from utils.console import run_script, start_logging
 from utils.labels import FREE, UNSCENES3D
 from utils.page import write_picture
-
-WEIGHT_OFFSET = 1.2
-"""Of the configs' class weights."""
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -75,18 +73,6 @@ def splits_of(root: Path, source: str) -> dict[str, tuple[str, ...]]:
     return {split: split_frames(root, split, source, scenes).stems for split in SPLITS}
 
 
-def class_weights(statistics: Statistics) -> list[float]:
-    """Weights for ``model.loss.class_weights``: free first, as much as driveable_surface.
-
-    Rounded to the digits that a config needs.
-    """
-    weights = log_share_weights(statistics.shares.tolist(), WEIGHT_OFFSET)
-    driveable = UNSCENES3D.index("driveable_surface")
-    scaled = (weights / weights[driveable]).tolist()
-    scaled[FREE] = 1.0
-    return [round(weight, 1) for weight in scaled]
-
-
 def table(split: str, statistics: Statistics) -> str:
     """Counts of one split."""
     frames = max(1, statistics.frames)
@@ -109,6 +95,7 @@ def table(split: str, statistics: Statistics) -> str:
         )
     lines.append(f"{'(background)':<18}{statistics.counts[FREE]:>13,}")
     lines.append(f"class_weights={tuple(class_weights(statistics))}")
+    lines.append(f"class_counts={tuple(class_counts(statistics))}")
     return "\n".join(lines)
 
 
@@ -151,6 +138,7 @@ def content_of(statistics: Statistics) -> dict[str, Any]:
         "bin_m": BIN_M,
         "shares": shares,
         "class_weights": class_weights(statistics),
+        "class_counts": class_counts(statistics),
     } | by_name
 
 

@@ -25,6 +25,7 @@ from dataset.sample import Batch, collate
 from model.unsocc import required
 from utils.build import (
     amp_dtype,
+    balance_classes,
     build_dataset,
     build_grid,
     build_model,
@@ -61,6 +62,7 @@ def main(args: argparse.Namespace) -> None:
     start_logging()
     cfg = load_config(args.py_config, parse_options(args.cfg_options))
     cfg.augmentation = None
+    cfg = balance_classes(cfg)
     device = pick_device(args.device)
     schedule = replace(read_section(cfg, "schedule", Schedule), amp=args.amp)
     batches = read_batches(cfg, args.frames, schedule.batch_size, device)

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 import dataset as _datasets  # noqa: F401  Fills the registry.
 import model as _models  # noqa: F401  Fills the registry.
 from dataset.sample import collate
+from utils.class_balance import with_class_balance, without_class_balance
 from utils.config import (
     MODALITIES,
     Runtime,
@@ -114,6 +115,9 @@ def _default_fields(cfg: Config, modality: str, training: bool) -> tuple[str, ..
 def build_model(cfg: Config, *, seed: int = 0) -> BaseModel:
     """Build the network of a config, on the CPU; the same seed gives the same weights.
 
+    Where the config leaves the balance of the classes to the data, they count alike: for training
+    ``with_class_balance`` has put the numbers in.
+
     Raises:
         ValueError: If the section is at fault.
     """
@@ -123,7 +127,17 @@ def build_model(cfg: Config, *, seed: int = 0) -> BaseModel:
         "modality": read_choice(cfg, "modality", MODALITIES),
     }
     torch.manual_seed(seed)
-    return build_section(cfg, "model", MODELS, injected)
+    return build_section(without_class_balance(cfg), "model", MODELS, injected)
+
+
+def balance_classes(cfg: Config) -> Config:
+    """The config with the numbers that it leaves to the labels of its training split, if any.
+
+    Raises:
+        FileNotFoundError: If the data is not there.
+        ValueError: If the config or a label is at fault.
+    """
+    return with_class_balance(cfg, lambda: build_dataset(cfg, "train", fields=("occupancy",)))
 
 
 def place(

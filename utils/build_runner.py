@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from utils.board import Board
 from utils.build import (
     amp_dtype,
+    balance_classes,
     build_dataset,
     build_grid,
     build_model,
@@ -79,6 +80,7 @@ def build_trainer(
     """
     schedule = read_section(cfg, "schedule", Schedule)
     runtime = read_section(cfg, "runtime", Runtime)
+    cfg = balance_classes(cfg)
     network = place(
         build_model(cfg, seed=seed),
         process.device,

@@ -8,6 +8,7 @@ from mmengine.config import Config
 from torch import nn
 
 from utils.build import build_dataset, build_model, build_optimizer
+from utils.class_balance import counted_keys
 from utils.config import Runtime, Schedule, read_section
 from utils.distributed import Process
 
@@ -38,7 +39,9 @@ def dry_run(cfg: Config, process: Process, seed: int) -> str:
         frames = {"train": len(train), "val": len(val)}
     except FileNotFoundError as error:
         missing = f"\nmissing   the data, which is therefore not checked: {error}"
-    return training_plan(cfg, network, frames, process) + missing
+    keys = counted_keys(cfg)
+    counted = f"\nbalance   {' and '.join(keys)} from the labels, counted first" if keys else ""
+    return training_plan(cfg, network, frames, process) + counted + missing
 
 
 def training_plan(
