@@ -16,7 +16,7 @@ from torch import Tensor
 from dataset.sample import Batch, Neighbors
 from loss.balance import effective_number_weights, weighted_terms
 from loss.depth import depth_bin_cross_entropy, downsample_depth
-from loss.elevation import elevation_l1
+from loss.elevation import elevation_loss
 from loss.occupancy import occupancy_terms
 from model.fusion import Fused
 from model.lidar_encoder import LidarFeatures
@@ -263,7 +263,7 @@ class UnsOcc(BaseModel):
             with torch.autocast(labels.device.type, enabled=False):
                 terms |= self._rendering_terms(batch, outputs, self.rendering)
         if outputs.elevation is not None:
-            terms["elevation"] = elevation_l1(outputs.elevation, required(batch, "elevation_m"))
+            terms["elevation"] = elevation_loss(outputs.elevation, required(batch, "elevation_m"))
         weights = {name: self.loss_weights[name] for name in terms}
         weighted = weighted_terms(terms, weights)
         check_finite(weighted, batch.stems)

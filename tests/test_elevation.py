@@ -6,7 +6,7 @@ import torch
 
 from dataset import layout
 from dataset.minesim.labels import elevation_picture
-from utils.elevation import ElevationGrid, fill_gaps, mean_heights, resample_map
+from utils.elevation import ElevationGrid, credible, lay_surface, mean_heights, resample_map
 
 GRID = ElevationGrid((10.0, -3.0), 1.0, (4, 6))
 RELEASE = layout.elevation_grid((204, 217))
@@ -110,35 +110,81 @@ def test_mean_heights_are_what_the_labels_are_made_of():
     assert np.quantile(error, 0.99) <= 1 / 256 + 1e-4
 
 
-def test_gaps_are_filled_between_what_is_known():
-    height = torch.zeros(1, 1, 9, 12)
-    is_known = torch.zeros(1, 1, 9, 12, dtype=torch.bool)
-    height[0, 0, :, 0], height[0, 0, :, -1] = 1.0, 12.0
-    is_known[0, 0, :, [0, -1]] = True
-    filled = fill_gaps(height, is_known)
-    assert torch.equal(filled[is_known], height[is_known])
-    across = filled[0, 0, 4]
-    assert (across.diff() > 0).all()
-    # A slope between two walls; not exactly straight after so few passes.
-    torch.testing.assert_close(across, torch.arange(1.0, 13.0), atol=0.6, rtol=0)
+# --- surfaces through known cells ---
 
 
-def test_a_filled_map_stays_between_the_extremes_and_has_no_gap():
-    generator = torch.Generator().manual_seed(0)
-    height = torch.rand(2, 1, 33, 20, generator=generator) - 3
-    is_known = torch.rand(2, 1, 33, 20, generator=generator) < 0.05
-    height = torch.where(is_known, height, torch.nan)  # What is unknown does not matter.
-    filled = fill_gaps(height, is_known)
-    assert (filled >= -3).all()
-    assert (filled <= -2).all()
+def scattered(share, *, shape=(64, 80), seed=0):
+    """A slope of 10 % along the rows and 3 % along the columns, known here and there."""
+    row, column = torch.meshgrid(*(torch.arange(n) for n in shape), indexing="ij")
+    plane = (-2.0 + 0.01 * row - 0.003 * column)[None, None]
+    known = torch.rand(plane.shape, generator=torch.Generator().manual_seed(seed)) < share
+    return plane, known
 
 
-def test_one_known_cell_fills_its_frame_and_none_gives_zero():
-    is_known = torch.zeros(2, 1, 6, 5, dtype=torch.bool)
-    is_known[0, 0, 2, 3] = True
-    filled = fill_gaps(torch.full((2, 1, 6, 5), -2.5), is_known)
-    torch.testing.assert_close(filled[0], torch.full((1, 6, 5), -2.5))
-    assert not filled[1].any()
+@pytest.mark.parametrize("stretch", [1.0, 3.0])
+def test_a_slope_is_followed_into_the_gaps(stretch):
+    plane, known = scattered(0.06)
+    surface = lay_surface(torch.where(known, plane, 0.0), known.float(), stretch=stretch)
+    error = (surface - plane).abs()[..., 8:-8, 8:-8]
+    # The nearest known cell alone is 2 cm off on average.
+    assert error.mean() < 0.001
+    assert error.max() < 0.02
+
+
+def test_noise_of_dense_cells_is_averaged():
+    plane, known = scattered(1.1)
+    noise = 0.02 * torch.randn(plane.shape, generator=torch.Generator().manual_seed(1))
+    surface = lay_surface(plane + noise, known.float(), stretch=1.0)
+    assert (surface - plane)[..., 4:-4, 4:-4].abs().mean() < 0.5 * noise.abs().mean()
+
+
+def test_a_stretched_surface_follows_a_rut_along_the_rows_axis():
+    height = torch.zeros(1, 1, 64, 64)
+    height[..., 30:34] = -0.3  # A rut along x.
+    known = torch.rand(height.shape, generator=torch.Generator().manual_seed(0)) < 0.06
+    off = [
+        (lay_surface(height * known, known.float(), stretch=stretch) - height).abs().mean()
+        for stretch in (1.0, 4.0)
+    ]
+    assert off[1] < 0.75 * off[0]
+
+
+def test_one_known_cell_holds_everywhere_and_none_gives_zero():
+    weight = torch.zeros(2, 1, 16, 32)
+    weight[0, 0, 2, 3] = 1.0
+    surface = lay_surface(torch.full((2, 1, 16, 32), -2.5), weight, stretch=2.0)
+    torch.testing.assert_close(surface[0], torch.full((1, 16, 32), -2.5))
+    assert not surface[1].any()
+
+
+def test_frames_of_a_batch_do_not_see_each_other():
+    (plane, known), (other, known_too) = scattered(0.05), scattered(0.3, seed=1)
+    both = lay_surface(
+        torch.cat([plane, -other]), torch.cat([known, known_too]).float(), stretch=3.0
+    )
+    torch.testing.assert_close(both[:1], lay_surface(plane, known.float(), stretch=3.0))
+
+
+def test_a_surface_of_other_sizes_is_refused():
+    with pytest.raises(ValueError, match=r"rows and columns in multiples of 16, got \(16, 40\)"):
+        lay_surface(torch.zeros(1, 1, 16, 40), torch.zeros(1, 1, 16, 40), stretch=1.0)
+
+
+def test_returns_of_dust_are_not_believed():
+    plane, known = scattered(0.06)
+    dust = known & (torch.rand(plane.shape, generator=torch.Generator().manual_seed(3)) < 0.05)
+    assert dust.sum() > 5
+    height = torch.where(dust, plane + 1.0, plane)
+    weight = credible(height, known)
+    assert weight[dust].max() < 0.1
+    assert weight[known & ~dust].median() > 0.9
+    assert not weight[~known].any()
+    inner = (..., slice(8, -8), slice(8, -8))
+    off = [
+        (lay_surface(height, one, stretch=3.0) - plane)[inner].abs().mean()
+        for one in (weight, known.float())
+    ]
+    assert off[0] < 0.4 * off[1]
 
 
 def test_a_map_is_brought_to_other_cells():

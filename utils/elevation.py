@@ -9,12 +9,22 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, conv2d, grid_sample, interpolate, pad
+from torch.nn.functional import avg_pool2d, conv2d, grid_sample, interpolate
 
 from utils.geometry import Points, as_array
 
-_SMOOTHINGS = 8
-"""Passes over the gaps at each resolution; more change less than a millimetre."""
+COARSEST_CELLS = 16
+"""Cells along an edge of the blocks of a surface's coarsest scale."""
+_SIGMA_CELLS = 1.5
+"""Of the Gaussian across the direction of stretch, in blocks of the scale."""
+_EASE = 0.05
+"""Weight of what the coarser scales say, of a known cell right here."""
+_ALONG = 3.0
+"""Roads, ruts and walls run along x, the way that the vehicle drives."""
+_ODD_M = 0.1
+"""A cell that is this much off the others' surface counts by half."""
+_DOUBTS = 2
+"""Times that the weights follow the surface, and it them."""
 
 
 @dataclass(frozen=True)
@@ -134,40 +144,70 @@ def mean_heights(
     return torch.stack(height), torch.stack(count)
 
 
-def fill_gaps(
-    height: Float[Tensor, "B 1 rows cols"], is_known: Bool[Tensor, "B 1 rows cols"]
+def lay_surface(
+    height_m: Float[Tensor, "B 1 rows cols"],
+    weight: Float[Tensor, "B 1 rows cols"],
+    *,
+    stretch: float,
+    finest: int = 1,
+    passes: int = 2,
 ) -> Float[Tensor, "B 1 rows cols"]:
-    """A map without gaps: as flat as it can be between its known cells.
+    """A map without gaps through cells of known height.
 
-    From coarse to fine, each resolution begins with the coarser one's map and draws unknown cells
-    towards the mean of their neighbours.
+    From coarse to fine, each scale adds what the surface so far lacks at the known cells near by,
+    their mean under a Gaussian. So a slope is followed into the gaps, and noise is averaged where
+    cells are dense.
 
     Args:
-        height: Heights [m]; anything where unknown.
-        is_known: Cells that stay as they are.
+        height_m: Heights [m]; anything finite where the weight is 0.
+        weight: How much each cell is known: 0 not at all, 1 for sure.
+        stretch: How much further along the rows' axis x a cell's height carries than across it.
+        finest: Cells along an edge of the blocks of the finest scale: a power of two up to 16.
+        passes: Times that each scale is gone over; the second mends what the first has smoothed.
 
     Returns:
         Heights [m]; 0 in a frame where no cell is known.
+
+    Raises:
+        ValueError: If rows or columns are no multiple of 16.
     """
-    levels = [(torch.where(is_known, height, 0.0), is_known.to(height.dtype))]
-    while min(levels[-1][0].shape[-2:]) > 1:
-        value, weight = levels[-1]
-        total, number = (
-            avg_pool2d(part, 2, ceil_mode=True, count_include_pad=False)
-            for part in (value * weight, weight)
+    if any(number % COARSEST_CELLS for number in height_m.shape[-2:]):
+        raise ValueError(
+            f"a surface needs rows and columns in multiples of {COARSEST_CELLS}, got "
+            f"{tuple(height_m.shape[-2:])}"
         )
-        levels.append((total / number.clamp(min=1e-12), number))
-    value, weight = levels[-1]
-    mean = (value * weight).sum((-2, -1), keepdim=True) / weight.sum((-2, -1), keepdim=True).clamp(
-        min=1e-12
-    )
-    filled = mean.expand_as(value)
-    for value, weight in reversed(levels):
-        filled = interpolate(filled, size=value.shape[-2:], mode="bilinear", align_corners=False)
-        for _ in range(_SMOOTHINGS):
-            filled = _mean_of_neighbours(torch.where(weight > 0, value, filled))
-        filled = torch.where(weight > 0, value, filled)
-    return filled
+    weights = weight.sum((-2, -1), keepdim=True).clamp(min=_EASE)
+    surface = ((height_m * weight).sum((-2, -1), keepdim=True) / weights).expand_as(height_m)
+    block = COARSEST_CELLS
+    while block >= finest:
+        for _ in range(passes):
+            lacking = torch.cat([(height_m - surface) * weight, weight], dim=1)
+            near = _blur(avg_pool2d(lacking, block) * block**2, stretch)
+            near = interpolate(near, size=surface.shape[-2:], mode="bilinear", align_corners=False)
+            surface = surface + near[:, :1] / (near[:, 1:] + _EASE)
+        block //= 2
+    return surface
+
+
+def credible(
+    height_m: Float[Tensor, "B 1 rows cols"], is_known: Bool[Tensor, "B 1 rows cols"]
+) -> Float[Tensor, "B 1 rows cols"]:
+    """How far known cells fit to those around: 1 for those that do, near 0 for dust in the air.
+
+    Args:
+        height_m: Heights [m]; anything finite where unknown.
+        is_known: Where they are known.
+
+    Returns:
+        A weight for ``lay_surface``: 1 / (1 + (error / 10 cm)²) of the surface that all lay
+        together, each by its weight; 0 where unknown.
+    """
+    known = is_known.to(height_m.dtype)
+    weight = known
+    for _ in range(_DOUBTS):
+        surface = lay_surface(height_m, weight, stretch=_ALONG, finest=2, passes=1)
+        weight = known / (1 + ((height_m - surface) / _ODD_M) ** 2)
+    return weight
 
 
 def resample_map(
@@ -191,7 +231,18 @@ def resample_map(
     )[:, 0]
 
 
-def _mean_of_neighbours(values: Float[Tensor, "B 1 rows cols"]) -> Float[Tensor, "B 1 rows cols"]:
-    """Mean of the eight cells around each, those at the corners by half."""
-    kernel = values.new_tensor([[0.5, 1.0, 0.5], [1.0, 0.0, 1.0], [0.5, 1.0, 0.5]]) / 6
-    return conv2d(pad(values, (1, 1, 1, 1), mode="replicate"), kernel[None, None])
+def _blur(values: Float[Tensor, "B C rows cols"], stretch: float) -> Float[Tensor, "B C rows cols"]:
+    """Sum of the cells around each, under a Gaussian that is 1 in the middle."""
+    channels = values.shape[1]
+    for sigma, shape in ((stretch * _SIGMA_CELLS, (1, 1, -1, 1)), (_SIGMA_CELLS, (1, 1, 1, -1))):
+        reach = ceil(2.5 * sigma)
+        away = torch.arange(-reach, reach + 1, dtype=values.dtype, device=values.device)
+        kernel = torch.exp(-0.5 * (away / sigma) ** 2).view(shape)
+        padding = (reach, 0) if shape[2] == -1 else (0, reach)
+        values = conv2d(
+            values,
+            kernel.expand(channels, 1, *kernel.shape[2:]),
+            padding=padding,
+            groups=channels,
+        )
+    return values

@@ -9,7 +9,7 @@ model = dict(
                 cell_m=0.1,
                 shape=(204, 217),  # rows, the first far away, and columns, the first on the left
             ),
-            channels=(32, 48, 64, 96),  # at 0.1, 0.2, 0.4 and 0.8 m
+            channels=(32, 48, 64, 96),  # at 0.2, 0.4, 0.8 and 1.6 m
             context_channels=32,  # of the decoded columns
         ),
     ),
