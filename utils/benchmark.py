@@ -196,6 +196,7 @@ def _time_inference(
             sort, encode = _time_lidar(encoder, batch, precision, options, clock)
             stages = {VOXELIZE: sort} | stages | {"lidar_encoder": encode}
         kernels = top_kernels(infer, clock) if options.profile else None
+    logger.info("inference in %s takes %.1f ms", precision, whole.median_ms)
     report: Report = {"stages": {name: asdict(timing) for name, timing in stages.items()}}
     report["stages"][WHOLE] = asdict(whole)
     return report | {"peak_bytes": peak_bytes, "kernels": kernels}
@@ -225,6 +226,7 @@ def _training(
     report: Report = {"terms": terms, "precision": precision, "batch_size": size}
     try:
         report |= _time_training(cfg, options, clock, precision, size)
+        logger.info("%.1f frames a second", report["frames_per_s"])
     except torch.OutOfMemoryError:
         report["failure"] = "out of memory"
     except FloatingPointError:
