@@ -44,13 +44,15 @@ def fields_of(modality: str, *, training: bool) -> tuple[str, ...]:
         modality: "both", "camera" or "lidar".
         training: Also what only the losses read.
     """
-    fields = ["occupancy"]
-    if modality != "camera":
-        fields.append("points")
-    if modality != "lidar":
-        fields += ["images", "pixel_from_lidar"]
-        fields += ["depth_m"] if training else []
-    return tuple(fields)
+    depth = ("depth_m",) if training and modality != "lidar" else ()
+    return ("occupancy", *input_fields(modality), *depth)
+
+
+def input_fields(modality: str) -> tuple[str, ...]:
+    """Fields of a sample that a network of this modality predicts from: those of its sensors."""
+    points = () if modality == "camera" else ("points",)
+    images = () if modality == "lidar" else ("images", "pixel_from_lidar")
+    return (*points, *images)
 
 
 def build_dataset(

@@ -15,7 +15,7 @@ from model.lift import DepthBins
 from model.render.rays import Rays, pixel_centers, pixel_rays
 from model.render.volume import render_volume, uniform_depths
 from model.unsocc import Outputs, UnsOcc
-from utils.build import build_dataset, fields_of
+from utils.build import build_dataset, input_fields
 from utils.metrics.depth import DepthMeter
 from utils.progress import Progress
 
@@ -96,8 +96,7 @@ def camera_depth(network: UnsOcc, batch: Batch, source: str) -> Float[Tensor, "B
 
 def read_frames(cfg: Config, split: str) -> Any:
     """The data set of a split, with what the network reads and depth labels."""
-    fields = [name for name in fields_of(cfg.modality, training=False) if name != "occupancy"]
-    return build_dataset(cfg, split, fields=(*fields, "depth_m"))
+    return build_dataset(cfg, split, fields=(*input_fields(cfg.modality), "depth_m"))
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from dataset import layout
 from dataset.sample import Sample, collate
-from utils.build import build_dataset, fields_of
+from utils.build import build_dataset, input_fields
 from utils.elevation import ElevationGrid, resample_map
 from utils.elevation_baselines import interpolated_returns, mean_map
 from utils.elevation_picture import draw_elevation
@@ -89,10 +89,8 @@ def baseline_mapper(cfg: Config, name: str) -> Mapper:
 
 def read_frames(cfg: Config, split: str, baseline: str | None) -> Any:
     """The data set of a split with the labels, and what the network or the baseline reads."""
-    if baseline is not None:
-        fields = ["points"] if baseline == "lidar" else []
-    else:
-        fields = [name for name in fields_of(cfg.modality, training=False) if name != "occupancy"]
+    of_baseline = {None: input_fields(cfg.modality), "lidar": ("points",)}
+    fields = of_baseline.get(baseline, ())
     return build_dataset(cfg, split, fields=(*fields, "elevation_m"))
 
 

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from dataset.nuscenes_index import CAMERAS
 from dataset.sample import Sample, collate
 from model.novel_view import ViewOptions, labelled_centers, render_depth, sample_depth
-from utils.build import build_dataset, fields_of
+from utils.build import build_dataset, input_fields
 from utils.distributed import Process
 from utils.geometry import project_points
 from utils.metrics.depth import DepthMeter
@@ -98,8 +98,8 @@ class NovelViews(Dataset[tuple[Sample, list[View]]]):
         self.cameras = CAMERA_NAMES[kind]
         self._max_distance_m = max_distance_m
         self._measure = MEASURED_BY[kind]
-        inputs = (name for name in fields_of(cfg.modality, training=False) if name != "occupancy")
-        self._inputs = cast(Any, build_dataset(cfg, split, fields=(*inputs, "world_from_lidar")))
+        inputs = (*input_fields(cfg.modality), "world_from_lidar")
+        self._inputs = cast(Any, build_dataset(cfg, split, fields=inputs))
         views = (self._measure, "pixel_from_lidar", "world_from_lidar")
         self._others = cast(Any, build_dataset(_one_sweep(cfg), split, fields=views))
         self.image_size: tuple[int, int] = self._others.image_size

@@ -19,7 +19,7 @@ from dataset.nuscenes import NuScenes
 from dataset.nuscenes_labels import swap_free_and_others
 from dataset.sample import Batch, Sample
 from dataset.transforms import coarsen_occupancy
-from utils.build import build_dataset, build_grid, fields_of
+from utils.build import build_dataset, build_grid, input_fields
 from utils.labels import FREE, IGNORE, NUSCENES
 from utils.metrics.evaluator import FramePrediction, OccupancyMetric, counts_to_add
 from utils.metrics.files import write_prediction
@@ -286,8 +286,7 @@ def write_occ3d(folder: Path, occupancy: UInt8[np.ndarray, "X Y Z"]) -> Path:
 
 def _frames(cfg: Config, split: str, evaluated: EvaluatedGrid, use_mask: bool) -> BenchmarkFrames:
     """The key frames of a split, and the same ones seen from the labels' frame."""
-    read = [field for field in fields_of(cfg.modality, training=False) if field != "occupancy"]
-    inputs: Any = build_dataset(cfg, split, fields=read)
+    inputs: Any = build_dataset(cfg, split, fields=input_fields(cfg.modality))
     source = evaluated.source
     of_labels = deepcopy(cfg)
     if cfg.dataset.get("labels_source", OCC3D) != source.name:

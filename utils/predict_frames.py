@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from dataset.arrays import InputOptions
 from dataset.recording import Recording
 from dataset.sample import Sample
-from utils.build import build_dataset, fields_of
+from utils.build import build_dataset, input_fields
 from utils.prediction_files import FrameWriter
 from utils.predictor import GridPredictor
 from utils.progress import Progress
@@ -58,10 +58,7 @@ class Frames(Dataset[Sample]):
         limit: int = 0,
         is_shown: bool = True,
     ) -> None:
-        inputs = tuple(
-            name for name in fields_of(cfg.modality, training=False) if name != "occupancy"
-        )
-        self._inputs = cast(Any, build_dataset(cfg, split, fields=inputs))
+        self._inputs = cast(Any, build_dataset(cfg, split, fields=input_fields(cfg.modality)))
         self._index = {stem: number for number, stem in enumerate(self._inputs.stems)}
         self.stems = spread(_select(list(self._index), stems, split), limit)
         self._extras = [
@@ -139,7 +136,7 @@ def open_recording(
         FileNotFoundError: If a folder or a file of a frame is missing.
         ValueError: If the network reads what ``paths`` does not have, or the recording is at fault.
     """
-    fields = fields_of(cfg.modality, training=False)
+    fields = input_fields(cfg.modality)
     needed = {"images": ("images", "calib"), "points": ("clouds",)}
     reads = [name for field, names in needed.items() if field in fields for name in names]
     lacking = [f"--{name}" for name in reads if getattr(paths, name) is None]
