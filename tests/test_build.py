@@ -17,6 +17,7 @@ from utils.build import (
     build_optimizer,
     eval_loader,
     fields_of,
+    input_fields,
     place,
     train_loader,
 )
@@ -94,6 +95,7 @@ def test_an_ablation_is_trained_on_what_the_reference_is(name):
 )
 def test_only_what_the_modality_needs_is_read(modality, training, fields):
     assert set(fields_of(modality, training=training)) == fields
+    assert set(input_fields(modality)) == fields - {"occupancy", "depth_m"}
 
 
 def test_only_training_is_augmented(cfg):

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from dataset.sample import Sample
-from utils.elevation_picture import UNKNOWN, _close_gaps, _diverging, draw_elevation
+from utils.color_maps import BLUE_WHITE_RED
+from utils.elevation_picture import UNKNOWN, _close_gaps, draw_elevation
 from utils.metrics.elevation import elevation_errors
 
 SHAPE = (60, 70)
@@ -27,7 +28,7 @@ def area(picture, color, tolerance=2):
 def test_errors_have_their_colours_and_unknown_cells_are_grey():
     sample = frame()
     truth = np.nan_to_num(sample.elevation_m.numpy(), nan=-2.0)
-    low, white, high = _diverging()[[0, 127, 255]]
+    low, white, high = BLUE_WHITE_RED[[0, 127, 255]]
     too_high, too_low, right = (draw(sample, truth + shift) for shift in (0.5, -0.5, 0.0))
     # A ramp of the colour bar has a few pixels of each colour.
     assert area(too_high, high) > 10 * area(too_low, high)

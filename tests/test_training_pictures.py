@@ -15,7 +15,6 @@ from utils.training_pictures import (
     NOTHING,
     PANEL_PX,
     PicturesHook,
-    draw_map,
     from_above,
     maps_of,
     page_from_above,
@@ -91,21 +90,13 @@ def test_maps_that_nothing_supervises_have_an_empty_partner():
     assert not np.array_equal(page, with_target)
 
 
-def test_a_map_has_the_colours_of_its_kind():
+def test_a_map_fills_a_panel():
     labels = np.array([[FREE, TRUCK], [IGNORE, TRUCK]], np.uint8)
-    drawn = draw_map(labels, SEMANTIC, UNSCENES3D, 20.0)
-    assert drawn.shape == (PANEL_PX, PANEL_PX, 3)
-    assert tuple(drawn[0, 0]) == tuple(drawn[-1, 0]) == NOTHING
-    assert tuple(drawn[0, -1]) == UNSCENES3D.colors[TRUCK]
-    depth_m = np.array([[0.0, 1.0], [10.0, 99.0]], np.float32)
-    (nothing, near), (_, far) = draw_map(depth_m, DEPTH, UNSCENES3D, 20.0)[
-        :: PANEL_PX - 1, :: PANEL_PX - 1
-    ]
-    assert tuple(nothing) == NOTHING
-    assert near[2] > near[0]  # Blue.
-    assert far[0] > far[2]  # Red.
-    rgb = np.full((2, 2, 3), 7, np.uint8)
-    assert (draw_map(rgb, "color", UNSCENES3D, 20.0) == 7).all()
+    page = page_of_maps("a", [BranchMap("LiDAR", SEMANTIC, labels, labels)], UNSCENES3D, 20.0)
+    of_truck = (page == UNSCENES3D.colors[TRUCK]).all(axis=-1).sum()
+    assert of_truck >= 2 * PANEL_PX * PANEL_PX // 2  # Half of each of both panels.
+    # What is free or ignored looks like nothing.
+    assert (page == NOTHING).all(axis=-1).sum() >= 2 * PANEL_PX * PANEL_PX // 2
 
 
 def test_the_topmost_label_is_seen_from_above():

@@ -3,36 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from utils.branch_maps import COLOR, DEPTH, SEMANTIC, BranchMap, RenderedFrame
+from utils.branch_maps import SEMANTIC, BranchMap, RenderedFrame
+from utils.color_maps import TURBO
 from utils.figures import (
     VIEW_TITLES,
     FigureOptions,
     Table,
-    frame_title,
     input_panel,
     layer_panel,
     legend_of,
     stage_of,
 )
-from utils.labels import FREE, IGNORE, LabelSet
+from utils.labels import LabelSet
 from utils.layers import FigureFrame
-from utils.page import LegendEntry, Style
-from utils.panels import TURBO, Picture
+from utils.map_picture import draw_map, map_title
+from utils.page import LegendEntry, Style, frame_title
+from utils.panels import Picture
 from utils.stage import panel_of_width, panels_in_row
-
-BRANCHES = {
-    "LiDAR": "LiDAR volume",
-    "camera": "Camera volume",
-    "fused": "Fused volume",
-    "Gaussians": "Gaussians",
-}
-KINDS = {SEMANTIC: "semantics", DEPTH: "depth", COLOR: "colour"}
-DOT_PX = 600
-"""A point of a sparse depth map covers a pixel more for so many pixels of the panel's width."""
 
 
 def branch_tables(
@@ -67,8 +57,8 @@ def branch_tables(
         pairs = zip(targets, maps, strict=True)
         drawn = [blank if target is None else draw(target, one) for target, one in pairs]
         rows.append(("Supervision", drawn))
-    columns = [f"{BRANCHES[one.branch]}: {KINDS[one.kind]}" for one in maps]
-    title = frame_title(frame) if options.title is None else options.title
+    columns = [map_title(one) for one in maps]
+    title = frame_title(frame.sample) if options.title is None else options.title
     files = [frame.sample.stem] * len(rows)
     return Table(title, columns, rows, [], files), _occupancy(frame, rendered, options)
 
@@ -82,45 +72,6 @@ def stack_pages(
     for part, page in zip(parts, pages, strict=True):
         part[:, : page.shape[1]] = page
     return np.concatenate(parts)
-
-
-def draw_map(
-    values: np.ndarray,
-    kind: str,
-    labels: LabelSet,
-    size: tuple[int, int],
-    *,
-    far_m: float,
-    style: Style,
-) -> UInt8[np.ndarray, "height width 3"]:
-    """Draw a map in the colours of its kind; what is free or unknown has the stage's colour.
-
-    Args:
-        values: Labels, depth [m] or RGB.
-        kind: "semantic", "depth" or "color".
-        labels: Colours of labels.
-        size: Width and height of the picture [px].
-        far_m: Depth of the last colour [m].
-        style: Colours of the page.
-
-    Returns:
-        RGB picture.
-    """
-    width, height = size
-    if kind == COLOR:
-        return cv2.resize(values, size, interpolation=cv2.INTER_LINEAR)
-    if kind == SEMANTIC:
-        palette = labels.palette()
-        palette[FREE], palette[IGNORE] = style.stage, style.frame
-        # Enlarged or shrunk after colouring: borders become smooth, no class comes between.
-        return _resize(palette[values], size)
-    if (values > 0).mean() < 0.25:  # LiDAR: dots that shrinking would make faint.
-        dot = 1 + max(1, round(width / DOT_PX))
-        values = _grow(cv2.resize(values, size, interpolation=cv2.INTER_NEAREST), dot)
-    is_known = values > 0
-    index = np.rint(255 * (values / far_m).clip(0, 1)).astype(np.uint8)
-    picture = np.where(is_known[..., None], TURBO[index], np.array(style.stage, np.uint8))
-    return _resize(picture, (width, height))
 
 
 def _occupancy(frame: FigureFrame, rendered: RenderedFrame, options: FigureOptions) -> Table:
@@ -143,17 +94,3 @@ def _occupancy(frame: FigureFrame, rendered: RenderedFrame, options: FigureOptio
         entries.append(LegendEntry("not supervised", options.style.frame))
     files = [frame.sample.stem] * len(rows)
     return Table("", columns, rows, [*legend, entries], files)
-
-
-def _resize(picture: Picture, size: tuple[int, int]) -> Picture:
-    shrinks = size[0] < picture.shape[1]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
-    return cv2.resize(picture, size, interpolation=method)
-
-
-def _grow(depth_m: np.ndarray, side: int) -> np.ndarray:
-    """Each depth covers side × side pixels; where they overlap, the nearest stays."""
-    far = np.where(depth_m > 0, depth_m, np.inf).astype(np.float32)
-    kernel = np.ones((side, side), np.uint8)
-    nearest = cv2.erode(far, kernel, borderType=cv2.BORDER_REPLICATE)
-    return np.where(np.isfinite(nearest), nearest, 0).astype(np.float32)

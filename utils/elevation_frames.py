@@ -89,8 +89,10 @@ def baseline_mapper(cfg: Config, name: str) -> Mapper:
 
 def read_frames(cfg: Config, split: str, baseline: str | None) -> Any:
     """The data set of a split with the labels, and what the network or the baseline reads."""
-    of_baseline = {None: input_fields(cfg.modality), "lidar": ("points",)}
-    fields = of_baseline.get(baseline, ())
+    if baseline is None:
+        fields = input_fields(cfg.modality)
+    else:
+        fields = ("points",) if baseline == "lidar" else ()
     return build_dataset(cfg, split, fields=(*fields, "elevation_m"))
 
 

@@ -5,10 +5,10 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from dataset.sample import Sample
+from utils.color_maps import BLUE_WHITE_RED, VIRIDIS
 from utils.metrics.elevation import ElevationErrors
-from utils.page import FAINT_INK, Page, table_page
-
-Picture = UInt8[np.ndarray, "_ _ 3"]
+from utils.page import FAINT_INK, Page, frame_title, table_page
+from utils.panels import Picture
 
 UNKNOWN = (226, 228, 232)
 """Cells without a label."""
@@ -16,9 +16,6 @@ PANEL_ROWS = 420
 """Height of a panel [px], about."""
 ERROR_CM = 10
 """Errors from here on have the ends of the colour bar."""
-_HEIGHTS = cv2.applyColorMap(
-    np.arange(256, dtype=np.uint8).reshape(16, 16), cv2.COLORMAP_VIRIDIS
-).reshape(256, 3)[:, ::-1]
 _BAR_WIDTH, _BAR_ROOM = 14, 78
 _NOTHING = cv2.BORDER_CONSTANT
 """Beyond the border of a map there is nothing to add up."""
@@ -57,20 +54,19 @@ def draw_elevation(
     low, high = _range(label_m if np.isfinite(label_m).any() else predicted_m)
     error_cm = _close_gaps(100 * (predicted_m - label_m))
     label_m = _close_gaps(label_m)
+    error_ends = (f"-{ERROR_CM} cm", f"{ERROR_CM} cm")
     ends = (f"{low:.2f} m", f"{high:.2f} m")
     panels = [
-        _panel((label_m - low) / (high - low), _HEIGHTS, ends),
-        _panel((predicted_m - low) / (high - low), _HEIGHTS, ends),
-        _panel(
-            0.5 + 0.5 * error_cm / ERROR_CM, _diverging(), (f"-{ERROR_CM} cm", f"{ERROR_CM} cm")
-        ),
+        _panel((label_m - low) / (high - low), VIRIDIS, ends),
+        _panel((predicted_m - low) / (high - low), VIRIDIS, ends),
+        _panel(0.5 + 0.5 * error_cm / ERROR_CM, BLUE_WHITE_RED, error_ends),
     ]
     note = "no label"
     if errors is not None:
         note = f"MAE {errors.mae_cm:.1f} cm,  {100 * errors.within_5_cm:.0f} % within 5 cm"
-    title = f"{sample.scene}  ·  {sample.stem}" if sample.scene else sample.stem
     columns = ("Label", f"Prediction: {method}", "Prediction minus label")
-    return table_page(title, note, columns, [("far end up, left on the left", panels)], [])
+    rows = [("far end up, left on the left", panels)]
+    return table_page(frame_title(sample), note, columns, rows, [])
 
 
 def _range(height_m: Float[np.ndarray, "rows cols"]) -> tuple[float, float]:
@@ -108,11 +104,3 @@ def _panel(
     page.write(ends[1], width + 8, 12, size=13, color=FAINT_INK)
     page.write(ends[0], width + 8, height - 10, size=13, color=FAINT_INK)
     return page.picture()
-
-
-def _diverging() -> UInt8[np.ndarray, "256 3"]:
-    """Blue (too low) over white to red (too high)."""
-    ends = np.array([(33, 84, 196), (250, 250, 250), (200, 32, 38)], np.float64)
-    place = np.linspace(0, 2, 256)
-    channels = [np.interp(place, (0, 1, 2), ends[:, channel]) for channel in range(3)]
-    return np.stack(channels, axis=-1).round().astype(np.uint8)

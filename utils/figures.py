@@ -20,6 +20,7 @@ from utils.page import (
     LegendEntry,
     Page,
     Style,
+    frame_title,
     legend_height,
     legend_lines,
     table_page,
@@ -132,7 +133,7 @@ def views_table(frame: FigureFrame, options: FigureOptions) -> Table:
     for layer in frame.layers:
         drawn = [layer_panel(layer, panel, stage, options) for panel in panels]
         rows.append((layer.name, drawn))
-    title = frame_title(frame) if options.title is None else options.title
+    title = frame_title(frame.sample) if options.title is None else options.title
     titles = [VIEW_TITLES[name] for name in options.views]
     files = [frame.sample.stem] * len(rows)
     return Table(title, titles, rows, legend_of([frame], options), files)
@@ -256,12 +257,6 @@ def input_panel(frame: FigureFrame, panel: Panel, stage: Stage, options: FigureO
 def has_inputs(frame: FigureFrame) -> bool:
     """Whether there is anything of the sensors to show."""
     return frame.sample.images is not None or frame.sample.points is not None
-
-
-def frame_title(frame: FigureFrame) -> str:
-    """Scene and stem."""
-    sample = frame.sample
-    return f"{sample.scene}  ·  {sample.stem}" if sample.scene else sample.stem
 
 
 def legend_of(

@@ -11,6 +11,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from dataset.sample import Sample
+
 Rgb = tuple[int, int, int]
 
 PAPER: Rgb = (255, 255, 255)
@@ -158,6 +160,11 @@ class LegendEntry(NamedTuple):
     def swatch_width(self) -> int:
         """Width of the coloured part."""
         return SWATCH if isinstance(self.color, tuple) else RAMP
+
+
+def frame_title(sample: Sample) -> str:
+    """First line of a frame's page: its scene, where it has one, and its stem."""
+    return f"{sample.scene}  ·  {sample.stem}" if sample.scene else sample.stem
 
 
 def text_width(text: str, size: int) -> float:

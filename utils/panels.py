@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from dataset.sample import Sample
+from utils.color_maps import TURBO
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE, LabelSet
 from utils.page import DAY, NIGHT, SCREEN, Page, Rgb, Style, fit
@@ -16,10 +17,6 @@ from utils.voxel_render import render_voxels
 
 Picture = UInt8[np.ndarray, "_ _ 3"]
 
-TURBO = cv2.applyColorMap(
-    np.arange(256, dtype=np.uint8).reshape(16, 16), cv2.COLORMAP_TURBO
-).reshape(256, 3)[:, ::-1]
-"""RGB from blue over green to red."""
 SCALE_BARS_M = (1, 2, 5, 10, 20, 50, 100)
 _ARROW = np.array([[0, 0], [-1, 0.42], [-0.76, 0], [-1, -0.42]])
 """Corners of the mark of the vehicle; x forward, y left."""

@@ -18,12 +18,14 @@ from mmengine.runner.amp import autocast
 from dataset.sample import Sample, collate
 from model.unsocc import UnsOcc
 from utils.board import Board
-from utils.branch_maps import DEPTH, SEMANTIC, BranchMap, render_branches
+from utils.branch_maps import BranchMap, render_branches
 from utils.hooks import unwrap
 from utils.labels import FREE, IGNORE, LabelSet
-from utils.page import LegendEntry, table_page
+from utils.map_picture import draw_map, map_title
+from utils.page import SCREEN, frame_title, table_page
+from utils.panels import Picture
 from utils.predict_frames import spread
-from utils.visualize import ERRORS, error_labels
+from utils.visualize import ERRORS, class_entries, error_labels
 
 NUMBER = 3
 """Frames that are shown."""
@@ -31,11 +33,7 @@ PANEL_PX = 320
 """Width of a panel, about."""
 NOTHING = (236, 238, 242)
 """Where nothing is, and where nothing supervises."""
-_TURBO = cv2.applyColorMap(
-    np.arange(256, dtype=np.uint8).reshape(16, 16), cv2.COLORMAP_TURBO
-).reshape(256, 3)[:, ::-1]
-
-Picture = UInt8[np.ndarray, "_ _ 3"]
+STYLE = SCREEN._replace(stage=NOTHING, frame=NOTHING)
 
 
 class PicturesHook(Hook):
@@ -94,17 +92,19 @@ def page_of_maps(
         labels: Colours of the labels.
         far_m: Depth of the last colour [m].
     """
-    rendered = [draw_map(one.values, one.kind, labels, far_m) for one in maps]
+
+    def draw(values: np.ndarray, kind: str) -> Picture:
+        return draw_map(values, kind, labels, _panel_size(values), far_m=far_m, style=STYLE)
+
+    rendered = [draw(one.values, one.kind) for one in maps]
     targets = [
-        np.full_like(drawn, NOTHING[0])
-        if one.target is None
-        else draw_map(one.target, one.kind, labels, far_m)
+        np.full_like(drawn, NOTHING) if one.target is None else draw(one.target, one.kind)
         for one, drawn in zip(maps, rendered, strict=True)
     ]
-    columns = [f"{one.branch}: {one.kind}" for one in maps]
+    columns = [map_title(one) for one in maps]
     rows = [("Rendered", rendered), ("Supervision", targets)]
     note = f"depth from 0 (blue) to {far_m:g} m (red)"
-    return table_page(title, note, columns, rows, [entries_of(labels)])
+    return table_page(title, note, columns, rows, [class_entries(labels)])
 
 
 def page_from_above(
@@ -134,9 +134,8 @@ def page_from_above(
         picture = sample.images[0].permute(1, 2, 0).cpu().numpy()
         panels.insert(0, _of_width(picture, smooth=True))
         columns.insert(0, "Camera")
-    legend = [entries_of(labels), entries_of(ERRORS)]
-    title = f"{sample.scene}  ·  {sample.stem}" if sample.scene else sample.stem
-    return table_page(title, "far end up", columns, [("From above", panels)], legend)
+    legend = [class_entries(labels), class_entries(ERRORS)]
+    return table_page(frame_title(sample), "far end up", columns, [("From above", panels)], legend)
 
 
 def from_above(
@@ -150,32 +149,6 @@ def from_above(
     return _of_width(_palette(labels)[top[::-1, ::-1]])
 
 
-def draw_map(
-    values: np.ndarray, kind: str, labels: LabelSet, far_m: float
-) -> UInt8[np.ndarray, "height width 3"]:
-    """A map in the colours of its kind.
-
-    Args:
-        values: Labels, depth [m], 0 where there is none, or RGB.
-        kind: That of a ``BranchMap``.
-        labels: Colours of labels.
-        far_m: Depth of the last colour [m].
-    """
-    if kind == SEMANTIC:
-        return _of_width(_palette(labels)[values])
-    if kind != DEPTH:
-        return _of_width(values)
-    index = np.rint(255 * (values / far_m).clip(0, 1)).astype(np.uint8)
-    is_known = (values > 0)[..., None]
-    return _of_width(np.where(is_known, _TURBO[index], np.array(NOTHING, np.uint8)))
-
-
-def entries_of(labels: LabelSet) -> list[LegendEntry]:
-    """A legend of the classes but free."""
-    pairs = zip(labels.class_names[1:], labels.colors[1:], strict=True)
-    return [LegendEntry(name.replace("_", " "), color) for name, color in pairs]
-
-
 def _palette(labels: LabelSet) -> UInt8[np.ndarray, "256 3"]:
     palette = labels.palette()
     palette[[FREE, IGNORE]] = NOTHING
@@ -184,7 +157,12 @@ def _palette(labels: LabelSet) -> UInt8[np.ndarray, "256 3"]:
 
 def _of_width(picture: Picture, *, smooth: bool = False) -> Picture:
     """Scaled to about ``PANEL_PX`` columns."""
-    scale = PANEL_PX / picture.shape[1]
-    size = (PANEL_PX, max(1, round(scale * picture.shape[0])))
     enlarge = cv2.INTER_CUBIC if smooth else cv2.INTER_NEAREST
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else enlarge)
+    shrinks = picture.shape[1] > PANEL_PX
+    method = cv2.INTER_AREA if shrinks else enlarge
+    return cv2.resize(picture, _panel_size(picture), interpolation=method)
+
+
+def _panel_size(values: np.ndarray) -> tuple[int, int]:
+    """Width and height of the panel of a picture or a map [px]."""
+    return PANEL_PX, max(1, round(PANEL_PX / values.shape[1] * values.shape[0]))

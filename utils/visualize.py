@@ -11,7 +11,7 @@ from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE, LabelSet
 from utils.metrics.confusion import Confusion
 from utils.metrics.occupancy import OccupancyScores, occupancy_scores
-from utils.page import INK, LegendEntry, table_page
+from utils.page import INK, LegendEntry, frame_title, table_page
 from utils.panels import Picture, draw_input, draw_voxels
 from utils.stage import ground_height_m, panels_in_row, set_stage
 
@@ -93,9 +93,8 @@ def draw_frame(
     if panels[0].spare_rows:
         front += ", its picture between the dashes"
     across = f"Bird's eye, {grid.end_m[1] - grid.origin_m[1]:.0f} m across"
-    title = f"{sample.scene}  ·  {sample.stem}" if sample.scene else sample.stem
     columns = (front, "From behind and above", across)
-    return table_page(title, note, columns, rows, legend, words=frame_words(sample))
+    return table_page(frame_title(sample), note, columns, rows, legend, words=frame_words(sample))
 
 
 def frame_words(sample: Sample) -> list[str]:

@@ -2,13 +2,13 @@
 
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Float64, Int, UInt8
 
 from dataset import layout
 from model.render.splat import Gaussians, rotation_matrices, split_projection
+from utils.color_maps import TURBO
 
 BEVEL = 0.07
 """Share of a cube's edge that is cut off along each side."""
@@ -150,9 +150,7 @@ def height_colors(heights_m: Float[np.ndarray, " N"]) -> UInt8[np.ndarray, "N 3"
         return np.zeros((0, 3), dtype=np.uint8)
     low, high = np.percentile(heights_m, (2, 98))
     share = ((heights_m - low) / max(high - low, 1e-6)).clip(0, 1)
-    # The ends of the colour map are nearly black.
-    steps = np.rint(30 + 205 * share).astype(np.uint8)
-    return cv2.applyColorMap(steps[:, None], cv2.COLORMAP_TURBO)[:, 0, ::-1]
+    return TURBO[np.rint(30 + 205 * share).astype(np.uint8)]  # Without the dark ends.
 
 
 def _fan(
