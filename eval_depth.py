@@ -10,10 +10,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils.build import build_model, place
+from utils.build import load_network
 from utils.camera_depth import SOURCES, read_frames, score_depth
-from utils.checkpoint import BEST, load_weights, write_json
-from utils.config import Runtime, load_config, parse_options, read_section
+from utils.checkpoint import write_json
+from utils.command_line import (
+    add_config_options,
+    add_device_option,
+    add_split_option,
+    add_weight_options,
+    read_config,
+    weights_of,
+)
+from utils.config import Runtime, read_section
 from utils.console import run_script, start_logging
 from utils.distributed import pick_device
 from utils.metrics.depth import DepthMeter
@@ -23,18 +31,16 @@ from utils.metrics.depth_errors import DepthRule
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_config_options(parser)
+    add_weight_options(parser)
+    add_split_option(parser)
+    add_device_option(parser)
     add = parser.add_argument
-    add("--py-config", required=True, help="config file")
-    add("--work-dir", required=True, type=Path, help="folder of the training")
-    add("--resume-from", type=Path, help=f"weights; default: {BEST} of the work directory")
     add("--source", choices=sorted(SOURCES), default="lift", help="whose depth: that of the "
         "lift's distributions (the default), or that rendered of the camera's volume")  # fmt: skip
-    add("--split", choices=("train", "val", "test"), default="val")
     add("--min-depth", type=float, default=0.1, metavar="M", help="least depth that counts [m]")
     add("--max-depth", type=float, default=80.0, metavar="M", help="largest depth that counts [m]")
     add("--json", type=Path, metavar="FILE", help="write the errors")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    add("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="values of the config")
     return parser.parse_args(argv)
 
 
@@ -42,12 +48,10 @@ def main(args: argparse.Namespace) -> None:
     """Score and print the table."""
     start_logging()
     meter = DepthMeter(DepthRule(args.min_depth, args.max_depth))
-    cfg = load_config(args.py_config, parse_options(args.cfg_options))
-    network = build_model(cfg)
-    load_weights(network, args.resume_from or args.work_dir / BEST)
+    cfg = read_config(args)
+    network = load_network(cfg, weights_of(args), pick_device(args.device))
     frames = read_frames(cfg, args.split)
     workers = read_section(cfg, "runtime", Runtime).num_workers
-    network = place(network, pick_device(args.device))
     score_depth(network, frames, meter, args.source, num_workers=workers)
     scores = meter.scores()
     size = "×".join(map(str, cfg.dataset.image_size))

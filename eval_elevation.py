@@ -11,8 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from utils.build import build_model, place
-from utils.checkpoint import BEST, load_weights, write_json
-from utils.config import Runtime, load_config, parse_options, read_section
+from utils.checkpoint import load_weights, write_json
+from utils.command_line import (
+    add_config_options,
+    add_device_option,
+    add_split_option,
+    add_weight_options,
+    read_config,
+    weights_of,
+)
+from utils.config import Runtime, read_section
 from utils.console import run_script, start_logging
 from utils.distributed import pick_device
 from utils.elevation_frames import (
@@ -28,18 +36,16 @@ from utils.elevation_frames import (
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_config_options(parser)
+    add_weight_options(parser)
+    add_split_option(parser)
+    add_device_option(parser)
     add = parser.add_argument
-    add("--py-config", required=True, help="config file")
-    add("--work-dir", type=Path, help=f"folder of the training, whose {BEST} is scored")
-    add("--resume-from", type=Path, help="other weights, or a checkpoint with them")
     add("--baseline", choices=sorted(BASELINES), help="instead of a network: the mean map of the "
         "training set, or the frame's own LiDAR returns, interpolated")  # fmt: skip
-    add("--split", choices=("train", "val", "test"), default="val")
     add("--json", type=Path, metavar="FILE", help="write the scores")
     add("--pictures", type=Path, metavar="DIR", help="draw label, prediction and error")
     add("--limit", type=int, default=0, metavar="N", help="N pictures, spread evenly; 0: of all")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    add("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="values of the config")
     return parser.parse_args(argv)
 
 
@@ -48,15 +54,12 @@ def main(args: argparse.Namespace) -> None:
     start_logging()
     if args.limit < 0:
         raise ValueError(f"--limit is at least 1, or 0 for all, got {args.limit}")
-    cfg = load_config(args.py_config, parse_options(args.cfg_options))
+    cfg = read_config(args)
     mapper: Mapper
     if args.baseline is None:
-        weights = args.resume_from or (args.work_dir and args.work_dir / BEST)
-        if weights is None:
-            raise ValueError("which weights? Give --work-dir or --resume-from, or a --baseline")
         network = build_model(cfg)
         mapper = network_mapper(network)
-        load_weights(network, weights)
+        load_weights(network, weights_of(args))
         place(network, pick_device(args.device))
     else:
         mapper = baseline_mapper(cfg, args.baseline)

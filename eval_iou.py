@@ -17,14 +17,8 @@ from dataset.layout import LABEL_GRID
 from utils.build import build_dataset, build_grid, build_model
 from utils.build_runner import build_evaluator
 from utils.checkpoint import BEST, load_weights, write_json
-from utils.config import (
-    PRECISIONS,
-    Schedule,
-    check_dataset_name,
-    load_config,
-    parse_options,
-    read_section,
-)
+from utils.command_line import add_config_options, add_split_option, read_config, weights_of
+from utils.config import PRECISIONS, Schedule, check_dataset_name, read_section
 from utils.console import run_script, start_logging
 from utils.distributed import process_group, use_all_gpus
 from utils.metrics.evaluator import OccupancyMetric
@@ -36,19 +30,18 @@ from utils.nuscenes_options import add_nuscenes_options, benchmark_options, refu
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_config_options(parser)
     add = parser.add_argument
-    add("--py-config", required=True, help="config file")
     add("--work-dir", required=True, type=Path, help="folder of the training; logs go there")
     add("--resume-from", type=Path, help=f"weights; default: {BEST} of the work directory")
+    add_split_option(parser)
     add("--dataset", help="name of the data set, checked against the config: unscenes3d, nuscenes")
-    add("--split", choices=("train", "val", "test"), default="val")
     add("--batch-size", type=int, help="frames at a time; default: the config's")
     add("--amp", choices=PRECISIONS, default="off", help="precision to predict in")
     add("--convention", choices=sorted(CONVENTIONS), help="how means are taken; default: "
         "'default', or the benchmark's own")  # fmt: skip
     add("--save-pred", type=Path, metavar="DIR", help="write each prediction to DIR/STEM.npy")
     add("--json", type=Path, metavar="FILE", help="write the scores")
-    add("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="values of the config")
     add("--sem", action="store_true", help="per-class IoU besides IoU; always given here")
     add_nuscenes_options(parser)
     return parser.parse_args(argv)
@@ -75,11 +68,11 @@ def main(args: argparse.Namespace) -> None:
     """Score and print the table."""
     with process_group() as process:
         start_logging(process.rank)
-        cfg = load_config(args.py_config, parse_options(args.cfg_options))
+        cfg = read_config(args)
         check_dataset_name(cfg, args.dataset)
         network = build_model(cfg)
         job = prepare(cfg, network, args)
-        load_weights(network, args.resume_from or args.work_dir / BEST)
+        load_weights(network, weights_of(args))
         batch_size = args.batch_size or read_section(cfg, "schedule", Schedule).batch_size
         evaluator = build_evaluator(
             cfg, job.network, job.metric, args.work_dir, process,

@@ -12,9 +12,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model.novel_view import DEPTH_TARGETS, RENDERERS, ViewOptions
-from utils.build import build_model, place
-from utils.checkpoint import BEST, load_weights, write_json
-from utils.config import Runtime, load_config, parse_options, read_section
+from utils.build import load_network
+from utils.checkpoint import write_json
+from utils.command_line import (
+    add_config_options,
+    add_split_option,
+    add_weight_options,
+    read_config,
+    weights_of,
+)
+from utils.config import Runtime, read_section
 from utils.console import run_script, start_logging
 from utils.distributed import process_group, use_all_gpus
 from utils.metrics.depth import DepthMeter
@@ -25,11 +32,10 @@ from utils.novel_depth import NovelViews, score_novel_depth
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_config_options(parser)
+    add_weight_options(parser)
+    add_split_option(parser)
     add = parser.add_argument
-    add("--py-config", required=True, help="config file")
-    add("--work-dir", required=True, type=Path, help="folder of the training")
-    add("--resume-from", type=Path, help=f"weights; default: {BEST} of the work directory")
-    add("--split", choices=("train", "val", "test"), default="val")
     add("--render", choices=RENDERERS, default="volume", help="how depth is made: of the "
         "occupancy's density along rays, or of GSRefinement's Gaussians")  # fmt: skip
     add("--num-rays", type=int, nargs=2, default=(96, 200), metavar=("ROWS", "COLUMNS"),
@@ -45,7 +51,6 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "default: 20")  # fmt: skip
     add("--limit", type=int, default=0, metavar="N", help="predict N frames, spread evenly")
     add("--json", type=Path, metavar="FILE", help="write the errors")
-    add("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="values of the config")
     return parser.parse_args(argv)
 
 
@@ -62,9 +67,8 @@ def main(args: argparse.Namespace) -> None:
     )
     with process_group() as process:
         start_logging(process.rank)
-        cfg = load_config(args.py_config, parse_options(args.cfg_options))
-        network = build_model(cfg)
-        load_weights(network, args.resume_from or args.work_dir / BEST)
+        cfg = read_config(args)
+        network = load_network(cfg, weights_of(args), process.device)
         views = NovelViews(
             cfg,
             args.split,
@@ -73,7 +77,6 @@ def main(args: argparse.Namespace) -> None:
             limit=args.limit,
         )
         workers = read_section(cfg, "runtime", Runtime).num_workers
-        network = place(network, process.device)
         score_novel_depth(network, views, meter, options, process, num_workers=workers)
         if process.rank == 0:
             scores = meter.scores()

@@ -12,8 +12,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils.build import AMP_DTYPES
-from utils.config import Runtime, load_config, parse_options, read_section
+from dataset.splits import SPLITS
+from utils.command_line import add_config_options, add_device_option, read_config
+from utils.config import PRECISIONS, Runtime, read_section
 from utils.console import run_script, say, start_logging
 from utils.predict_frames import Frames, RecordingPaths, open_recording, predict_frames
 from utils.prediction_files import KINDS, FrameWriter
@@ -25,8 +26,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_config_options(parser)
+    add_device_option(parser)
     add = parser.add_argument
-    add("--py-config", required=True, help="config file")
     add("--resume-from", required=True, type=Path, help="weights, or a checkpoint with them")
     add("--out", required=True, type=Path, metavar="DIR", help="folder of the results")
     add("--format", nargs="+", choices=KINDS, default=["npy", "png"], metavar="KIND",
@@ -34,16 +36,10 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "coloured points; png, pictures; confidence; entropy (default: npy png)")  # fmt: skip
     add("--stems", nargs="+", metavar="STEM", help="only these frames")
     add("--limit", type=int, default=0, metavar="N", help="N frames, spread evenly over the rest")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    add("--amp", choices=AMP_DTYPES, default="off", help="precision on a GPU (default: off)")
+    add("--amp", choices=PRECISIONS, default="off", help="precision on a GPU (default: off)")
     add("--batch-size", type=int, default=1, metavar="N", help="frames predicted together")
-    add("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="values of the config")
-    data = parser.add_argument_group("a data set")
-    data.add_argument("--data-root", help="folder of the data set; default: the config's")
-    data.add_argument(
-        "--split", choices=("all", "train", "val", "test"),
-        help="all, the default: every frame on disk, listed or not",
-    )  # fmt: skip
+    add("--split", choices=("all", *SPLITS), help="of the data set; all, the default: every frame "
+        "on disk, listed or not")  # fmt: skip
     own = parser.add_argument_group("a recording of one's own (docs/custom_data.md)")
     own.add_argument("--images", type=Path, metavar="DIR", help="images STEM.jpg or STEM.png")
     own.add_argument(
@@ -65,10 +61,7 @@ def main(args: argparse.Namespace) -> None:
     if is_own and (args.data_root or args.split):
         raise ValueError("--images, --clouds and --calib are a recording, --data-root and --split "
             "a data set: give one of them")  # fmt: skip
-    options = parse_options(args.cfg_options)
-    if args.data_root is not None:
-        options["data_root"] = args.data_root
-    cfg = load_config(args.py_config, options)
+    cfg = read_config(args)
     predictor = build_predictor(cfg, args.resume_from, device=args.device, amp=args.amp)
     chosen = dict(stems=args.stems, limit=args.limit)
     if is_own:

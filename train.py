@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from utils.build_runner import build_trainer, find_checkpoint
-from utils.config import PRECISIONS, check_dataset_name, load_config, parse_options
+from utils.command_line import add_config_options, read_config
+from utils.config import PRECISIONS, check_dataset_name
 from utils.console import run_script, say, start_logging
 from utils.distributed import process_group, use_all_gpus
 from utils.plan import dry_run
@@ -18,8 +19,8 @@ from utils.plan import dry_run
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_config_options(parser)
     add = parser.add_argument
-    add("--py-config", required=True, help="config file")
     add("--work-dir", required=True, type=Path, help="folder of checkpoints, logs and the config")
     add("--resume-from", type=Path, help="checkpoint to go on from, instead of latest.pth; weights "
         "alone (model_state_dict.pth) are where a new training begins")  # fmt: skip
@@ -31,21 +32,20 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--depth-metric", action="store_true", help="also depth errors at each validation: of the "
         "predicted occupancy, rendered at each frame's own cameras")  # fmt: skip
     add("--dataset", help="name of the data set, checked against the config: unscenes3d, nuscenes")
-    add("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="values of the config")
     add("--dry-run", action="store_true", help="check everything, say what would happen, and end")
     return parser.parse_args(argv)
 
 
 def main(args: argparse.Namespace) -> None:
     """Train, or say what training would do."""
-    options = parse_options(args.cfg_options)
+    values = {}
     if args.gradient_accumulation is not None:
-        options["schedule.gradient_accumulation"] = args.gradient_accumulation
+        values["schedule.gradient_accumulation"] = args.gradient_accumulation
     if args.amp is not None:
-        options["schedule.amp"] = args.amp
+        values["schedule.amp"] = args.amp
     with process_group() as process:
         start_logging(process.rank)
-        cfg = load_config(args.py_config, options)
+        cfg = read_config(args, values)
         check_dataset_name(cfg, args.dataset)
         if args.dry_run:
             say(dry_run(cfg, process, args.seed))

@@ -160,7 +160,7 @@ def test_wrong_options_are_refused(unscenes3d, words, message):
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ([], "--py-config, --work-dir"),
+        ([], "--py-config"),
         ([*DOCUMENTED, "--depth-tgt", "median"], "invalid choice: 'median'"),
         ([*DOCUMENTED, "--depht-tgt", "raw"], "unrecognized arguments: --depht-tgt"),
     ],

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from model_inputs import make_batch, make_model
+from model_inputs import GRID, IMAGE_SIZE, make_batch, make_model
 
 from dataset import layout
+from dataset.arrays import InputOptions
 from dataset.sample import Sample
 from tests.layout_files import TRUCK, write_tiny_unscenes3d
 from tests.nuscenes_config import write_nuscenes_config
@@ -13,8 +14,9 @@ from utils.build import build_grid, build_model
 from utils.config import load_config
 from utils.labels import NUSCENES, UNSCENES3D
 from utils.metrics.files import write_prediction
+from utils.predictor import GridPredictor
 from utils.viewer.choice import CAMERAS, DIFFERENCE, ELEVATION, POINTS, extras_of, layers_of
-from utils.viewer.frames import Predictor, Recordings, SavedPredictions
+from utils.viewer.frames import Recordings, SavedPredictions, predict_live
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +177,9 @@ def test_only_the_annotations_asked_for_are_read(tmp_path, root):
 def test_a_network_predicts_on_demand(tmp_path, root):
     cfg = config(tmp_path, root)
     network = build_model(cfg)
-    frames = Recordings(cfg, "val", predict=Predictor(network, UNSCENES3D))
+    inputs = InputOptions.from_section(cfg.dataset)
+    predictor = GridPredictor(network, build_grid(cfg), UNSCENES3D, inputs)
+    frames = Recordings(cfg, "val", predict=predict_live(predictor))
     frame = frames.read(0)
     assert not network.training
     assert frame.prediction.shape == (32, 32, 4)
@@ -194,7 +198,9 @@ def test_the_gaussians_of_the_network_are_those_it_trains_with():
     )
     with torch.no_grad():
         (expected,) = network(batch, mode="predict")
-    predicted = Predictor(network, UNSCENES3D, num_gaussians=50)(sample)
+    predictor = GridPredictor(network, GRID, UNSCENES3D, InputOptions(IMAGE_SIZE))
+    predictor.use_gaussians(50)
+    predicted = predict_live(predictor)(sample)
     np.testing.assert_array_equal(predicted.occupancy, expected.occupancy.numpy())
     splats = predicted.splats
     assert len(splats.centers_m) == 50

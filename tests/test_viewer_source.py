@@ -8,9 +8,10 @@ from dataset.layout import LABEL_GRID
 from tests.layout_files import write_tiny_unscenes3d
 from tests.predict_config import write_config
 from utils.build import build_model
+from utils.command_line import read_config
 from utils.config import load_config
 from utils.metrics.files import write_prediction
-from utils.viewer.source import add_source_options, build_source, load_network, read_config
+from utils.viewer.source import add_source_options, build_source, load_predictor
 
 
 @pytest.fixture
@@ -52,15 +53,9 @@ def test_saved_predictions_choose_the_frames(words, tmp_path):
 def test_a_checkpoint_predicts(words, tmp_path):
     args = parse([*words, "--resume-from", str(tmp_path / "weights.pth"), "--device", "cpu"])
     assert build_source(args).read(1).prediction.shape == (32, 32, 4)
-    network = load_network(args, read_config(args))
+    network = load_predictor(args, read_config(args)).network
     for name, weight in torch.load(tmp_path / "weights.pth").items():
         assert torch.equal(network.state_dict()[name], weight)
-
-
-def test_values_of_the_config_can_be_given(words):
-    cfg = read_config(parse([*words, "--cfg-options", "modality=lidar"]))
-    assert cfg.modality == "lidar"
-    assert cfg.data_root == words[-1]
 
 
 def test_predictions_alone(tmp_path):

@@ -32,7 +32,8 @@ from utils.build import (
     build_optimizer,
     place,
 )
-from utils.config import PRECISIONS, Schedule, load_config, parse_options, read_section
+from utils.command_line import add_config_options, add_device_option, read_config
+from utils.config import PRECISIONS, Schedule, read_section
 from utils.console import run_script, say, start_logging
 from utils.distributed import pick_device
 from utils.labels import label_set
@@ -45,22 +46,21 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_config_options(parser)
+    add_device_option(parser)
     add = parser.add_argument
-    add("--py-config", required=True, help="config file")
     add("--frames", type=int, default=8, metavar="N", help="first frames of the train split [8]")
     add("--iterations", type=int, default=800, metavar="N", help="updates of the weights [800]")
     add("--amp", choices=PRECISIONS, default="off", help="precision")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     add("--target", type=float, default=90.0, help="mIoU to reach [90 percent]")
     add("--seed", type=int, default=42)
-    add("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="values of the config")
     return parser.parse_args(argv)
 
 
 def main(args: argparse.Namespace) -> None:
     """Train, score, say both."""
     start_logging()
-    cfg = load_config(args.py_config, parse_options(args.cfg_options))
+    cfg = read_config(args)
     cfg.augmentation = None
     cfg = balance_classes(cfg)
     device = pick_device(args.device)

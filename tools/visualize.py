@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from utils.branch_figure import branch_tables, stack_pages
 from utils.branch_maps import RenderedFrame, render_branches
+from utils.command_line import read_config
 from utils.console import run_script, say, start_logging
 from utils.figures import FigureOptions, Table, comparison_table, film_picture, views_table
 from utils.film import check_film, write_film
@@ -28,8 +29,8 @@ from utils.page import STYLES, check_picture, write_picture
 from utils.predict_frames import spread
 from utils.progress import Progress
 from utils.stage import VIEWS
-from utils.viewer.frames import FrameSource, Predicted, ViewFrame, use_gaussians
-from utils.viewer.source import add_source_options, build_source, load_network, read_config
+from utils.viewer.frames import FrameSource, Predicted, ViewFrame
+from utils.viewer.source import add_source_options, build_source, load_predictor
 
 FIGURES = {
     "views": VIEWS,
@@ -141,8 +142,7 @@ def _branches(args: argparse.Namespace) -> None:
         )
     options, cfg = figure_options(args), read_config(args)
     labels = label_set(cfg.labels)
-    network = load_network(args, cfg)
-    use_gaussians(network, args.gaussians)
+    network = load_predictor(args, cfg).network
     without_weights = argparse.Namespace(**vars(args) | {"resume_from": None, "pred": None})
     source = build_source(without_weights, annotations=LABELS)
     rendered: dict[str, RenderedFrame] = {}

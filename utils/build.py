@@ -1,6 +1,7 @@
 """From a config to data, network and optimiser: the one way that all scripts share."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 import dataset as _datasets  # noqa: F401  Fills the registry.
 import model as _models  # noqa: F401  Fills the registry.
 from dataset.sample import collate
+from utils.checkpoint import load_weights
 from utils.class_balance import with_class_balance, without_class_balance
 from utils.config import (
     MODALITIES,
@@ -130,6 +132,18 @@ def build_model(cfg: Config, *, seed: int = 0) -> BaseModel:
     }
     torch.manual_seed(seed)
     return build_section(without_class_balance(cfg), "model", MODELS, injected)
+
+
+def load_network(cfg: Config, weights: str | Path, device: torch.device) -> BaseModel:
+    """The network of a config with trained weights, on the device that it will run on.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the section is at fault, or the weights are those of another network.
+    """
+    network = build_model(cfg)
+    load_weights(network, weights)
+    return place(network, device)
 
 
 def balance_classes(cfg: Config) -> Config:

@@ -1,9 +1,9 @@
 """A trained network as a function: frames in, class grids out, in numpy on both sides."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,8 +14,9 @@ from torch import Tensor
 
 from dataset.arrays import InputOptions, sample_of
 from dataset.sample import Sample, collate
-from utils.build import amp_dtype, build_grid, build_model, place
-from utils.checkpoint import load_weights
+from model.render.splat import Gaussians
+from model.unsocc import UnsOcc
+from utils.build import amp_dtype, build_grid, load_network
 from utils.distributed import pick_device
 from utils.geometry import VoxelGrid
 from utils.labels import LabelSet, label_set
@@ -94,13 +95,46 @@ class GridPredictor:
         Raises:
             ValueError: If the network needs a field that is None.
         """
-        sensors = [Sample(s.stem, s.scene, s.images, s.points, s.pixel_from_lidar) for s in samples]
-        inputs = self.network.data_preprocessor(collate(sensors), False)
-        device = next(self.network.parameters()).device
-        autocast = nullcontext() if self._amp is None else torch.autocast(device.type, self._amp)
-        with autocast:
+        inputs = self._inputs_of(samples)
+        with self._autocast():
             logits = self.network(**inputs, mode="tensor")
         return [_grid_of(frame) for frame in logits]
+
+    @torch.no_grad()
+    def predict_with_gaussians(self, sample: Sample) -> tuple[PredictedGrid, Gaussians | None]:
+        """Predict one frame, with the Gaussians of the network's refinement, where it has one.
+
+        Raises:
+            ValueError: If the network needs a field that is None.
+        """
+        network = self.network
+        if not isinstance(network, UnsOcc) or network.refinement is None:
+            return self.predict([sample])[0], None
+        batch = self._inputs_of([sample])["batch"]
+        size = (batch.images.shape[-2], batch.images.shape[-1])
+        with self._autocast():
+            outputs = network.infer(batch)
+            gaussians = network.refinement(
+                outputs.decoded, outputs.logits, batch.pixel_from_lidar, size
+            )
+        return _grid_of(outputs.logits[0]), gaussians
+
+    def use_gaussians(self, number: int | None) -> None:
+        """Give the network's refinement, if any, so many Gaussians a frame; None changes nothing.
+
+        Unless it is told otherwise, it has as many as in training.
+        """
+        if number is not None and isinstance(self.network, UnsOcc) and self.network.refinement:
+            self.network.refinement.num_gaussians = number
+
+    def _inputs_of(self, samples: Sequence[Sample]) -> dict[str, Any]:
+        """What the network is called with: the sensors' fields, on its device."""
+        sensors = [Sample(s.stem, s.scene, s.images, s.points, s.pixel_from_lidar) for s in samples]
+        return self.network.data_preprocessor(collate(sensors), False)
+
+    def _autocast(self) -> AbstractContextManager:
+        device = next(self.network.parameters()).device
+        return nullcontext() if self._amp is None else torch.autocast(device.type, self._amp)
 
 
 def build_predictor(
@@ -120,10 +154,8 @@ def build_predictor(
     """
     where = pick_device(device)
     precision = amp_dtype(amp, where)
-    network = build_model(cfg)
-    load_weights(network, weights)
     return GridPredictor(
-        place(network, where),
+        load_network(cfg, weights, where),
         build_grid(cfg),
         label_set(cfg.labels),
         InputOptions.from_section(cfg.dataset),

@@ -7,20 +7,18 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
-import torch
 from jaxtyping import UInt8
 from mmengine.config import Config
-from mmengine.model import BaseModel
 
 from dataset import layout, nuscenes_labels
 from dataset.inventory import folders_of, stems_in, time_order
 from dataset.options import restrict
-from dataset.sample import Sample, collate
-from model.unsocc import UnsOcc
+from dataset.sample import Sample
 from utils.build import build_dataset, build_grid
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, NUSCENES, UNSCENES3D, LabelSet, label_set
 from utils.metrics.files import SUFFIX, dense_from_rows, is_sparse, read_labels
+from utils.predictor import GridPredictor
 from utils.viewer.shapes import Splats, splats_of
 from utils.viewer.voxels import check_labels
 
@@ -231,45 +229,18 @@ class SavedPredictions:
         return self.folder / f"{stem}{SUFFIX}"
 
 
-class Predictor:
-    """Predicts a frame at a time; of an UnsOcc with a refinement the Gaussians too.
+def predict_live(predictor: GridPredictor) -> Callable[[Sample], Predicted]:
+    """What a network says of frames, one at a time, with its Gaussians where it has them."""
+    colors = predictor.labels.colors
+    of_classes = [color for label, color in enumerate(colors) if label != FREE]
+    class_colors = np.array(of_classes, dtype=np.uint8)
 
-    Args:
-        network: The network, on its device; it is put into evaluation mode.
-        labels: Its label set.
-        num_gaussians: Gaussians a frame; None: as many as in training.
-    """
+    def predict(sample: Sample) -> Predicted:
+        grid, gaussians = predictor.predict_with_gaussians(sample)
+        splats = None if gaussians is None else splats_of(gaussians, class_colors)
+        return Predicted(grid.occupancy, splats)
 
-    def __init__(
-        self, network: BaseModel, labels: LabelSet, *, num_gaussians: int | None = None
-    ) -> None:
-        self._network = network.eval()
-        colors = [color for label, color in enumerate(labels.colors) if label != FREE]
-        self._colors = np.array(colors, dtype=np.uint8)
-        use_gaussians(network, num_gaussians)
-
-    @torch.no_grad()
-    def __call__(self, sample: Sample) -> Predicted:
-        """Predict a frame."""
-        batch = collate([sample])
-        network = self._network
-        if not isinstance(network, UnsOcc) or network.refinement is None:
-            (prediction,) = network.test_step(batch)
-            return Predicted(prediction.occupancy.cpu().numpy())
-        batch = network.data_preprocessor(batch)["batch"]
-        outputs = network.infer(batch)
-        occupancy = outputs.logits[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
-        size = (batch.images.shape[-2], batch.images.shape[-1])
-        gaussians = network.refinement(
-            outputs.decoded, outputs.logits, batch.pixel_from_lidar, size
-        )
-        return Predicted(occupancy, splats_of(gaussians, self._colors))
-
-
-def use_gaussians(network: BaseModel, number: int | None) -> None:
-    """Give a network's refinement, if any, so many Gaussians a frame; None: as in training."""
-    if number is not None and isinstance(network, UnsOcc) and network.refinement:
-        network.refinement.num_gaussians = number
+    return predict
 
 
 def _may_be_there(cfg: Config, field: str) -> bool:

@@ -1,31 +1,31 @@
 """Which frames a command line asks for, and what is said of them: options of several tools."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.model import BaseModel
 
-from utils.build import build_grid, build_model, place
-from utils.checkpoint import load_weights
-from utils.config import load_config, parse_options
-from utils.distributed import pick_device
+from dataset.sample import Sample
+from dataset.splits import SPLITS
+from utils.build import build_grid
+from utils.command_line import add_config_options, add_device_option, read_config
 from utils.labels import LABEL_SETS, label_set
+from utils.predictor import GridPredictor, build_predictor
 from utils.viewer.frames import (
     ANNOTATIONS,
     FrameSource,
-    Predictor,
+    Predicted,
     Recordings,
     SavedPredictions,
+    predict_live,
 )
 
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that name a data set, saved predictions or weights, and frames of them."""
     what = parser.add_argument_group("what to look at")
-    what.add_argument("--py-config", metavar="FILE", help="config of the data set and the network")
-    what.add_argument("--data-root", metavar="DIR", help="the data set; default: the config's")
+    add_config_options(what, required=False)
     what.add_argument("--pred", type=Path, metavar="DIR", help="predictions, STEM.npy a frame")
     what.add_argument(
         "--resume-from",
@@ -33,7 +33,7 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="weights: each frame is predicted when shown",
     )
-    what.add_argument("--split", choices=("all", "train", "val", "test"), default="all")
+    what.add_argument("--split", choices=("all", *SPLITS), default="all", help="default: all")
     what.add_argument("--scene", metavar="NAME", help="only this drive, such as scene_00006")
     what.add_argument("--stems", nargs="+", metavar="STEM", help="only these frames")
     what.add_argument(
@@ -42,11 +42,10 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
         default="unscenes3d",
         help="classes of predictions without a config (default: unscenes3d)",
     )
-    what.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE")
-    what.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     what.add_argument(
         "--gaussians", type=int, metavar="N", help="Gaussians a frame (default: as in training)"
     )
+    add_device_option(what)
 
 
 def build_source(
@@ -68,14 +67,14 @@ def build_source(
         raise ValueError("--pred and --resume-from are two predictions of a frame: give one")
     cfg = read_config(args)
     labels = label_set(cfg.labels)
-    predicted, predict = None, None
+    predicted: list[str] | None = None
+    predict: Callable[[Sample], Predicted] | None = None
     if args.pred is not None:
         saved = SavedPredictions(args.pred, build_grid(cfg), labels)
         predict = saved.predict
         predicted = saved.stems if args.stems is None else None
     if args.resume_from is not None:
-        network = load_network(args, cfg)
-        predict = Predictor(network, labels, num_gaussians=args.gaussians)
+        predict = predict_live(load_predictor(args, cfg))
     return Recordings(
         cfg,
         args.split,
@@ -87,19 +86,11 @@ def build_source(
     )
 
 
-def read_config(args: argparse.Namespace) -> Config:
-    """The config that the command line names, with the values that it gives."""
-    options = parse_options(args.cfg_options)
-    if args.data_root is not None:
-        options["data_root"] = args.data_root
-    return load_config(args.py_config, options)
-
-
-def load_network(args: argparse.Namespace, cfg: Config) -> BaseModel:
-    """The config's network with the weights that the command line names, on its device."""
-    network = build_model(cfg)
-    load_weights(network, args.resume_from)
-    return place(network, pick_device(args.device))
+def load_predictor(args: argparse.Namespace, cfg: Config) -> GridPredictor:
+    """The config's network, with the weights and as many Gaussians as the command line says."""
+    predictor = build_predictor(cfg, args.resume_from, device=args.device)
+    predictor.use_gaussians(args.gaussians)
+    return predictor
 
 
 def _predictions_alone(args: argparse.Namespace) -> FrameSource:

@@ -1,0 +1,46 @@
+import argparse
+from pathlib import Path
+
+import pytest
+
+from tests.predict_config import write_config
+from utils.command_line import (
+    add_config_options,
+    add_device_option,
+    add_split_option,
+    add_weight_options,
+    read_config,
+    weights_of,
+)
+
+
+def parse(*words):
+    parser = argparse.ArgumentParser()
+    add_config_options(parser, required=False)
+    for add in (add_weight_options, add_split_option, add_device_option):
+        add(parser)
+    return parser.parse_args(words)
+
+
+def test_values_of_the_config_come_from_all_options(tmp_path):
+    words = ("--py-config", str(write_config(tmp_path)))
+    given = parse(*words, "--data-root", "there", "--cfg-options", "modality=lidar")
+    cfg = read_config(given, {"schedule.lr": 0.5})
+    assert (cfg.data_root, cfg.modality, cfg.schedule.lr) == ("there", "lidar", 0.5)
+    assert read_config(parse(*words)).data_root != "there"
+
+
+def test_weights_are_a_file_or_the_best_of_a_training():
+    assert weights_of(parse("--work-dir", "a")) == Path("a/model_state_dict.pth")
+    assert weights_of(parse("--work-dir", "a", "--resume-from", "b.pth")) == Path("b.pth")
+    with pytest.raises(ValueError, match="which weights"):
+        weights_of(parse())
+
+
+def test_a_split_and_a_device_are_chosen_among_the_known(capsys):
+    args = parse()
+    assert (args.split, args.device) == ("val", "auto")
+    for words in (("--split", "all"), ("--device", "tpu")):
+        with pytest.raises(SystemExit):
+            parse(*words)
+        assert "invalid choice" in capsys.readouterr().err
