@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 import utils.progress
-from utils.progress import Progress, memory_gib, train_facts
+from utils.progress import Progress, memory_gib, train_facts, with_progress
 
 
 @pytest.fixture
@@ -71,3 +71,28 @@ def test_memory_is_that_of_this_process():
     used = memory_gib(torch.device("cpu"))
     assert math.isfinite(used)
     assert 0.05 < used < 64
+
+
+def test_items_come_through_with_a_bar_that_always_ends(monkeypatch):
+    bars = []
+
+    class Recording(Progress):
+        def __init__(self, *words):
+            super().__init__(*words)
+            self.said, self.is_closed = [], False
+            bars.append(self)
+
+        def advance(self, facts):
+            self.said.append(facts())
+
+        def close(self):
+            self.is_closed = True
+
+    monkeypatch.setattr(utils.progress, "Progress", Recording)
+    assert list(with_progress("ab", "spell", 2, facts=str.upper)) == ["a", "b"]
+    broken_off = with_progress("ab", "spell", 2)
+    next(broken_off)
+    broken_off.close()
+    assert [(bar.said, bar.is_closed) for bar in bars] == [(["A", "B"], True), ([], True)]
+    assert list(with_progress("ab", "spell", 2, shown=False)) == ["a", "b"]
+    assert len(bars) == 2

@@ -27,7 +27,7 @@ from utils.labels import label_set
 from utils.layers import FigureFrame, LayerOptions, hidden_labels, layers_of, open_peers
 from utils.page import STYLES, check_picture, write_picture
 from utils.predict_frames import spread
-from utils.progress import Progress
+from utils.progress import with_progress
 from utils.stage import VIEWS
 from utils.viewer.frames import FrameSource, Predicted, ViewFrame
 from utils.viewer.source import add_source_options, build_source, load_predictor
@@ -230,12 +230,10 @@ def frames_of(
         only_scored=args.only_scored,
     )
     indices = chosen(source, args)
-    progress = Progress(args.figure, len(indices))
-    for index in indices:
-        frame = predict(source.read(index))
+    frames = (predict(source.read(index)) for index in indices)
+    shown = with_progress(frames, args.figure, len(indices), facts=lambda frame: frame.sample.stem)
+    for frame in shown:
         yield layers_of(frame, source.grid, source.labels, content)
-        progress.advance(frame.sample.stem.__str__)
-    progress.close()
 
 
 def _write(

@@ -1,5 +1,6 @@
 """Depth of the images' pixels by the camera's own branch, scored against depth labels."""
 
+from operator import attrgetter
 from typing import Any, cast
 
 import torch
@@ -17,7 +18,7 @@ from model.render.volume import render_volume, uniform_depths
 from model.unsocc import Outputs, UnsOcc
 from utils.build import build_dataset, input_fields
 from utils.metrics.depth import DepthMeter
-from utils.progress import Progress
+from utils.progress import with_progress
 
 SOURCES = {
     "lift": "expected depth of the lift's distributions",
@@ -117,11 +118,9 @@ def score_depth(
     """
     network.eval()
     device = next(network.parameters()).device
-    progress = Progress("score", len(frames))
-    for sample in DataLoader(frames, batch_size=None, num_workers=num_workers):
+    loader = DataLoader(frames, batch_size=None, num_workers=num_workers)
+    for sample in with_progress(loader, "score", len(frames), facts=attrgetter("stem")):
         batch = collate([sample]).to(device)
         depth_m = camera_depth(cast(UnsOcc, network), batch, source)[0]
         for number, (predicted, labels) in enumerate(zip(depth_m, sample.depth_m, strict=True)):
             meter.update(f"{sample.stem} {number}", predicted, labels, camera=str(number))
-        progress.advance(sample.stem.__str__)
-    progress.close()

@@ -1,6 +1,7 @@
 """Elevation maps of all frames of a split, scored and drawn: by a network, or by a baseline."""
 
 from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +21,7 @@ from utils.elevation_picture import draw_elevation
 from utils.metrics.elevation import ElevationMeter
 from utils.page import write_picture
 from utils.predict_frames import spread
-from utils.progress import Progress
+from utils.progress import with_progress
 
 Mapper = Callable[[Sample], Float[Tensor, "rows cols"]]
 """From a frame to the heights of its label's cells [m]."""
@@ -117,14 +118,13 @@ def score_maps(
         num_workers: Processes that read ahead; 0 reads in this one.
     """
     drawn = set(spread(list(range(len(frames))), limit))
-    meter, progress = ElevationMeter(), Progress("score", len(frames))
+    meter = ElevationMeter()
     loader = DataLoader(frames, batch_size=None, num_workers=num_workers)
-    for index, sample in enumerate(loader):
+    samples = with_progress(loader, "score", len(frames), facts=attrgetter("stem"))
+    for index, sample in enumerate(samples):
         predicted = mapper(sample)
         errors = meter.update(sample.stem, predicted, sample.elevation_m)
         if pictures is not None and index in drawn:
             picture = draw_elevation(sample, predicted.numpy(), errors, method=method)
             write_picture(pictures / f"{sample.stem}.png", picture)
-        progress.advance(sample.stem.__str__)
-    progress.close()
     return meter

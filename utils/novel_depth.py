@@ -24,7 +24,7 @@ from utils.distributed import Process
 from utils.geometry import project_points
 from utils.metrics.depth import DepthMeter
 from utils.predict_frames import spread
-from utils.progress import Progress
+from utils.progress import with_progress
 from utils.sampler import EvalIndices
 
 MEASURED_BY = {"NuScenes": "points", "UnScenes3D": "depth_m"}
@@ -191,8 +191,11 @@ def score_novel_depth(
     network.eval()
     mine = EvalIndices(views, rank=process.rank, world_size=process.world_size)
     loader = DataLoader(views, batch_size=None, sampler=mine, num_workers=num_workers)
-    progress = Progress("score", len(mine)) if process.rank == 0 else None
-    for sample, others in loader:
+    is_first = process.rank == 0
+    frames = with_progress(
+        loader, "score", len(mine), facts=lambda item: item[0].stem, shown=is_first
+    )
+    for sample, others in frames:
         outputs = network.infer(collate([sample]).to(process.device))
         for view in others:
             projections = view.pixel_from_lidar[None].to(process.device)
@@ -208,10 +211,6 @@ def score_novel_depth(
                     camera=camera,
                     distance_m=view.distance_m,
                 )
-        if progress is not None:
-            progress.advance(sample.stem.__str__)
-    if progress is not None:
-        progress.close()
     meter.all_reduce()
     if not meter.images:
         raise ValueError("no frame has another frame of its scene within the distance; raise it")

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import cv2
 
-from utils.progress import Progress
+from utils.progress import with_progress
 
 Thing = TypeVar("Thing")
 Result = TypeVar("Result")
@@ -46,15 +46,7 @@ def map_in_processes(
         raise ValueError(f"workers must be at least 1, got {workers}")
     processes = min(workers or os.cpu_count() or 1, -(-len(things) // _THINGS_AT_ONCE) or 1)
     results = map(function, things) if processes == 1 else _map(function, things, processes)
-    bar = Progress(title, len(things)) if progress else None
-    try:
-        for result in results:
-            yield result
-            if bar:
-                bar.advance(lambda: "")
-    finally:
-        if bar:
-            bar.close()
+    yield from with_progress(results, title, len(things), shown=progress)
 
 
 def _map(

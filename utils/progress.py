@@ -3,9 +3,10 @@
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from mmengine.hooks import Hook
@@ -13,6 +14,8 @@ from mmengine.runner import Runner
 from tqdm import tqdm
 
 from utils.console import say
+
+Item = TypeVar("Item")
 
 LINE_SECONDS = 10.0
 LINE_SHARE = 0.02
@@ -111,6 +114,34 @@ class Progress:
     def _time_left(self) -> timedelta:
         rate = (time.monotonic() - self._began) / (self.done - self._first)
         return timedelta(seconds=round(rate * (self.total - self.done)))
+
+
+def with_progress(
+    items: Iterable[Item],
+    name: str,
+    total: int,
+    *,
+    facts: Callable[[Item], str] = lambda _: "",
+    shown: bool = True,
+) -> Iterator[Item]:
+    """The items one by one, with a bar that goes on when one is done with.
+
+    Args:
+        items: What is worked on.
+        name: What is going on.
+        total: Number of items.
+        facts: A short text about an item.
+        shown: False shows nothing.
+    """
+    progress = Progress(name, total) if shown else None
+    try:
+        for item in items:
+            yield item
+            if progress:
+                progress.advance(partial(facts, item))
+    finally:
+        if progress:
+            progress.close()
 
 
 def memory_gib(device: torch.device) -> float:
