@@ -80,7 +80,6 @@ def _read_pcd(path: Path) -> dict[str, np.ndarray]:
     lines = [line.split() for line in header.splitlines() if not line.startswith("#")]
     entries = {line[0]: line[1:] for line in lines if line}
     names = entries.get("FIELDS", [])
-    number = entries.get("POINTS", ["0"])[0]
     counts = entries.get("COUNT", ["1"] * len(names))
     kinds = {"F": "f", "I": "i", "U": "u"}
     try:
@@ -92,8 +91,8 @@ def _read_pcd(path: Path) -> dict[str, np.ndarray]:
             (name, kind_of, (int(count),))
             for name, kind_of, count in zip(names, types, counts, strict=True)
         ]
-        rows = int(number)
-    except (KeyError, ValueError) as error:
+        rows = int(entries["POINTS"][0])
+    except (KeyError, IndexError, ValueError) as error:
         raise _fault(path, "FIELDS, SIZE, TYPE, COUNT and POINTS", str(error)) from error
     if kind.strip() not in (b"ascii", b"binary"):
         form = kind.strip().decode("ascii", "replace")

@@ -89,6 +89,8 @@ def test_arrays_of_numpy(tmp_path, columns, caplog):
         ("a.pcd", b"x", "a header that ends in 'DATA'"),
         ("a.pcd", PCD.format("binary_compressed").encode(), "binary_compressed. Convert it"),
         ("a.pcd", b"VERSION 0.7\nDATA ascii\n", "expected FIELDS, SIZE"),
+        ("a.pcd", pcd("ascii").replace(b"POINTS 3", b""), "found 'POINTS'"),
+        ("a.pcd", pcd("ascii").replace(b"POINTS 3", b"POINTS"), "POINTS, found"),
         ("a.pcd", pcd("binary")[:-1], "expected 60 bytes for 3 points, found 59"),
         ("a.pcd", pcd("ascii").replace(b"6.0", b"six"), "expected numbers"),
         ("a.pcd", pcd("ascii").replace(b"FIELDS x", b"FIELDS w"), "expected fields x, y and z"),
