@@ -130,7 +130,8 @@ class NuScenes(Dataset[Sample]):
         self.version = find_version(data_root, split, version)
         index = load_index(data_root, self.version)
         self._frames = NuScenesFrames(data_root, index, frame)
-        scenes = scenes_of_split(self.version, split, [name.decode() for name in index.scene_name])
+        names = [name.decode() for name in index.scene_name]
+        scenes = scenes_of_split(self.version, split, names, is_whole=stems is None)
         self._rows = self._select(index, split, scenes, stems)
         self.stems = [self._frames.stem(row) for row in self._rows]
         self.scenes = [self._frames.scene(row) for row in self._rows]

@@ -78,13 +78,16 @@ def find_version(data_root: str | Path, split: str, version: str = AUTO) -> str:
     return there[0]
 
 
-def scenes_of_split(version: str, split: str, scenes: Sequence[str]) -> list[str]:
+def scenes_of_split(
+    version: str, split: str, scenes: Sequence[str], *, is_whole: bool = True
+) -> list[str]:
     """The scenes of a split that a version's tables hold, in order of their names.
 
     Args:
         version: One of VERSIONS.
         split: One of SPLITS, or "all".
         scenes: Names of the scenes in the tables.
+        is_whole: Whether all of the split is asked for, and missing scenes are warned of.
 
     Raises:
         ValueError: If there are none.
@@ -99,7 +102,7 @@ def scenes_of_split(version: str, split: str, scenes: Sequence[str]) -> list[str
             f"among the {len(scenes)} scenes of the tables {version}, such as {list(scenes[:3])}. "
             f"Ask for the split '{ALL}', or unpack the official tables"
         )
-    if len(held) < len(official):
+    if is_whole and len(held) < len(official):
         MMLogger.get_current_instance().warning(
             f"the tables {version} hold {len(held)} of the {len(official)} official scenes of "
             f"'{split}': scores on them are not those of the benchmark"

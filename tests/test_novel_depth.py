@@ -16,6 +16,7 @@ from dataset.sample import Sample
 from model.novel_view import ViewOptions
 from utils.build import build_dataset, build_grid, novel_views
 from utils.config import load_config
+from utils.console import start_logging
 from utils.distributed import Process
 from utils.metrics.depth import DepthMeter
 from utils.metrics.depth_errors import DepthRule
@@ -126,6 +127,12 @@ def test_painted_labels_agree_with_lidar_of_other_key_frames_in_six_cameras(nusc
         assert mean.errors.a1 > 0.93, camera
     # The ground, most of what LiDAR sees, 0.8 m higher.
     assert wrong.total.errors.abs_rel > 1.5 * right.total.errors.abs_rel
+
+
+def test_missing_scenes_are_warned_of_once(nuscenes, capsys):
+    start_logging()
+    views_of(nuscenes)
+    assert capsys.readouterr().err.count("official scenes") == 1
 
 
 def test_errors_are_kept_by_distance_and_camera(unscenes3d, nuscenes):

@@ -119,7 +119,8 @@ def test_occ3ds_label_scores_100(tiny, dataset, painted, mask, capsys):
     assert (scores["convention"], scores["frames"]) == ("occ3d", 1)
     assert (scores["benchmark"], scores["use_mask"]) == ("occ3d", bool(mask))
     assert scores["range_m"] == pytest.approx([-40, -40, -1, 40, 40, 5.4])
-    table = capsys.readouterr().out
+    table, said = capsys.readouterr()
+    assert said.count("official scenes") == 1  # Two data sets, one warning.
     assert "of occ3d: 200×200×16 voxels of 0.4 m" in table
     assert table.count("those that a camera saw") == bool(mask)  # Not of RayIoU.
     assert "RayIoU as in SparseOcc" in table

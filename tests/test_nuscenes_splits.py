@@ -84,14 +84,19 @@ def test_scenes_of_a_split():
 
 
 @pytest.mark.parametrize(
-    ("scenes", "warns"), [(["scene-0103"], True), (["scene-0103", "scene-0916"], False)]
+    ("scenes", "is_whole", "warns"),
+    [
+        (["scene-0103"], True, True),
+        (["scene-0103"], False, False),
+        (["scene-0103", "scene-0916"], True, False),
+    ],
 )
-def test_tables_that_lack_scenes_of_a_split_are_warned_of(scenes, warns):
+def test_tables_that_lack_scenes_of_a_split_are_warned_of(scenes, is_whole, warns):
     lines = []
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: lines.append(record.getMessage())
     logger = MMLogger.get_current_instance()
     logger.addHandler(handler)
-    scenes_of_split("v1.0-mini", "val", scenes)
+    scenes_of_split("v1.0-mini", "val", scenes, is_whole=is_whole)
     logger.removeHandler(handler)
     assert any("hold 1 of the 2 official scenes of 'val'" in line for line in lines) == warns

@@ -101,7 +101,8 @@ class NovelViews(Dataset[tuple[Sample, list[View]]]):
         inputs = (*input_fields(cfg.modality), "world_from_lidar")
         self._inputs = cast(Any, build_dataset(cfg, split, fields=inputs))
         views = (self._measure, "pixel_from_lidar", "world_from_lidar")
-        self._others = cast(Any, build_dataset(_one_sweep(cfg), split, fields=views))
+        others = build_dataset(_one_sweep(cfg), split, fields=views, stems=self._inputs.stems)
+        self._others = cast(Any, others)
         self.image_size: tuple[int, int] = self._others.image_size
         self._neighbors = self._others.neighbors(frames)
         able = [frame for frame, others in enumerate(self._neighbors) if others]

@@ -299,5 +299,5 @@ def _frames(cfg: Config, split: str, evaluated: EvaluatedGrid, use_mask: bool) -
         "voxel_m": evaluated.fine.voxel_m,
         "shape": evaluated.fine.shape,
     }
-    labels: Any = build_dataset(of_labels, split, fields=("occupancy",))
+    labels: Any = build_dataset(of_labels, split, fields=("occupancy",), stems=inputs.stems)
     return BenchmarkFrames(inputs, labels, source.name)
