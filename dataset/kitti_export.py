@@ -15,7 +15,6 @@ on which split is written.
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,8 +27,9 @@ from dataset.formats import Scene, occupancy_from_rows, read_occupancy_rows
 from dataset.inventory import complete_stems, require_files, time_order
 from dataset.splits import load_scenes, split_frames
 from utils.checkpoint import write_json
-from utils.metrics.files import dense_from_rows, is_sparse, read_labels
+from utils.metrics.files import dense_from_rows, is_sparse, read_labels, write_array
 from utils.parallel import map_in_processes
+from utils.whole_files import new_file
 
 SEQUENCES = "sequences"
 VOXELS = "voxels"
@@ -146,7 +146,7 @@ def write_frame(root: Path, out: Path, options: ExportOptions, entry: Entry) -> 
     sequence = out / SEQUENCES / entry.sequence
     for folder, name in COPIED.items():
         source = root / layout.relative_path(folder, entry.stem)
-        with _new_file(sequence / name / f"{entry.frame}{source.suffix}") as path:
+        with new_file(sequence / name / f"{entry.frame}{source.suffix}") as path:
             shutil.copyfile(source, path)
     if options.labels:
         rows = read_occupancy_rows(root / layout.relative_path(layout.OCCUPANCY, entry.stem))
@@ -173,14 +173,4 @@ def _numbered(sequences: Sequence[Sequence[str]]) -> Iterator[Entry]:
 
 
 def _write_grid(path: Path, grid: Integer[np.ndarray, "X Y Z"], dtype: str) -> None:
-    with _new_file(path) as partial_path, partial_path.open("wb") as file:
-        np.save(file, grid.astype(dtype))
-
-
-@contextmanager
-def _new_file(path: Path) -> Iterator[Path]:
-    """Where to write a file that shall be there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial_path = path.with_name(f".{path.name}.partial")
-    yield partial_path
-    partial_path.replace(path)
+    write_array(path, grid.astype(dtype))

@@ -22,6 +22,7 @@ from mmengine.logging import MMLogger
 from dataset.json_records import CHUNK_BYTES
 from dataset.nuscenes_index import KeyFrameIndex
 from dataset.nuscenes_tables import TABLES, build_index
+from utils.whole_files import new_file
 
 CACHE = "unsocc_index.npz"
 """Name of the cache, in the folder of the tables."""
@@ -122,14 +123,9 @@ def _write_cache(path: Path, stamp: Stamp, index: KeyFrameIndex) -> None:
     """Write the cache; it appears complete or not at all."""
     arrays: dict[str, Any] = {field.name: getattr(index, field.name) for field in fields(index)}
     arrays[_HEADER] = np.array(json.dumps({**_FORMAT, "tables": stamp}))
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        try:
-            with partial.open("wb") as file:
-                np.savez_compressed(file, **arrays)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with new_file(path) as partial, partial.open("wb") as file:
+            np.savez_compressed(file, **arrays)
     except OSError as error:
         MMLogger.get_current_instance().warning(
             f"the index cannot be kept in '{path}' ({error}): every run will read the tables "

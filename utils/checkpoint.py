@@ -16,6 +16,8 @@ from zipfile import BadZipFile
 import torch
 from torch import Tensor, nn
 
+from utils.whole_files import new_file, write_whole
+
 LATEST = "latest.pth"
 BEST = "model_state_dict.pth"
 BEST_MARK = "best.json"
@@ -26,23 +28,15 @@ AVERAGED = "averaged_weights"
 
 def save_atomically(content: Any, path: Path) -> None:
     """Write a checkpoint so that ``path`` is, at any moment, the old file or the new one, whole."""
-    scratch = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with scratch.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
+    with new_file(path) as partial, partial.open("wb") as file:
+        torch.save(content, file)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:
     """Write a small JSON file in the same way, in a folder that need not be there yet."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f"{path.name}.{os.getpid()}.part")
-    scratch.write_text(json.dumps(content, indent=2) + "\n")
-    scratch.replace(path)
+    write_whole(path, json.dumps(content, indent=2) + "\n")
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

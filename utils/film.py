@@ -4,12 +4,15 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import cv2.utils.logging as logs
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
+
+from utils.whole_files import new_file
 
 SUFFIXES = (".mp4", ".gif")
 CODECS = ("avc1", "vp09", "mp4v")
@@ -36,12 +39,8 @@ def check_film(path: Path, size: tuple[int, int], fps: float | int) -> None:
     if min(size) < 64 or (path.suffix == ".mp4" and (size[0] % 2 or size[1] % 2)):
         raise ValueError(f"a film needs at least 64 × 64 pixels, even numbers in mp4, got {size}")
     if path.suffix == ".mp4":
-        path.parent.mkdir(parents=True, exist_ok=True)
-        probe = _partial(path)
-        try:
-            _open_mp4(probe, size, fps)[0].release()
-        finally:
-            probe.unlink(missing_ok=True)
+        with TemporaryDirectory() as folder:
+            _open_mp4(Path(folder) / path.name, size, fps)[0].release()
 
 
 def write_film(
@@ -66,15 +65,9 @@ def write_film(
         raise ValueError(f"no picture for the film {path}")
     size = (first.shape[1], first.shape[0])
     check_film(path, size, fps)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _partial(path)
-    try:
-        write = _write_gif if path.suffix == ".gif" else _write_mp4
-        codec = write(partial, _chain(first, frames), size, fps)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return codec
+    write = _write_gif if path.suffix == ".gif" else _write_mp4
+    with new_file(path, ending=path.suffix) as partial:
+        return write(partial, _chain(first, frames), size, fps)
 
 
 def _write_mp4(
@@ -142,8 +135,3 @@ def _quiet() -> Iterator[None]:
 def _chain(first: np.ndarray, others: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     yield first
     yield from others
-
-
-def _partial(path: Path) -> Path:
-    """Where a file is written before it is complete; with its ending, which says its format."""
-    return path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")

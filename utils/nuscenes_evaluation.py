@@ -1,7 +1,6 @@
 """A network scored on the occupancy benchmarks of nuScenes."""
 
 import logging
-import os
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -22,7 +21,7 @@ from dataset.transforms import coarsen_occupancy
 from utils.build import build_dataset, build_grid, input_fields
 from utils.labels import FREE, IGNORE, NUSCENES
 from utils.metrics.evaluator import FramePrediction, OccupancyMetric, counts_to_add
-from utils.metrics.files import write_prediction
+from utils.metrics.files import write_archive, write_prediction
 from utils.metrics.occupancy import OccupancyScores
 from utils.metrics.ray_iou import RayCounts, RayScores, choose_origins, ray_scores
 from utils.nuscenes_grids import EvaluatedGrid
@@ -272,15 +271,8 @@ def write_occ3d(folder: Path, occupancy: UInt8[np.ndarray, "X Y Z"]) -> Path:
         folder: Its folder; made if it is not there.
         occupancy: Labels in the project's numbers.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "labels.npz"
-    partial = folder / f".{path.name}.{os.getpid()}.partial"
-    try:
-        with partial.open("wb") as file:
-            np.savez_compressed(file, semantics=swap_free_and_others(occupancy))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_archive(path, {"semantics": swap_free_and_others(occupancy)})
     return path
 
 

@@ -1,6 +1,5 @@
 """Pages of pictures: panels with captions, tables of them, and sheets of several pages."""
 
-import os
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -12,6 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from dataset.sample import Sample
+from utils.whole_files import write_whole
 
 Rgb = tuple[int, int, int]
 
@@ -310,10 +310,7 @@ def write_picture(path: Path, picture: UInt8[np.ndarray, "height width 3"]) -> N
     """
     check_picture(path)
     _, encoded = cv2.imencode(path.suffix, picture[..., ::-1], ENCODING[path.suffix])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(encoded.tobytes())
-    partial.replace(path)
+    write_whole(path, encoded.tobytes())
 
 
 def legend_lines(legend: Sequence[LegendEntry], width: int) -> list[list[tuple[LegendEntry, int]]]:

@@ -10,7 +10,6 @@
 | entropy | ``entropy/STEM.npy`` | entropy of all labels' probabilities [nat], float16 (X, Y, Z) |
 """
 
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -22,10 +21,11 @@ from dataset.nuscenes_labels import swap_free_and_others
 from dataset.sample import Sample
 from utils.geometry import VoxelGrid, project_points
 from utils.labels import FREE, IGNORE, NUSCENES, LabelSet
-from utils.metrics.files import write_array, write_prediction, write_whole
+from utils.metrics.files import write_archive, write_array, write_prediction
 from utils.page import write_picture
 from utils.predictor import PredictedGrid
 from utils.visualize import draw_frame
+from utils.whole_files import write_whole
 
 
 class FrameWriter:
@@ -61,14 +61,12 @@ class FrameWriter:
         semantics = predicted.occupancy
         if self.labels.name == NUSCENES.name:
             semantics = swap_free_and_others(semantics)
-        content = io.BytesIO()
-        np.savez_compressed(
-            content,
-            semantics=semantics,
-            mask_camera=in_view(sample, self.grid).astype(np.uint8),
-            mask_lidar=with_return(sample, self.grid).astype(np.uint8),
-        )
-        write_whole(self.out / f"{sample.stem}.npz", content.getvalue())
+        arrays = {
+            "semantics": semantics,
+            "mask_camera": in_view(sample, self.grid).astype(np.uint8),
+            "mask_lidar": with_return(sample, self.grid).astype(np.uint8),
+        }
+        write_archive(self.out / f"{sample.stem}.npz", arrays)
 
     def _ply(self, sample: Sample, predicted: PredictedGrid) -> None:
         content = occupied_ply(predicted.occupancy, self.grid, self.labels)

@@ -16,7 +16,6 @@ from dataset.minesim.production import (
     end_scene,
     finish,
     make_scenes,
-    write_whole,
 )
 from dataset.minesim.recorder import Recorder, write_scene
 from dataset.minesim.rig import Camera
@@ -24,6 +23,7 @@ from dataset.minesim.schedule import Frame, drive_seconds, plan_frames
 from dataset.minesim.stage import make_stage
 from dataset.minesim.world import WORLD_STREAM, world_of_scene
 from utils.labels import UNSCENES3D
+from utils.whole_files import write_whole
 
 _SENSOR_STREAM, _CLOCK_STREAM = range(WORLD_STREAM + 1, WORLD_STREAM + 3)
 """What a random stream is for."""

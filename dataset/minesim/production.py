@@ -29,6 +29,7 @@ from dataset.minesim.nuscenes_plan import NuScenesOptions
 from dataset.minesim.nuscenes_writer import DATA_FOLDER
 from dataset.minesim.plan import VERSION, GenerateOptions, scene_name
 from dataset.nuscenes_labels import BENCHMARKS
+from utils.whole_files import write_whole
 
 INFO_FILE = "minesim.json"
 
@@ -184,13 +185,6 @@ def _remove_data_set(root: Path) -> None:
     for folder in _FOLDERS:
         shutil.rmtree(root / folder, ignore_errors=True)
     (root / INFO_FILE).unlink(missing_ok=True)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there in full or not at all."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def _make_in_parallel(

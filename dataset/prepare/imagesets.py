@@ -1,11 +1,11 @@
 """The lists of train, val and test, written from the scenes."""
 
-import os
 from pathlib import Path
 
 from dataset import layout
 from dataset.formats import read_stem_list
 from dataset.splits import SPLITS, load_scenes, split_frames
+from utils.whole_files import write_whole
 
 
 def write_lists(root: Path, source: str, *, force: bool) -> dict[str, int]:
@@ -39,7 +39,5 @@ def write_lists(root: Path, source: str, *, force: bool) -> dict[str, int]:
             "or pass --force to replace them"
         )
     for split, path in paths.items():
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        partial.write_text("".join(f"{stem}\n" for stem in splits[split]), encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, "".join(f"{stem}\n" for stem in splits[split]))
     return {split: len(stems) for split, stems in splits.items()}

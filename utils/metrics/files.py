@@ -1,15 +1,16 @@
 """Saved occupancy: one ``STEM.npy`` a frame, a dense grid of labels or rows of its voxels."""
 
 import io
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Integer, UInt8
 
 from utils.labels import FREE
+from utils.whole_files import write_whole
 
 SUFFIX = ".npy"
 _LISTED = 5
@@ -186,15 +187,11 @@ def write_array(path: Path, array: np.ndarray) -> None:
     write_whole(path, content.getvalue())
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it appears complete or not at all, in a folder that may be new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+def write_archive(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays by name as a compressed ``.npz``."""
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    write_whole(path, content.getvalue())
 
 
 def _stems_in(folder: Path, suffixes: Sequence[str]) -> set[str]:
