@@ -1,6 +1,12 @@
-"""Options that every data set has, checked in one way."""
+"""Options that every data set has, checked in one way, and which of its frames are asked for."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import TypeVar
+
+import numpy as np
+
+Item = TypeVar("Item")
 
 
 def restrict(frames: Sequence[str], stems: Sequence[str] | None, split: str) -> list[str]:
@@ -8,7 +14,7 @@ def restrict(frames: Sequence[str], stems: Sequence[str] | None, split: str) -> 
 
     Args:
         frames: Stems of the split.
-        stems: Stems asked for, in their order; None for all.
+        stems: Stems asked for, in their order, each of which counts once; None for all.
         split: Name of the split.
 
     Raises:
@@ -18,11 +24,27 @@ def restrict(frames: Sequence[str], stems: Sequence[str] | None, split: str) -> 
         return list(frames)
     unknown = sorted(set(stems) - set(frames))
     if unknown:
+        near = get_close_matches(unknown[0], frames, n=3)
+        hint = f"near '{unknown[0]}' are {near}" if near else f"it begins with {list(frames[:1])}"
         raise ValueError(
             f"{len(unknown)} of the stems asked for are not in the split '{split}' of "
-            f"{len(frames)} frames, such as {unknown[:3]}. The split 'all' has every frame on disk"
+            f"{len(frames)} frames, such as {unknown[:3]}; {hint}. The split 'all' has every frame "
+            "on disk"
         )
-    return list(stems)
+    return list(dict.fromkeys(stems))
+
+
+def spread(items: Sequence[Item], limit: int) -> list[Item]:
+    """At most ``limit`` of the items, evenly spread; 0 for all.
+
+    Raises:
+        ValueError: If the limit is negative.
+    """
+    if limit < 0:
+        raise ValueError(f"the limit must be at least 1, or 0 for no limit, got {limit}")
+    if not limit or len(items) <= limit:
+        return list(items)
+    return [items[number] for number in np.linspace(0, len(items) - 1, limit).round().astype(int)]
 
 
 def checked_size(name: str, size: Sequence[int]) -> tuple[int, int]:

@@ -1,13 +1,29 @@
 import pytest
 
-from dataset.options import checked_crop, checked_size, checked_sweeps, restrict
+from dataset.options import checked_crop, checked_size, checked_sweeps, restrict, spread
 
 
 def test_restrict_keeps_the_order_asked_for():
     assert restrict(["a", "b", "c"], None, "val") == ["a", "b", "c"]
-    assert restrict(["a", "b", "c"], ["c", "a"], "val") == ["c", "a"]
+    assert restrict(["a", "b", "c"], ["c", "a", "c"], "val") == ["c", "a"]
     with pytest.raises(ValueError, match=r"2 of the stems asked for .* 'val' of 2 frames, .*'x'"):
         restrict(["a", "b"], ["a", "x", "y"], "val")
+
+
+def test_an_unknown_frame_is_told_with_its_neighbours():
+    with pytest.raises(ValueError, match=r"such as \['10.7'\]; near '10.7' are \['10.5'\]"):
+        restrict(["10.5", "99.9"], ["10.7"], "val")
+    with pytest.raises(ValueError, match=r"it begins with \['b'\]"):
+        restrict(["b", "c"], ["x"], "val")
+    with pytest.raises(ValueError, match=r"of 0 frames.* it begins with \[\]"):
+        restrict([], ["x"], "val")
+
+
+def test_a_limit_spreads_over_all():
+    assert spread("abcdefghi", 3) == ["a", "e", "i"]
+    assert spread(range(3), 0) == spread(range(3), 3) == spread(range(3), 9) == [0, 1, 2]
+    with pytest.raises(ValueError, match="got -1"):
+        spread("ab", -1)
 
 
 def test_sizes_and_crops():

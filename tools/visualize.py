@@ -17,6 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from dataset.options import spread
 from utils.branch_figure import branch_tables, stack_pages
 from utils.branch_maps import RenderedFrame, render_branches
 from utils.command_line import read_config
@@ -26,7 +27,6 @@ from utils.film import check_film, write_film
 from utils.labels import label_set
 from utils.layers import FigureFrame, LayerOptions, hidden_labels, layers_of, open_peers
 from utils.page import STYLES, check_picture, write_picture
-from utils.predict_frames import spread
 from utils.progress import with_progress
 from utils.stage import VIEWS
 from utils.viewer.frames import FrameSource, Predicted, ViewFrame
@@ -211,7 +211,7 @@ def chosen(source: FrameSource, args: argparse.Namespace) -> list[int]:
         limit = 4 if args.figure == "compare" and not args.stems else 0
     if limit < 0:
         raise ValueError(f"--limit must be at least 1, or 0 for no limit, got {limit}")
-    return spread(list(range(len(source.stems))), limit)
+    return spread(range(len(source.stems)), limit)
 
 
 def frames_of(

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dataset import layout
+from dataset.options import spread
 from dataset.sample import Sample, collate
 from utils.build import build_dataset, input_fields
 from utils.elevation import ElevationGrid, resample_map
@@ -20,7 +21,6 @@ from utils.elevation_baselines import interpolated_returns, mean_map
 from utils.elevation_picture import draw_elevation
 from utils.metrics.elevation import ElevationMeter
 from utils.page import write_picture
-from utils.predict_frames import spread
 from utils.progress import with_progress
 
 Mapper = Callable[[Sample], Float[Tensor, "rows cols"]]
@@ -117,7 +117,7 @@ def score_maps(
         limit: At most so many pictures, of frames spread evenly over all; 0 for all.
         num_workers: Processes that read ahead; 0 reads in this one.
     """
-    drawn = set(spread(list(range(len(frames))), limit))
+    drawn = set(spread(range(len(frames)), limit))
     meter = ElevationMeter()
     loader = DataLoader(frames, batch_size=None, num_workers=num_workers)
     samples = with_progress(loader, "score", len(frames), facts=attrgetter("stem"))

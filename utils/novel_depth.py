@@ -17,13 +17,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dataset.nuscenes_index import CAMERAS
+from dataset.options import spread
 from dataset.sample import Sample, collate
 from model.novel_view import ViewOptions, labelled_centers, render_depth, sample_depth
 from utils.build import build_dataset, input_fields
 from utils.distributed import Process
 from utils.geometry import project_points
 from utils.metrics.depth import DepthMeter
-from utils.predict_frames import spread
 from utils.progress import with_progress
 from utils.sampler import EvalIndices
 

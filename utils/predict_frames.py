@@ -4,24 +4,20 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, cast
 
-import numpy as np
 from mmengine.config import Config
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from dataset.arrays import InputOptions
+from dataset.options import restrict, spread
 from dataset.recording import Recording
 from dataset.sample import Sample
 from utils.build import build_dataset, input_fields
 from utils.prediction_files import FrameWriter
 from utils.predictor import GridPredictor
 from utils.progress import Progress
-
-Item = TypeVar("Item")
-
 
 EXTRAS = ("occupancy", "caption", "vehicle")
 """Fields that are only shown, for frames that have them."""
@@ -60,7 +56,7 @@ class Frames(Dataset[Sample]):
     ) -> None:
         self._inputs = cast(Any, build_dataset(cfg, split, fields=input_fields(cfg.modality)))
         self._index = {stem: number for number, stem in enumerate(self._inputs.stems)}
-        self.stems = spread(_select(list(self._index), stems, split), limit)
+        self.stems = spread(restrict(list(self._index), stems, split), limit)
         self._extras = [
             _Extra(
                 fields,
@@ -164,7 +160,7 @@ def open_recording(
         calibration=used["calib"],
         stems=stems,
     )
-    return Subset(recording, spread(list(range(len(recording))), limit))
+    return Subset(recording, spread(range(len(recording)), limit))
 
 
 @dataclass
@@ -235,28 +231,3 @@ def predict_frames(
         timing.write_s += began - predicted
     progress.close()
     return timing
-
-
-def _select(known: Sequence[str], wanted: Sequence[str] | None, split: str) -> list[str]:
-    """The frames asked for, each of which must be known."""
-    if wanted is None:
-        return list(known)
-    unknown = [stem for stem in wanted if stem not in set(known)]
-    if unknown:
-        near = get_close_matches(unknown[0], known, n=3)
-        hint = f"; near '{unknown[0]}' are {near}" if near else f"; the first is '{known[0]}'"
-        raise ValueError(f"no frames {unknown} among the {len(known)} of the split '{split}'{hint}")
-    return list(dict.fromkeys(wanted))
-
-
-def spread(items: list[Item], limit: int) -> list[Item]:
-    """At most ``limit`` of the items, evenly spread; 0 for all.
-
-    Raises:
-        ValueError: If the limit is negative.
-    """
-    if limit < 0:
-        raise ValueError(f"the limit must be at least 1, or 0 for no limit, got {limit}")
-    if not limit or len(items) <= limit:
-        return items
-    return [items[number] for number in np.linspace(0, len(items) - 1, limit).round().astype(int)]

@@ -15,6 +15,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.runner.amp import autocast
 
+from dataset.options import spread
 from dataset.sample import Sample, collate
 from model.unsocc import UnsOcc
 from utils.board import Board
@@ -24,7 +25,6 @@ from utils.labels import FREE, IGNORE, LabelSet
 from utils.map_picture import draw_map, map_title
 from utils.page import SCREEN, frame_title, table_page
 from utils.panels import Picture
-from utils.predict_frames import spread
 from utils.visualize import ERRORS, class_entries, error_labels
 
 NUMBER = 3
@@ -51,7 +51,7 @@ class PicturesHook(Hook):
 
     def __init__(self, frames: Any, labels: LabelSet, amp_dtype: torch.dtype | None = None) -> None:
         self._frames, self._labels, self._amp_dtype = frames, labels, amp_dtype
-        self.indices = spread(list(range(len(frames))), NUMBER)
+        self.indices = spread(range(len(frames)), NUMBER)
 
     @torch.no_grad()
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
