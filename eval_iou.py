@@ -32,8 +32,10 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_config_options(parser)
     add = parser.add_argument
-    add("--work-dir", required=True, type=Path, help="folder of the training; logs go there")
-    add("--resume-from", type=Path, help=f"weights; default: {BEST} of the work directory")
+    add("--work-dir", required=True, type=Path, metavar="DIR",
+        help="folder of the training; logs go there")  # fmt: skip
+    add("--resume-from", type=Path, metavar="FILE",
+        help=f"weights; default: {BEST} of the work directory")  # fmt: skip
     add_split_option(parser)
     add("--dataset", help="name of the data set, checked against the config: unscenes3d, nuscenes")
     add("--batch-size", type=int, help="frames at a time; default: the config's")

@@ -29,7 +29,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_config_options(parser)
     add_device_option(parser)
     add = parser.add_argument
-    add("--resume-from", required=True, type=Path, help="weights, or a checkpoint with them")
+    add("--resume-from", required=True, type=Path, metavar="FILE",
+        help="weights, or a checkpoint with them")  # fmt: skip
     add("--out", required=True, type=Path, metavar="DIR", help="folder of the results")
     add("--format", nargs="+", choices=KINDS, default=["npy", "png"], metavar="KIND",
         help="files of each frame: npy, grid of labels; npz, grid and masks as Occ3D's; ply, "

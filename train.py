@@ -21,9 +21,11 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_config_options(parser)
     add = parser.add_argument
-    add("--work-dir", required=True, type=Path, help="folder of checkpoints, logs and the config")
-    add("--resume-from", type=Path, help="checkpoint to go on from, instead of latest.pth; weights "
-        "alone (model_state_dict.pth) are where a new training begins")  # fmt: skip
+    add("--work-dir", required=True, type=Path, metavar="DIR",
+        help="folder of checkpoints, logs and the config")  # fmt: skip
+    add("--resume-from", type=Path, metavar="FILE", help="checkpoint to go on from, instead of "
+        "latest.pth; weights alone (model_state_dict.pth) are where a new training "
+        "begins")  # fmt: skip
     add("--iter-resume", action="store_true", help="also write latest.pth in mid-epoch, every "
         "runtime.checkpoint_iters iterations; else after each epoch")  # fmt: skip
     add("--seed", type=int, default=42)

@@ -26,7 +26,7 @@ def add_config_options(options: Options, *, required: bool = True) -> None:
 def add_weight_options(options: Options) -> None:
     """Add the options of ``weights_of``."""
     add = options.add_argument
-    add("--work-dir", type=Path, metavar="DIR", help=f"folder of the training, whose {BEST} counts")
+    add("--work-dir", type=Path, metavar="DIR", help=f"folder of the training, with its {BEST}")
     add("--resume-from", type=Path, metavar="FILE", help="other weights, or a checkpoint with them")
 
 
