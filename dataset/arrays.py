@@ -117,7 +117,9 @@ def _check_view(stem: str, image: np.ndarray, matrix: np.ndarray) -> None:
             f"frame {stem}: an image is uint8 (height, width, 3) in RGB, got {image.dtype} "
             f"{image.shape}"
         )
-    if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or np.linalg.det(matrix) == 0:
+    is_projection = matrix.shape == (4, 4) and np.isfinite(matrix).all()
+    is_projection = is_projection and np.allclose(matrix[3], (0, 0, 0, 1))
+    if not is_projection or np.linalg.det(matrix) == 0:
         raise ValueError(
             f"frame {stem}: pixel_from_lidar is a (4, 4) matrix with an inverse, of which the last "
             f"row is 0, 0, 0, 1; got shape {matrix.shape}: {matrix.tolist()}"
