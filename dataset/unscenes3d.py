@@ -121,9 +121,11 @@ class UnScenes3D(Dataset[Sample]):
         scene_of = scene_of_stem(scenes)
         if split != ALL:
             frames = split_frames(self._root, split, split_source, scenes)
-            MMLogger.get_current_instance().info(
-                f"{split} of '{self._root}': {len(frames.stems)} frames, split by {frames.source}"
-            )
+            if stems is None:
+                MMLogger.get_current_instance().info(
+                    f"{split} of '{self._root}': {len(frames.stems)} frames, split by "
+                    f"{frames.source}"
+                )
             self.stems = restrict(frames.stems, stems, split)
         else:
             self.stems = list(stems) if stems is not None else complete_stems(self._root, folders)

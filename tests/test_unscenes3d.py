@@ -373,11 +373,13 @@ def test_the_source_is_logged(root):
     logger = MMLogger.get_current_instance()
     logger.addHandler(handler)
     try:
-        build(root, ["world_from_lidar"])
+        stems = build(root, ["world_from_lidar"]).stems
+        build(root, ["caption"], stems=stems)
     finally:
         logger.removeHandler(handler)
     assert "2 frames, split by official" in records[0]
     assert "{'extrinsic': 1}" in records[1]
+    assert len(records) == 2  # Of frames that are named it is not said again.
 
 
 def test_all_is_every_frame_on_disk(tmp_path):
