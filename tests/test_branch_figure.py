@@ -2,10 +2,10 @@ import numpy as np
 import torch
 
 from tests.test_figures import GRID, LABEL, OPTIONS, TRUCK, frame, layer
-from utils.branch_figure import branch_tables, stack_pages
-from utils.branch_maps import DEPTH, SEMANTIC, BranchMap, RenderedFrame
 from utils.labels import UNSCENES3D
-from utils.page import STYLES
+from utils.pictures.branch_figure import branch_tables, stack_pages
+from utils.pictures.branch_maps import DEPTH, SEMANTIC, BranchMap, RenderedFrame
+from utils.pictures.page import STYLES
 
 WHITE = STYLES["white"]
 

@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from utils.class_chart import BAR_WIDTH, CELL, ROW, ClassRow, bar_length, class_chart, percent
+from utils.pictures.class_chart import (
+    BAR_WIDTH,
+    CELL,
+    ROW,
+    ClassRow,
+    bar_length,
+    class_chart,
+    percent,
+)
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 

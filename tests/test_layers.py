@@ -5,10 +5,10 @@ import torch
 from dataset import layout
 from dataset.sample import Sample
 from utils.labels import IGNORE, UNSCENES3D
-from utils.layers import LayerOptions, hidden_labels, layers_of, open_peers
 from utils.metrics.files import write_prediction
+from utils.pictures.frame_page import ERRORS
+from utils.pictures.layers import LayerOptions, hidden_labels, layers_of, open_peers
 from utils.viewer.frames import Predicted, ViewFrame
-from utils.visualize import ERRORS
 
 GRID = layout.LABEL_GRID.coarsen(8)
 ROAD, TRUCK = UNSCENES3D.index("driveable_surface"), UNSCENES3D.index("truck")

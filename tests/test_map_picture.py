@@ -1,10 +1,10 @@
 import numpy as np
 
-from utils.branch_maps import COLOR, DEPTH, SEMANTIC, BranchMap
-from utils.color_maps import TURBO
 from utils.labels import IGNORE, UNSCENES3D
-from utils.map_picture import draw_map, map_title
-from utils.page import STYLES
+from utils.pictures.branch_maps import COLOR, DEPTH, SEMANTIC, BranchMap
+from utils.pictures.color_maps import TURBO
+from utils.pictures.map_picture import draw_map, map_title
+from utils.pictures.page import STYLES
 
 TRUCK = 2
 WHITE = STYLES["white"]

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from utils.page import (
+from utils.pictures.page import (
     FRAME,
     PAPER,
     RAMP,

@@ -8,8 +8,8 @@ from dataset.sample import Sample
 from tests.model_inputs import pinhole
 from utils.geometry import VoxelGrid
 from utils.labels import UNSCENES3D
-from utils.page import NIGHT, SCREEN, STYLES
-from utils.panels import (
+from utils.pictures.page import NIGHT, SCREEN, STYLES
+from utils.pictures.panels import (
     draw_camera,
     draw_input,
     draw_points,
@@ -17,8 +17,8 @@ from utils.panels import (
     mark_scale,
     mark_words,
 )
-from utils.stage import panel_in_box, panels_in_row, set_stage
-from utils.view import birds_eye, look_at
+from utils.pictures.stage import panel_in_box, panels_in_row, set_stage
+from utils.pictures.view import birds_eye, look_at
 
 GRID = VoxelGrid((0.0, -9.6, -4.0), 1.2, (16, 16, 8))
 ROAD = UNSCENES3D.index("driveable_surface")

@@ -8,7 +8,7 @@ from dataset.sample import Sample
 from tests.model_inputs import pinhole
 from utils.geometry import VoxelGrid
 from utils.labels import IGNORE, UNSCENES3D
-from utils.stage import (
+from utils.pictures.stage import (
     VIEWS,
     WIDEST_FRONT,
     ground_height_m,

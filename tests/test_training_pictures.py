@@ -8,9 +8,9 @@ from model_inputs import GRID, make_batch, make_model
 from torch import nn
 
 from dataset.sample import Sample
-from utils.branch_maps import DEPTH, SEMANTIC, BranchMap
 from utils.hooks import AverageHook
 from utils.labels import FREE, IGNORE, UNSCENES3D
+from utils.pictures.branch_maps import DEPTH, SEMANTIC, BranchMap
 from utils.training_pictures import (
     NOTHING,
     PANEL_PX,

@@ -4,8 +4,8 @@ import pytest
 
 from utils.geometry import VoxelGrid
 from utils.labels import UNSCENES3D
-from utils.view import View, birds_eye, look_at
-from utils.voxel_render import (
+from utils.pictures.view import View, birds_eye, look_at
+from utils.pictures.voxel_render import (
     CORNER_LIGHT,
     FACE_LIGHT,
     SHADE_REACH,

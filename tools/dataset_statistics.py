@@ -35,10 +35,10 @@ from dataset.statistics import (
 )
 from utils.checkpoint import write_json
 from utils.class_balance import class_counts, class_weights
-from utils.class_chart import ClassRow, class_chart
 from utils.console import run_script, start_logging
 from utils.labels import FREE, UNSCENES3D
-from utils.page import write_picture
+from utils.pictures.class_chart import ClassRow, class_chart
+from utils.pictures.page import write_picture
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:

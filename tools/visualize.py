@@ -18,17 +18,17 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataset.options import spread
-from utils.branch_figure import branch_tables, stack_pages
-from utils.branch_maps import RenderedFrame, render_branches
 from utils.command_line import read_config
 from utils.console import run_script, say, start_logging
-from utils.figures import FigureOptions, Table, comparison_table, film_picture, views_table
-from utils.film import check_film, write_film
 from utils.labels import label_set
-from utils.layers import FigureFrame, LayerOptions, hidden_labels, layers_of, open_peers
-from utils.page import STYLES, check_picture, write_picture
+from utils.pictures.branch_figure import branch_tables, stack_pages
+from utils.pictures.branch_maps import RenderedFrame, render_branches
+from utils.pictures.figures import FigureOptions, Table, comparison_table, film_picture, views_table
+from utils.pictures.film import check_film, write_film
+from utils.pictures.layers import FigureFrame, LayerOptions, hidden_labels, layers_of, open_peers
+from utils.pictures.page import STYLES, check_picture, write_picture
+from utils.pictures.stage import VIEWS
 from utils.progress import with_progress
-from utils.stage import VIEWS
 from utils.viewer.frames import FrameSource, Predicted, ViewFrame
 from utils.viewer.source import add_source_options, build_source, load_predictor
 

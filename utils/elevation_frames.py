@@ -18,9 +18,9 @@ from dataset.sample import Sample, collate
 from utils.build import build_dataset, input_fields
 from utils.elevation import ElevationGrid, resample_map
 from utils.elevation_baselines import interpolated_returns, mean_map
-from utils.elevation_picture import draw_elevation
 from utils.metrics.elevation import ElevationMeter
-from utils.page import write_picture
+from utils.pictures.elevation_picture import draw_elevation
+from utils.pictures.page import write_picture
 from utils.progress import with_progress
 
 Mapper = Callable[[Sample], Float[Tensor, "rows cols"]]

@@ -22,9 +22,9 @@ from dataset.sample import Sample
 from utils.geometry import VoxelGrid, project_points
 from utils.labels import FREE, IGNORE, NUSCENES, LabelSet
 from utils.metrics.files import write_archive, write_array, write_prediction
-from utils.page import write_picture
+from utils.pictures.frame_page import draw_frame
+from utils.pictures.page import write_picture
 from utils.predictor import PredictedGrid
-from utils.visualize import draw_frame
 from utils.whole_files import write_whole
 
 

@@ -19,13 +19,13 @@ from dataset.options import spread
 from dataset.sample import Sample, collate
 from model.unsocc import UnsOcc
 from utils.board import Board
-from utils.branch_maps import BranchMap, render_branches
 from utils.hooks import unwrap
 from utils.labels import FREE, IGNORE, LabelSet
-from utils.map_picture import draw_map, map_title
-from utils.page import SCREEN, frame_title, table_page
-from utils.panels import Picture
-from utils.visualize import ERRORS, class_entries, error_labels
+from utils.pictures.branch_maps import BranchMap, render_branches
+from utils.pictures.frame_page import ERRORS, class_entries, error_labels
+from utils.pictures.map_picture import draw_map, map_title
+from utils.pictures.page import SCREEN, frame_title, table_page
+from utils.pictures.panels import Picture
 
 NUMBER = 3
 """Frames that are shown."""

@@ -7,9 +7,9 @@ from typing import Any
 import viser
 
 from utils.labels import LabelSet
+from utils.pictures.frame_page import ERRORS
 from utils.viewer.choice import CAMERAS, DIFFERENCE, EXTRAS, LAYERS, POINTS, Choice
 from utils.viewer.voxels import VoxelGroup
-from utils.visualize import ERRORS
 
 TITLE = "UnsOcc"
 VIEWS = ("Driver", "Camera", "Above", "Side")

@@ -11,12 +11,12 @@ import numpy as np
 import viser
 
 from utils.console import USER_ERRORS
+from utils.pictures.frame_page import frame_scores
 from utils.viewer.choice import extras_of, layers_of, nearest_layer
 from utils.viewer.frames import FrameSource, ViewFrame
 from utils.viewer.loader import Loader, upcoming
 from utils.viewer.nodes import FrameNodes
 from utils.viewer.panel import VIEWS, Panel
-from utils.visualize import frame_scores
 
 IDLE_S = 0.25
 """Time between looks at what has been loaded in the background [s]."""

@@ -8,7 +8,7 @@ from jaxtyping import Float, Float32, Float64, Int, UInt8
 
 from dataset import layout
 from model.render.splat import Gaussians, rotation_matrices, split_projection
-from utils.color_maps import TURBO
+from utils.pictures.color_maps import TURBO
 
 BEVEL = 0.07
 """Share of a cube's edge that is cut off along each side."""

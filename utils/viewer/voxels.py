@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float32, Int64, UInt8
 
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE, LabelSet
-from utils.visualize import ERRORS, error_labels
+from utils.pictures.frame_page import ERRORS, error_labels
 
 GROUND_CLASSES = frozenset({"driveable_surface", "terrain", "muddy", "other_flat", "sidewalk"})
 """Classes that one drives, walks or slides on; a toggle hides them to show what stands on them."""

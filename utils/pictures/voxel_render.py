@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Float32, Int, Int32, UInt8
 
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE
-from utils.view import NEAR_M, View
+from utils.pictures.view import NEAR_M, View
 
 FACE_LIGHT = np.array([[0.80, 0.70], [0.62, 0.74], [0.55, 1.0]], dtype=np.float32)
 """Light on a face by its axis (x, y, z) and side (lower, upper)."""

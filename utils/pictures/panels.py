@@ -7,13 +7,13 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from dataset.sample import Sample
-from utils.color_maps import TURBO
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE, LabelSet
-from utils.page import DAY, NIGHT, SCREEN, Page, Rgb, Style, fit
-from utils.stage import Panel, Stage
-from utils.view import NEAR_M, View
-from utils.voxel_render import render_voxels
+from utils.pictures.color_maps import TURBO
+from utils.pictures.page import DAY, NIGHT, SCREEN, Page, Rgb, Style, fit
+from utils.pictures.stage import Panel, Stage
+from utils.pictures.view import NEAR_M, View
+from utils.pictures.voxel_render import render_voxels
 
 Picture = UInt8[np.ndarray, "_ _ 3"]
 

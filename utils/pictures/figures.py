@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from utils.labels import FREE, IGNORE
-from utils.layers import FigureFrame, Layer
-from utils.page import (
+from utils.pictures.frame_page import ERROR_NOTES, ERRORS, class_entries
+from utils.pictures.layers import FigureFrame, Layer
+from utils.pictures.page import (
     GAP,
     GUTTER,
     MARGIN,
@@ -27,7 +28,7 @@ from utils.page import (
     write_legend,
     write_picture,
 )
-from utils.panels import (
+from utils.pictures.panels import (
     Picture,
     draw_input,
     draw_notice,
@@ -35,7 +36,7 @@ from utils.panels import (
     mark_scale,
     mark_words,
 )
-from utils.stage import (
+from utils.pictures.stage import (
     DRIVER_ASPECT,
     VIEWS,
     Panel,
@@ -46,7 +47,6 @@ from utils.stage import (
     panels_in_row,
     set_stage,
 )
-from utils.visualize import ERROR_NOTES, ERRORS, class_entries
 
 VIEW_TITLES = {
     "front": "Camera's view",

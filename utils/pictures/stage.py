@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from dataset.sample import Sample
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE
-from utils.view import View, birds_eye, look_at
+from utils.pictures.view import View, birds_eye, look_at
 
 VIEWS = ("front", "driver", "bird", "side")
 """By a camera, from behind and above the vehicle, from straight above, from the right."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
-from utils.page import FAINT_INK, MARGIN, Page, Rgb
+from utils.pictures.page import FAINT_INK, MARGIN, Page, Rgb
 
 ROW = 40
 BAR_WIDTH = 460

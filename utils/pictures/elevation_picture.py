@@ -5,10 +5,10 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from dataset.sample import Sample
-from utils.color_maps import BLUE_WHITE_RED, VIRIDIS
 from utils.metrics.elevation import ElevationErrors
-from utils.page import FAINT_INK, Page, frame_title, table_page
-from utils.panels import Picture
+from utils.pictures.color_maps import BLUE_WHITE_RED, VIRIDIS
+from utils.pictures.page import FAINT_INK, Page, frame_title, table_page
+from utils.pictures.panels import Picture
 
 UNKNOWN = (226, 228, 232)
 """Cells without a label."""

@@ -11,9 +11,9 @@ from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE, LabelSet
 from utils.metrics.confusion import Confusion
 from utils.metrics.occupancy import OccupancyScores, occupancy_scores
-from utils.page import INK, LegendEntry, frame_title, table_page
-from utils.panels import Picture, draw_input, draw_voxels
-from utils.stage import ground_height_m, panels_in_row, set_stage
+from utils.pictures.page import INK, LegendEntry, frame_title, table_page
+from utils.pictures.panels import Picture, draw_input, draw_voxels
+from utils.pictures.stage import ground_height_m, panels_in_row, set_stage
 
 ERRORS = LabelSet(
     name="errors",

@@ -4,11 +4,11 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from utils.branch_maps import COLOR, DEPTH, SEMANTIC, BranchMap
-from utils.color_maps import TURBO
 from utils.labels import FREE, IGNORE, LabelSet
-from utils.page import Style
-from utils.panels import Picture
+from utils.pictures.branch_maps import COLOR, DEPTH, SEMANTIC, BranchMap
+from utils.pictures.color_maps import TURBO
+from utils.pictures.page import Style
+from utils.pictures.panels import Picture
 
 BRANCHES = {
     "LiDAR": "LiDAR volume",

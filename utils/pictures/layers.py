@@ -11,9 +11,9 @@ from jaxtyping import UInt8
 from dataset.sample import Sample
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE, LabelSet
+from utils.pictures.frame_page import ERRORS, error_labels, frame_scores, percent_of
 from utils.viewer.frames import SavedPredictions, ViewFrame
 from utils.viewer.voxels import ground_labels
-from utils.visualize import ERRORS, error_labels, frame_scores, percent_of
 
 
 class Layer(NamedTuple):

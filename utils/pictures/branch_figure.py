@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import UInt8
 
-from utils.branch_maps import SEMANTIC, BranchMap, RenderedFrame
-from utils.color_maps import TURBO
-from utils.figures import (
+from utils.labels import LabelSet
+from utils.pictures.branch_maps import SEMANTIC, BranchMap, RenderedFrame
+from utils.pictures.color_maps import TURBO
+from utils.pictures.figures import (
     VIEW_TITLES,
     FigureOptions,
     Table,
@@ -17,12 +18,11 @@ from utils.figures import (
     legend_of,
     stage_of,
 )
-from utils.labels import LabelSet
-from utils.layers import FigureFrame
-from utils.map_picture import draw_map, map_title
-from utils.page import LegendEntry, Style, frame_title
-from utils.panels import Picture
-from utils.stage import panel_of_width, panels_in_row
+from utils.pictures.layers import FigureFrame
+from utils.pictures.map_picture import draw_map, map_title
+from utils.pictures.page import LegendEntry, Style, frame_title
+from utils.pictures.panels import Picture
+from utils.pictures.stage import panel_of_width, panels_in_row
 
 
 def branch_tables(

@@ -1,0 +1,1 @@
+"""Pictures of frames: pages, panels and figures, rendered without a display."""
