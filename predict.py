@@ -5,7 +5,7 @@ The frames are those of the config's data set, labels or not, or those of a reco
     python predict.py --py-config CONFIG --resume-from FILE --out DIR \
         --images recording/images --clouds recording/clouds --calib recording/calib.json
 
-For each frame DIR gets the files that --format names (``utils/prediction_files.py``).
+For each frame DIR gets the files that --format names (``utils/prediction/files.py``).
 """
 
 import argparse
@@ -16,9 +16,9 @@ from dataset.splits import SPLITS
 from utils.command_line import add_config_options, add_device_option, read_config
 from utils.config import PRECISIONS, Runtime, read_section
 from utils.console import run_script, say, start_logging
-from utils.predict_frames import Frames, RecordingPaths, open_recording, predict_frames
-from utils.prediction_files import KINDS, FrameWriter
-from utils.predictor import build_predictor
+from utils.prediction.files import KINDS, FrameWriter
+from utils.prediction.frames import Frames, RecordingPaths, open_recording, predict_frames
+from utils.prediction.predictor import build_predictor
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -23,7 +23,7 @@ from model.render_fusion import RenderFusion
 from model.unsocc import UnsOcc
 
 if TYPE_CHECKING:
-    from utils.predictor import GridPredictor
+    from utils.prediction.predictor import GridPredictor
 
 __all__ = [
     "BatchPreprocessor",
@@ -67,6 +67,6 @@ def build_unsocc(
             precision do not fit.
     """
     from utils.config import load_config
-    from utils.predictor import build_predictor  # Which imports this package.
+    from utils.prediction.predictor import build_predictor  # Which imports this package.
 
     return build_predictor(load_config(config, options), weights, device=device, amp=amp)

@@ -8,8 +8,8 @@ from dataset.clouds import read_any_cloud
 from dataset.nuscenes_labels import BENCHMARKS, read_occ3d
 from dataset.sample import Sample
 from utils.labels import FREE, IGNORE, NUSCENES, UNSCENES3D
-from utils.prediction_files import KINDS, FrameWriter, in_view, occupied_ply, with_return
-from utils.predictor import PredictedGrid
+from utils.prediction.files import KINDS, FrameWriter, in_view, occupied_ply, with_return
+from utils.prediction.predictor import PredictedGrid
 
 STEM = "1718.5"
 

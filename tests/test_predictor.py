@@ -13,7 +13,7 @@ from tests.predict_config import write_config
 from utils.build import build_model
 from utils.config import load_config
 from utils.labels import UNSCENES3D
-from utils.predictor import GridPredictor, PredictedGrid
+from utils.prediction.predictor import GridPredictor, PredictedGrid
 
 INPUTS = InputOptions(IMAGE_SIZE)
 

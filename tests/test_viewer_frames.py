@@ -14,7 +14,7 @@ from utils.build import build_grid, build_model
 from utils.config import load_config
 from utils.labels import NUSCENES, UNSCENES3D
 from utils.metrics.files import write_prediction
-from utils.predictor import GridPredictor
+from utils.prediction.predictor import GridPredictor
 from utils.viewer.choice import CAMERAS, DIFFERENCE, ELEVATION, POINTS, extras_of, layers_of
 from utils.viewer.frames import Recordings, SavedPredictions, predict_live
 

@@ -18,7 +18,7 @@ from utils.build import build_dataset, build_grid
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, NUSCENES, UNSCENES3D, LabelSet, label_set
 from utils.metrics.files import SUFFIX, dense_from_rows, is_sparse, read_labels
-from utils.predictor import GridPredictor
+from utils.prediction.predictor import GridPredictor
 from utils.viewer.shapes import Splats, splats_of
 from utils.viewer.voxels import check_labels
 

@@ -11,7 +11,7 @@ from dataset.splits import SPLITS
 from utils.build import build_grid
 from utils.command_line import add_config_options, add_device_option, read_config
 from utils.labels import LABEL_SETS, label_set
-from utils.predictor import GridPredictor, build_predictor
+from utils.prediction.predictor import GridPredictor, build_predictor
 from utils.viewer.frames import (
     ANNOTATIONS,
     FrameSource,

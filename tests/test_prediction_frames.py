@@ -14,9 +14,9 @@ from tests.recording_files import write_recording
 from utils.build import build_grid, build_model
 from utils.config import load_config
 from utils.labels import NUSCENES, UNSCENES3D
-from utils.predict_frames import Frames, RecordingPaths, Timing, open_recording, predict_frames
-from utils.prediction_files import FrameWriter
-from utils.predictor import GridPredictor
+from utils.prediction.files import FrameWriter
+from utils.prediction.frames import Frames, RecordingPaths, Timing, open_recording, predict_frames
+from utils.prediction.predictor import GridPredictor
 
 
 @pytest.fixture(scope="module")

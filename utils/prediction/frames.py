@@ -15,8 +15,8 @@ from dataset.options import restrict, spread
 from dataset.recording import Recording
 from dataset.sample import Sample
 from utils.build import build_dataset, input_fields
-from utils.prediction_files import FrameWriter
-from utils.predictor import GridPredictor
+from utils.prediction.files import FrameWriter
+from utils.prediction.predictor import GridPredictor
 from utils.progress import Progress
 
 EXTRAS = ("occupancy", "caption", "vehicle")

@@ -24,7 +24,7 @@ from utils.labels import FREE, IGNORE, NUSCENES, LabelSet
 from utils.metrics.files import write_archive, write_array, write_prediction
 from utils.pictures.frame_page import draw_frame
 from utils.pictures.page import write_picture
-from utils.predictor import PredictedGrid
+from utils.prediction.predictor import PredictedGrid
 from utils.whole_files import write_whole
 
 

@@ -1,0 +1,1 @@
+"""Prediction of frames: from samples or arrays to grids, and to files."""
