@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from utils.build import load_network
-from utils.camera_depth import SOURCES, read_frames, score_depth
 from utils.checkpoint import write_json
 from utils.command_line import (
     add_config_options,
@@ -24,6 +23,7 @@ from utils.command_line import (
 from utils.config import Runtime, read_section
 from utils.console import run_script, start_logging
 from utils.distributed import pick_device
+from utils.evaluation.camera_depth import SOURCES, read_frames, score_depth
 from utils.metrics.depth import DepthMeter
 from utils.metrics.depth_errors import DepthRule
 

@@ -23,7 +23,7 @@ from utils.command_line import (
 from utils.config import Runtime, read_section
 from utils.console import run_script, start_logging
 from utils.distributed import pick_device
-from utils.elevation_frames import (
+from utils.evaluation.elevation_frames import (
     BASELINES,
     Mapper,
     baseline_mapper,

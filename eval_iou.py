@@ -21,10 +21,14 @@ from utils.command_line import add_config_options, add_split_option, read_config
 from utils.config import PRECISIONS, Schedule, check_dataset_name, read_section
 from utils.console import run_script, start_logging
 from utils.distributed import process_group, use_all_gpus
+from utils.evaluation.nuscenes import Evaluation, benchmark_evaluation
+from utils.evaluation.nuscenes_options import (
+    add_nuscenes_options,
+    benchmark_options,
+    refuse_nuscenes_options,
+)
 from utils.metrics.evaluator import OccupancyMetric
 from utils.metrics.occupancy import CONVENTIONS, describe_grid
-from utils.nuscenes_evaluation import Evaluation, benchmark_evaluation
-from utils.nuscenes_options import add_nuscenes_options, benchmark_options, refuse_nuscenes_options
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:

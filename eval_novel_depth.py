@@ -24,9 +24,9 @@ from utils.command_line import (
 from utils.config import Runtime, read_section
 from utils.console import run_script, start_logging
 from utils.distributed import process_group, use_all_gpus
+from utils.evaluation.novel_depth import NovelViews, score_novel_depth
 from utils.metrics.depth import DepthMeter
 from utils.metrics.depth_errors import DepthRule
-from utils.novel_depth import NovelViews, score_novel_depth
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -5,7 +5,7 @@ import torch
 from dataset import layout
 from dataset.minesim.labels import elevation_picture
 from dataset.sample import Sample
-from utils.elevation_baselines import (
+from utils.evaluation.elevation_baselines import (
     interpolate_linearly,
     interpolated_returns,
     mean_map,

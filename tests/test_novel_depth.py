@@ -18,14 +18,14 @@ from utils.build import build_dataset, build_grid, novel_views
 from utils.config import load_config
 from utils.console import start_logging
 from utils.distributed import Process
-from utils.metrics.depth import DepthMeter
-from utils.metrics.depth_errors import DepthRule
-from utils.novel_depth import (
+from utils.evaluation.novel_depth import (
     NovelViews,
     measured_by_pixels,
     measured_by_points,
     score_novel_depth,
 )
+from utils.metrics.depth import DepthMeter
+from utils.metrics.depth_errors import DepthRule
 
 ALONE = Process(0, 1, torch.device("cpu"))
 Outputs = namedtuple("Outputs", ["logits"])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from dataset.nuscenes_labels import BENCHMARKS
-from utils.nuscenes_grids import SCENE_RANGES_M, evaluated_grid
+from utils.evaluation.nuscenes_grids import SCENE_RANGES_M, evaluated_grid
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)

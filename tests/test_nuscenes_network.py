@@ -5,10 +5,10 @@ from mmengine.model import BaseModel
 from torch.nn.functional import interpolate, one_hot
 
 from dataset.sample import Batch
-from utils import nuscenes_network
+from utils.evaluation import nuscenes_network
+from utils.evaluation.nuscenes_grids import EvaluatedGrid, evaluated_grid
+from utils.evaluation.nuscenes_network import LabelGridNetwork, choose_labels, labels_on_grid
 from utils.geometry import VoxelGrid
-from utils.nuscenes_grids import EvaluatedGrid, evaluated_grid
-from utils.nuscenes_network import LabelGridNetwork, choose_labels, labels_on_grid
 
 VOLUME = VoxelGrid((-4.0, -6.0, -1.0), 0.5, (16, 24, 8))
 

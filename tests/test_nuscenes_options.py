@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from utils.nuscenes_grids import evaluated_grid
-from utils.nuscenes_options import (
+from utils.evaluation.nuscenes_grids import evaluated_grid
+from utils.evaluation.nuscenes_options import (
     BenchmarkOptions,
     add_nuscenes_options,
     benchmark_options,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataset.nuscenes_labels import BENCHMARKS
-from utils.nuscenes_grids import SCENE_RANGES_M, EvaluatedGrid, evaluated_grid
+from utils.evaluation.nuscenes_grids import SCENE_RANGES_M, EvaluatedGrid, evaluated_grid
 
 OCC3D = "occ3d"
 DEFAULT = "openoccupancy"

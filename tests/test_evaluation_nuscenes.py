@@ -22,13 +22,13 @@ from tests.nuscenes_files import (
     write_tiny_nuscenes,
 )
 from tools import score
+from utils.evaluation.nuscenes import BenchmarkFrames, put_together
+from utils.evaluation.nuscenes_grids import WITHOUT_OTHERS
+from utils.evaluation.nuscenes_network import GridPrediction
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE, NUSCENES
 from utils.metrics.confusion import Confusion
 from utils.metrics.occupancy import occupancy_scores
-from utils.nuscenes_evaluation import BenchmarkFrames, put_together
-from utils.nuscenes_grids import WITHOUT_OTHERS
-from utils.nuscenes_network import GridPrediction
 
 SCENE = "scene-0103"
 OCC3D = BENCHMARKS["occ3d"].grid
@@ -354,6 +354,6 @@ def test_a_faulty_prediction_names_its_frame(tiny, dataset, painted, monkeypatch
         return [type("Broken", (), {"stem": stem, "occupancy": grid}) for stem in batch.stems]
 
     config = painted(tiny, labels_of(dataset), OCC3D)
-    monkeypatch.setattr("utils.nuscenes_evaluation.LabelGridNetwork.forward", broken)
+    monkeypatch.setattr("utils.evaluation.nuscenes.LabelGridNetwork.forward", broken)
     with pytest.raises(ValueError, match=rf"frame {dataset.stems[0]}: the prediction"):
         evaluate(config, "--occ3d")

@@ -12,9 +12,9 @@ from torch.nn.functional import grid_sample
 
 from dataset.sample import Batch
 from model.preprocess import BatchPreprocessor
+from utils.evaluation.nuscenes_grids import EvaluatedGrid
 from utils.geometry import VoxelGrid, transform_points
 from utils.labels import FREE
-from utils.nuscenes_grids import EvaluatedGrid
 
 _VOXELS_AT_ONCE = 1_000_000
 """Bounds the memory of the scores that are sampled: 70 MB for 18 classes."""

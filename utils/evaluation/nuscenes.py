@@ -19,14 +19,14 @@ from dataset.nuscenes_labels import swap_free_and_others
 from dataset.sample import Batch, Sample
 from dataset.transforms import coarsen_occupancy
 from utils.build import build_dataset, build_grid, input_fields
+from utils.evaluation.nuscenes_grids import EvaluatedGrid
+from utils.evaluation.nuscenes_network import GridPrediction, LabelGridNetwork
+from utils.evaluation.nuscenes_options import OCC3D, BenchmarkOptions
 from utils.labels import FREE, IGNORE, NUSCENES
 from utils.metrics.evaluator import FramePrediction, OccupancyMetric, counts_to_add
 from utils.metrics.files import write_archive, write_prediction
 from utils.metrics.occupancy import OccupancyScores
 from utils.metrics.ray_iou import RayCounts, RayScores, choose_origins, ray_scores
-from utils.nuscenes_grids import EvaluatedGrid
-from utils.nuscenes_network import GridPrediction, LabelGridNetwork
-from utils.nuscenes_options import OCC3D, BenchmarkOptions
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from dataset.options import spread
 from dataset.sample import Sample, collate
 from utils.build import build_dataset, input_fields
 from utils.elevation import ElevationGrid, resample_map
-from utils.elevation_baselines import interpolated_returns, mean_map
+from utils.evaluation.elevation_baselines import interpolated_returns, mean_map
 from utils.metrics.elevation import ElevationMeter
 from utils.pictures.elevation_picture import draw_elevation
 from utils.pictures.page import write_picture
