@@ -3,12 +3,12 @@ from pathlib import Path
 import torch
 from toy_training import write_toy_config
 
-from utils.build_runner import build_trainer, find_checkpoint
-from utils.checkpoint_hook import CheckpointHook
 from utils.config import load_config
 from utils.distributed import Process
-from utils.hooks import AverageHook
-from utils.training_pictures import PicturesHook
+from utils.training.build_runner import build_trainer, find_checkpoint
+from utils.training.checkpoint_hook import CheckpointHook
+from utils.training.hooks import AverageHook
+from utils.training.pictures import PicturesHook
 
 ALONE = Process(0, 1, torch.device("cpu"))
 

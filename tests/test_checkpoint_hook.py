@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from utils.checkpoint import save_atomically
-from utils.checkpoint_hook import CheckpointHook
+from utils.training.checkpoint_hook import CheckpointHook
 
 
 def runner_of(network: nn.Module, *, epoch: int = 0) -> Mock:

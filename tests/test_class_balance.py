@@ -12,7 +12,7 @@ from utils.class_balance import class_counts, class_weights, counted_keys
 from utils.config import load_config
 from utils.distributed import Process
 from utils.labels import UNSCENES3D
-from utils.plan import dry_run
+from utils.training.plan import dry_run
 
 CONFIG = Path(__file__).parents[1] / "config"
 BOTH = {"model.loss.class_counts": "from_data", "model.loss.class_weights": "from_data"}

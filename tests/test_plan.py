@@ -4,7 +4,7 @@ from toy_training import write_toy_config
 
 from utils.config import load_config
 from utils.distributed import Process
-from utils.plan import dry_run
+from utils.training.plan import dry_run
 
 ALONE = Process(0, 1, torch.device("cpu"))
 

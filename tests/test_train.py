@@ -11,7 +11,7 @@ from toy_training import write_toy_config
 
 import train
 from utils.checkpoint import read_checkpoint
-from utils.runner import Trainer
+from utils.training.runner import Trainer
 
 WORDS = "--py-config {config} --work-dir {work_dir}"
 
@@ -51,7 +51,7 @@ def run(config: Path, work_dir: Path, words: str = "", *, stop_after: int = 0) -
             self.register_hook(recorder)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("utils.build_runner.Trainer", Recording)
+        patch.setattr("utils.training.build_runner.Trainer", Recording)
         arguments = train.parse_arguments(
             [*WORDS.format(config=config, work_dir=work_dir).split(), *words.split()]
         )

@@ -8,10 +8,10 @@ from model_inputs import GRID, make_batch, make_model
 from torch import nn
 
 from dataset.sample import Sample
-from utils.hooks import AverageHook
 from utils.labels import FREE, IGNORE, UNSCENES3D
 from utils.pictures.branch_maps import DEPTH, SEMANTIC, BranchMap
-from utils.training_pictures import (
+from utils.training.hooks import AverageHook
+from utils.training.pictures import (
     NOTHING,
     PANEL_PX,
     PicturesHook,

@@ -22,7 +22,7 @@ from utils.checkpoint import (
     save_atomically,
     write_json,
 )
-from utils.hooks import AverageHook, unwrap
+from utils.training.hooks import AverageHook, unwrap
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,6 @@ from mmengine.model import BaseModel, MMDistributedDataParallel
 from torch import nn
 from torch.utils.data import DataLoader
 
-from utils.board import Board
 from utils.build import (
     amp_dtype,
     balance_classes,
@@ -27,18 +26,19 @@ from utils.build import (
     train_loader,
 )
 from utils.checkpoint import LATEST
-from utils.checkpoint_hook import CheckpointHook
 from utils.config import Runtime, Schedule, read_section
 from utils.distributed import Process
-from utils.hooks import AverageHook, LearningRateHook, SeedHook
 from utils.labels import label_set
 from utils.metrics.depth_metric import FIELDS as DEPTH_FIELDS
 from utils.metrics.depth_metric import DepthMetric
 from utils.metrics.evaluator import OccupancyMetric
-from utils.plan import training_plan
 from utils.progress import ProgressHook
-from utils.runner import EvalLoop, Trainer, TrainLoop
-from utils.training_pictures import PicturesHook
+from utils.training.board import Board
+from utils.training.checkpoint_hook import CheckpointHook
+from utils.training.hooks import AverageHook, LearningRateHook, SeedHook
+from utils.training.pictures import PicturesHook
+from utils.training.plan import training_plan
+from utils.training.runner import EvalLoop, Trainer, TrainLoop
 
 logger = logging.getLogger(__name__)
 

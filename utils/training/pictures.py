@@ -18,14 +18,14 @@ from mmengine.runner.amp import autocast
 from dataset.options import spread
 from dataset.sample import Sample, collate
 from model.unsocc import UnsOcc
-from utils.board import Board
-from utils.hooks import unwrap
 from utils.labels import FREE, IGNORE, LabelSet
 from utils.pictures.branch_maps import BranchMap, render_branches
 from utils.pictures.frame_page import ERRORS, class_entries, error_labels
 from utils.pictures.map_picture import draw_map, map_title
 from utils.pictures.page import SCREEN, frame_title, table_page
 from utils.pictures.panels import Picture
+from utils.training.board import Board
+from utils.training.hooks import unwrap
 
 NUMBER = 3
 """Frames that are shown."""

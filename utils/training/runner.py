@@ -14,8 +14,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from utils.console import ConsoleHandler, log_to
-from utils.hooks import unwrap
 from utils.sampler import EpochBatches
+from utils.training.hooks import unwrap
 
 
 class Trainer(Runner):
