@@ -10,6 +10,16 @@ def test_twelve_classes_with_nine_in_the_long_tail() -> None:
     assert UNSCENES3D.long_tail == (1, 2, 3, 4, 5, 6, 7, 8, 9)
 
 
+def test_the_ground_is_what_one_drives_on() -> None:
+    assert [UNSCENES3D.class_names[i] for i in UNSCENES3D.ground] == [
+        "muddy",
+        "terrain",
+        "driveable_surface",
+    ]
+    assert NUSCENES.index("sidewalk") in NUSCENES.ground
+    assert NUSCENES.index("car") not in NUSCENES.ground
+
+
 def test_palette_is_the_official_one() -> None:
     palette = UNSCENES3D.palette()
     assert palette[UNSCENES3D.index("truck")].tolist() == [160, 32, 240]

@@ -8,7 +8,6 @@ from utils.viewer.voxels import (
     check_labels,
     class_groups,
     error_groups,
-    ground_labels,
     is_exposed,
     sky_light,
 )
@@ -116,10 +115,6 @@ def test_inputs_are_left_as_they_were(scene):
     class_groups(scene, GRID, UNSCENES3D)
     error_groups(scene, scene, GRID, UNSCENES3D)
     np.testing.assert_array_equal(scene, before)
-
-
-def test_ground_classes():
-    assert ground_labels(UNSCENES3D) == [MUDDY, TERRAIN, ROAD]
 
 
 def test_exposed_voxels_against_a_slow_loop():

@@ -10,6 +10,8 @@ FREE = 0
 IGNORE = 255
 """Label of a voxel or pixel that counts in no loss and no metric."""
 
+GROUND_CLASSES = frozenset({"driveable_surface", "terrain", "muddy", "other_flat", "sidewalk"})
+
 
 @dataclass(frozen=True)
 class LabelSet:
@@ -47,6 +49,12 @@ class LabelSet:
         """Labels that the long-tail mean is taken over: neither free nor common."""
         labels = range(1, self.num_classes)
         return tuple(i for i in labels if self.class_names[i] not in self.common)
+
+    @property
+    def ground(self) -> tuple[int, ...]:
+        """Labels of what one drives, walks or slides on."""
+        names = enumerate(self.class_names)
+        return tuple(label for label, name in names if name in GROUND_CLASSES)
 
     def palette(self) -> UInt8[np.ndarray, "256 3"]:
         """RGB by label; labels that are no class, 255 among them, are light grey."""

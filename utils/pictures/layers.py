@@ -13,7 +13,6 @@ from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE, LabelSet
 from utils.pictures.frame_page import ERRORS, error_labels, frame_scores, percent_of
 from utils.viewer.frames import SavedPredictions, ViewFrame
-from utils.viewer.voxels import ground_labels
 
 
 class Layer(NamedTuple):
@@ -113,7 +112,7 @@ def hidden_labels(names: Sequence[str], labels: LabelSet, *, ground: bool) -> tu
         ValueError: If there is no class of a name.
     """
     chosen = {labels.index(name) for name in names}
-    return tuple(sorted(chosen | set(ground_labels(labels) if ground else ())))
+    return tuple(sorted(chosen | set(labels.ground if ground else ())))
 
 
 def layers_of(

@@ -11,8 +11,6 @@ from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE, LabelSet
 from utils.pictures.frame_page import ERRORS, error_labels
 
-GROUND_CLASSES = frozenset({"driveable_surface", "terrain", "muddy", "other_flat", "sidewalk"})
-"""Classes that one drives, walks or slides on; a toggle hides them to show what stands on them."""
 DARKEST = 0.42
 """Light on a voxel that no sky reaches."""
 SKY_STEPS = 12
@@ -46,7 +44,7 @@ def class_groups(
         ValueError: If the labels do not fill the grid, or are none of the label set.
     """
     check_labels(occupancy, grid, labels)
-    is_ground = np.isin(np.arange(256), ground_labels(labels))
+    is_ground = np.isin(np.arange(256), labels.ground)
     return list(_groups(occupancy, is_ground[occupancy], grid, labels))
 
 
@@ -64,7 +62,7 @@ def error_groups(
     check_labels(prediction, grid, labels)
     check_labels(target, grid, labels)
     decisive = np.where(target == FREE, prediction, target)
-    is_ground = np.isin(decisive, ground_labels(labels))
+    is_ground = np.isin(decisive, labels.ground)
     return list(_groups(error_labels(prediction, target), is_ground, grid, ERRORS))
 
 
@@ -85,11 +83,6 @@ def check_labels(occupancy: UInt8[np.ndarray, "X Y Z"], grid: VoxelGrid, labels:
             f"labels {strays.tolist()} are none of the {labels.num_classes} classes of "
             f"{labels.name} and not {IGNORE} (ignored); choose another label set"
         )
-
-
-def ground_labels(labels: LabelSet) -> list[int]:
-    """Labels of the ground classes of a set."""
-    return [label for label, name in enumerate(labels.class_names) if name in GROUND_CLASSES]
 
 
 def is_exposed(mask: Bool[np.ndarray, "X Y Z"]) -> Bool[np.ndarray, "X Y Z"]:
