@@ -14,6 +14,7 @@ from dataset.arrays import InputOptions
 from dataset.options import restrict, spread
 from dataset.recording import Recording
 from dataset.sample import Sample
+from utils.annotations import Annotations
 from utils.build import build_dataset, input_fields
 from utils.prediction.files import FrameWriter
 from utils.prediction.predictor import GridPredictor
@@ -57,14 +58,8 @@ class Frames(Dataset[Sample]):
         self._inputs = cast(Any, build_dataset(cfg, split, fields=input_fields(cfg.modality)))
         self._index = {stem: number for number, stem in enumerate(self._inputs.stems)}
         self.stems = spread(restrict(list(self._index), stems, split), limit)
-        self._extras = [
-            _Extra(
-                fields,
-                cast(Any, build_dataset(cfg, split, fields=fields, stems=stems)),
-                {stem: number for number, stem in enumerate(stems)},
-            )
-            for stems, fields in (self._extras_on_disk() if is_shown else {}).items()
-        ]
+        fields = EXTRAS if is_shown else ()
+        self._extras = Annotations(cfg, split, self._inputs, self.stems, fields)
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -73,22 +68,7 @@ class Frames(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         """Read one frame."""
         stem = self.stems[index]
-        found: dict[str, Any] = {}
-        for extra in self._extras:
-            if stem in extra.place:
-                shown = extra.frames[extra.place[stem]]
-                found |= {field: getattr(shown, field) for field in extra.fields}
-        return replace(self._inputs[self._index[stem]], **found)
-
-    def _extras_on_disk(self) -> dict[tuple[str, ...], tuple[str, ...]]:
-        """The fields of ``EXTRAS`` that are there, by the frames that have them."""
-        found: dict[tuple[str, ...], tuple[str, ...]] = {}
-        for field in EXTRAS:
-            having = set(self._inputs.stems_with(field))
-            those = tuple(stem for stem in self.stems if stem in having)
-            if those:
-                found[those] = (*found.get(those, ()), field)
-        return found
+        return replace(self._inputs[self._index[stem]], **self._extras.of(stem))
 
 
 class RecordingPaths(NamedTuple):
@@ -103,14 +83,6 @@ class RecordingPaths(NamedTuple):
     images: Path | None
     clouds: Path | None
     calib: Path | None
-
-
-class _Extra(NamedTuple):
-    """Fields that some frames have besides the network's."""
-
-    fields: tuple[str, ...]
-    frames: Any
-    place: dict[str, int]
 
 
 def open_recording(

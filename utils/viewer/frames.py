@@ -1,8 +1,7 @@
 """Frames for the viewer: from a data set, a folder of saved predictions, or a network."""
 
-import logging
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
@@ -14,6 +13,7 @@ from dataset import layout, nuscenes_labels
 from dataset.inventory import folders_of, stems_in, time_order
 from dataset.options import restrict
 from dataset.sample import Sample
+from utils.annotations import Annotations
 from utils.build import build_dataset, build_grid
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, NUSCENES, UNSCENES3D, LabelSet, label_set
@@ -30,8 +30,6 @@ LABEL_GRIDS = {
     NUSCENES.name: nuscenes_labels.BENCHMARKS["occ3d"].grid,
 }
 """Where labels lie by their label set, unless a config says so."""
-
-logger = logging.getLogger(__name__)
 
 
 class Predicted(NamedTuple):
@@ -118,27 +116,20 @@ class Recordings:
         if not fields:
             fields = ["occupancy"]
         self._main = cast(Any, build_dataset(cfg, split, fields=fields, stems=stems))
-        self._parts = [self._main]
         self.stems: list[str] = list(self._main.stems)
         if among is not None:
             asked = set(restrict(self.stems, list(among), split))
             self.stems = [stem for stem in self.stems if stem in asked]
         if scene is not None:
             self._keep_scene(scene)
-        for field in annotations:
-            if field not in fields:
-                self._add_part(cfg, split, field)
-        self._index = [{stem: i for i, stem in enumerate(part.stems)} for part in self._parts]
+        self._place = {stem: place for place, stem in enumerate(self._main.stems)}
+        further = [field for field in annotations if field not in fields]
+        self._annotations = Annotations(cfg, split, self._main, self.stems, further)
 
     def read(self, index: int) -> ViewFrame:
         """Read a frame, and predict it."""
         stem = self.stems[index]
-        found: dict[str, Any] = {}
-        for part, index_of in zip(self._parts, self._index, strict=True):
-            if stem in index_of:
-                sample = part[index_of[stem]]
-                found |= {name: value for name, value in vars(sample).items() if value is not None}
-        sample = Sample(**found)
+        sample = replace(self._main[self._place[stem]], **self._annotations.of(stem))
         return ViewFrame(sample, self._predict(sample) if self._predict else None)
 
     def _keep_scene(self, scene: str) -> None:
@@ -149,19 +140,6 @@ class Recordings:
             raise ValueError(
                 f"no frame of scene '{scene}'; there are {sorted(set(scene_of.values()))}"
             )
-
-    def _add_part(self, cfg: Config, split: str, field: str) -> None:
-        """Read a further field of the frames that have it."""
-        having = set(self._main.stems_with(field))
-        stems = [stem for stem in self.stems if stem in having]
-        if not stems:
-            return
-        try:
-            part = build_dataset(cfg, split, fields=(field,), stems=stems)
-        except (FileNotFoundError, ValueError) as error:
-            logger.info("frames are shown without %s: %s", field, error)
-            return
-        self._parts.append(part)
 
 
 class SavedPredictions:
