@@ -105,12 +105,15 @@ def _read_ply(path: Path) -> dict[str, np.ndarray]:
     header, body = _split(path, b"\nend_header")
     body = body.partition(b"\n")[2]
     lines = [line.split() for line in header.splitlines()]
-    form = next((line[1] for line in lines if line[:1] == ["format"]), "no format")
-    if lines[0] != ["ply"] or form not in _PLY_ORDERS:
+    form = next((line[1] for line in lines if line[:1] == ["format"] and line[1:]), "no format")
+    if lines[:1] != [["ply"]] or form not in _PLY_ORDERS:
         raise _fault(path, f"PLY of {sorted(_PLY_ORDERS)}", form)
     first = next((i for i, line in enumerate(lines) if line[:1] == ["element"]), len(lines))
-    if lines[first : first + 1] == [] or lines[first][1] != "vertex":
+    element = lines[first] if first < len(lines) else []
+    if element[1:2] != ["vertex"]:
         raise _fault(path, "vertices as the first element", "others", _CONVERT)
+    if len(element) != 3 or not element[2].isdecimal():
+        raise _fault(path, "a number of vertices", f"'{' '.join(element[2:])}'")
     layout: list[tuple[str, str, tuple[int]]] = []
     for line in lines[first + 1 :]:
         if line[:1] == ["element"]:
@@ -119,7 +122,7 @@ def _read_ply(path: Path) -> dict[str, np.ndarray]:
             if len(line) != 3 or line[1] not in _PLY_TYPES:
                 raise _fault(path, "numbers as properties of vertices", " ".join(line), _CONVERT)
             layout.append((line[2], _PLY_ORDERS[form] + _PLY_TYPES[line[1]], (1,)))
-    return _table(path, layout, int(lines[first][2]), body, is_text=form == "ascii")
+    return _table(path, layout, int(element[2]), body, is_text=form == "ascii")
 
 
 def _split(path: Path, mark: bytes) -> tuple[str, bytes]:
