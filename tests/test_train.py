@@ -93,7 +93,7 @@ def test_a_run_leaves_what_is_needed_afterwards(whole):
     assert best["metric"] == "miou"
     assert 1 <= best["epoch"] <= 4
     assert (out / config.name).is_file()
-    assert not list(out.glob("*.part"))
+    assert not list(out.glob(".*.partial"))
     (log,) = out.glob("*/*.log")
     text = log.read_text()
     assert "loss_occupancy" in text
