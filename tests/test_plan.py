@@ -1,6 +1,6 @@
 import pytest
 import torch
-from toy_training import write_toy_config
+from toy_training import ToyNetwork, write_toy_config
 
 from utils.config import load_config
 from utils.distributed import Process
@@ -38,6 +38,16 @@ def test_without_data_the_rest_is_checked(cfg):
     cfg.model.dropuot = 0.1
     with pytest.raises(ValueError, match="no key 'dropuot'"):
         dry_run(cfg, ALONE, seed=0)
+
+
+def test_without_pretrained_weights_the_rest_is_checked(cfg, monkeypatch):
+    def init_weights(network):
+        raise FileNotFoundError(f"no weights of {type(network).__name__} at resnet.pth")
+
+    monkeypatch.setattr(ToyNetwork, "init_weights", init_weights)
+    plan = dry_run(cfg, ALONE, seed=0)
+    assert "missing   the weights that training begins with: no weights of ToyNetwork" in plan
+    assert "6 train, 6 val frames" in plan
 
 
 def test_a_misspelt_section_is_found_without_training(cfg):

@@ -22,7 +22,8 @@ def dry_run(cfg: Config, process: Process, seed: int) -> str:
         seed: Seed of the weights.
 
     Returns:
-        Some lines of text. Where the data is not there they say so; the rest is checked anyhow.
+        Some lines of text. Where the data or pretrained weights are not there they say so; the rest
+        is checked anyhow.
 
     Raises:
         ValueError: If anything in the config is at fault.
@@ -34,11 +35,15 @@ def dry_run(cfg: Config, process: Process, seed: int) -> str:
     frames: dict[str, int] = {}
     missing = ""
     try:
+        network.init_weights()
+    except FileNotFoundError as error:
+        missing += f"\nmissing   the weights that training begins with: {error}"
+    try:
         train: Any = build_dataset(cfg, "train", training=True)
         val: Any = build_dataset(cfg, "val") if schedule.val_interval else ()
         frames = {"train": len(train), "val": len(val)}
     except FileNotFoundError as error:
-        missing = f"\nmissing   the data, which is therefore not checked: {error}"
+        missing += f"\nmissing   the data, which is therefore not checked: {error}"
     keys = counted_keys(cfg)
     counted = f"\nbalance   {' and '.join(keys)} from the labels, counted first" if keys else ""
     return training_plan(cfg, network, frames, process) + counted + missing
