@@ -58,6 +58,14 @@ def test_a_checkpoint_predicts(words, tmp_path):
         assert torch.equal(network.state_dict()[name], weight)
 
 
+def test_a_split(words, tmp_path):
+    scenes = {"scene_00000": "location_1", "scene_00006": "location_4_5"}
+    stems = write_tiny_unscenes3d(tmp_path / "two", scenes=scenes, sweeps=0)
+    words = [*words[:2], "--data-root", str(tmp_path / "two")]
+    assert list(build_source(parse([*words, "--split", "val"])).stems) == stems[2:]
+    assert list(build_source(parse(words)).stems) == stems
+
+
 def test_predictions_alone(tmp_path):
     write_prediction(tmp_path, "1.0", np.zeros((64, 64, 8), np.uint8))
     source = build_source(parse(["--pred", str(tmp_path)]))

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests import novel_depth_config
 from tests.layout_files import write_tiny_unscenes3d
 from tests.predict_config import write_config
 from tools.visualize import chosen, main, parse_arguments
@@ -42,6 +43,14 @@ def test_pages_of_views_and_their_panels(folder, tmp_path):
     assert len(files(tmp_path / "panels")) == 4  # Input and label, in two views.
 
 
+def test_panels_are_called_as_prediction_and_label_are(folder, tmp_path):
+    run("views", folder, tmp_path / "pages", "--limit", "1", "--views", "bird", "--no-errors",
+        "--pred", str(folder / "pred"), "--name", "Ours", "--label-name", "Truth",
+        "--panels", str(tmp_path / "panels"))  # fmt: skip
+    parts = [name.split("_")[1] for name in files(tmp_path / "panels")]
+    assert parts == ["input", "ours", "truth"]
+
+
 def test_methods_beside_each_other(folder, tmp_path):
     out = tmp_path / "figure.png"
     run("compare", folder, out, "--pred", str(folder / "pred"), "--compare",
@@ -63,6 +72,16 @@ def test_predictions_alone_are_enough(folder, tmp_path):
                           "--views", "bird", "--format", "jpg"]))  # fmt: skip
     assert all(name.endswith(".jpg") for name in files(tmp_path))
     assert len(files(tmp_path)) == 2
+
+
+def test_branches_of_a_network_that_renders(folder, tmp_path):
+    config = novel_depth_config.write_config(tmp_path, "unscenes3d", folder / "data")
+    torch.save(build_model(load_config(config)).state_dict(), tmp_path / "weights.pth")
+    main(parse_arguments(["branches", "--py-config", str(config), "--resume-from",
+        str(tmp_path / "weights.pth"), "--device", "cpu", "--gaussians", "50", "--stride", "4",
+        "--limit", "1", "--views", "bird", "--out", str(tmp_path / "pages"), *SMALL]))  # fmt: skip
+    (page,) = (tmp_path / "pages").iterdir()
+    assert cv2.imread(str(page)).std() > 10
 
 
 def test_branches_are_of_a_network_that_renders(folder, tmp_path):
