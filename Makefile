@@ -10,7 +10,7 @@ NUSCENES_OUT ?= out/nuscenes_demo
 NUSCENES := --py-config config/minesim/minesim_nuscenes.py --work-dir $(NUSCENES_OUT) \
 	--cfg-options data_root=$(NUSCENES_DATA)/nuscenes
 
-.PHONY: help demo test modalities nuscenes-demo clean
+.PHONY: help demo test modalities nuscenes-demo docs clean
 .DELETE_ON_ERROR:
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make test        lint, types and all tests"
 	@echo "make modalities  the demo's camera-only and LiDAR-only variants, to compare with it"
 	@echo "make nuscenes-demo  the same in nuScenes' layout: six cameras, Occ3D scores, novel-view depth"
+	@echo "make docs        the documents as a site in site/, without a network but for its packages"
 	@echo "make clean       remove the demo's data and results"
 
 # OpenCV's wheel needs system libraries for windows, which a server may lack; the headless wheel
@@ -78,5 +79,15 @@ test: $(VENV)/.installed-dev
 	$(RUN) -m mypy
 	$(RUN) -m pytest -n 2 --durations 10
 
+# The site needs none of the project's packages, and has an environment of its own.
+$(VENV)-docs/.installed: requirements-docs.txt
+	$(PYTHON) -m venv $(VENV)-docs
+	$(VENV)-docs/bin/python -m pip install --disable-pip-version-check -r requirements-docs.txt
+	@touch $@
+
+docs: $(VENV)-docs/.installed
+	NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/python -m mkdocs build --strict
+	@echo "Open site/index.html"
+
 clean:
-	rm -rf $(DATA) $(OUT) $(OUT)_camera $(OUT)_lidar $(NUSCENES_DATA) $(NUSCENES_OUT)
+	rm -rf $(DATA) $(OUT) $(OUT)_camera $(OUT)_lidar $(NUSCENES_DATA) $(NUSCENES_OUT) site
