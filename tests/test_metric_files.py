@@ -156,6 +156,27 @@ def test_a_sparse_side_takes_the_shape_of_the_dense_one(tmp_path, shape):
     assert read_pair(dense, sparse, form)[1].shape == (2, 1, 3)
 
 
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_labels_are_brought_to_the_larger_voxels_of_predictions(tmp_path, is_sparse):
+    labels = np.zeros((4, 2, 2), np.uint8)
+    labels[0, 0, 0], labels[0, 1, 0], labels[1, 1, 1], labels[3, 0, 0] = 5, 5, 3, 255
+    rows = np.array([[*at, labels[tuple(at)]] for at in np.argwhere(labels)])
+    gt = save(tmp_path / "t.npy", rows if is_sparse else labels)
+    pred = save(tmp_path / "p.npy", np.array([[[5]], [[0]]], np.uint8))
+    got, target = read_pair(pred, gt, GridForm(None, coarsening=2))
+    assert got.tolist() == [[[5]], [[0]]]
+    assert target.tolist() == [[[5]], [[255]]]
+    with pytest.raises(ValueError, match=r"t\.npy: "):
+        read_pair(pred, gt, GridForm(None, coarsening=1))
+
+
+def test_labels_that_cannot_be_coarsened_so_are_refused(tmp_path):
+    gt = save(tmp_path / "t.npy", np.zeros((4, 2, 3), np.uint8))
+    rows = save(tmp_path / "p.npy", np.zeros((0, 4), np.uint8))
+    with pytest.raises(ValueError, match=r"t\.npy: 2 does not divide the shape \(4, 2, 3\)"):
+        read_pair(rows, gt, GridForm(None, coarsening=2))
+
+
 def test_a_pair_of_unknown_or_different_shape_is_refused(tmp_path):
     sparse = save(tmp_path / "s.npy", ROWS)
     with pytest.raises(ValueError, match=r"are both sparse: .*--grid X Y Z"):

@@ -39,6 +39,17 @@ def test_classes_and_grid_of_occ3d():
     assert (task.form.shape, task.form.free_label) == ((200, 200, 16), 17)
 
 
+def test_labels_may_be_coarsened():
+    assert task_of(parsed()).form.coarsening == 1
+    assert task_of(parsed("--coarsen", 4)).form.coarsening == 4
+    with pytest.raises(ValueError, match="--coarsen is at least 1, got 0"):
+        task_of(parsed("--coarsen", 0))
+    with pytest.raises(
+        ValueError, match=r"needs labels with 0 free and 255 ignored, .* 17 and 255"
+    ):
+        task_of(parsed("--coarsen", 2, "--layout", "occ3d"))
+
+
 def test_rays_are_those_of_occ3d_unless_another_layout_is_named(origins):
     task = task_of(parsed("--metrics", "rayiou", "--origins", origins))
     assert (task.labels, task.free_label, task.voxels) == (OCC3D, 17, False)

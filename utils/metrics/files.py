@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Integer, UInt8
 
+from dataset.transforms import coarsen_occupancy
 from utils.labels import FREE
 from utils.whole_files import write_whole
 
@@ -25,11 +26,14 @@ class GridForm:
         shape: Voxels along x, y, z of a frame that is sparse on both sides; None refuses it.
         free_label: Label of the voxels that no row names.
         target_rows: Labels of sparse ground truth that mean another label in a grid.
+        coarsening: Label voxels to a predicted voxel along each axis; of several the majority of
+            those neither free nor ignored counts. Labels must then have 0 free and 255 ignored.
     """
 
     shape: tuple[int, int, int] | None
     free_label: int = FREE
     target_rows: Mapping[int, int] = field(default_factory=dict)
+    coarsening: int = 1
 
 
 def match_stems(
@@ -139,7 +143,8 @@ def dense_from_rows(
     if off_grid.any():
         raise ValueError(
             f"{int(off_grid.sum())} rows lie off the {_times(shape)} grid, the first is "
-            f"{rows[off_grid][0].tolist()}; both sides must be of the same grid"
+            f"{rows[off_grid][0].tolist()}; both sides must be of the same grid "
+            "(--coarsen K: labels to larger voxels)"
         )
     for row_label, grid_label in (relabel or {}).items():
         label = np.where(rows[:, 3] == row_label, grid_label, label)
@@ -153,24 +158,32 @@ def read_pair(
 ) -> tuple[Integer[np.ndarray, "X Y Z"], Integer[np.ndarray, "X Y Z"]]:
     """Read the prediction and the label of a frame as grids.
 
-    A sparse side takes the shape of the dense one; two sparse sides take ``form.shape``.
+    A sparse side takes the shape of the dense one; two sparse sides take ``form.shape``, that of
+    the labels before they are coarsened.
 
     Raises:
         FileNotFoundError: If a file is missing.
         ValueError: If a file is broken, the shapes differ, or no shape is known.
     """
     pred, target = read_labels(pred_path), read_labels(gt_path)
-    dense = [array.shape for array in (pred, target) if not is_sparse(array)]
-    shape = dense[0] if dense else form.shape
+    factor, shape = form.coarsening, form.shape
+    if not is_sparse(pred):
+        x, y, z = (n * factor for n in pred.shape)
+        shape = (x, y, z)
+    elif not is_sparse(target):
+        shape = target.shape
     if shape is None:
         raise ValueError(
             f"{pred_path} and {gt_path} are both sparse: say how many voxels the grid has "
             "(--grid X Y Z), for the free voxels count too"
         )
-    return (
-        _as_grid(pred, pred_path, shape, form.free_label, {}),
-        _as_grid(target, gt_path, shape, form.free_label, form.target_rows),
-    )
+    labels = _as_grid(target, gt_path, shape, form.free_label, form.target_rows)
+    if factor > 1:
+        try:
+            labels = coarsen_occupancy(labels.astype(np.uint8), factor)
+        except ValueError as error:
+            raise ValueError(f"{gt_path}: {error}") from error
+    return _as_grid(pred, pred_path, labels.shape, form.free_label, {}), labels
 
 
 def write_prediction(folder: Path, stem: str, occupancy: UInt8[np.ndarray, "X Y Z"]) -> Path:

@@ -3,6 +3,7 @@
 import argparse
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dataset.layout import BACKGROUND_ROW, LABEL_GRID
@@ -25,8 +26,8 @@ OCC3D = LabelSet(
 LAYOUTS = ("unscenes3d", "occ3d")
 METRICS = ("occupancy", "rayiou")
 OF_GRIDS = (
-    "metrics", "layout", "num_classes", "free_label", "ignore_label", "grid", "mask", "origins",
-    "voxel_m", "corner_m", "convention",
+    "metrics", "layout", "num_classes", "free_label", "ignore_label", "grid", "coarsen", "mask",
+    "origins", "voxel_m", "corner_m", "convention",
 )  # fmt: skip
 OF_DEPTH = ("min_depth", "max_depth", "median_scaling")
 OF_RAYS = ("origins", "voxel_m", "corner_m")
@@ -84,6 +85,13 @@ def _add_grid_options(group: argparse._ArgumentGroup) -> None:
         help="voxels of a frame that is sparse on both sides [the layout's]",
     )
     add(
+        "--coarsen",
+        type=int,
+        metavar="K",
+        help="bring labels to predictions of voxels K times as wide: the majority of the labelled "
+        "voxels, as in training [1]",
+    )
+    add(
         "--mask",
         type=Path,
         metavar="DIR",
@@ -123,6 +131,15 @@ def task_of(args: argparse.Namespace) -> GridTask:
     if shape is not None and min(shape) < 1:
         raise ValueError(f"--grid needs positive numbers of voxels, got {shape}")
     labels, form, free_label, ignore_label = _labels_of(args, shape, "rayiou" in metrics)
+    if args.coarsen is not None:
+        if args.coarsen < 1:
+            raise ValueError(f"--coarsen is at least 1, got {args.coarsen}")
+        if (free_label, ignore_label) != (FREE, IGNORE):
+            raise ValueError(
+                f"--coarsen needs labels with {FREE} free and {IGNORE} ignored, these have "
+                f"{free_label} and {ignore_label}"
+            )
+        form = replace(form, coarsening=args.coarsen)
     return GridTask(
         labels=labels,
         form=form,
