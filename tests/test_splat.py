@@ -1,6 +1,8 @@
 """The slow splatting against a Gaussian worked by hand, its gradients, and gsplat on a GPU."""
 
 import math
+import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,12 +11,20 @@ from torch import Tensor
 from model.render.splat import (
     Gaussians,
     Splatting,
+    compiled_rasterization,
     splat,
     splat_slowly,
     split_projection,
 )
 
 HEIGHT, WIDTH = 24, 32
+
+
+@pytest.mark.parametrize("backend", [None, SimpleNamespace(_C=None)])
+def test_without_kernels_it_is_said_what_to_do(monkeypatch, backend):
+    monkeypatch.setitem(sys.modules, "gsplat.cuda._backend", backend)
+    with pytest.raises(OSError, match=r"install the CUDA toolkit .* model.parts.refinement=None"):
+        compiled_rasterization()
 
 
 def projection(*, mirrored: bool = False) -> Tensor:

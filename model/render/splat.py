@@ -7,8 +7,9 @@ Source: Zwicker et al., "EWA splatting", 2002; Kerbl et al., "3D Gaussian splatt
 constants are those of gsplat (Ye et al., 2024), so that both ways give the same picture.
 """
 
+from collections.abc import Callable
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -22,6 +23,10 @@ MIN_ALPHA, MAX_ALPHA = 1 / 255, 0.999
 """A Gaussian fainter than the first at a pixel is skipped; none is more opaque than the second."""
 MIN_TRANSMITTANCE = 1e-4
 """Blending ends before the Gaussian that would let less than this through."""
+_NO_KERNELS = (
+    "gsplat has no kernels for this GPU and cannot compile them: install the CUDA toolkit with "
+    "nvcc (docs/installation.md), or do without Gaussians, model.parts.refinement=None"
+)
 NEAR_M = 0.01
 """Gaussians nearer than this, or behind the camera, are skipped [m]."""
 
@@ -107,11 +112,25 @@ def splat(
     return splat_slowly(gaussians, camera, height, width)
 
 
-def _splat_gsplat(gaussians: Gaussians, camera: Camera, height: int, width: int) -> Splatting:
-    from gsplat import rasterization  # compiles itself at first use, so only where it is used
+def compiled_rasterization() -> Callable[..., Any]:
+    """Gsplat's function; its kernels are compiled here, when they are first needed.
 
+    Raises:
+        OSError: If they cannot be.
+    """
+    try:
+        from gsplat import rasterization
+        from gsplat.cuda._backend import _C as kernels
+    except Exception as error:  # Whatever the compiler, the linker or the loader has to say.
+        raise OSError(f"{_NO_KERNELS} ({error})") from error
+    if kernels is None:
+        raise OSError(_NO_KERNELS)
+    return rasterization
+
+
+def _splat_gsplat(gaussians: Gaussians, camera: Camera, height: int, width: int) -> Splatting:
     means, scales, rotations, opacities, features = (field.float() for field in gaussians)
-    picture, opacity, _ = rasterization(
+    picture, opacity, _ = compiled_rasterization()(
         means,
         rotations,
         scales,
