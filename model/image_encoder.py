@@ -19,6 +19,7 @@ NORMS = {
     "frozen": FrozenBatchNorm2d,
     "group": lambda channels: nn.GroupNorm(16, channels),
 }
+_KEY = "model.parts.image_encoder.weights"
 STRIDES = (4, 8, 16, 32)
 """Of the four stages of a ResNet."""
 
@@ -139,11 +140,11 @@ def find_weights(weights: str, depth: int) -> Path:
         FileNotFoundError: If there is no such file. Nothing is downloaded in silence.
     """
     if weights != "imagenet":
-        path, cure = Path(weights), "correct image_encoder.weights, or set it to None"
+        path, cure = Path(weights), f"correct {_KEY}, or set it to None"
     else:
         url = torchvision.models.get_model_weights(f"resnet{depth}").IMAGENET1K_V1.url
         path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
-        cure = f"download {url} to it, or set image_encoder.weights to your file or to None"
+        cure = f"download {url} to it, or set {_KEY} to your file or to None"
     if not path.is_file():
         raise FileNotFoundError(f"no weights of ResNet-{depth} at {path}: {cure}")
     return path
