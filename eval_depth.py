@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from utils.build import load_network
-from utils.checkpoint import write_json
 from utils.command_line import (
     add_config_options,
     add_device_option,
@@ -26,6 +25,7 @@ from utils.distributed import pick_device
 from utils.evaluation.camera_depth import SOURCES, read_frames, score_depth
 from utils.metrics.depth import DepthMeter
 from utils.metrics.depth_errors import DepthRule
+from utils.whole_files import write_json
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:

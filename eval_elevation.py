@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from utils.build import build_model, place
-from utils.checkpoint import load_weights, write_json
+from utils.checkpoint import load_weights
 from utils.command_line import (
     add_config_options,
     add_device_option,
@@ -31,6 +31,7 @@ from utils.evaluation.elevation_frames import (
     read_frames,
     score_maps,
 )
+from utils.whole_files import write_json
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -45,15 +46,15 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "training set, or the frame's own LiDAR returns, interpolated")  # fmt: skip
     add("--json", type=Path, metavar="FILE", help="write the scores")
     add("--pictures", type=Path, metavar="DIR", help="draw label, prediction and error")
-    add("--limit", type=int, default=0, metavar="N", help="N pictures, spread evenly; 0: of all")
+    add("--num-pictures", type=int, default=0, metavar="N", help="N of them, spread evenly; 0: all")
     return parser.parse_args(argv)
 
 
 def main(args: argparse.Namespace) -> None:
     """Score and print the table."""
     start_logging()
-    if args.limit < 0:
-        raise ValueError(f"--limit is at least 1, or 0 for all, got {args.limit}")
+    if args.num_pictures < 0:
+        raise ValueError(f"--num-pictures is at least 1, or 0 for all, got {args.num_pictures}")
     cfg = read_config(args)
     mapper: Mapper
     if args.baseline is None:
@@ -69,7 +70,7 @@ def main(args: argparse.Namespace) -> None:
         mapper,
         method,
         pictures=args.pictures,
-        limit=args.limit,
+        limit=args.num_pictures,
         num_workers=read_section(cfg, "runtime", Runtime).num_workers,
     ).scores()
     sys.stdout.write(f"{method}, {args.split} of {cfg.data_root}\n{scores.table()}\n")

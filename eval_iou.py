@@ -15,7 +15,7 @@ from mmengine.model import BaseModel
 
 from dataset.layout import LABEL_GRID
 from utils.build import build_dataset, build_grid, build_model
-from utils.checkpoint import BEST, load_weights, write_json
+from utils.checkpoint import BEST, load_weights
 from utils.command_line import add_config_options, add_split_option, read_config, weights_of
 from utils.config import PRECISIONS, Schedule, check_dataset_name, read_section
 from utils.console import run_script, start_logging
@@ -29,6 +29,7 @@ from utils.evaluation.nuscenes_options import (
 from utils.metrics.evaluator import OccupancyMetric
 from utils.metrics.occupancy import CONVENTIONS, describe_grid
 from utils.training.build_runner import build_evaluator
+from utils.whole_files import write_json
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:

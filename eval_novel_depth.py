@@ -13,7 +13,6 @@ from pathlib import Path
 
 from model.novel_view import DEPTH_TARGETS, RENDERERS, ViewOptions
 from utils.build import load_network
-from utils.checkpoint import write_json
 from utils.command_line import (
     add_config_options,
     add_split_option,
@@ -27,6 +26,7 @@ from utils.distributed import process_group, use_all_gpus
 from utils.evaluation.novel_depth import NovelViews, score_novel_depth
 from utils.metrics.depth import DepthMeter
 from utils.metrics.depth_errors import DepthRule
+from utils.whole_files import write_json
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:

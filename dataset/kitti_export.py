@@ -26,10 +26,9 @@ from dataset import layout
 from dataset.formats import Scene, occupancy_from_rows, read_occupancy_rows
 from dataset.inventory import complete_stems, require_files, time_order
 from dataset.splits import load_scenes, split_frames
-from utils.checkpoint import write_json
 from utils.metrics.files import dense_from_rows, is_sparse, read_labels, write_array
 from utils.parallel import map_in_processes
-from utils.whole_files import new_file
+from utils.whole_files import new_file, write_json
 
 SEQUENCES = "sequences"
 VOXELS = "voxels"

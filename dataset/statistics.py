@@ -19,9 +19,9 @@ from jaxtyping import Bool, Float64, Int64, Integer
 
 from dataset import layout
 from dataset.formats import read_occupancy_rows
-from utils.checkpoint import write_json
 from utils.labels import UNSCENES3D
 from utils.parallel import map_in_processes
+from utils.whole_files import write_json
 
 PUBLISHED_SHARES = {
     "driveable_surface": 0.6791,

@@ -1,4 +1,3 @@
-import json
 import pickle
 
 import pytest
@@ -12,7 +11,6 @@ from utils.checkpoint import (
     network_weights,
     read_checkpoint,
     save_atomically,
-    write_json,
 )
 
 
@@ -47,12 +45,6 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, network, monkeypatch
         save_atomically({}, path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_json_is_written_whole(tmp_path):
-    write_json({"miou": 0.5}, tmp_path / "best.json")
-    assert json.loads((tmp_path / "best.json").read_text()) == {"miou": 0.5}
-    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_missing_checkpoint_is_named(tmp_path):

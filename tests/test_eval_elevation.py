@@ -44,7 +44,7 @@ def run(data_root, words):
 
 def test_a_network_is_scored_and_drawn(data_root, weights, tmp_path, capsys):
     out, pictures = tmp_path / "scores.json", tmp_path / "pictures"
-    run(data_root, f"--work-dir {weights} --json {out} --pictures {pictures} --limit 1")
+    run(data_root, f"--work-dir {weights} --json {out} --pictures {pictures} --num-pictures 1")
     scores = json.loads(out.read_text())
     assert (scores["method"], scores["split"], scores["frames"]) == ("network", "val", 2)
     assert scores["mae_cm"] >= 0
@@ -90,7 +90,7 @@ def test_a_label_of_other_cells_gets_a_map_of_its_own(data_root):
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [("", "which weights"), ("--baseline mean --limit -1", "--limit is at least 1")],
+    [("", "which weights"), ("--baseline mean --num-pictures -1", "--num-pictures is at least 1")],
 )
 def test_wrong_words_are_refused(data_root, words, message):
     with pytest.raises(ValueError, match=message):

@@ -1,6 +1,8 @@
+import json
+
 import pytest
 
-from utils.whole_files import new_file, write_whole
+from utils.whole_files import new_file, write_json, write_whole
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path):
@@ -28,3 +30,9 @@ def test_bytes_and_text_are_written(tmp_path):
     write_whole(tmp_path / "b", "ä\n")
     assert (tmp_path / "a").read_bytes() == b"\x00\xff"
     assert (tmp_path / "b").read_bytes() == "ä\n".encode()
+
+
+def test_json_is_written_whole(tmp_path):
+    write_json({"miou": 0.5}, tmp_path / "best.json")
+    assert json.loads((tmp_path / "best.json").read_text()) == {"miou": 0.5}
+    assert len(list(tmp_path.iterdir())) == 1

@@ -20,9 +20,9 @@ import torch
 
 from utils.benchmark import AMP_OF_PRECISION, Options, benchmark
 from utils.benchmark_table import describe
-from utils.checkpoint import write_json
 from utils.config import MODALITIES, load_config, parse_options
 from utils.console import run_script, start_logging
+from utils.whole_files import write_json
 
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 

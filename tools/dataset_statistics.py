@@ -33,12 +33,12 @@ from dataset.statistics import (
     Statistics,
     split_statistics,
 )
-from utils.checkpoint import write_json
 from utils.class_balance import class_counts, class_weights
 from utils.console import run_script, start_logging
 from utils.labels import FREE, UNSCENES3D
 from utils.pictures.class_chart import ClassRow, class_chart
 from utils.pictures.page import write_picture
+from utils.whole_files import write_json
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:

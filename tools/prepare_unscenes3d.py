@@ -29,8 +29,8 @@ from dataset.prepare.members import Member, members_of, refuse_conflicts
 from dataset.prepare.release import MINI, Source, all_sources, find_sources, verify
 from dataset.prepare.unpack import missing_members, require_space, unpack
 from dataset.splits import SOURCES
-from utils.checkpoint import write_json
 from utils.console import run_script, start_logging
+from utils.whole_files import write_json
 
 logger = logging.getLogger(__name__)
 

@@ -25,10 +25,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils.checkpoint import write_json
 from utils.console import run_script, start_logging
 from utils.metrics.folders import score_depth_maps, score_grids
 from utils.metrics.score_options import build_parser, rule_of, task_of
+from utils.whole_files import write_json
 
 
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -24,7 +24,7 @@ from utils.build import (
     amp_dtype,
     build_model,
     build_optimizer,
-    fields_of,
+    input_fields,
     place,
 )
 from utils.config import Runtime, Schedule, read_section
@@ -158,8 +158,7 @@ def _inference(cfg: Config, options: Options, clock: Clock) -> Report:
     network = place(build_model(cfg), clock.device).eval()
     batch = synthetic_batch(cfg, 1, device=clock.device)
     parameters = {name: _num_parameters(part) for name, part in network.named_children()}
-    read = [name for name in fields_of(cfg.modality, training=False) if name != "occupancy"]
-    inputs = [getattr(batch, name) for name in read]
+    inputs = [getattr(batch, name) for name in input_fields(cfg.modality)]
     work = count_work(network, lambda: network.infer(batch).logits, inputs)
     report: Report = {
         "inputs": _describe(cfg, batch, network),

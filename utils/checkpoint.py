@@ -5,7 +5,6 @@ the best validation, name by name, as ``torch.nn.Module.load_state_dict`` takes 
 says which validation that was.
 """
 
-import json
 import os
 import pickle
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from zipfile import BadZipFile
 import torch
 from torch import Tensor, nn
 
-from utils.whole_files import new_file, write_whole
+from utils.whole_files import new_file
 
 LATEST = "latest.pth"
 BEST = "model_state_dict.pth"
@@ -32,11 +31,6 @@ def save_atomically(content: Any, path: Path) -> None:
         torch.save(content, file)
         file.flush()
         os.fsync(file.fileno())
-
-
-def write_json(content: Mapping[str, Any], path: Path) -> None:
-    """Write a small JSON file in the same way, in a folder that need not be there yet."""
-    write_whole(path, json.dumps(content, indent=2) + "\n")
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

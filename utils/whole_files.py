@@ -1,9 +1,11 @@
 """Files that appear complete or not at all, whatever stops the program that writes them."""
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -27,3 +29,8 @@ def write_whole(path: Path, content: bytes | str) -> None:
     """Write a file of bytes, or of text in UTF-8."""
     with new_file(path) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def write_json(content: Mapping[str, Any], path: Path) -> None:
+    """Write a small JSON file."""
+    write_whole(path, json.dumps(content, indent=2) + "\n")

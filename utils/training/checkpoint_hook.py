@@ -20,9 +20,9 @@ from utils.checkpoint import (
     network_weights,
     read_checkpoint,
     save_atomically,
-    write_json,
 )
 from utils.training.hooks import AverageHook, unwrap
+from utils.whole_files import write_json
 
 logger = logging.getLogger(__name__)
 
