@@ -13,7 +13,6 @@ class Prediction:
     Attributes:
         stem: Name of the frame's files.
         occupancy: Most probable label of each voxel; 0 free, never 255.
-        probability: Probability of that label, in (0, 1].
         elevation_m: Mean height of each cell of the elevation region in the LiDAR frame [m]; None
             where the network has no such head. Row 0 is the far end, column 0 the left.
         log_free: Log probability that each voxel is free, for rendering; None where a network
@@ -22,6 +21,5 @@ class Prediction:
 
     stem: str
     occupancy: UInt8[Tensor, "X Y Z"]
-    probability: Float[Tensor, "X Y Z"]
     elevation_m: Float[Tensor, "rows cols"] | None = None
     log_free: Float[Tensor, "X Y Z"] | None = None

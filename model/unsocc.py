@@ -21,6 +21,7 @@ from loss.occupancy import occupancy_terms
 from model.fusion import Fused
 from model.lidar_encoder import LidarFeatures
 from model.lift import Lifted
+from model.novel_view import log_free_of
 from model.prediction import Prediction
 from model.preprocess import BatchPreprocessor
 from model.render.views import label_views
@@ -28,7 +29,7 @@ from model.streams import SideStream
 from model.supervision import RenderOptions, novel_depth_term, splat_terms, volume_terms
 from utils.config import MODALITIES
 from utils.geometry import VoxelGrid
-from utils.labels import FREE, LabelSet, label_set
+from utils.labels import LabelSet, label_set
 from utils.registry import MODELS
 
 DENSE_PARTS = ("image_encoder", "lift", "fusion", "decoder", "head")
@@ -303,12 +304,9 @@ class UnsOcc(BaseModel):
     def predict(self, batch: Batch) -> list[Prediction]:
         """The most probable label of every voxel, frame by frame."""
         outputs = self.infer(batch)
-        best, label = outputs.logits.max(dim=1)
-        total = outputs.logits.logsumexp(dim=1)
-        probability, log_free = (best - total).exp(), outputs.logits[:, FREE] - total
+        labels = outputs.logits.argmax(dim=1).to(torch.uint8)
         elevation = [None] * len(batch) if outputs.elevation is None else outputs.elevation
-        labels = label.to(torch.uint8)
-        frames = zip(batch.stems, labels, probability, elevation, log_free, strict=True)
+        frames = zip(batch.stems, labels, elevation, log_free_of(outputs.logits), strict=True)
         return [Prediction(*frame) for frame in frames]
 
     def forward(

@@ -27,7 +27,7 @@ def wall(stem, x):
     log_free = torch.zeros(GRID.shape)
     log_free[x] = -20.0
     occupancy = (log_free < 0).to(torch.uint8)
-    return Prediction(stem, occupancy, torch.ones(GRID.shape), log_free=log_free)
+    return Prediction(stem, occupancy, log_free=log_free)
 
 
 def frames(stems, depth_m, cameras=1):

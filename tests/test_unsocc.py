@@ -45,7 +45,7 @@ def test_modes(modality, size):
     predictions = model(batch, mode="predict")
     assert [prediction.stem for prediction in predictions] == batch.stems
     for prediction in predictions:
-        assert prediction.occupancy.shape == prediction.probability.shape == GRID.shape
+        assert prediction.occupancy.shape == prediction.log_free.shape == GRID.shape
         assert prediction.occupancy.dtype == torch.uint8
 
 
@@ -139,9 +139,9 @@ def test_predictions_are_the_likeliest_labels():
         probability = model(batch).softmax(dim=1)
         predictions = model(batch, mode="predict")
     for frame, prediction in enumerate(predictions):
-        best, label = probability[frame].max(dim=0)
+        label = probability[frame].argmax(dim=0)
         assert torch.equal(prediction.occupancy, label.to(torch.uint8))
-        torch.testing.assert_close(prediction.probability, best)
+        torch.testing.assert_close(prediction.log_free.exp(), probability[frame, 0])
 
 
 def test_a_batch_of_two_is_two_batches_of_one():

@@ -95,8 +95,7 @@ class ToyNetwork(BaseModel):
             target = batch.occupancy.long()
             return {"loss_occupancy": nn.functional.cross_entropy(logits, target)}
         if mode == "predict":
-            probability, label = logits.softmax(1).max(1)
-            parts = zip(batch.stems, label.byte(), probability, strict=True)
+            parts = zip(batch.stems, logits.argmax(1).byte(), strict=True)
             return [Prediction(*part) for part in parts]
         return logits
 
