@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import grid_sample
 
-from utils.geometry import VoxelGrid, project_points
+from utils.geometry import VoxelGrid, as_array, project_points
 from utils.registry import MODELS
 
 
@@ -139,17 +139,23 @@ class Lift(nn.Module):
         logits, context, fine_context = heads.float().split(self.split, dim=2)
         cumulative = cumulative_probability(logits)
 
-        view = project_grid(self.feature_grid, pixel_from_lidar, image_size, self.bins)
+        seen_by = (pixel_from_lidar, image_size, (height, width), self.bins)
+        view = project_grid(self.feature_grid, *seen_by)
         inside, _ = sample_surface(cumulative, view)
-        volume = mean_over_views(sample_plane(context, view) * inside, view.in_view)
-        volume = channels_last(volume.unflatten(-1, self.feature_grid.shape))
+        flat = mean_over_views(sample_plane(context, view) * inside, view.in_view)
+        volume = as_volume(flat, self.feature_grid.shape, features.dtype)
         if not self.evidence_channels:
             return Lifted(volume, None, logits)
-        fine_view = project_grid(self.grid, pixel_from_lidar, image_size, self.bins)
+        fine_view = project_grid(self.grid, *seen_by)
         surface = sample_surface(cumulative, fine_view)
-        evidence = torch.cat([sample_plane(fine_context, fine_view), *surface], dim=2)
-        evidence = mean_over_views(evidence, fine_view.in_view)
-        return Lifted(volume, channels_last(evidence.unflatten(-1, self.grid.shape)), logits)
+        flat = torch.cat([sample_plane(fine_context, fine_view), *surface], dim=2)
+        flat = mean_over_views(flat, fine_view.in_view)
+        return Lifted(volume, as_volume(flat, self.grid.shape, features.dtype), logits)
+
+
+OUTSIDE = -3.0
+"""Coordinates of what no camera sees, beyond whatever ``grid_sample`` reads or has gradients for.
+Near half of the voxels would otherwise all add their zeros to the gradients of the same cells."""
 
 
 class View(NamedTuple):
@@ -157,7 +163,9 @@ class View(NamedTuple):
 
     Attributes:
         near: Where the pixel's ray comes into the voxel: (u, v, depth), each in [-1, 1] for
-            ``grid_sample``, with depth from the first edge of the bins to the last.
+            ``grid_sample``, with depth from the first edge of the bins to the last. Beyond the
+            outermost cells' centres, where there is nothing to interpolate with, those centres;
+            of voxels out of view, ``OUTSIDE``, so that all samples there are 0.
         far: Where it leaves the voxel.
         in_view: Voxels whose centre lies in the image and in the depth range.
     """
@@ -171,6 +179,7 @@ def project_grid(
     grid: VoxelGrid,
     pixel_from_lidar: Float[Tensor, "B N 4 4"],
     image_size: tuple[int, int],
+    feature_size: tuple[int, int],
     bins: DepthBins,
 ) -> View:
     """Project the voxel centres of a grid into every camera.
@@ -179,6 +188,7 @@ def project_grid(
         grid: The V voxels, flattened in the order x, y, z.
         pixel_from_lidar: Projections; float32 or float64 also under autocast.
         image_size: Height and width [px].
+        feature_size: Height and width of the features that are sampled [cells].
         bins: Depth bins.
     """
     centers_m = grid.centers_m(pixel_from_lidar.device).reshape(-1, 3).to(pixel_from_lidar.dtype)
@@ -192,10 +202,13 @@ def project_grid(
     in_view = (u >= 0) & (u < 1) & (v >= 0) & (v < 1) & (depth_m > 0)
     in_view = in_view & (bin_number >= 0) & (bin_number < bins.num)
 
+    rows, columns = feature_size
+    last = as_array((1 - 1 / columns, 1 - 1 / rows, 1 - 1 / (bins.num + 1)), pixels)
+
     def sampling_at(depth_m: Tensor) -> Tensor:
         edge = (bins.coordinate(depth_m) + 0.5) / (bins.num + 1)
-        # A centre near the camera's plane projects to 1e6 px and more; outside anything will do.
-        return (2 * torch.stack([u, v, edge], dim=-1) - 1).clamp(-2, 2)
+        where = (2 * torch.stack([u, v, edge], dim=-1) - 1).clamp(-last, last)
+        return where.where(in_view[..., None], OUTSIDE)
 
     half = grid.voxel_m / 2
     return View(sampling_at(depth_m - half), sampling_at(depth_m + half), in_view)
@@ -214,7 +227,7 @@ def sample_surface(
 
     Args:
         cumulative: Probability of a surface before each edge of the bins.
-        view: The voxels; the values mean nothing out of view.
+        view: The voxels; both are 0 out of view.
     """
     before = sample_frustum(cumulative, view.near)
     return sample_frustum(cumulative, view.far) - before, before
@@ -223,41 +236,49 @@ def sample_surface(
 def sample_frustum(
     values: Float[Tensor, "B N edges h w"], coordinates: Float[Tensor, "B N V 3"]
 ) -> Float[Tensor, "B N 1 V"]:
-    """Trilinear samples of values over pixels and depth; those beyond the border are its own."""
+    """Trilinear samples of values over pixels and depth; 0 outside."""
     sampled = grid_sample(
         values.flatten(0, 1)[:, None],
         coordinates.flatten(0, 1)[:, None, None],
-        padding_mode="border",
         align_corners=False,
     )
-    return sampled[:, :, 0, 0].unflatten(0, values.shape[:2])
+    return sampled.flatten(2).unflatten(0, values.shape[:2])
 
 
 def sample_plane(features: Float[Tensor, "B N C h w"], view: View) -> Float[Tensor, "B N C V"]:
-    """Bilinear samples of image features at the voxels; meaningless out of view."""
+    """Bilinear samples of image features at the voxels; 0 out of view."""
     sampled = grid_sample(
         features.flatten(0, 1),
         view.near[..., :2].flatten(0, 1)[:, None],
-        padding_mode="border",
         align_corners=False,
     )
-    return sampled[:, :, 0].unflatten(0, features.shape[:2])
+    return sampled.flatten(2).unflatten(0, features.shape[:2])
 
 
 def mean_over_views(
     values: Float[Tensor, "B N C V"], in_view: Bool[Tensor, "B N V"]
 ) -> Float[Tensor, "B C V"]:
-    """Mean over the cameras that see a voxel; 0 where none does."""
-    total = torch.where(in_view[:, :, None], values, 0).sum(dim=1)
-    return total / in_view.sum(dim=1).clamp(min=1)[:, None]
+    """Mean over the cameras that see a voxel; 0 where none does.
 
-
-def channels_last(volume: Float[Tensor, "B C X Y Z"]) -> Float[Tensor, "B C X Y Z"]:
-    """The same volume with its channels side by side, as convolutions read it fastest.
-
-    The LiDAR's volumes lie so anyhow; a mixture would be copied again and again.
+    Args:
+        values: What each camera says; 0 out of its view.
+        in_view: Voxels that it sees.
     """
-    return volume.contiguous(memory_format=torch.channels_last_3d)
+    if values.shape[1] == 1:
+        return values.squeeze(1)
+    return values.sum(dim=1) / in_view.sum(dim=1).clamp(min=1)[:, None]
+
+
+def as_volume(
+    flat: Float[Tensor, "B C V"], shape: tuple[int, int, int], dtype: torch.dtype
+) -> Float[Tensor, "B C X Y Z"]:
+    """Values of voxels as convolutions read them fastest, with the channels side by side.
+
+    The LiDAR's volumes lie so anyhow; a mixture would be copied again and again. Likewise the type:
+    under autocast, that which the image features come in and the convolutions compute in.
+    """
+    volume = flat.unflatten(-1, shape)
+    return volume.to(dtype, memory_format=torch.channels_last_3d)
 
 
 def pixel_directions(

@@ -21,7 +21,7 @@ from utils.geometry import VoxelGrid, project_points
 
 def random_view(cameras: int = 2, voxels: int = 5) -> View:
     generator = torch.Generator().manual_seed(1)
-    near = 1.8 * torch.rand(1, cameras, voxels, 3, generator=generator).double() - 0.9
+    near = 1.3 * torch.rand(1, cameras, voxels, 3, generator=generator).double() - 0.65
     far = near + torch.tensor([0.0, 0.0, 0.3])
     return View(near, far, torch.rand(1, cameras, voxels, generator=generator) > 0.3)
 
@@ -77,7 +77,7 @@ class TestProjectGrid:
     def test_a_voxel_worked_by_hand(self):
         grid = VoxelGrid((3.5, -0.5, -0.5), 1.0, (1, 1, 1))  # its centre is (4, 0, 0)
         view = project_grid(
-            grid, pinhole(32, 64, 30.0)[None, None], (32, 64), DepthBins(2.0, 10.0, 4)
+            grid, pinhole(32, 64, 30.0)[None, None], (32, 64), (4, 8), DepthBins(2.0, 10.0, 4)
         )
         # The optical axis hits the middle of the picture. The voxel reaches from 3.5 to 4.5 m;
         # edge k of the bins lies at 2 + 8·k(k + 1)/20 m, so that k = 1.5 there at 3.5 m, and
@@ -96,18 +96,42 @@ class TestProjectGrid:
     def test_what_is_not_in_view(self, centre):
         grid = VoxelGrid(tuple(value - 0.5 for value in centre), 1.0, (1, 1, 1))
         view = project_grid(
-            grid, pinhole(32, 64, 30.0)[None, None], (32, 64), DepthBins(2.0, 10.0, 4)
+            grid, pinhole(32, 64, 30.0)[None, None], (32, 64), (4, 8), DepthBins(2.0, 10.0, 4)
         )
         assert not view.in_view.any()
         assert view.near.isfinite().all()
         assert view.far.isfinite().all()
 
+    def test_samples_in_view_reach_to_the_rim_and_there_are_none_elsewhere(self):
+        projection = make_batch(cameras=2).pixel_from_lidar
+        bins = DepthBins(1.0, 21.0, 8)
+        view = project_grid(GRID, projection, IMAGE_SIZE, (4, 8), bins)
+        features = 1 + torch.rand(2, 2, 1, 4, 8)
+        frustum = 1 + torch.rand(2, 2, 9, 4, 8)
+        plane = sample_plane(features, view)
+        inside = sample_frustum(frustum, view.far)
+        centers_m = GRID.centers_m().reshape(-1, 3)
+        pixels, depth_m = project_points(projection, centers_m.expand(2, 2, -1, -1))
+        u, v = (pixels / pixels.new_tensor(IMAGE_SIZE[::-1])).unbind(-1)
+        assert ((u < 0.5 / 8) & view.in_view).any(), "none lies beyond the outermost centres"
+        edge = (bins.coordinate(depth_m + GRID.voxel_m / 2) + 0.5) / 9
+        assert not plane[:, :, 0][~view.in_view].any()
+        assert not inside[:, :, 0][~view.in_view].any()
+        for frame, camera, voxel in view.in_view.nonzero()[::29].tolist():
+            which = (frame, camera, voxel)
+            place = [v[which].item(), u[which].item()]
+            expected = linear_sample(features[frame, camera], place)
+            torch.testing.assert_close(plane[frame, camera, :, voxel], expected)
+            expected = linear_sample(frustum[frame, camera][None], [edge[which].item(), *place])
+            torch.testing.assert_close(inside[frame, camera, :, voxel], expected)
+
     def test_autocast_does_not_blur_it(self):
         projection = make_batch().pixel_from_lidar
         bins = DepthBins(1.0, 21.0, 8)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            blurred = project_grid(GRID, projection, IMAGE_SIZE, bins)
-        assert torch.equal(blurred.near, project_grid(GRID, projection, IMAGE_SIZE, bins).near)
+            blurred = project_grid(GRID, projection, IMAGE_SIZE, (4, 8), bins)
+        plain = project_grid(GRID, projection, IMAGE_SIZE, (4, 8), bins)
+        assert torch.equal(blurred.near, plain.near)
 
 
 class TestSampling:
@@ -149,7 +173,7 @@ class TestSampling:
         torch.testing.assert_close(before.flatten(), cumulative.flatten()[:-1])
 
     def test_mean_is_over_the_cameras_that_see_a_voxel(self):
-        values = torch.tensor([[[[1.0, 2.0, torch.nan]], [[3.0, torch.nan, torch.nan]]]])
+        values = torch.tensor([[[[1.0, 2.0, 0.0]], [[3.0, 0.0, 0.0]]]])
         in_view = torch.tensor([[[True, True, False], [True, False, False]]])
         assert mean_over_views(values, in_view).tolist() == [[[2.0, 2.0, 0.0]]]
 
@@ -220,6 +244,13 @@ class TestLift:
         for volume in (lifted.volume, lifted.evidence):
             assert volume.is_contiguous(memory_format=torch.channels_last_3d)
 
+    def test_volumes_have_the_type_of_the_features(self):
+        projection = make_batch(1).pixel_from_lidar
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            lifted = make_lift()(torch.rand(1, 1, 4, 4, 8).bfloat16(), projection, IMAGE_SIZE)
+        assert lifted.volume.dtype == lifted.evidence.dtype == torch.bfloat16
+        assert lifted.depth_logits.dtype == torch.float32
+
     def test_no_evidence_if_not_asked_for(self):
         lift = make_lift(evidence_channels=None)
         projection = make_batch(1).pixel_from_lidar
@@ -242,7 +273,8 @@ class TestLift:
         until_near, until_far = (
             (lift.bins.coordinate(depth_m + shift) - 3).clamp(0, 1) for shift in (-0.5, 0.5)
         )
-        in_view = project_grid(GRID, projection, IMAGE_SIZE, lift.bins).in_view.view(GRID.shape)
+        in_view = project_grid(GRID, projection, IMAGE_SIZE, (4, 8), lift.bins).in_view
+        in_view = in_view.view(GRID.shape)
         expected = (until_far - until_near) * in_view
         assert 0 < (expected > 0).sum() < in_view.sum()
         torch.testing.assert_close(lifted.volume[0, 0], expected, atol=1e-5, rtol=0)
