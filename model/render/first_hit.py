@@ -59,20 +59,43 @@ def first_hit(
 def _first_hit(occupancy: Tensor, grid: VoxelGrid, rays: Rays) -> FirstHit:
     start = grid.voxel_from_metres(rays.origins.double())
     step = rays.directions.double() / grid.voxel_m  # voxels per metre of camera depth
-    depth_m = [torch.zeros_like(start[..., :1])]
+    at_start = _visit(occupancy, start, step, torch.zeros_like(start[..., :1]))
+    visits = [at_start]
     for axis, count in enumerate(grid.shape):
         planes = torch.arange(count + 1, device=start.device, dtype=start.dtype)
-        depth_m.append((planes - start[..., axis, None]) / step[..., axis, None])
-    visits = [_visit(occupancy, start, step, depths) for depths in depth_m]
-    depths, labels = (torch.cat(parts, dim=-1) for parts in zip(*visits, strict=True))
-    is_blind = depths[..., 0].isfinite() & (labels[..., 0] == IGNORE)
-    seen_from = torch.where(labels != IGNORE, depths, torch.inf).amin(dim=-1).where(is_blind, 0.0)
-    hits = (labels != FREE) & (depths >= seen_from[..., None])
-    depth, which = torch.where(hits, depths, torch.inf).min(dim=-1)
+        depths = (planes - start[..., axis, None]) / step[..., axis, None]
+        visits.append(_visit(occupancy, start, step, depths))
+    # Rays among ignored voxels see from the first other one on; the rest from the start.
+    is_blind = (at_start.depths.isfinite() & (at_start.labels == IGNORE))[..., 0]
+    seen_from = _nearest([visit.where(visit.labels != IGNORE) for visit in visits]).depths
+    seen_from = seen_from.where(is_blind, 0.0)[..., None]
+    depth, label = _nearest(
+        [visit.where((visit.labels != FREE) & (visit.depths >= seen_from)) for visit in visits]
+    )
     any_hit = depth.isfinite()
-    label = labels.gather(-1, which[..., None])[..., 0].where(any_hit, IGNORE)
-    depth = depth.where(any_hit, 0.0).float()
-    return FirstHit(label.to(torch.uint8), depth, any_hit & (label != IGNORE))
+    label = label.where(any_hit, IGNORE)
+    return FirstHit(label, depth.where(any_hit, 0.0).float(), any_hit & (label != IGNORE))
+
+
+class _Visit(NamedTuple):
+    """Voxels along rays: where each is entered, infinitely far if it is none, and its label."""
+
+    depths: Float[Tensor, "B R *S"]
+    labels: UInt8[Tensor, "B R *S"]
+
+    def where(self, counts: Bool[Tensor, "B R S"]) -> "_Visit":
+        return _Visit(self.depths.where(counts, torch.inf), self.labels)
+
+
+def _nearest(visits: list[_Visit]) -> _Visit:
+    """The nearest voxel along each ray, axis by axis first, which spares one list of them all."""
+    for_axis = [visit.depths.min(dim=-1) for visit in visits]
+    depths, axis = torch.stack([nearest.values for nearest in for_axis]).min(dim=0)
+    labels = [
+        visit.labels.gather(-1, nearest.indices[..., None])[..., 0]
+        for visit, nearest in zip(visits, for_axis, strict=True)
+    ]
+    return _Visit(depths, torch.stack(labels).gather(0, axis[None])[0])
 
 
 def _visit(
@@ -80,18 +103,19 @@ def _visit(
     start: Float[Tensor, "B R 3"],
     step: Float[Tensor, "B R 3"],
     depths: Float[Tensor, "B R S"],
-) -> tuple[Float[Tensor, "B R S"], UInt8[Tensor, "B R S"]]:
-    """The depths, infinite where a ray is in no voxel, and the labels just behind them.
+) -> _Visit:
+    """The voxels just behind depths [m].
 
     Depths before the origin, and those that are not finite because the ray runs along the planes,
     count as in no voxel.
     """
     counts = depths.isfinite() & (depths >= 0)
     behind = torch.where(counts, depths, 0.0) + NUDGE / step.abs().amax(-1, keepdim=True)
-    index = torch.zeros_like(behind, dtype=torch.int64)
+    index = torch.zeros_like(behind)  # Whole numbers far below 2⁵³.
     for axis, count in enumerate(occupancy.shape[1:]):
-        along = torch.floor(start[..., axis, None] + behind * step[..., axis, None])
-        counts = counts & (along >= 0) & (along < count)
-        index = index * count + along.clamp(0, count - 1).long()
-    labels = occupancy.flatten(1).gather(1, index.flatten(1)).view_as(index)
-    return torch.where(counts, depths, torch.inf), labels
+        along = torch.addcmul(start[..., axis, None], behind, step[..., axis, None]).floor()
+        in_grid = along.clamp(0, count - 1)
+        counts = counts & (along == in_grid)
+        index = torch.add(in_grid, index, alpha=count)
+    labels = occupancy.flatten(1).gather(1, index.long().flatten(1)).view_as(counts)
+    return _Visit(depths.where(counts, torch.inf), labels)
