@@ -145,6 +145,7 @@ class UnsOcc(BaseModel):
         self.uses_camera, self.uses_lidar = modality != "lidar", modality != "camera"
         self.feature_grid = self.grid.coarsen(coarsening)
         self.lidar_stream, self.uses_graphs = SideStream(), False
+        self.occupancy_terms, self.label_views = occupancy_terms, label_views
         self.rendering = RenderOptions(**rendering) if rendering and self.uses_camera else None
         self._build(Parts(**parts), coarsening)
         options = LossOptions(**loss)
@@ -192,6 +193,8 @@ class UnsOcc(BaseModel):
     def compile_dense(self, mode: str, parts: Sequence[str] = DENSE_PARTS) -> list[str]:
         """Have torch.compile fuse parts whose shapes are fixed, when they first run.
 
+        Beside them, the voxels' terms of the loss and the pictures of the labels.
+
         Args:
             mode: As torch.compile's. With "reduce-overhead", which replays CUDA graphs, the
                 outputs of ``infer`` live until its next call: not for training.
@@ -208,6 +211,9 @@ class UnsOcc(BaseModel):
             options["layout_optimization"] = False
         for name in names:
             getattr(self, name).compile(options=options)
+        if names:
+            self.occupancy_terms = torch.compile(occupancy_terms, options=options)
+            self.label_views = torch.compile(label_views, options=options)
         self.uses_graphs = bool(names) and mode == "reduce-overhead"
         return names
 
@@ -255,7 +261,7 @@ class UnsOcc(BaseModel):
         """
         labels = required(batch, "occupancy")
         outputs = self.infer(batch, with_fields=self.rendering is not None)
-        terms = occupancy_terms(outputs.logits, labels, self.class_weights)
+        terms = self.occupancy_terms(outputs.logits, labels, self.class_weights)
         if outputs.camera is not None and batch.depth_m is not None:
             depth_m = downsample_depth(batch.depth_m, self.image_encoder.stride)
             edges_m = self.lift.bins.edges_m().to(depth_m.device)
@@ -275,7 +281,7 @@ class UnsOcc(BaseModel):
     ) -> dict[str, Float[Tensor, ""]]:
         """The terms of all that is rendered; in float32, for metres and pixels need it."""
         images, projection = required(batch, "images"), required(batch, "pixel_from_lidar")
-        views = label_views(
+        views = self.label_views(
             required(batch, "occupancy"),
             self.grid,
             projection,

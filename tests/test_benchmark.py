@@ -172,6 +172,7 @@ def test_parts_are_compiled_once_a_network(tmp_path, monkeypatch, compiled, of_c
         seen.append((type(part).__name__, mode))
 
     monkeypatch.setattr(nn.Module, "compile", note)
+    monkeypatch.setattr(torch, "compile", lambda function, options: function)
     cfg = tiny_config(tmp_path, modality="lidar", runtime__compile=of_config)
     chosen = options(compiled=compiled, compile_mode="reduce-overhead", batch_sizes=(1,), warmup=0)
     report = benchmark(cfg, chosen, CPU)
