@@ -8,6 +8,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from utils.checkpoint import LATEST
 from utils.command_line import add_config_options, read_config
 from utils.config import PRECISIONS, check_dataset_name
 from utils.console import run_script, say, start_logging
@@ -64,7 +65,14 @@ def main(args: argparse.Namespace) -> None:
         trainer.train()
 
 
+def how_to_go_on(args: argparse.Namespace) -> str:
+    """What to say to somebody who stopped the training."""
+    change = "" if args.resume_from is None else " without --resume-from"
+    latest = args.work_dir / LATEST
+    return f"stopped; the same command{change} goes on from {latest}, if that is there"
+
+
 if __name__ == "__main__":
     arguments = parse_arguments()
     use_all_gpus()
-    run_script(lambda: main(arguments))
+    run_script(lambda: main(arguments), on_interruption=how_to_go_on(arguments))

@@ -1,9 +1,15 @@
+import errno
 import logging
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from utils.console import brief, log_to, run_script, start_logging
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -29,11 +35,42 @@ def test_an_error_of_the_input_is_one_line(capsys):
     assert capsys.readouterr().err == "error: clouds/1.bin has 7 bytes\n"
 
 
-def test_an_interruption_says_how_to_go_on(capsys):
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({}, "stopped\n"), (dict(on_interruption="do it again"), "do it again\n")],
+)
+def test_an_interruption_says_how_to_go_on_where_one_can(capsys, options, said):
     with pytest.raises(SystemExit) as end:
-        run_script(fail(KeyboardInterrupt()))
+        run_script(fail(KeyboardInterrupt()), **options)
     assert end.value.code == 130
-    assert "goes on from its last checkpoint" in capsys.readouterr().err
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_closed_standard_output_ends_a_script_without_a_word(unbuffered):
+    """As ``| head -1`` closes it, before the last line is written."""
+    script = (
+        "import sys\nfrom utils.console import run_script\n"
+        "def main():\n print('first')\n sys.stdin.read()\n print('last')\n"
+        "run_script(main)"
+    )
+    command = [sys.executable, "-c", script]
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **pipes) as process:
+        assert process.stdout.readline() == "first\n"
+        process.stdout.close()
+        process.stdin.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
+
+
+def test_another_broken_pipe_is_an_error(capfd):
+    start_logging()
+    with pytest.raises(SystemExit) as end:
+        run_script(fail(BrokenPipeError(errno.EPIPE, "the server hung up")))
+    assert end.value.code == 1
+    assert "the server hung up" in capfd.readouterr().err
 
 
 def test_a_bug_keeps_its_traceback():

@@ -250,6 +250,16 @@ def test_the_script_ends_with_one_message_and_a_status(tmp_path, monkeypatch, ca
     assert lines[0].startswith("error: no config")
 
 
+def test_somebody_who_stops_it_is_told_how_to_go_on():
+    words = ["--py-config", "c.py", "--work-dir", "out/occ"]
+    said = train.how_to_go_on(train.parse_arguments(words))
+    latest = Path("out/occ/latest.pth")
+    assert said == f"stopped; the same command goes on from {latest}, if that is there"
+    # Given again, this would begin from the weights again.
+    said = train.how_to_go_on(train.parse_arguments([*words, "--resume-from", "w.pth"]))
+    assert said.startswith("stopped; the same command without --resume-from goes on")
+
+
 def test_the_real_network_goes_on_exactly(tmp_path):
     """One frame an iteration of the demo's network on the demo's grid, on both sensors."""
     write_tiny_unscenes3d(tmp_path / "data", imagesets=("lists",), image_size=(40, 64))

@@ -141,4 +141,4 @@ def _byte_bar(title: str, total: int) -> tqdm:
 if __name__ == "__main__":
     start_logging()
     options = parse_arguments()
-    run_script(lambda: main(options))
+    run_script(lambda: main(options), on_interruption="stopped; the same command goes on from here")

@@ -1,7 +1,9 @@
 """What the scripts say: log lines beside progress bars, and errors a user can act on."""
 
+import io
 import logging
 import os
+import select
 import sys
 from collections.abc import Callable
 
@@ -15,6 +17,7 @@ OWN_LOGGERS = ("__main__", "dataset", "loss", "model", "utils")
 """What this project logs under; of other packages only warnings are shown."""
 
 _MARK = "is_log_of_the_run"
+_STATUS_OF_SIGPIPE = 128 + 13
 
 logger = logging.getLogger(__name__)
 
@@ -60,22 +63,48 @@ def log_to(file: logging.FileHandler) -> None:
     root.addHandler(file)
 
 
-def run_script(main: Callable[[], None]) -> None:
+def run_script(main: Callable[[], None], *, on_interruption: str = "stopped") -> None:
     """Run a script; an error of its input ends it with one message and exit status 1.
 
     The whole traceback stands in the run's log file, if it has one, and on the console where the
-    environment has UNSOCC_TRACEBACK=1.
+    environment has UNSOCC_TRACEBACK=1. A reader that closes the standard output, such as ``head``,
+    ends the script without a word, with the status that a shell gives for SIGPIPE.
+
+    Args:
+        main: What the script does.
+        on_interruption: What is said where Ctrl-C ended it: how to go on, if one can.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Each line goes out at once, also into a pipe: if nobody reads it, that shows here, and
+        # not when Python flushes what is left after the script's end.
+        sys.stdout.reconfigure(line_buffering=True)
     try:
         main()
     except USER_ERRORS as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads_output():
+            _discard_output()
+            sys.exit(_STATUS_OF_SIGPIPE)
         if os.environ.get(TRACEBACK_VARIABLE) == "1":
             raise
         logger.error(brief(error), exc_info=error)
         sys.exit(1)
     except KeyboardInterrupt:
-        say("stopped; training goes on from its last checkpoint with the same command")
+        say(on_interruption)
         sys.exit(130)
+
+
+def _nobody_reads_output() -> bool:
+    """Whether the standard output is a pipe that has no reader any more."""
+    pipe = select.poll()
+    pipe.register(sys.stdout.fileno(), select.POLLERR)
+    return bool(pipe.poll(0))
+
+
+def _discard_output() -> None:
+    """Let the standard output go nowhere, so that Python can flush it when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def brief(error: BaseException) -> str:
