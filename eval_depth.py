@@ -56,9 +56,9 @@ def main(args: argparse.Namespace) -> None:
     scores = meter.scores()
     size = "×".join(map(str, cfg.dataset.image_size))
     title = f"{SOURCES[args.source]}, {args.split} of {cfg.data_root}, images of {size}"
-    sys.stdout.write(f"{title}\n{scores.table()}\n")
     if args.json is not None:
         write_json({"source": args.source, "split": args.split} | scores.to_json(), args.json)
+    sys.stdout.write(f"{title}\n{scores.table()}\n")
 
 
 if __name__ == "__main__":

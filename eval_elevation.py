@@ -73,10 +73,10 @@ def main(args: argparse.Namespace) -> None:
         limit=args.num_pictures,
         num_workers=read_section(cfg, "runtime", Runtime).num_workers,
     ).scores()
-    sys.stdout.write(f"{method}, {args.split} of {cfg.data_root}\n{scores.table()}\n")
     if args.json is not None:
         found = {"method": args.baseline or "network", "split": args.split}
         write_json(found | scores.to_json(), args.json)
+    sys.stdout.write(f"{method}, {args.split} of {cfg.data_root}\n{scores.table()}\n")
 
 
 if __name__ == "__main__":

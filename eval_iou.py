@@ -87,9 +87,9 @@ def main(args: argparse.Namespace) -> None:
         )  # fmt: skip
         evaluator.val()
         if process.rank == 0:
-            sys.stdout.write(job.table() + "\n")
             if args.json is not None:
                 write_json(job.to_json(), args.json)
+            sys.stdout.write(job.table() + "\n")
 
 
 if __name__ == "__main__":

@@ -80,9 +80,9 @@ def main(args: argparse.Namespace) -> None:
         score_novel_depth(network, views, meter, options, process, num_workers=workers)
         if process.rank == 0:
             scores = meter.scores()
-            sys.stdout.write(f"{scores.table()}\n{options.summary}\n")
             if args.json is not None:
                 write_json(scores.to_json() | options.to_json(), args.json)
+            sys.stdout.write(f"{scores.table()}\n{options.summary}\n")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 import importlib.util
+import io
 import json
+import os
 import subprocess
 import sys
 import time
@@ -58,6 +60,19 @@ def slow_iou(pred, gt, label):
             both += t != 255 and p == t == label
             either += t != 255 and label in (p, t)
     return both / either
+
+
+def test_the_scores_are_written_though_nobody_reads_the_table(tmp_path, monkeypatch):
+    np.save(tmp_path / "1.npy", np.zeros(LABEL_GRID.shape, np.uint8))
+    out = tmp_path / "scores.json"
+    words = ["--pred", str(tmp_path), "--gt", str(tmp_path), "--json", str(out)]
+    reader, writer = os.pipe()
+    os.close(reader)
+    unread = io.TextIOWrapper(io.FileIO(writer, "w"), write_through=True)
+    monkeypatch.setattr("sys.stdout", unread)
+    with pytest.raises(BrokenPipeError):
+        score.main(score.parse_args(words))
+    assert "miou" in out.read_text().lower()
 
 
 def test_scores_dense_grids_of_any_size(run):

@@ -81,9 +81,10 @@ def main(args: argparse.Namespace) -> None:
     if args.compile is not None:
         values["runtime.compile"] = True
     report = benchmark(load_config(args.py_config, values), options_of(args, device), device)
-    print(describe(report))
     if args.json is not None:
         write_json(report, args.json)
+    print(describe(report))
+    if args.json is not None:
         print(f"\nWritten to {args.json}.")
 
 

@@ -50,8 +50,8 @@ def main(args: argparse.Namespace) -> None:
         tables, scores = [part.table(found.grid) for part in parts], {}
         for part in parts:
             scores |= part.to_json()
-    print("\n\n".join(tables))
     write_json(scores, args.json)
+    print("\n\n".join(tables))
     print(f"Written to {args.json}, as {'metres and ' if args.task == 'depth' else ''}fractions.")
 
 
