@@ -62,7 +62,7 @@ def test_a_mistake_ends_with_one_line_and_no_traceback(tmp_path):
         [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert ran.returncode == 1
-    assert ran.stderr.startswith("make_minesim: ")
+    assert ran.stderr.startswith("error: ")
     assert "was not made by MineSim" in ran.stderr
     assert "Traceback" not in ran.stderr
 

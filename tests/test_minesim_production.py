@@ -94,15 +94,23 @@ def test_refuses_to_go_on_with_other_options(tmp_path):
     prepare_folder(tmp_path, replace(OPTIONS, seed=7), force=True)
 
 
-def test_a_failing_scene_is_named():
-    futures = {_failed(ValueError("no road")): 3}
-    with pytest.raises(RuntimeError, match="scene_00003 failed: no road"):
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ValueError("no road"), ValueError),
+        (OSError("no road"), ValueError),
+        (KeyError("no road"), RuntimeError),  # Ours: the script shows where it comes from.
+    ],
+)
+def test_a_failing_scene_is_named(error, kind):
+    futures = {_failed(error): 3}
+    with pytest.raises(kind, match=r"scene_00003 failed: '?no road"):
         list(production._until_done(futures))
 
 
 def test_a_dead_worker_is_explained():
     futures = {_failed(production.BrokenProcessPool("gone")): 0}
-    with pytest.raises(RuntimeError, match="fewer --workers"):
+    with pytest.raises(ChildProcessError, match="fewer --workers"):
         list(production._until_done(futures))
 
 

@@ -26,6 +26,7 @@ from dataset.minesim.nuscenes_generate import generate_nuscenes
 from dataset.minesim.nuscenes_plan import NuScenesOptions
 from dataset.minesim.plan import GenerateOptions
 from dataset.minesim.production import Summary
+from utils.console import run_script, start_logging
 from utils.labels import NUSCENES, UNSCENES3D, LabelSet
 
 LAYOUTS = ("unscenes3d", "nuscenes")
@@ -192,20 +193,12 @@ def table(summary: Summary, labels: LabelSet = UNSCENES3D) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
+def main(arguments: argparse.Namespace) -> None:
     """Make the data set and say what became of it."""
-    arguments = parse_arguments()
-    try:
-        summary, labels = make(arguments)
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"make_minesim: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nmake_minesim: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
-    print(table(summary, labels))
-    return 0
+    print(table(*make(arguments)))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start_logging()
+    options = parse_arguments()
+    run_script(lambda: main(options), on_interruption="stopped; the same command goes on from here")

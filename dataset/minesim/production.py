@@ -215,7 +215,9 @@ def _until_done(futures: dict[Future[None], int]) -> Iterator[None]:
     """Come back often while scenes are made, and once more when all are.
 
     Raises:
-        RuntimeError: If a scene failed, naming it.
+        ChildProcessError: If a process died.
+        ValueError: If a scene failed for its options or the disk, naming it.
+        RuntimeError: If a scene failed for another reason, naming it.
     """
     pending = set(futures)
     while pending:
@@ -224,10 +226,12 @@ def _until_done(futures: dict[Future[None], int]) -> Iterator[None]:
             try:
                 future.result()
             except BrokenProcessPool as error:
-                raise RuntimeError(
+                raise ChildProcessError(
                     "a worker process died, probably for want of memory; run again with fewer "
                     "--workers to go on"
                 ) from error
+            except (ValueError, OSError) as error:
+                raise ValueError(f"{scene_name(futures[future])} failed: {error}") from error
             except Exception as error:
                 raise RuntimeError(f"{scene_name(futures[future])} failed: {error}") from error
         yield
