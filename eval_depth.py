@@ -13,6 +13,7 @@ from pathlib import Path
 from utils.build import load_network
 from utils.command_line import (
     add_config_options,
+    add_depth_range_options,
     add_device_option,
     add_split_option,
     add_weight_options,
@@ -38,8 +39,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--source", choices=sorted(SOURCES), default="lift", help="whose depth: that of the "
         "lift's distributions (the default), or that rendered of the camera's volume")  # fmt: skip
-    add("--min-depth", type=float, default=0.1, metavar="M", help="least depth that counts [m]")
-    add("--max-depth", type=float, default=80.0, metavar="M", help="largest depth that counts [m]")
+    add_depth_range_options(parser)
     add("--json", type=Path, metavar="FILE", help="write the errors")
     return parser.parse_args(argv)
 

@@ -15,6 +15,7 @@ from model.novel_view import DEPTH_TARGETS, RENDERERS, ViewOptions
 from utils.build import load_network
 from utils.command_line import (
     add_config_options,
+    add_depth_range_options,
     add_split_option,
     add_weight_options,
     read_config,
@@ -43,8 +44,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--batch", type=int, default=0, metavar="N", help="rays rendered at a time; default: all")
     add("--depth-tgt", choices=DEPTH_TARGETS, default="raw", help="depth of a ray: its expected "
         "value (raw, the default) or where it most likely ends (max)")  # fmt: skip
-    add("--min-depth", type=float, default=0.1, metavar="M", help="least depth that counts [m]")
-    add("--max-depth", type=float, default=80.0, metavar="M", help="largest, and end of the rays")
+    add_depth_range_options(parser, largest="end of the rays, and largest depth")
     add("--frames", type=int, default=4, metavar="N", help="other frames to look from, those "
         "nearest in time; default: 4")  # fmt: skip
     add("--max-distance", type=float, default=20.0, metavar="M", help="farthest other frame [m]; "

@@ -3,15 +3,19 @@ from pathlib import Path
 
 import pytest
 
+import eval_depth
+import eval_novel_depth
 from tests.predict_config import write_config
 from utils.command_line import (
     add_config_options,
+    add_depth_range_options,
     add_device_option,
     add_split_option,
     add_weight_options,
     read_config,
     weights_of,
 )
+from utils.metrics.depth_errors import DepthRule
 
 
 def parse(*words):
@@ -44,3 +48,17 @@ def test_a_split_and_a_device_are_chosen_among_the_known(capsys):
         with pytest.raises(SystemExit):
             parse(*words)
         assert "invalid choice" in capsys.readouterr().err
+
+
+def test_the_range_of_depths_is_that_of_the_rule(monkeypatch):
+    monkeypatch.setattr("utils.command_line.DepthRule", lambda: DepthRule(0.25, 65.0))
+    for script in (eval_depth, eval_novel_depth):
+        given = script.parse_arguments(["--py-config", "c.py"])
+        assert (given.min_depth, given.max_depth) == (0.25, 65.0)
+        given = script.parse_arguments(["--py-config", "c.py", "--max-depth", "9"])
+        assert (given.min_depth, given.max_depth) == (0.25, 9.0)
+    parser = argparse.ArgumentParser()
+    add_depth_range_options(parser, largest="end of the rays")
+    said = " ".join(parser.format_help().split())
+    assert "least depth that counts [m]; default: 0.25" in said
+    assert "end of the rays that counts [m]; default: 65" in said

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from dataset.splits import SPLITS
 from utils.checkpoint import BEST
 from utils.config import load_config, parse_options
+from utils.metrics.depth_errors import DepthRule
 
 Options = argparse._ActionsContainer
 """A parser, or a group of one."""
@@ -39,6 +40,22 @@ def add_device_option(options: Options) -> None:
     """Add the choice of the device, for ``utils.distributed.pick_device``."""
     choices = ("auto", "cpu", "cuda")
     options.add_argument("--device", choices=choices, default="auto", help="default: a GPU if any")
+
+
+def add_depth_range_options(options: Options, *, largest: str = "largest depth") -> None:
+    """Add the range of depths that count, by default that of ``DepthRule``.
+
+    Args:
+        options: A parser, or a group of one.
+        largest: What the upper end is, in the words of the help.
+    """
+    rule = DepthRule()
+    low, high = rule.min_depth_m, rule.max_depth_m
+    add = options.add_argument
+    add("--min-depth", type=float, default=low, metavar="M",
+        help=f"least depth that counts [m]; default: {low:g}")  # fmt: skip
+    add("--max-depth", type=float, default=high, metavar="M",
+        help=f"{largest} that counts [m]; default: {high:g}")  # fmt: skip
 
 
 def read_config(args: argparse.Namespace, values: Mapping[str, Any] | None = None) -> Config:

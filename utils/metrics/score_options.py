@@ -53,9 +53,10 @@ def build_parser(description: str) -> argparse.ArgumentParser:
     )
     _add_grid_options(parser.add_argument_group("occupancy"))
     _add_ray_options(parser.add_argument_group("RayIoU"))
+    low, high = DepthRule().min_depth_m, DepthRule().max_depth_m
     add = parser.add_argument_group("depth").add_argument
-    add("--min-depth", type=float, metavar="M", help="labels count beyond this [0.1]")
-    add("--max-depth", type=float, metavar="M", help="labels count below this [80]")
+    add("--min-depth", type=float, metavar="M", help=f"labels count beyond this [{low:g}]")
+    add("--max-depth", type=float, metavar="M", help=f"labels count below this [{high:g}]")
     add(
         "--median-scaling",
         choices=SCALINGS,
