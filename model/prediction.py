@@ -16,7 +16,7 @@ class Prediction:
         elevation_m: Mean height of each cell of the elevation region in the LiDAR frame [m]; None
             where the network has no such head. Row 0 is the far end, column 0 the left.
         log_free: Log probability that each voxel is free, for rendering; None where a network
-            does not say.
+            does not say, or was not asked (``UnsOcc.gives_log_free``).
     """
 
     stem: str

@@ -123,6 +123,9 @@ class UnsOcc(BaseModel):
         rendering: The arguments of ``RenderOptions``; None: nothing is rendered in training. The
             LiDAR alone has no image plane to render to.
 
+    Attributes:
+        gives_log_free: Whether predictions have ``log_free``; whoever reads it says so first.
+
     Raises:
         ValueError: If the modality or a weight's name is unknown, or weights are missing.
     """
@@ -146,6 +149,7 @@ class UnsOcc(BaseModel):
         self.feature_grid = self.grid.coarsen(coarsening)
         self.lidar_stream, self.uses_graphs = SideStream(), False
         self.occupancy_terms, self.label_views = occupancy_terms, label_views
+        self.gives_log_free = False
         self.rendering = RenderOptions(**rendering) if rendering and self.uses_camera else None
         self._build(Parts(**parts), coarsening)
         options = LossOptions(**loss)
@@ -312,7 +316,8 @@ class UnsOcc(BaseModel):
         outputs = self.infer(batch)
         labels = outputs.logits.argmax(dim=1).to(torch.uint8)
         elevation = [None] * len(batch) if outputs.elevation is None else outputs.elevation
-        frames = zip(batch.stems, labels, elevation, log_free_of(outputs.logits), strict=True)
+        log_free = log_free_of(outputs.logits) if self.gives_log_free else [None] * len(batch)
+        frames = zip(batch.stems, labels, elevation, log_free, strict=True)
         return [Prediction(*frame) for frame in frames]
 
     def forward(

@@ -45,7 +45,7 @@ def test_modes(modality, size):
     predictions = model(batch, mode="predict")
     assert [prediction.stem for prediction in predictions] == batch.stems
     for prediction in predictions:
-        assert prediction.occupancy.shape == prediction.log_free.shape == GRID.shape
+        assert prediction.occupancy.shape == GRID.shape
         assert prediction.occupancy.dtype == torch.uint8
 
 
@@ -141,6 +141,17 @@ def test_predictions_are_the_likeliest_labels():
     for frame, prediction in enumerate(predictions):
         label = probability[frame].argmax(dim=0)
         assert torch.equal(prediction.occupancy, label.to(torch.uint8))
+
+
+def test_predictions_say_how_probably_voxels_are_free_if_asked():
+    model = make_model().eval()
+    batch = make_batch()
+    assert all(prediction.log_free is None for prediction in model(batch, mode="predict"))
+    model.gives_log_free = True
+    with torch.no_grad():
+        probability = model(batch).softmax(dim=1)
+        predictions = model(batch, mode="predict")
+    for frame, prediction in enumerate(predictions):
         torch.testing.assert_close(prediction.log_free.exp(), probability[frame, 0])
 
 

@@ -89,7 +89,7 @@ class DepthMetric(BaseMetric):
         if log_free is None:
             raise ValueError(
                 f"frame {prediction.stem}: depth is rendered from the probability that a voxel is "
-                "free, which this network does not give (Prediction.log_free)"
+                "free, which this network does not give: set its gives_log_free, if it has that"
             )
         size = (depth_m.shape[-2], depth_m.shape[-1])
         cameras = pixel_from_lidar[None].to(log_free.device)

@@ -86,6 +86,7 @@ def build_trainer(
         process.device,
         compile_mode="default" if runtime.compile else None,
     )
+    network.gives_log_free = depth_metric
     optimizer = build_optimizer(network, schedule, process.device)
     frames: Any = build_dataset(cfg, "train", training=True, seed=seed)
     counts = {"train": len(frames)}
