@@ -6,6 +6,9 @@ a frame's few ten thousand voxels keep a GPU busy for microseconds, and spconv's
 layer take a processor longer than that.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from jaxtyping import Float, Int, Int64
 from spconv.core import ConvAlgo
@@ -94,10 +97,25 @@ def by_spconv(layer: SparseConvolution, sparse: SparseConvTensor) -> SparseConvT
     """
     if sparse.features.device.type != "cpu":
         layer.algo = ConvAlgo.MaskImplicitGemm
-        return SparseConvolution.forward(layer, sparse)
+        with _training_where_gradients_are(layer):
+            return SparseConvolution.forward(layer, sparse)
     layer.algo = ConvAlgo.Native
     with torch.autocast("cpu", enabled=False):
         return SparseConvolution.forward(layer, sparse.replace_feature(sparse.features.float()))
+
+
+@contextmanager
+def _training_where_gradients_are(layer: SparseConvolution) -> Iterator[None]:
+    """Have a layer of spconv's give gradients where torch does, as in fine-tuning in ``eval()``.
+
+    A GPU's algorithm gives them in training mode only, and in the other says nothing of it.
+    """
+    mode = layer.training
+    layer.training = torch.is_grad_enabled()
+    try:
+        yield
+    finally:
+        layer.training = mode
 
 
 def neighbor_rows(coordinates: Int[Tensor, "M 4"], shape: list[int]) -> Int64[Tensor, "M 27"]:

@@ -1,5 +1,7 @@
 import pytest
 import torch
+from spconv.core import ConvAlgo
+from spconv.pytorch.conv import SparseConvolution
 from torch.nn.functional import conv3d
 
 from model import sparse as sparse_module
@@ -150,3 +152,46 @@ def test_on_a_gpu_both_ways_give_the_same():
     torch.testing.assert_close(run("cuda"), wanted, atol=5e-3, rtol=5e-3)
     with torch.no_grad():
         torch.testing.assert_close(run("cuda"), wanted, atol=5e-3, rtol=5e-3)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("with_gradients", [False, True])
+def test_a_gpus_algorithm_gives_gradients_where_torch_does(monkeypatch, training, with_gradients):
+    """A device that is no CPU stands in for the GPU, and what spconv is asked for for its work."""
+    asked = []
+
+    def forward(layer, sparse):
+        asked.append((layer.training, layer.algo))
+        raise MemoryError("full")
+
+    monkeypatch.setattr(SparseConvolution, "forward", forward)
+    layer = Submanifold(4, 3, key="a").train(training)
+    coordinates = torch.zeros(1, 4, dtype=torch.int32, device="meta")
+    sparse = sparse_tensor(torch.zeros(1, 4, device="meta"), coordinates, (2, 2, 2), 1)
+    with torch.set_grad_enabled(with_gradients), pytest.raises(MemoryError):
+        layer(sparse)
+    assert asked == [(with_gradients, ConvAlgo.MaskImplicitGemm)]
+    assert layer.training == training
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("make", [lambda: Submanifold(16, 16, key="a"), lambda: Halving(16, 32)])
+def test_on_a_gpu_the_gradients_are_those_of_the_cpu_in_eval_mode_too(make):
+    sparse, _, _ = random_sparse(torch.rand(2, 16, 16, 8) < 0.3, channels=16)
+    layer = make().eval()
+
+    def gradients(device: str):
+        features = sparse.features.detach().to(device).requires_grad_()
+        placed = sparse_tensor(features, sparse.indices.to(device), (16, 16, 8), 2)
+        found = layer.to(device)(placed).features
+        # The same sum whatever the order of the voxels.
+        return [
+            g.cpu() for g in torch.autograd.grad(found.square().sum(), (features, layer.weight))
+        ]
+
+    wanted = gradients("cpu")
+    for got, expected in zip(gradients("cuda"), wanted, strict=True):
+        largest = expected.abs().max()
+        assert largest > 0
+        # A GPU may round the factors to 10 bits (TF32).
+        assert (got - expected).abs().max() < 1e-2 * largest
