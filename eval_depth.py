@@ -8,7 +8,6 @@ camera's volume.
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from utils.build import load_network
 from utils.command_line import (
@@ -26,6 +25,7 @@ from utils.distributed import pick_device
 from utils.evaluation.camera_depth import SOURCES, read_frames, score_depth
 from utils.metrics.depth import DepthMeter
 from utils.metrics.depth_errors import DepthRule
+from utils.outputs import output_file
 from utils.whole_files import write_json
 
 
@@ -40,7 +40,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--source", choices=sorted(SOURCES), default="lift", help="whose depth: that of the "
         "lift's distributions (the default), or that rendered of the camera's volume")  # fmt: skip
     add_depth_range_options(parser)
-    add("--json", type=Path, metavar="FILE", help="write the errors")
+    add("--json", type=output_file, metavar="FILE", help="write the errors")
     return parser.parse_args(argv)
 
 

@@ -8,7 +8,6 @@ with the same code, what a network has to beat.
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from utils.build import build_model, place
 from utils.checkpoint import load_weights
@@ -31,6 +30,7 @@ from utils.evaluation.elevation_frames import (
     read_frames,
     score_maps,
 )
+from utils.outputs import output_file, output_folder
 from utils.whole_files import write_json
 
 
@@ -44,8 +44,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--baseline", choices=sorted(BASELINES), help="instead of a network: the mean map of the "
         "training set, or the frame's own LiDAR returns, interpolated")  # fmt: skip
-    add("--json", type=Path, metavar="FILE", help="write the scores")
-    add("--pictures", type=Path, metavar="DIR", help="draw label, prediction and error")
+    add("--json", type=output_file, metavar="FILE", help="write the scores")
+    add("--pictures", type=output_folder, metavar="DIR", help="draw label, prediction and error")
     add("--num-pictures", type=int, default=0, metavar="N", help="N of them, spread evenly; 0: all")
     return parser.parse_args(argv)
 

@@ -28,6 +28,7 @@ from utils.evaluation.nuscenes_options import (
 )
 from utils.metrics.evaluator import OccupancyMetric
 from utils.metrics.occupancy import CONVENTIONS, describe_grid
+from utils.outputs import output_file, output_folder
 from utils.training.build_runner import build_evaluator
 from utils.whole_files import write_json
 
@@ -37,7 +38,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_config_options(parser)
     add = parser.add_argument
-    add("--work-dir", required=True, type=Path, metavar="DIR",
+    add("--work-dir", required=True, type=output_folder, metavar="DIR",
         help="folder of the training; logs go there")  # fmt: skip
     add("--resume-from", type=Path, metavar="FILE",
         help=f"weights; default: {BEST} of the work directory")  # fmt: skip
@@ -47,8 +48,13 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--amp", choices=PRECISIONS, default="off", help="precision to predict in")
     add("--convention", choices=sorted(CONVENTIONS), help="how means are taken; default: "
         "'default', or the benchmark's own")  # fmt: skip
-    add("--save-pred", type=Path, metavar="DIR", help="write each prediction to DIR/STEM.npy")
-    add("--json", type=Path, metavar="FILE", help="write the scores")
+    add(
+        "--save-pred",
+        type=output_folder,
+        metavar="DIR",
+        help="write each prediction to DIR/STEM.npy",
+    )
+    add("--json", type=output_file, metavar="FILE", help="write the scores")
     add("--sem", action="store_true", help="per-class IoU besides IoU; always given here")
     add_nuscenes_options(parser)
     return parser.parse_args(argv)

@@ -9,7 +9,6 @@ Uses every visible GPU, or the processes that ``torchrun`` starts.
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from model.novel_view import DEPTH_TARGETS, RENDERERS, ViewOptions
 from utils.build import load_network
@@ -27,6 +26,7 @@ from utils.distributed import process_group, use_all_gpus
 from utils.evaluation.novel_depth import NovelViews, score_novel_depth
 from utils.metrics.depth import DepthMeter
 from utils.metrics.depth_errors import DepthRule
+from utils.outputs import output_file
 from utils.whole_files import write_json
 
 
@@ -50,7 +50,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--max-distance", type=float, default=20.0, metavar="M", help="farthest other frame [m]; "
         "default: 20")  # fmt: skip
     add("--limit", type=int, default=0, metavar="N", help="predict N frames, spread evenly")
-    add("--json", type=Path, metavar="FILE", help="write the errors")
+    add("--json", type=output_file, metavar="FILE", help="write the errors")
     return parser.parse_args(argv)
 
 

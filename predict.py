@@ -16,6 +16,7 @@ from dataset.splits import SPLITS
 from utils.command_line import add_config_options, add_device_option, read_config
 from utils.config import PRECISIONS, Runtime, read_section
 from utils.console import run_script, say, start_logging
+from utils.outputs import output_folder
 from utils.prediction.files import KINDS, FrameWriter
 from utils.prediction.frames import Frames, RecordingPaths, open_recording, predict_frames
 from utils.prediction.predictor import build_predictor
@@ -31,7 +32,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--resume-from", required=True, type=Path, metavar="FILE",
         help="weights, or a checkpoint with them")  # fmt: skip
-    add("--out", required=True, type=Path, metavar="DIR", help="folder of the results")
+    add("--out", required=True, type=output_folder, metavar="DIR", help="folder of the results")
     add("--format", nargs="+", choices=KINDS, default=["npy", "png"], metavar="KIND",
         help="files of each frame: npy, grid of labels; npz, grid and masks as Occ3D's; ply, "
         "coloured points; png, pictures; confidence; entropy (default: npy png)")  # fmt: skip

@@ -13,6 +13,7 @@ from utils.command_line import add_config_options, read_config
 from utils.config import PRECISIONS, check_dataset_name
 from utils.console import run_script, say, start_logging
 from utils.distributed import process_group, use_all_gpus
+from utils.outputs import output_folder
 from utils.training.build_runner import build_trainer, find_checkpoint
 from utils.training.plan import dry_run
 
@@ -22,7 +23,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_config_options(parser)
     add = parser.add_argument
-    add("--work-dir", required=True, type=Path, metavar="DIR",
+    add("--work-dir", required=True, type=output_folder, metavar="DIR",
         help="folder of checkpoints, logs and the config")  # fmt: skip
     add("--resume-from", type=Path, metavar="FILE", help="checkpoint to go on from, instead of "
         "latest.pth; weights alone (model_state_dict.pth) are where a new training "

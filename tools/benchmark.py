@@ -22,6 +22,7 @@ from utils.benchmark import AMP_OF_PRECISION, Options, benchmark
 from utils.benchmark_table import describe
 from utils.config import MODALITIES, load_config, parse_options
 from utils.console import run_script, start_logging
+from utils.outputs import output_file
 from utils.whole_files import write_json
 
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
@@ -47,7 +48,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--compile-mode", choices=COMPILE_MODES, default="default",
         help="reduce-overhead: with CUDA graphs")  # fmt: skip
     add("--profile", action="store_true", help="list the slowest kernels of everything measured")
-    add("--json", type=Path, metavar="FILE", help="write all that was measured")
+    add("--json", type=output_file, metavar="FILE", help="write all that was measured")
     add("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="values of the config")
     return parser.parse_args(argv)
 

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataset.check.run import check_dataset
 from utils.console import run_script, start_logging
+from utils.outputs import output_file
 from utils.whole_files import write_json
 
 
@@ -30,7 +31,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("root", type=Path, metavar="DIR", help="the data set")
-    parser.add_argument("--json", type=Path, help="file for the report, with every finding")
+    parser.add_argument("--json", type=output_file, help="file for the report, with every finding")
     parser.add_argument("--workers", type=int, help="processes (default: one a core)")
     return parser.parse_args(arguments)
 

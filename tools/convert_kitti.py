@@ -20,6 +20,7 @@ from tqdm import tqdm
 from dataset import layout
 from dataset.formats import read_image, read_text
 from utils.console import run_script, start_logging
+from utils.outputs import output_folder
 
 SECTOR_DEG = 60.0
 """Points farther than this to the left or right of straight ahead are left out: the networks
@@ -35,7 +36,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         "--kitti", type=Path, required=True, help="folder with image_2/, velodyne/ and calib/"
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder of the new data set")
+    parser.add_argument(
+        "--out", type=output_folder, required=True, help="folder of the new data set"
+    )
     parser.add_argument("--stems", nargs="+", help="frames, such as 000001 (default: all)")
     return parser.parse_args(arguments)
 

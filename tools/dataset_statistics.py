@@ -36,6 +36,7 @@ from dataset.statistics import (
 from utils.class_balance import class_counts, class_weights
 from utils.console import run_script, start_logging
 from utils.labels import FREE, UNSCENES3D
+from utils.outputs import output_file
 from utils.pictures.class_chart import ClassRow, class_chart
 from utils.pictures.page import write_picture
 from utils.whole_files import write_json
@@ -53,8 +54,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         default="auto",
         help="how the frames are divided; without imagesets/ all count as one (default: auto)",
     )
-    parser.add_argument("--json", type=Path, help="file for the counts")
-    parser.add_argument("--plot", type=Path, help="picture (.png) of all splits together")
+    parser.add_argument("--json", type=output_file, help="file for the counts")
+    parser.add_argument("--plot", type=output_file, help="picture (.png) of all splits together")
     parser.add_argument("--workers", type=int, help="processes (default: one a core)")
     return parser.parse_args(arguments)
 

@@ -25,6 +25,7 @@ from dataset.inventory import require_folders
 from dataset.kitti_export import SEQUENCES, ExportOptions, export, plan_export, write_splits
 from dataset.splits import SOURCES, SPLITS
 from utils.console import run_script, start_logging
+from utils.outputs import output_folder
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -33,7 +34,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("root", type=Path, metavar="DIR", help="the data set")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    parser.add_argument("--out", type=output_folder, required=True, help="folder to write to")
     parser.add_argument(
         "--split", choices=(*SPLITS, "all"), default="all", help="frames to write (default: all)"
     )

@@ -28,6 +28,7 @@ from dataset.minesim.plan import GenerateOptions
 from dataset.minesim.production import Summary
 from utils.console import run_script, start_logging
 from utils.labels import NUSCENES, UNSCENES3D, LabelSet
+from utils.outputs import output_folder
 
 LAYOUTS = ("unscenes3d", "nuscenes")
 
@@ -37,7 +38,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Make an open-pit-mine data set in the UnScenes3D or the nuScenes layout."
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    parser.add_argument("--out", type=output_folder, required=True, help="folder to write to")
     parser.add_argument(
         "--layout",
         choices=LAYOUTS,

@@ -30,6 +30,7 @@ from dataset.prepare.release import MINI, Source, all_sources, find_sources, ver
 from dataset.prepare.unpack import missing_members, require_space, unpack
 from dataset.splits import SOURCES
 from utils.console import run_script, start_logging
+from utils.outputs import output_file, output_folder
 from utils.whole_files import write_json
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--archives", type=Path, required=True, help="folder of the downloads")
-    parser.add_argument("--out", type=Path, required=True, help="the data set's folder")
+    parser.add_argument("--out", type=output_folder, required=True, help="the data set's folder")
     parser.add_argument(
         "--release",
         choices=("mini", "other"),
@@ -62,7 +63,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "the lists in the archives say; auto: the first of lists, official, region that can be",
     )
     parser.add_argument("--force", action="store_true", help="replace files that differ")
-    parser.add_argument("--json", type=Path, help="file for the report of the check")
+    parser.add_argument("--json", type=output_file, help="file for the report of the check")
     parser.add_argument("--workers", type=int, help="processes of the check (default: one a core)")
     return parser.parse_args(arguments)
 

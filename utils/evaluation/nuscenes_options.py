@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dataset.nuscenes_labels import BENCHMARKS
 from utils.evaluation.nuscenes_grids import SCENE_RANGES_M, EvaluatedGrid, evaluated_grid
+from utils.outputs import output_folder
 
 OCC3D = "occ3d"
 DEFAULT = "openoccupancy"
@@ -64,7 +65,7 @@ def add_nuscenes_options(parser: argparse.ArgumentParser) -> None:
     add("--ray-iou", action="store_true", help="RayIoU, too; Occ3D")
     add("--thresh", type=float, metavar="P", help="probability of not being free from which a "
         "voxel is occupied; without it the best class decides")  # fmt: skip
-    add("--save-sem", type=Path, metavar="DIR", help="write each prediction to "
+    add("--save-sem", type=output_folder, metavar="DIR", help="write each prediction to "
         "DIR/SCENE/TOKEN/labels.npz in Occ3D's numbers")  # fmt: skip
 
 

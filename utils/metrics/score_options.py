@@ -14,6 +14,7 @@ from utils.metrics.depth_errors import SCALINGS, DepthRule
 from utils.metrics.files import GridForm
 from utils.metrics.folders import GridTask, RayTask
 from utils.metrics.occupancy import CONVENTIONS
+from utils.outputs import output_file
 
 OCC3D_GRID = benchmark("occ3d").grid
 OCC3D = LabelSet(
@@ -44,7 +45,7 @@ def build_parser(description: str) -> argparse.ArgumentParser:
     add("--task", choices=("occupancy", "depth"), default="occupancy", help="[occupancy]")
     add("--pred", type=Path, required=True, help="folder of predictions")
     add("--gt", type=Path, required=True, help="folder of labels")
-    add("--json", type=Path, required=True, help="file for the scores")
+    add("--json", type=output_file, required=True, help="file for the scores")
     add(
         "--stems",
         type=Path,

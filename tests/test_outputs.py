@@ -1,0 +1,62 @@
+import argparse
+import importlib
+from pathlib import Path
+
+import pytest
+
+from utils.outputs import output_file, output_folder
+
+
+def test_what_is_there_and_what_is_not_can_be_written_to(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.json").write_text("{}")
+    for name in ("a.json", "b.json", "new/folder/b.json", str(tmp_path / "c.json")):
+        assert output_file(name) == Path(name)
+    for name in (".", "new/folder", str(tmp_path)):
+        assert output_folder(name) == Path(name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "message"),
+    [
+        (output_file, "folder", "folder is a folder; name a file"),
+        (output_file, "a.json/b.json", r"a\.json is a file; name a folder"),
+        (output_folder, "a.json", r"a\.json is a file; name a folder"),
+        (output_folder, "a.json/b/c", r"a\.json is a file; name a folder"),
+    ],
+)
+def test_what_is_in_the_way_is_named(tmp_path, monkeypatch, kind, name, message):
+    monkeypatch.chdir(tmp_path)
+    Path("a.json").write_text("{}")
+    Path("folder").mkdir()
+    with pytest.raises(argparse.ArgumentTypeError, match=message):
+        kind(name)
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("train", "--py-config c.py --work-dir a.json"),
+        ("predict", "--py-config c.py --resume-from w --out a.json"),
+        ("eval_iou", "--py-config c.py --work-dir a.json"),
+        ("eval_iou", "--py-config c.py --work-dir w --save-pred a.json"),
+        ("eval_iou", "--py-config c.py --work-dir w --json folder"),
+        ("eval_depth", "--py-config c.py --json folder"),
+        ("eval_novel_depth", "--py-config c.py --json folder"),
+        ("eval_elevation", "--py-config c.py --json folder"),
+        ("eval_elevation", "--py-config c.py --pictures a.json"),
+    ],
+)
+def test_scripts_say_so_before_they_work(tmp_path, monkeypatch, capsys, script, words):
+    module = importlib.import_module(script)
+    monkeypatch.chdir(tmp_path)
+    Path("a.json").write_text("{}")
+    Path("folder").mkdir()
+    with pytest.raises(SystemExit) as end:
+        module.parse_arguments(words.split())
+    assert end.value.code == 2
+    assert (
+        capsys.readouterr()
+        .err.strip()
+        .endswith(("is a file; name a folder to write to", "is a folder; name a file to write"))
+    )
