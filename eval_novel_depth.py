@@ -56,17 +56,17 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     """Score and print the table."""
-    meter = DepthMeter(DepthRule(args.min_depth, args.max_depth))
-    options = ViewOptions(
-        renderer=args.render,
-        depth_target=args.depth_tgt,
-        size=tuple(args.num_rays),
-        near_m=args.min_depth,
-        far_m=args.max_depth,
-        rays_at_once=args.batch,
-    )
     with process_group() as process:
         start_logging(process.rank)
+        meter = DepthMeter(DepthRule(args.min_depth, args.max_depth))
+        options = ViewOptions(
+            renderer=args.render,
+            depth_target=args.depth_tgt,
+            size=tuple(args.num_rays),
+            near_m=args.min_depth,
+            far_m=args.max_depth,
+            rays_at_once=args.batch,
+        )
         cfg = read_config(args)
         network = load_network(cfg, weights_of(args), process.device)
         views = NovelViews(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from utils.checkpoint import LATEST
-from utils.command_line import add_config_options, read_config
+from utils.command_line import add_config_options, add_seed_option, read_config
 from utils.config import PRECISIONS, check_dataset_name
 from utils.console import run_script, say, start_logging
 from utils.distributed import process_group, use_all_gpus
@@ -30,7 +30,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "begins")  # fmt: skip
     add("--iter-resume", action="store_true", help="also write latest.pth in mid-epoch, every "
         "runtime.checkpoint_iters iterations; else after each epoch")  # fmt: skip
-    add("--seed", type=int, default=42)
+    add_seed_option(parser)
     add("--gradient-accumulation", type=int, help="iterations an update; default: the config's")
     add("--amp", choices=PRECISIONS, help="precision; default: the config's")
     add("--depth-metric", action="store_true", help="also depth errors at each validation: of the "

@@ -64,7 +64,9 @@ def _read_npy(path: Path) -> Float32[np.ndarray, "P 4"]:
     try:
         array = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise _fault(path, "an array of numpy (.npy)", str(error)) from error
+        # numpy takes what it does not know for a pickle, and advises to run its code.
+        found = "another file" if "pickle" in str(error) else str(error)
+        raise _fault(path, "an array of numpy (.npy)", found) from error
     if array.ndim != 2 or array.shape[1] not in (3, 4, 5) or array.dtype.kind not in "iuf":
         raise _fault(path, "numbers (P, 3), (P, 4) or (P, 5)", f"{array.dtype} {array.shape}")
     if not np.isfinite(array).all():

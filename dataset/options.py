@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -47,30 +47,39 @@ def spread(items: Sequence[Item], limit: int) -> list[Item]:
     return [items[number] for number in np.linspace(0, len(items) - 1, limit).round().astype(int)]
 
 
-def checked_size(name: str, size: Sequence[int]) -> tuple[int, int]:
+def checked_size(name: str, size: Any) -> tuple[int, int]:
     """The size of a picture, as integers.
 
     Raises:
         ValueError: If it is not (height, width) > 0.
     """
-    height, width = (int(value) for value in size)
-    if min(height, width) < 1:
-        raise ValueError(f"{name} is (height, width) > 0, got {tuple(size)}")
-    return height, width
+    if not _are_numbers(size, 2) or min(size) < 1:
+        raise ValueError(f"{name} is (height, width) > 0, got {size}")
+    return int(size[0]), int(size[1])
 
 
-def checked_crop(crop: Sequence[float]) -> tuple[float, float, float, float]:
+def checked_crop(crop: Any) -> tuple[float, float, float, float]:
     """The part of an image that is used, as floats.
 
     Raises:
         ValueError: If it is not (top, left, bottom, right) within the image.
     """
+    message = f"image_crop is (top, left, bottom, right) as fractions in [0, 1], got {crop}"
+    if not _are_numbers(crop, 4):
+        raise ValueError(message)
     top, left, bottom, right = (float(value) for value in crop)
     if not (0.0 <= top < bottom <= 1.0 and 0.0 <= left < right <= 1.0):
-        raise ValueError(
-            f"image_crop is (top, left, bottom, right) as fractions in [0, 1], got {tuple(crop)}"
-        )
+        raise ValueError(message)
     return top, left, bottom, right
+
+
+def _are_numbers(values: Any, count: int) -> bool:
+    """Whether a value of a config is a sequence of so many numbers."""
+    return (
+        isinstance(values, Sequence)
+        and len(values) == count
+        and all(isinstance(value, int | float) for value in values)
+    )
 
 
 def checked_sweeps(count: int) -> int:

@@ -5,7 +5,9 @@ import pytest
 
 import eval_depth
 import eval_novel_depth
+import train
 from tests.predict_config import write_config
+from tools import overfit
 from utils.command_line import (
     add_config_options,
     add_depth_range_options,
@@ -62,3 +64,14 @@ def test_the_range_of_depths_is_that_of_the_rule(monkeypatch):
     said = " ".join(parser.format_help().split())
     assert "least depth that counts [m]; default: 0.25" in said
     assert "end of the rays that counts [m]; default: 65" in said
+
+
+@pytest.mark.parametrize("script", [train, overfit])
+def test_a_seed_is_one_of_those_that_torch_and_numpy_take(script, capsys):
+    words = ["--py-config", "c.py", *(["--work-dir", "w"] if script is train else [])]
+    assert script.parse_arguments(words).seed == 42
+    assert script.parse_arguments([*words, "--seed", "7"]).seed == 7
+    for seed in ("-1", str(2**32), "many"):
+        with pytest.raises(SystemExit):
+            script.parse_arguments([*words, "--seed", seed])
+        assert f"a number from 0 to 4294967295 is expected, got {seed}" in capsys.readouterr().err

@@ -68,10 +68,13 @@ def test_an_option_cannot_replace_a_section(tmp_path):
 def test_a_missing_file_and_a_broken_one_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no config .*nowhere\.py"):
         load_config(tmp_path / "nowhere.py")
-    for text in ("grid = dict(", "grid = undefined"):
+    for text in ("grid = dict(", "grid = undefined", "grid = 1 / 0", "_base_ = ['nowhere.py']"):
         (tmp_path / "broken.py").write_text(text)
         with pytest.raises(ValueError, match=r"broken\.py cannot be read as a config"):
             load_config(tmp_path / "broken.py")
+    (tmp_path / "broken.md").write_text("")
+    with pytest.raises(ValueError, match=r"broken\.md cannot be read as a config"):
+        load_config(tmp_path / "broken.md")
 
 
 def test_top_level_keys_must_be_known_and_complete(tmp_path):

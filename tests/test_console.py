@@ -116,6 +116,18 @@ def test_an_error_of_a_reading_process_is_its_message_only():
     assert brief(ValueError("plain")) == "plain"
 
 
+def test_an_error_of_the_system_begins_with_the_file(tmp_path):
+    with pytest.raises(IsADirectoryError) as caught:
+        tmp_path.read_text()
+    assert brief(caught.value) == f"{tmp_path}: Is a directory"
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        (tmp_path / "file").replace(tmp_path / "folder")
+    assert brief(caught.value) == f"{tmp_path / 'folder'}: Is a directory"
+    assert brief(FileNotFoundError("no calibs")) == "no calibs"
+
+
 def test_main_is_run():
     done = []
     run_script(lambda: done.append(sys.argv))

@@ -1,6 +1,7 @@
 """The command lines of novel-view depth, from training to the table, on both data sets."""
 
 import json
+import logging
 import runpy
 import shlex
 import shutil
@@ -155,6 +156,18 @@ def test_options_change_what_they_say(unscenes3d, tmp_path):
 def test_wrong_options_are_refused(unscenes3d, words, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         run(unscenes3d, words)
+
+
+def test_wrong_numbers_are_told_in_one_line(monkeypatch, capsys):
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    words = [eval_novel_depth.__file__, *DOCUMENTED, "--num-rays", "-1", "5"]
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(SystemExit):
+        runpy.run_path(eval_novel_depth.__file__, run_name="__main__")
+    said = capsys.readouterr().err
+    assert said.startswith("error: a depth map needs at least 2×2 rays")
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize(

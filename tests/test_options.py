@@ -29,8 +29,13 @@ def test_a_limit_spreads_over_all():
 def test_sizes_and_crops():
     assert checked_size("image_size", [4, 6]) == (4, 6)
     assert checked_crop([0.0, 0.25, 1.0, 1.0]) == (0.0, 0.25, 1.0, 1.0)
-    with pytest.raises(ValueError, match=r"image_size is \(height, width\) > 0, got \(4, 0\)"):
+    with pytest.raises(ValueError, match=r"image_size is \(height, width\) > 0, got \[4, 0\]"):
         checked_size("image_size", [4, 0])
+    for size in (160, None, (4, 6, 8), "ab", ("4", "6")):
+        with pytest.raises(ValueError, match=r"image_size is \(height, width\) > 0, got"):
+            checked_size("image_size", size)
+    with pytest.raises(ValueError, match=r"image_crop is \(top, left, bottom, right\)"):
+        checked_crop(0.5)
     for crop in ([0.5, 0.0, 0.5, 1.0], [0.0, 0.0, 1.0, 1.1], [0.0, 0.6, 1.0, 0.4]):
         with pytest.raises(ValueError, match=r"image_crop is \(top, left, bottom, right\)"):
             checked_crop(crop)

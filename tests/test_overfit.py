@@ -51,5 +51,7 @@ def test_a_missed_target_is_an_error(arguments, capsys):
 
 
 def test_more_frames_than_there_are_are_refused(arguments):
+    with pytest.raises(ValueError, match="--iterations is at least 1, got 0"):
+        overfit.main(arguments("--iterations", "0"))
     with pytest.raises(ValueError, match="--frames 3: the train split has 2 frames"):
         overfit.main(arguments("--frames", "3"))

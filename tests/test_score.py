@@ -62,6 +62,15 @@ def slow_iou(pred, gt, label):
     return both / either
 
 
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"\xff\xfe\x80", "is no text"), (b" \n", "names no frame")]
+)
+def test_a_list_of_frames_must_name_some(tmp_path, content, message):
+    (tmp_path / "stems.txt").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"stems\.txt \(--stems\) {message}"):
+        score.read_stems(tmp_path / "stems.txt")
+
+
 def test_the_scores_are_written_though_nobody_reads_the_table(tmp_path, monkeypatch):
     np.save(tmp_path / "1.npy", np.zeros(LABEL_GRID.shape, np.uint8))
     out = tmp_path / "scores.json"

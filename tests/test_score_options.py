@@ -96,6 +96,12 @@ def test_options_without_effect_are_refused(options, message):
         task_of(parsed(*options))
 
 
+def test_a_label_set_has_a_class_besides_free():
+    for number in (-3, 1):
+        with pytest.raises(ValueError, match=f"--num-classes is at least 2, .* got {number}"):
+            task_of(parsed("--num-classes", number, "--free-label", 0))
+
+
 @pytest.mark.parametrize("options", [["--mask", "m"], ["--convention", "ssc"], ["--free-label", 0]])
 def test_options_of_grids_are_none_of_depth(options):
     with pytest.raises(ValueError, match=f"{options[0]} can only be given with --task occupancy"):

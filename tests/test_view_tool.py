@@ -22,6 +22,9 @@ def test_a_taken_port_and_wrong_numbers_are_refused_before_anything_is_read(monk
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     with pytest.raises(ValueError, match="--keep is at least 1 and --ahead 0, got 0 and 6"):
         check_server(parse_arguments(["--keep", "0"]))
+    for port in ("-1", "65536"):
+        with pytest.raises(ValueError, match=f"--port is from 0 .* to 65535, got {port}"):
+            check_server(parse_arguments(["--port", port]))
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()

@@ -32,7 +32,7 @@ from utils.build import (
     build_optimizer,
     place,
 )
-from utils.command_line import add_config_options, add_device_option, read_config
+from utils.command_line import add_config_options, add_device_option, add_seed_option, read_config
 from utils.config import PRECISIONS, Schedule, read_section
 from utils.console import run_script, say, start_logging
 from utils.distributed import pick_device
@@ -53,13 +53,15 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--iterations", type=int, default=800, metavar="N", help="updates of the weights [800]")
     add("--amp", choices=PRECISIONS, default="off", help="precision")
     add("--target", type=float, default=90.0, help="mIoU to reach [90 percent]")
-    add("--seed", type=int, default=42)
+    add_seed_option(parser)
     return parser.parse_args(argv)
 
 
 def main(args: argparse.Namespace) -> None:
     """Train, score, say both."""
     start_logging()
+    if args.iterations < 1:
+        raise ValueError(f"--iterations is at least 1, got {args.iterations}")
     cfg = read_config(args)
     cfg.augmentation = None
     cfg = balance_classes(cfg)

@@ -36,11 +36,27 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return build_parser(str(__doc__)).parse_args(arguments)
 
 
+def read_stems(path: Path) -> list[str]:
+    """The frames that a file names.
+
+    Raises:
+        OSError: If there is no such file.
+        ValueError: If it is no text, or names none.
+    """
+    try:
+        stems = path.read_text(encoding="utf-8").split()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} (--stems) is no text: expected one stem a line") from error
+    if not stems:
+        raise ValueError(f"{path} (--stems) names no frame: expected one stem a line")
+    return stems
+
+
 def main(args: argparse.Namespace) -> None:
     """Score, print the tables, write the JSON file."""
     stems = None
     if args.stems is not None:
-        stems = args.stems.read_text(encoding="utf-8").split()
+        stems = read_stems(args.stems)
     if args.task == "depth":
         depth = score_depth_maps(args.pred, args.gt, rule_of(args), stems)
         tables, scores = [depth.table()], depth.to_json()

@@ -52,13 +52,16 @@ def check_server(args: argparse.Namespace) -> None:
         )
     if args.keep < 1 or args.ahead < 0:
         raise ValueError(f"--keep is at least 1 and --ahead 0, got {args.keep} and {args.ahead}")
+    if not 0 <= args.port < 2**16:
+        raise ValueError(f"--port is from 0 (any that is free) to 65535, got {args.port}")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((args.host, args.port))
         except OSError as error:
             raise ValueError(
-                f"cannot listen at {args.host}:{args.port}: {error.strerror}; choose another --port"
+                f"cannot listen at {args.host}:{args.port}: {error.strerror}; choose another "
+                "--host or --port"
             ) from error
 
 

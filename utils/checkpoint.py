@@ -48,12 +48,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{path} is no checkpoint of tensors and plain values, and is not opened because "
-            f"a checkpoint must not run code: {_first_line(error)}"
+            f"a checkpoint must not run code: {_first_sentence(error)}"
         ) from error
     except (RuntimeError, EOFError, OSError, KeyError, BadZipFile) as error:
         size = path.stat().st_size
         raise ValueError(
-            f"{path} ({size} bytes) is damaged or no checkpoint: {_first_line(error)}; "
+            f"{path} ({size} bytes) is damaged or no checkpoint: {_first_sentence(error)}; "
             "copy it again, or train again"
         ) from error
     if not isinstance(content, dict):
@@ -124,5 +124,7 @@ def fill(model: nn.Module, weights: Mapping[str, Tensor], path: str | Path) -> N
     model.load_state_dict(weights)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def _first_sentence(error: Exception) -> str:
+    """What an error of torch's begins with: it goes on with advice, to run the file's code even."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return line.partition(". ")[0].rstrip(".")

@@ -42,6 +42,17 @@ def add_device_option(options: Options) -> None:
     options.add_argument("--device", choices=choices, default="auto", help="default: a GPU if any")
 
 
+def add_seed_option(options: Options) -> None:
+    """Add what all that is drawn is drawn from."""
+    options.add_argument("--seed", type=_seed, default=42, metavar="N", help="default: 42")
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"a number from 0 to {2**32 - 1} is expected, got {text}")
+    return int(text)
+
+
 def add_depth_range_options(options: Options, *, largest: str = "largest depth") -> None:
     """Add the range of depths that count, by default that of ``DepthRule``.
 

@@ -108,8 +108,9 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
         raise FileNotFoundError(f"no config {path}; the configs of this project are in config/")
     try:
         cfg = Config.fromfile(str(path))
-    except (SyntaxError, NameError, KeyError, AttributeError, TypeError) as error:
-        raise ValueError(f"{path} cannot be read as a config: {error}") from error
+    except Exception as error:  # A config is Python: it may raise anything.
+        kind = type(error).__name__
+        raise ValueError(f"{path} cannot be read as a config: {kind}: {error}") from error
     for key, value in (options or {}).items():
         _check_option(cfg, key, value, path)
         cfg.merge_from_dict({key: value})

@@ -108,7 +108,12 @@ def _discard_output() -> None:
 
 
 def brief(error: BaseException) -> str:
-    """The message of an error; of one that a data loader's process raised, its own message."""
+    """The message of an error: the file first, where it is the system's.
+
+    Of an error that a data loader's process raised, it is its own message.
+    """
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename2 or error.filename}: {error.strerror}"
     text = str(error)
     name = type(error).__name__
     if text.startswith("Caught ") and f"\n{name}: " in text:

@@ -82,7 +82,9 @@ def read_array(path: Path) -> np.ndarray:
     try:
         array = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise ValueError(f"{path}: cannot be read as a {SUFFIX} array ({error})") from error
+        # numpy takes what it does not know for a pickle, and advises to run its code.
+        reason = "it is another file" if "pickle" in str(error) else error
+        raise ValueError(f"{path}: cannot be read as a {SUFFIX} array ({reason})") from error
     if not isinstance(array, np.ndarray):
         raise ValueError(f"{path}: expected one {SUFFIX} array, got an archive of several")
     return array

@@ -170,6 +170,8 @@ def _labels_of(
         raise ValueError("--layout and --num-classes exclude each other")
     if args.free_label is None:
         raise ValueError("--num-classes needs --free-label")
+    if args.num_classes < 2:
+        raise ValueError(f"--num-classes is at least 2, free included, got {args.num_classes}")
     if not 0 <= args.free_label < args.num_classes:
         raise ValueError(
             f"--free-label must be one of 0–{args.num_classes - 1}, got {args.free_label}"

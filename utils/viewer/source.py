@@ -87,7 +87,13 @@ def build_source(
 
 
 def load_predictor(args: argparse.Namespace, cfg: Config) -> GridPredictor:
-    """The config's network, with the weights and as many Gaussians as the command line says."""
+    """The config's network, with the weights and as many Gaussians as the command line says.
+
+    Raises:
+        ValueError: If that is not one Gaussian at least, or the weights do not fit.
+    """
+    if args.gaussians is not None and args.gaussians < 1:
+        raise ValueError(f"--gaussians is at least 1, got {args.gaussians}")
     predictor = build_predictor(cfg, args.resume_from, device=args.device)
     predictor.use_gaussians(args.gaussians)
     return predictor
