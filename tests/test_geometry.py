@@ -85,3 +85,6 @@ def test_a_config_dict_makes_the_same_grid() -> None:
     assert VoxelGrid.from_config(LABEL_GRID) is LABEL_GRID
     with pytest.raises(ValueError, match="keys origin_m, voxel_m and shape"):
         VoxelGrid.from_config(dict(origin=[0, 0, 0]))
+    for wrong in (dict(shape=5), dict(origin_m=0.5), dict(voxel_m="big")):
+        with pytest.raises(ValueError, match="three numbers for origin_m, one for voxel_m"):
+            VoxelGrid.from_config(config | wrong)

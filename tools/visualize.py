@@ -113,8 +113,14 @@ def picture_size(text: str) -> tuple[int, int]:
 
 
 def main(args: argparse.Namespace) -> None:
-    """Draw what the command line asks for."""
+    """Draw what the command line asks for.
+
+    Raises:
+        ValueError: If a number is out of its range, or options do not go together.
+    """
     start_logging()
+    if args.stride < 1:
+        raise ValueError(f"--stride is at least 1, got {args.stride}")
     draw = {"views": _views, "compare": _compare, "branches": _branches, "film": _film}
     draw[args.figure](args)
 

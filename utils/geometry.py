@@ -48,8 +48,15 @@ class VoxelGrid:
             return grid
         if set(grid) != {"origin_m", "voxel_m", "shape"}:
             raise ValueError(f"a grid has the keys origin_m, voxel_m and shape, got {sorted(grid)}")
-        (x, y, z), (nx, ny, nz) = grid["origin_m"], grid["shape"]
-        return cls((float(x), float(y), float(z)), float(grid["voxel_m"]), (nx, ny, nz))
+        try:
+            (x, y, z), (nx, ny, nz) = grid["origin_m"], grid["shape"]
+            origin_m, voxel_m = (float(x), float(y), float(z)), float(grid["voxel_m"])
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                "a grid has three numbers for origin_m, one for voxel_m and three whole ones for "
+                f"shape, got {dict(grid)}"
+            ) from error
+        return cls(origin_m, voxel_m, (nx, ny, nz))
 
     @property
     def end_m(self) -> tuple[float, float, float]:
