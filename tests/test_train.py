@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from toy_training import write_toy_config
 
 import train
-from utils.checkpoint import read_checkpoint
+from utils.checkpoint import read_checkpoint, save_atomically
 from utils.training.runner import Trainer
 
 WORDS = "--py-config {config} --work-dir {work_dir}"
@@ -140,6 +140,32 @@ def test_going_on_elsewhere_leaves_the_first_run_alone(whole, tmp_path):
     words = f"--resume-from {out / 'latest.pth'} --cfg-options schedule.epochs=5"
     assert len(run(config, tmp_path / "more", words).losses) == 3
     assert (out / "latest.pth").read_bytes() == before
+
+
+def test_going_on_elsewhere_takes_the_best_weights_along(whole, tmp_path, caplog):
+    config, out, _ = whole
+    elsewhere = tmp_path / "more"
+    run(config, elsewhere, f"--resume-from {out / 'latest.pth'}")  # It is at its end.
+    for name in ("model_state_dict.pth", "best.json"):
+        assert (elsewhere / name).read_bytes() == (out / name).read_bytes()
+    lonely = tmp_path / "lonely/latest.pth"
+    lonely.parent.mkdir()
+    state = read_checkpoint(out / "latest.pth")
+    save_atomically(state | {"best": state["best"] | {"value": 0.99}}, lonely)
+    words = f"--resume-from {lonely} --cfg-options schedule.epochs=5"
+    run(config, tmp_path / "anew", words)
+    assert "the best weights so far, of epoch" in caplog.text
+    assert json.loads((tmp_path / "anew/best.json").read_text())["epoch"] == 5
+    assert (tmp_path / "anew/model_state_dict.pth").is_file()
+
+
+def test_scores_of_two_kinds_are_not_compared(whole, tmp_path, caplog):
+    config, out, _ = whole
+    words = f"--resume-from {out / 'latest.pth'} --cfg-options schedule.epochs=5"
+    run(config, tmp_path / "other", f"{words} runtime.best_metric=long_tail_miou")
+    assert "kept the best miou, this run compares long_tail_miou" in caplog.text
+    best = json.loads((tmp_path / "other/best.json").read_text())
+    assert (best["metric"], best["epoch"]) == ("long_tail_miou", 5)
 
 
 def test_weights_alone_are_where_a_training_begins(whole, tmp_path, caplog):

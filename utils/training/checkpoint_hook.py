@@ -1,5 +1,6 @@
 """When a training writes its checkpoints, and how it goes on from one."""
 
+import json
 import logging
 import math
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ from utils.checkpoint import (
     save_atomically,
 )
 from utils.training.hooks import AverageHook, unwrap
-from utils.whole_files import write_json
+from utils.whole_files import write_json, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ class CheckpointHook(Hook):
             self.average.go_on_from(checkpoint[AVERAGED], checkpoint["updates"], model)
         runner.optim_wrapper.load_state_dict(checkpoint["optimizer"])
         runner.train_loop.go_on_from(epoch, iteration, checkpoint["validated_epoch"])
-        self.best = checkpoint["best"]
+        self.best = self._best_to_beat(runner, checkpoint["best"], path)
         self._last_write = iteration
         logger.info("going on from %s: epoch %d, iteration %d", path, epoch, iteration)
 
@@ -133,6 +134,44 @@ class CheckpointHook(Hook):
         """Say where the weights are."""
         which = f" of epoch {self.best['epoch']}" if self.best else ""
         logger.info("trained; weights%s: %s", which, self.work_dir / BEST)
+
+    def _best_to_beat(
+        self, runner: Runner, best: dict[str, Any] | None, path: Path
+    ) -> dict[str, Any] | None:
+        """The best validation so far, with its weights in the folder of this run.
+
+        Args:
+            runner: The runner.
+            best: What the checkpoint says it was.
+            path: The checkpoint.
+
+        Returns:
+            None where no validation counts: there was none, another score was compared, its
+            weights are not there, or from now on the last epoch's weights are kept.
+        """
+        if best is None or runner.val_loop is None:
+            return None
+        if best["metric"] != self.best_metric:
+            logger.warning(
+                "%s kept the best %s, this run compares %s: the next validation is the best so far",
+                path,
+                best["metric"],
+                self.best_metric,
+            )
+            return None
+        is_here = path.parent.resolve() == self.work_dir.resolve()
+        if not ((path.parent / BEST).is_file() if is_here else _holds(path.parent, best)):
+            logger.warning(
+                "the best weights so far, of epoch %d, are not beside %s: the next validation is "
+                "the best so far",
+                best["epoch"],
+                path,
+            )
+            return None
+        if runner.rank == 0 and not is_here:
+            for name in (BEST, BEST_MARK):
+                write_whole(self.work_dir / name, (path.parent / name).read_bytes())
+        return best
 
     def _network_weights(self, runner: Runner) -> dict[str, Tensor]:
         """What predictions are made with, on the CPU."""
@@ -185,6 +224,12 @@ class CheckpointHook(Hook):
             )
         logger.warning("%s had %d iterations an epoch, this run has %d", path, then, now)
         return epoch, epoch * now
+
+
+def _holds(folder: Path, best: Mapping[str, Any]) -> bool:
+    """Whether a folder has the weights of the validation that ``best`` tells of."""
+    mark = folder / BEST_MARK
+    return (folder / BEST).is_file() and mark.is_file() and json.loads(mark.read_text()) == best
 
 
 def _score(metrics: Mapping[str, float], name: str) -> float:
