@@ -6,11 +6,12 @@ from unittest.mock import Mock
 
 import pytest
 import torch
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 
 from utils.checkpoint import save_atomically
-from utils.training.checkpoint_hook import CheckpointHook
+from utils.training.checkpoint_hook import CheckpointHook, restore_optimizer
 
 
 def runner_of(network: nn.Module, *, epoch: int = 0) -> Mock:
@@ -84,3 +85,28 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     hook = CheckpointHook(tmp_path, seed=0, best_metric="miou", resume_from=path)
     with pytest.raises(ValueError, match="weights of another network"):
         hook.resume_training(runner_of(nn.Linear(1, 1)))
+
+
+def test_the_weight_decay_is_that_of_the_config_and_the_moments_those_of_the_run():
+    def optimizer(decay: float) -> OptimWrapper:
+        layer = nn.Linear(1, 1)
+        groups = [dict(params=[layer.weight], weight_decay=decay), dict(params=[layer.bias])]
+        return OptimWrapper(torch.optim.AdamW(groups, lr=1.0, weight_decay=0.0))
+
+    before, after = optimizer(0.01), optimizer(0.5)
+    for group in before.param_groups:
+        group["params"][0].grad = torch.ones_like(group["params"][0])
+    before.step()
+    restore_optimizer(after, before.state_dict())
+    groups = after.optimizer.param_groups
+    assert [group["weight_decay"] for group in groups] == [0.5, 0.0]
+    assert after.state_dict()["state"][0]["step"] == 1
+
+
+@pytest.mark.parametrize(("scaler", "passed_on"), [({}, {}), ({"scale": 8.0}, {"scale": 8.0})])
+def test_a_run_in_bfloat16_goes_on_in_float16(scaler, passed_on):
+    given = {}
+    wrapper = SimpleNamespace(param_groups=[], load_state_dict=given.update)
+    restore_optimizer(wrapper, {"state": {}, "param_groups": [], "loss_scaler": scaler})
+    assert given.get("loss_scaler", {}) == passed_on
+    assert ("loss_scaler" in given) == bool(scaler)

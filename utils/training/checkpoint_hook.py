@@ -85,7 +85,7 @@ class CheckpointHook(Hook):
         fill(model, checkpoint[WEIGHTS], path)
         if self.average is not None and checkpoint[AVERAGED] is not None:
             self.average.go_on_from(checkpoint[AVERAGED], checkpoint["updates"], model)
-        runner.optim_wrapper.load_state_dict(checkpoint["optimizer"])
+        restore_optimizer(runner.optim_wrapper, checkpoint["optimizer"])
         runner.train_loop.go_on_from(epoch, iteration, checkpoint["validated_epoch"])
         self.best = self._best_to_beat(runner, checkpoint["best"], path)
         self._last_write = iteration
@@ -224,6 +224,22 @@ class CheckpointHook(Hook):
             )
         logger.warning("%s had %d iterations an epoch, this run has %d", path, then, now)
         return epoch, epoch * now
+
+
+def restore_optimizer(optim_wrapper: Any, state: Mapping[str, Any]) -> None:
+    """Give an optimiser the state of an earlier run, and let it keep the config's weight decay.
+
+    Args:
+        optim_wrapper: The optimiser in mmengine's wrapper; its learning rate is set anew anyhow.
+        state: What the wrapper's ``state_dict`` gave, in any precision.
+    """
+    groups = optim_wrapper.param_groups
+    decays = [group["weight_decay"] for group in groups]
+    # bfloat16 leaves an empty state of a scaler behind, which one of float16 does not take.
+    given = {key: value for key, value in state.items() if key != "loss_scaler" or value}
+    optim_wrapper.load_state_dict(given)
+    for group, decay in zip(optim_wrapper.param_groups, decays, strict=True):
+        group["weight_decay"] = decay
 
 
 def _holds(folder: Path, best: Mapping[str, Any]) -> bool:
