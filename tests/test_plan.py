@@ -56,6 +56,17 @@ def test_a_misspelt_section_is_found_without_training(cfg):
         dry_run(cfg, ALONE, seed=0)
 
 
+@pytest.mark.parametrize("name", ["mIoU", "depth_abs_rel", "iou_free", "iou_bus"])
+def test_what_no_validation_can_compare_by_is_found_without_training(cfg, name):
+    cfg.runtime.best_metric = name
+    with pytest.raises(ValueError, match=rf"best_metric must be one of .*, got '{name}'"):
+        dry_run(cfg, ALONE, seed=0)
+    cfg.runtime.best_metric = "iou_truck"
+    assert "4 epochs" in dry_run(cfg, ALONE, seed=0)
+    cfg.runtime.best_metric, cfg.schedule.val_interval = name, 0
+    assert "4 epochs" in dry_run(cfg, ALONE, seed=0)
+
+
 def test_a_run_without_validation_needs_no_validation_split(cfg):
     cfg.schedule.val_interval = 0
     assert "0 val" in dry_run(cfg, ALONE, seed=0)

@@ -243,6 +243,13 @@ def test_a_loss_that_is_no_number_ends_the_run_with_its_frames(tmp_path, capsys)
         run(config, tmp_path / "out", "--cfg-options model.fail_at=2")
 
 
+def test_a_wrong_score_to_compare_by_is_refused_before_training(tmp_path):
+    config = write_toy_config(tmp_path)
+    with pytest.raises(ValueError, match="best_metric must be one of"):
+        run(config, tmp_path / "out", "--cfg-options runtime.best_metric=mIoU")
+    assert not (tmp_path / "out/latest.pth").exists()
+
+
 def test_half_precision_needs_a_gpu(tmp_path):
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")

@@ -146,6 +146,20 @@ class OccupancyMetric(BaseMetric):
         return Confusion(self.labels.num_classes, ignore_beyond=self.convention.ignore_beyond)
 
 
+def check_score_name(name: str, labels: str | LabelSet) -> None:
+    """Refuse to keep weights by what is no score of ``OccupancyMetric``, all of which want to rise.
+
+    Raises:
+        ValueError: If it is none, such as a depth error, which wants to fall.
+    """
+    classes = (labels if isinstance(labels, LabelSet) else label_set(labels)).class_names[1:]
+    if name not in (*SUMMARY_KEYS, *(f"iou_{label}" for label in classes)):
+        raise ValueError(
+            f"runtime.best_metric must be one of {SUMMARY_KEYS}, or iou_CLASS with one of "
+            f"{classes}, got '{name}'"
+        )
+
+
 def counts_to_add(counts: Mapping[str, Counts]) -> list[Counts]:
     """Of what this rank counted, frame by frame, the frames that no rank before it has."""
     stems_of_ranks = all_gather_object(list(counts))

@@ -31,7 +31,7 @@ from utils.distributed import Process
 from utils.labels import label_set
 from utils.metrics.depth_metric import FIELDS as DEPTH_FIELDS
 from utils.metrics.depth_metric import DepthMetric
-from utils.metrics.evaluator import OccupancyMetric
+from utils.metrics.evaluator import OccupancyMetric, check_score_name
 from utils.progress import ProgressHook
 from utils.training.board import Board
 from utils.training.checkpoint_hook import CheckpointHook
@@ -93,6 +93,7 @@ def build_trainer(
     hooks = _training_hooks(schedule, runtime, work_dir, seed, resume_from, iter_resume)
     validation: dict[str, Any] = {}
     if schedule.val_interval:
+        check_score_name(runtime.best_metric, cfg.labels)
         validation = _validation(cfg, schedule, process, depth_metric)
         scored = validation["val_dataloader"].dataset
         counts["val"] = len(scored)

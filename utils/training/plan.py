@@ -11,6 +11,7 @@ from utils.build import build_dataset, build_model, build_optimizer
 from utils.class_balance import counted_keys
 from utils.config import Runtime, Schedule, read_section
 from utils.distributed import Process
+from utils.metrics.evaluator import check_score_name
 
 
 def dry_run(cfg: Config, process: Process, seed: int) -> str:
@@ -29,7 +30,9 @@ def dry_run(cfg: Config, process: Process, seed: int) -> str:
         ValueError: If anything in the config is at fault.
     """
     schedule = read_section(cfg, "schedule", Schedule)
-    read_section(cfg, "runtime", Runtime)
+    runtime = read_section(cfg, "runtime", Runtime)
+    if schedule.val_interval:
+        check_score_name(runtime.best_metric, cfg.labels)
     network = build_model(cfg, seed=seed)
     build_optimizer(network, schedule, process.device)
     frames: dict[str, int] = {}
