@@ -11,8 +11,11 @@ from model_inputs import GRID, make_batch, make_model, model_config
 from dataset.layout import LABEL_GRID
 from dataset.sample import Batch
 from model.unsocc import check_finite
+from utils.build import build_model
+from utils.config import load_config
 from utils.labels import UNSCENES3D
 from utils.registry import MODELS
+from utils.synthetic import synthetic_batch
 
 BASE = Path(__file__).parents[1] / "config" / "_base_"
 OCCUPANCY = ["cross_entropy", "lovasz_softmax", "sem_scal", "geo_scal"]
@@ -55,6 +58,23 @@ def test_every_parameter_gets_a_gradient(modality):
     sum(model(make_batch(), mode="loss").values()).backward()
     without = [name for name, weight in model.named_parameters() if weight.grad is None]
     assert without == []
+
+
+def test_several_processes_know_what_the_elevation_alone_does_not_teach():
+    """With weights that get no gradient, processes wait for each other's in vain."""
+    small = {
+        "grid.voxel_m": 1.2,
+        "grid.shape": (64, 64, 8),
+        "dataset.image_size": (64, 96),
+        "model.parts.image_encoder.depth": 18,
+        "model.parts.image_encoder.weights": None,
+        "model.parts.decoder.channels": (16, 16),
+    }
+    cfg = load_config(BASE.parent / "unscenes3d/unscenes3d_elevation_only.py", small)
+    model = build_model(cfg)
+    sum(model(synthetic_batch(cfg, 1), mode="loss").values()).backward()
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    assert any(weight.grad is None for weight in weights) == cfg.runtime.find_unused_parameters
 
 
 def test_builds_only_what_the_modality_uses():

@@ -8,3 +8,4 @@ model = dict(
     ),
 )
 schedule = dict(val_interval=0)  # eval_elevation.py scores it; validations score the occupancy
+runtime = dict(find_unused_parameters=True)  # of RenderFusion: what would only be rendered
