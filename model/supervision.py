@@ -81,7 +81,8 @@ def volume_terms(
         grid: Where they stand.
         views: Pictures of the labels.
         images: The real images, 0–1.
-        depth_m: Their depth by LiDAR [m]; None: by the labels.
+        depth_m: Their depth by LiDAR [m], of which surfaces outside of the grid do not count; None:
+            by the labels.
         class_weight: Weight of each class, free first.
         options: How rays are cast.
     """
@@ -99,6 +100,8 @@ def volume_terms(
     target_m = (views.hit.depth_m * views.hit.is_valid)[:, chosen]
     if depth_m is not None:
         target_m = at_rays(depth_m[:, :, None], options.stride)[:, chosen, 0]
+        # No volume can end a ray beyond itself: it would learn walls at its border.
+        target_m = target_m * grid.contains(rays.at(target_m[..., None])[:, :, 0])
     terms = {}
     for rendering in (camera, both):  # No fusion has both.
         if rendering is not None:

@@ -70,8 +70,22 @@ def test_depth_by_lidar_goes_before_depth_by_labels() -> None:
     fused = Fused(torch.zeros(1, 1, *GRID.shape), camera=painted(batch))
     nowhere = terms_of(fused, depth_m=torch.zeros(1, 1, 32, 64))
     assert nowhere["render_depth"] == 0
-    far = terms_of(fused, depth_m=torch.full((1, 1, 32, 64), 15.9))
-    assert far["render_depth"] > terms_of(fused)["render_depth"]
+    wrong = terms_of(fused, depth_m=torch.full((1, 1, 32, 64), 4.0))
+    assert wrong["render_depth"] > terms_of(fused)["render_depth"]
+
+
+def test_depth_of_surfaces_outside_of_the_grid_teaches_the_volumes_nothing() -> None:
+    # The camera stands a metre behind the LiDAR, so that the grid ends 17 m ahead of it.
+    options = RenderOptions(stride=2, ray_step=1, near_m=0.5, far_m=30.0, num_segments=64)
+    density = torch.zeros(1, 1, *GRID.shape, requires_grad=True)
+    fused = Fused(torch.zeros(1, 1, *GRID.shape), camera=Field(density + 0.02, None))
+    batch, views = batch_and_views()
+    for label_m, counts in ((16.0, True), (18.0, False)):
+        depth_m = torch.zeros(1, 1, 32, 64)
+        depth_m[..., 12:20, 28:36] = label_m
+        terms = volume_terms(fused, GRID, views, batch.images / 255, depth_m, WEIGHT, options)
+        (gradient,) = torch.autograd.grad(terms["render_depth"], density, retain_graph=True)
+        assert bool(terms["render_depth"] > 0) == bool(gradient.any()) == counts
 
 
 def test_gaussians_at_the_labels_are_better_than_shifted_ones() -> None:
