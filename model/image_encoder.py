@@ -20,6 +20,8 @@ NORMS = {
     "group": lambda channels: nn.GroupNorm(16, channels),
 }
 _KEY = "model.parts.image_encoder.weights"
+_RANDOM = ", with norm=group and frozen_stages=0 beside it"
+"""Random weights that stay frozen, with statistics of nothing, would be no encoder."""
 STRIDES = (4, 8, 16, 32)
 """Of the four stages of a ResNet."""
 
@@ -140,11 +142,11 @@ def find_weights(weights: str, depth: int) -> Path:
         FileNotFoundError: If there is no such file. Nothing is downloaded in silence.
     """
     if weights != "imagenet":
-        path, cure = Path(weights), f"correct {_KEY}, or set it to None"
+        path, cure = Path(weights), f"correct {_KEY}, or set it to None{_RANDOM}"
     else:
         url = torchvision.models.get_model_weights(f"resnet{depth}").IMAGENET1K_V1.url
         path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
-        cure = f"download {url} to it, or set {_KEY} to your file or to None"
+        cure = f"download {url} to it, or set {_KEY} to your file or to None{_RANDOM}"
     if not path.is_file():
         raise FileNotFoundError(f"no weights of ResNet-{depth} at {path}: {cure}")
     return path
