@@ -25,7 +25,7 @@ from jaxtyping import Integer
 from dataset import layout
 from dataset.formats import Scene, occupancy_from_rows, read_occupancy_rows
 from dataset.inventory import complete_stems, require_files, time_order
-from dataset.splits import load_scenes, split_frames
+from dataset.splits import all_splits, load_scenes, split_frames
 from utils.metrics.files import dense_from_rows, is_sparse, read_labels, write_array
 from utils.parallel import map_in_processes
 from utils.whole_files import new_file, write_json
@@ -131,11 +131,23 @@ def export(
         (out / SEQUENCES / sequence / STEMS).write_text(text, encoding="utf-8")
 
 
-def write_splits(out: Path, entries_of: Mapping[str, Sequence[Entry]]) -> None:
-    """Write which sequences each split consists of."""
+def write_splits(root: Path, out: Path, source: str = "auto") -> None:
+    """Write which sequences each split that has frames consists of.
+
+    Args:
+        root: The data set.
+        out: Where it is exported to.
+        source: How it is split (``dataset/splits.py``).
+
+    Raises:
+        ValueError: If it cannot be split so.
+        FileNotFoundError: If there is nothing to split it by.
+    """
+    scenes = load_scenes(root)
+    sequence_of = {entry.stem: entry.sequence for entry in _numbered(_sequences(root, scenes))}
     content = {
-        split: sorted({entry.sequence for entry in entries})
-        for split, entries in entries_of.items()
+        split: sorted({sequence_of[stem] for stem in frames.stems if stem in sequence_of})
+        for split, frames in all_splits(root, source, scenes).items()
     }
     write_json(content, out / "splits.json")
 

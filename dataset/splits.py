@@ -120,20 +120,36 @@ def split_frames(
     """
     if split not in SPLITS:
         raise ValueError(f"unknown split '{split}'; there are {SPLITS}, and 'all'")
-    if source not in SOURCES:
-        raise ValueError(f"unknown split_source '{source}'; there are {SOURCES}")
-    source = _find_source(data_root, scenes) if source == "auto" else source
-    stems = _by_lists(data_root) if source == "lists" else _by_scenes(data_root, source, scenes)
+    stems, source = _divide(data_root, source, scenes)
     if split not in stems:
         raise FileNotFoundError(
             f"'{data_root}' has lists for {sorted(stems)} in {layout.IMAGESETS}/, but no "
             f"{split}.txt. {_CHOICES}"
         )
-    refuse_overlap(stems)
-    _warn_of_shared_scenes(stems, scene_of_stem(scenes))
     if not stems[split]:
         raise ValueError(f"the split '{split}' of '{data_root}' ({source}) is empty. {_CHOICES}")
     return Frames(tuple(stems[split]), source)
+
+
+def all_splits(
+    data_root: str | Path, source: str, scenes: Mapping[str, Scene]
+) -> dict[str, Frames]:
+    """The frames of each split that has any, by its name.
+
+    Args:
+        data_root: The data set.
+        source: As for ``split_frames``.
+        scenes: What ``load_scenes`` gave.
+
+    Raises:
+        ValueError: As ``split_frames`` does, but for an empty split only if all are.
+        FileNotFoundError: If there is neither a list nor ``scene_info.json``.
+    """
+    stems, source = _divide(data_root, source, scenes)
+    found = {split: Frames(tuple(frames), source) for split, frames in stems.items() if frames}
+    if not found:
+        raise ValueError(f"every split of '{data_root}' ({source}) is empty. {_CHOICES}")
+    return found
 
 
 def refuse_overlap(splits: Mapping[str, Sequence[str]]) -> None:
@@ -155,6 +171,19 @@ def refuse_overlap(splits: Mapping[str, Sequence[str]]) -> None:
                     f"the splits '{name}' and '{other}' share {len(shared)} frames, such as "
                     f"{shared[:3]}: scores would be worthless. Split by whole scenes"
                 )
+
+
+def _divide(
+    data_root: str | Path, source: str, scenes: Mapping[str, Scene]
+) -> tuple[dict[str, list[str]], str]:
+    """The stems of every split, of lists those that are there, and how they were divided."""
+    if source not in SOURCES:
+        raise ValueError(f"unknown split_source '{source}'; there are {SOURCES}")
+    source = _find_source(data_root, scenes) if source == "auto" else source
+    stems = _by_lists(data_root) if source == "lists" else _by_scenes(data_root, source, scenes)
+    refuse_overlap(stems)
+    _warn_of_shared_scenes(stems, scene_of_stem(scenes))
+    return stems, source
 
 
 def _find_source(data_root: str | Path, scenes: Mapping[str, Scene]) -> str:

@@ -43,6 +43,16 @@ def test_without_imagesets_all_labels_count(data, capsys):
     assert "all: 3 frames" in capsys.readouterr().out
 
 
+def test_splits_without_frames_are_left_out(data, tmp_path, capsys):
+    stem = next((data / "occ").iterdir()).stem
+    (data / "imagesets/train.txt").write_text(stem)
+    (data / "imagesets/test.txt").write_text("")  # And there is no val.txt.
+    run(data, "--plot", str(tmp_path / "s.png"))
+    printed = capsys.readouterr().out
+    assert "train: 1 frames" in printed
+    assert "test:" not in printed
+
+
 def test_without_labels(tmp_path):
     write_tiny_unscenes3d(tmp_path, frames=1, sweeps=0, labels=False)
     with pytest.raises(FileNotFoundError, match=r"lacks the folders \['occ'\]"):

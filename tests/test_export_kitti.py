@@ -44,6 +44,14 @@ def test_labels_and_splits_are_left_out_where_there_are_none(data, tmp_path):
     assert not (tmp_path / "kitti/splits.json").exists()
 
 
+def test_splits_without_frames_are_left_out(data, tmp_path):
+    stem = min(path.stem for path in (data / "occ").iterdir())
+    (data / "imagesets/train.txt").write_text(stem)
+    (data / "imagesets/test.txt").write_text("")  # And there is no val.txt.
+    run(data, tmp_path / "kitti")
+    assert json.loads((tmp_path / "kitti/splits.json").read_text()) == {"train": ["0000"]}
+
+
 def test_no_data_set(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no data set"):
         run(tmp_path / "none", tmp_path / "kitti")

@@ -42,6 +42,13 @@ def test_other_lists_are_kept_unless_forced(data):
     assert lists(root) != before
 
 
+def test_a_part_of_the_data_set_may_have_no_test(tmp_path):
+    scenes = {name: place for name, place in SCENES.items() if place != "location_6"}
+    stems = write_tiny_unscenes3d(tmp_path, scenes=scenes, frames=1, sweeps=0, labels=False)
+    assert write_lists(tmp_path, "region", force=False) == {"train": 1, "val": 1, "test": 0}
+    assert lists(tmp_path) == {"train": [stems[0]], "val": [stems[1]], "test": []}
+
+
 def test_neither_scenes_nor_lists(tmp_path):
     with pytest.raises(FileNotFoundError, match="neither lists nor scenes"):
         write_lists(tmp_path, "auto", force=False)

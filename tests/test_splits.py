@@ -120,6 +120,22 @@ def test_empty_split_is_refused(tmp_path):
         splits.split_frames(tmp_path, "val", "auto", {})
 
 
+def test_all_splits_are_those_with_frames(tmp_path):
+    scenes = {"scene_00000": scene("location_1", "1.0"), "scene_00003": scene("location_4_5", "4")}
+    by_region = splits.all_splits(tmp_path, "region", scenes)
+    assert {name: frames.stems for name, frames in by_region.items()} == {
+        "train": ("1.0",),
+        "val": ("4",),
+    }
+    write_lists(tmp_path, train=["1.0"], test=[])  # And no val.txt.
+    assert splits.all_splits(tmp_path, "auto", scenes) == {
+        "train": splits.Frames(("1.0",), "lists")
+    }
+    write_lists(tmp_path, train=[])
+    with pytest.raises(ValueError, match=r"every split of '.*' \(lists\) is empty"):
+        splits.all_splits(tmp_path, "auto", scenes)
+
+
 def test_overlapping_splits_are_refused_whichever_is_asked_for(tmp_path):
     write_lists(tmp_path, train=["1.0", "2.0"], val=["3.0"], test=["2.0", "4.0"])
     for split in splits.SPLITS:

@@ -25,7 +25,7 @@ import numpy as np
 
 from dataset import layout
 from dataset.inventory import require_folders, stems_in, time_order
-from dataset.splits import SOURCES, SPLITS, load_scenes, split_frames
+from dataset.splits import SOURCES, all_splits, load_scenes
 from dataset.statistics import (
     BIN_M,
     NUM_BINS,
@@ -61,7 +61,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 
 def splits_of(root: Path, source: str) -> dict[str, tuple[str, ...]]:
-    """The labelled frames of each split, or of "all" where nothing says how to split.
+    """The labelled frames of each split that has any, or of "all" where nothing says how to split.
 
     Raises:
         FileNotFoundError: If there are no labels.
@@ -70,8 +70,8 @@ def splits_of(root: Path, source: str) -> dict[str, tuple[str, ...]]:
     require_folders(root, [layout.OCCUPANCY])
     if not (root / layout.IMAGESETS).is_dir():
         return {"all": tuple(sorted(stems_in(root, layout.OCCUPANCY), key=time_order))}
-    scenes = load_scenes(root)
-    return {split: split_frames(root, split, source, scenes).stems for split in SPLITS}
+    splits = all_splits(root, source, load_scenes(root))
+    return {split: frames.stems for split, frames in splits.items()}
 
 
 def table(split: str, statistics: Statistics) -> str:

@@ -6,7 +6,7 @@
 writes OUT/sequences/NNNN/{velodyne,image_2,calibs,voxels}/NNNNNN.*, a sequence for each scene, as
 the converter of UnScenes3D's authors does for code that reads KITTI. Voxels are dense grids of
 256×256×32 labels, 0 free and 255 ignored. stems.txt in each sequence says which frame has which
-stem, and OUT/splits.json the sequences of each split.
+stem, and OUT/splits.json the sequences of each split that has any.
 """
 
 import argparse
@@ -76,7 +76,7 @@ def main(arguments: argparse.Namespace) -> None:
     options = ExportOptions(arguments.dtype, (root / layout.OCCUPANCY).is_dir(), arguments.pred)
     export(root, out, entries, options, workers=arguments.workers)
     if (root / layout.IMAGESETS).is_dir():
-        write_splits(out, {split: plan_export(root, split, source) for split in SPLITS})
+        write_splits(root, out, source)
     sequences = len({entry.sequence for entry in entries})
     print(f"{len(entries)} frames in {sequences} sequences in {out / SEQUENCES}")
 

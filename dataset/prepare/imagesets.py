@@ -4,12 +4,12 @@ from pathlib import Path
 
 from dataset import layout
 from dataset.formats import read_stem_list
-from dataset.splits import SPLITS, load_scenes, split_frames
+from dataset.splits import SPLITS, all_splits, load_scenes
 from utils.whole_files import write_whole
 
 
 def write_lists(root: Path, source: str, *, force: bool) -> dict[str, int]:
-    """Write ``imagesets/{train,val,test}.txt``.
+    """Write ``imagesets/{train,val,test}.txt``, empty for a split without frames.
 
     Args:
         root: The data set.
@@ -21,12 +21,12 @@ def write_lists(root: Path, source: str, *, force: bool) -> dict[str, int]:
         Number of frames of each split.
 
     Raises:
-        ValueError: If the scenes allow no such split.
+        ValueError: If the scenes allow no such split, or no split has frames.
         FileNotFoundError: If there is neither ``scene_info.json`` nor a list.
         FileExistsError: If other lists are there.
     """
-    scenes = load_scenes(root)
-    splits = {split: split_frames(root, split, source, scenes).stems for split in SPLITS}
+    found = all_splits(root, source, load_scenes(root))
+    splits = {split: found[split].stems if split in found else () for split in SPLITS}
     paths = {split: root / layout.IMAGESETS / f"{split}.txt" for split in SPLITS}
     other = [
         str(path)
