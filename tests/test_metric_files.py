@@ -199,3 +199,12 @@ def test_predictions_read_back_as_written(tmp_path):
     write_prediction(path.parent, STEM, grid + 1)
     assert np.array_equal(read_labels(path), grid + 1)
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("stray", [-1, 256])
+def test_labels_that_no_byte_holds_are_refused_before_they_are_coarsened(tmp_path, stray):
+    labels = np.zeros((2, 2, 2), np.int16)
+    labels[0, 0, 0] = stray
+    pred, gt = save(tmp_path / "p.npy", np.zeros((1, 1, 1), int)), save(tmp_path / "g.npy", labels)
+    with pytest.raises(ValueError, match=rf"g.npy: .* labels from .*{stray}.*, outside 0–255"):
+        read_pair(pred, gt, GridForm(None, coarsening=2))

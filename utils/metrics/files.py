@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 
 from dataset.transforms import coarsen_occupancy
-from utils.labels import FREE
+from utils.labels import FREE, IGNORE
 from utils.whole_files import write_whole
 
 SUFFIX = ".npy"
@@ -182,7 +182,7 @@ def read_pair(
     labels = _as_grid(target, gt_path, shape, form.free_label, form.target_rows)
     if factor > 1:
         try:
-            labels = coarsen_occupancy(labels.astype(np.uint8), factor)
+            labels = coarsen_occupancy(_as_bytes(labels), factor)
         except ValueError as error:
             raise ValueError(f"{gt_path}: {error}") from error
     return _as_grid(pred, pred_path, labels.shape, form.free_label, {}), labels
@@ -244,6 +244,14 @@ def _as_grid(
             f"{_times(array.shape)}"
         )
     return array
+
+
+def _as_bytes(labels: Integer[np.ndarray, "X Y Z"]) -> UInt8[np.ndarray, "X Y Z"]:
+    """Labels as bytes, none of which becomes another one."""
+    low, high = labels.min(initial=0), labels.max(initial=0)
+    if low < 0 or high > IGNORE:
+        raise ValueError(f"the label holds labels from {low} to {high}, outside 0–{IGNORE}")
+    return labels.astype(np.uint8)
 
 
 def _some(names: Sequence[str]) -> str:
