@@ -160,7 +160,7 @@ def _table(
         table = np.frombuffer(body, row, count=rows)
         return {name: table[f"{names.index(name)}"][:, 0] for name in names}
     try:
-        numbers = np.array(words[:expected], dtype=np.float64).reshape(rows, -1)
+        numbers = np.array(words[:expected], dtype=np.float64).reshape(rows, width)
     except ValueError as error:
         raise _fault(path, "numbers", str(error)) from error
     starts = np.cumsum([0, *(shape[0] for _, _, shape in layout)])

@@ -111,6 +111,20 @@ def test_what_cannot_be_read_is_refused(tmp_path, name, content, message):
         read_any_cloud(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.pcd", pcd("ascii").replace(b"POINTS 3", b"POINTS 0")),
+        ("a.pcd", pcd("binary").replace(b"POINTS 3", b"POINTS 0")),
+        ("a.ply", ply("ascii").replace(b"vertex 3", b"vertex 0")),
+        ("a.ply", ply("binary_little_endian").replace(b"vertex 3", b"vertex 0")),
+    ],
+)
+def test_a_cloud_may_have_no_points(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    assert read_any_cloud(tmp_path / name).shape == (0, 4)
+
+
 def test_arrays_of_another_shape_and_missing_files_are_refused(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((2, 7)))
     with pytest.raises(ValueError, match=r"\(2, 7\)"):
