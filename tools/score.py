@@ -25,6 +25,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from dataset.formats import read_stem_list
 from utils.console import run_script, start_logging
 from utils.metrics.folders import score_depth_maps, score_grids
 from utils.metrics.score_options import build_parser, rule_of, task_of
@@ -36,17 +37,13 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return build_parser(str(__doc__)).parse_args(arguments)
 
 
-def read_stems(path: Path) -> list[str]:
+def listed_stems(path: Path) -> list[str]:
     """The frames that a file names.
 
     Raises:
-        OSError: If there is no such file.
         ValueError: If it is no text, or names none.
     """
-    try:
-        stems = path.read_text(encoding="utf-8").split()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} (--stems) is no text: expected one stem a line") from error
+    stems = read_stem_list(path)
     if not stems:
         raise ValueError(f"{path} (--stems) names no frame: expected one stem a line")
     return stems
@@ -54,9 +51,7 @@ def read_stems(path: Path) -> list[str]:
 
 def main(args: argparse.Namespace) -> None:
     """Score, print the tables, write the JSON file."""
-    stems = None
-    if args.stems is not None:
-        stems = read_stems(args.stems)
+    stems = None if args.stems is None else listed_stems(args.stems)
     if args.task == "depth":
         depth = score_depth_maps(args.pred, args.gt, rule_of(args), stems)
         tables, scores = [depth.table()], depth.to_json()
