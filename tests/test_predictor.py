@@ -75,8 +75,10 @@ def test_arrays_are_predicted_as_samples_are():
 def test_several_cameras_are_a_list_of_images():
     predictor, (sample,) = predictor_of(), samples_of(make_batch(1, cameras=2))
     images = list(sample.images.permute(0, 2, 3, 1).contiguous().numpy())
-    found = predictor(images, sample.points.numpy(), sample.pixel_from_lidar.numpy())
-    np.testing.assert_array_equal(found.occupancy, predictor.predict([sample])[0].occupancy)
+    expected, matrices = predictor.predict([sample])[0], sample.pixel_from_lidar.numpy()
+    for given in (matrices, list(matrices)):
+        found = predictor(images, sample.points.numpy(), given)
+        np.testing.assert_array_equal(found.occupancy, expected.occupancy)
 
 
 def test_a_network_of_one_sensor_needs_its_arrays_only():

@@ -65,7 +65,9 @@ class GridPredictor:
         self,
         image: UInt8[np.ndarray, "_ _ 3"] | Sequence[UInt8[np.ndarray, "_ _ 3"]] | None = None,
         points: Float[np.ndarray, "P F"] | None = None,
-        pixel_from_lidar: Float[np.ndarray, "*cameras 4 4"] | None = None,
+        pixel_from_lidar: Float[np.ndarray, "*cameras 4 4"]
+        | Sequence[Float[np.ndarray, "4 4"]]
+        | None = None,
     ) -> PredictedGrid:
         """Predict one frame; a network of one sensor needs that sensor's arrays only.
 
@@ -74,7 +76,8 @@ class GridPredictor:
             points: x, y, z [m], intensity and perhaps age [s]; x forward, y left, z up, as the
                 network's data set has them.
             pixel_from_lidar: Maps (x, y, z, 1) [m] to (u·d, v·d, d, 1) of the recorded image: the
-                camera matrix times the transform from LiDAR to camera. One for each image.
+                camera matrix times the transform from LiDAR to camera. One for each image, as an
+                array or a list of them.
 
         Raises:
             ValueError: If an array is not as described, or the network needs one that is None.
@@ -82,7 +85,8 @@ class GridPredictor:
         images = [image] if isinstance(image, np.ndarray) else image
         matrices = None
         if pixel_from_lidar is not None:
-            matrices = list(np.reshape(pixel_from_lidar, (-1, *pixel_from_lidar.shape[-2:])))
+            stacked = np.asarray(pixel_from_lidar)
+            matrices = list(stacked.reshape(-1, *stacked.shape[-2:]))
         sample = sample_of(
             "frame", self.inputs, images=images, pixel_from_lidar=matrices, points=points
         )
