@@ -35,7 +35,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--out", required=True, type=output_folder, metavar="DIR", help="folder of the results")
     add("--format", nargs="+", choices=KINDS, default=["npy", "png"], metavar="KIND",
         help="files of each frame: npy, grid of labels; npz, grid and masks as Occ3D's; ply, "
-        "coloured points; png, pictures; confidence; entropy (default: npy png)")  # fmt: skip
+        "coloured points; png, pictures; points, LiDAR returns on the cameras' pictures; "
+        "confidence; entropy (default: npy png)")  # fmt: skip
     add("--stems", nargs="+", metavar="STEM", help="only these frames")
     add("--limit", type=int, default=0, metavar="N", help="N frames, spread evenly over the rest")
     add("--amp", choices=PRECISIONS, default="off", help="precision on a GPU (default: off)")

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -34,7 +36,8 @@ def test_each_kind_has_its_file(frame, tmp_path):
     FrameWriter(tmp_path, [*KINDS, "npy"], GRID, UNSCENES3D).write(*frame)
     names = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     own = {f"{STEM}.{kind}" for kind in ("npy", "npz", "ply", "png")}
-    assert names == own | {f"confidence/{STEM}.npy", f"entropy/{STEM}.npy"}
+    others = {f"confidence/{STEM}.npy", f"entropy/{STEM}.npy", f"points/{STEM}.png"}
+    assert names == own | others
     np.testing.assert_array_equal(np.load(tmp_path / f"{STEM}.npy"), frame[1].occupancy)
     for kind, value in [("confidence", 0.5), ("entropy", 1.0)]:
         saved = np.load(tmp_path / kind / f"{STEM}.npy")
@@ -46,6 +49,14 @@ def test_unknown_kinds_and_none_are_refused(tmp_path):
     for kinds in ([], ["npy", "jpg"]):
         with pytest.raises(ValueError, match="kinds of files are"):
             FrameWriter(tmp_path, kinds, GRID, UNSCENES3D)
+
+
+def test_returns_need_both_sensors(frame, tmp_path):
+    sample, predicted = frame
+    writer = FrameWriter(tmp_path, ["points"], GRID, UNSCENES3D)
+    for lacking in (replace(sample, points=None), replace(sample, images=None)):
+        with pytest.raises(ValueError, match=rf"{STEM}: .* points need .*: leave the kind out"):
+            writer.write(lacking, predicted)
 
 
 def test_npz_has_labels_and_masks(frame, tmp_path):

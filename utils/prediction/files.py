@@ -6,6 +6,7 @@
 | npz | ``STEM.npz`` | as Occ3D's ``labels.npz``: semantics, mask_camera, mask_lidar |
 | ply | ``STEM.ply`` | centres of the occupied voxels, coloured by class, with their labels |
 | png | ``STEM.png`` | a page of pictures |
+| points | ``points/STEM.png`` | the cameras' pictures with the LiDAR's returns on them |
 | confidence | ``confidence/STEM.npy`` | probability of the label, float16 (X, Y, Z) |
 | entropy | ``entropy/STEM.npy`` | entropy of all labels' probabilities [nat], float16 (X, Y, Z) |
 """
@@ -24,6 +25,7 @@ from utils.labels import FREE, IGNORE, NUSCENES, LabelSet
 from utils.metrics.files import write_archive, write_array, write_prediction
 from utils.pictures.frame_page import draw_frame
 from utils.pictures.page import write_picture
+from utils.pictures.returns_picture import draw_returns
 from utils.prediction.predictor import PredictedGrid
 from utils.whole_files import write_whole
 
@@ -49,7 +51,11 @@ class FrameWriter:
         self.kinds = tuple(dict.fromkeys(kinds))
 
     def write(self, sample: Sample, predicted: PredictedGrid) -> None:
-        """Write the files of one frame; each appears complete or not at all."""
+        """Write the files of one frame; each appears complete or not at all.
+
+        Raises:
+            ValueError: If a kind needs what the frame was read without.
+        """
         for kind in self.kinds:
             KINDS[kind](self, sample, predicted)
 
@@ -76,6 +82,16 @@ class FrameWriter:
         picture = draw_frame(sample, predicted.occupancy, self.grid, self.labels)
         write_picture(self.out / f"{sample.stem}.png", picture)
 
+    def _points(self, sample: Sample, predicted: PredictedGrid) -> None:
+        del predicted
+        if sample.images is None or sample.pixel_from_lidar is None or sample.points is None:
+            raise ValueError(
+                f"frame {sample.stem}: files of the kind points need pictures and LiDAR returns, "
+                "and the network reads one of the two only: leave the kind out"
+            )
+        picture = draw_returns(sample.images, sample.pixel_from_lidar, sample.points)
+        write_picture(self.out / "points" / f"{sample.stem}.png", picture)
+
     def _confidence(self, sample: Sample, predicted: PredictedGrid) -> None:
         path = self.out / "confidence" / f"{sample.stem}.npy"
         write_array(path, predicted.confidence.astype(np.float16))
@@ -90,6 +106,7 @@ KINDS: dict[str, Callable[[FrameWriter, Sample, PredictedGrid], None]] = {
     "npz": FrameWriter._npz,
     "ply": FrameWriter._ply,
     "png": FrameWriter._png,
+    "points": FrameWriter._points,
     "confidence": FrameWriter._confidence,
     "entropy": FrameWriter._entropy,
 }

@@ -1,0 +1,45 @@
+import numpy as np
+import torch
+
+from utils.pictures.color_maps import TURBO
+from utils.pictures.returns_picture import draw_returns
+
+SCALE = 42  # 24 columns become 1008.
+FORWARD = torch.tensor(  # 10 px focal length, the middle at (12, 8); x forward, y left, z up.
+    [[12.0, -10, 0, 0], [8, 0, -10, 0], [1, 0, 0, 0], [0, 0, 0, 1]]
+)
+
+
+def draw(*points, cameras=1):
+    matrices = torch.stack([FORWARD, FORWARD @ torch.diag(torch.tensor([-1.0, -1, 1, 1]))])
+    images = torch.zeros(cameras, 3, 16, 24, dtype=torch.uint8)
+    return draw_returns(images, matrices[:cameras], torch.tensor(points))
+
+
+def test_a_return_is_where_it_is_projected_to():
+    picture = draw([10.0, 4.0, 2.0, 0.5])  # 4 pixels left of the middle and 2 above.
+    assert picture.shape == (16 * SCALE, 24 * SCALE, 3)
+    row, column, _ = np.nonzero(picture)
+    assert {*row} == {6 * SCALE - 1, 6 * SCALE, 6 * SCALE + 1}
+    assert {*column} == {8 * SCALE - 1, 8 * SCALE, 8 * SCALE + 1}
+
+
+def test_near_returns_lie_over_far_ones_in_other_colours():
+    both = draw([2.0, 0.0, 0.0, 0.0], [80.0, 0.0, 0.0, 0.0])
+    np.testing.assert_array_equal(both, draw([2.0, 0.0, 0.0, 0.0]))
+    np.testing.assert_array_equal(both[8 * SCALE, 12 * SCALE], TURBO[235])
+    np.testing.assert_array_equal(draw([80.0, 0.0, 0.0, 0.0])[8 * SCALE, 12 * SCALE], TURBO[30])
+
+
+def test_returns_behind_the_camera_are_in_the_other_ones_picture():
+    picture = draw([-10.0, 0.0, 0.0, 0.0], cameras=2)
+    ahead, behind = np.split(picture, 2)
+    assert not ahead.any()
+    assert behind.any()
+
+
+def test_without_returns_the_picture_is_as_it_was():
+    images = torch.randint(0, 255, (1, 3, 8, 2000), dtype=torch.uint8)
+    for points in (torch.zeros(0, 4), torch.full((1, 4), -5.0)):
+        picture = draw_returns(images, FORWARD[None], points)
+        np.testing.assert_array_equal(picture, images[0].permute(1, 2, 0).numpy())
