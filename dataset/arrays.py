@@ -14,6 +14,9 @@ from dataset.augmentation import Choices
 from dataset.options import checked_crop, checked_size
 from dataset.sample import Sample
 
+_AXIS_TOLERANCE = 0.01
+"""Of the length of the camera's axis: more than the digits that are printed."""
+
 Images = Sequence[UInt8[np.ndarray, "_ _ 3"]]
 
 
@@ -123,6 +126,13 @@ def _check_view(stem: str, image: np.ndarray, matrix: np.ndarray) -> None:
         raise ValueError(
             f"frame {stem}: pixel_from_lidar is a (4, 4) matrix with an inverse, of which the last "
             f"row is 0, 0, 0, 1; got shape {matrix.shape}: {matrix.tolist()}"
+        )
+    length = np.linalg.norm(matrix[2, :3])
+    if abs(length - 1.0) > _AXIS_TOLERANCE:
+        raise ValueError(
+            f"frame {stem}: the third row of pixel_from_lidar gives the camera depth in metres, so "
+            f"that its first three numbers have length 1, got {length:.4g}: {matrix[2].tolist()}. "
+            "Is the camera matrix transposed, or the product scaled?"
         )
 
 

@@ -73,11 +73,19 @@ def _from_json(path: Path) -> Rig:
             found = sorted(camera) if isinstance(camera, dict) else type(camera).__name__
             raise _fault(path, f"pixel_from_cam and cam_from_lidar in '{name}'", str(found))
         pixel_from_cam = np.eye(4)
-        pixel_from_cam[:3, :3] = _matrix(path, camera, "pixel_from_cam", 3)
+        pixel_from_cam[:3, :3] = _camera_matrix(path, camera, name)
         cam_from_lidar = _matrix(path, camera, "cam_from_lidar", 4)
         _check_rigid(path, f"cam_from_lidar of '{name}'", cam_from_lidar)
         projections[name] = pixel_from_cam @ cam_from_lidar @ lidar_from_network
     return Rig(projections, network_from_lidar)
+
+
+def _camera_matrix(path: Path, camera: Mapping[str, Any], name: str) -> Float64[np.ndarray, "3 3"]:
+    matrix = _matrix(path, camera, "pixel_from_cam", 3)
+    if min(matrix[0, 0], matrix[1, 1]) <= 0 or not np.allclose(matrix[2], [0, 0, 1]):
+        expected = f"rows f 0 u, 0 f v, 0 0 1 as pixel_from_cam of '{name}', f > 0"
+        raise _fault(path, expected, str(matrix.tolist()))
+    return matrix
 
 
 def _matrix(

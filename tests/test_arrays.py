@@ -69,6 +69,7 @@ def test_options_are_those_of_the_section_that_it_has():
         (dict(images=[], pixel_from_lidar=[]), "0 images"),
         (dict(images=[IMAGE], pixel_from_lidar=[np.zeros((4, 4))]), "with an inverse"),
         (dict(images=[IMAGE], pixel_from_lidar=[np.diag([1.0, 1, 1, 2])]), "last row"),
+        (dict(images=[IMAGE], pixel_from_lidar=[np.diag([2.0, 2, 2, 1])]), "length 1, got 2: "),
         (dict(points=np.zeros((3, 3))), r"intensity.*\(3, 3\)"),
         (dict(points=np.full((3, 4), np.nan)), "3 of 3 points are not finite, the first is 0"),
     ],

@@ -56,6 +56,15 @@ def test_a_file_of_another_content_is_refused(tmp_path, content, message):
         read_rig(path)
 
 
+@pytest.mark.parametrize("change", [np.transpose, np.negative, lambda matrix: 2 * matrix])
+def test_a_camera_matrix_of_another_form_is_refused(tmp_path, change):
+    content = json_rig()
+    camera = content["cameras"]["front"]
+    camera["pixel_from_cam"] = change(np.array(camera["pixel_from_cam"])).tolist()
+    with pytest.raises(ValueError, match="rows f 0 u, 0 f v, 0 0 1 as pixel_from_cam of 'front'"):
+        read_rig(write_json_rig(tmp_path / "calib.json", content))
+
+
 def test_files_that_are_no_calibration_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="no calibration"):
         read_rig(tmp_path / "calib.json")
