@@ -149,6 +149,12 @@ def test_what_is_no_label_is_refused(straight):
         counts_of((straight(6, 255), straight(3)), grid=CORRIDOR, origins=AT_ITS_START)
     with pytest.raises(ValueError, match="the prediction holds labels from -3 to -1, outside"):
         counts_of((straight(6).int() - 4, straight(3)), grid=CORRIDOR, origins=AT_ITS_START)
+    negative = straight(3).int()
+    negative[3] = -1
+    with pytest.raises(ValueError, match="the label holds labels from -1 to 3, outside"):
+        counts_of((straight(6), negative), grid=CORRIDOR, origins=AT_ITS_START)
+    occ3d = dict(grid=CORRIDOR, origins=AT_ITS_START, ignore_beyond=True)
+    assert counts_of((straight(6), negative), **occ3d).rays == 0
 
 
 def test_shapes_must_be_the_grid_s():

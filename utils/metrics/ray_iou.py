@@ -101,8 +101,8 @@ class RayCounts:
         Raises:
             ValueError: If shapes differ, an origin is far off, or a ray ends at what is no label.
         """
-        pred, target = label_bytes(pred, "prediction"), label_bytes(target, "label", clamp=True)
-        target = target.to(pred.device)
+        pred = label_bytes(pred, "prediction")
+        target = label_bytes(target, "label", clamp=self.ignore_beyond).to(pred.device)
         _check_shapes(pred, target, grid)
         check_origins(origins_m, grid)
         rays = rays_in_grid(origins_m.to(pred.device), lidar_directions(), grid)
