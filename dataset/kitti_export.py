@@ -28,7 +28,7 @@ from dataset.inventory import complete_stems, require_files, time_order
 from dataset.splits import all_splits, load_scenes, split_frames
 from utils.metrics.files import dense_from_rows, is_sparse, read_labels, write_array
 from utils.parallel import map_in_processes
-from utils.whole_files import new_file, write_json
+from utils.whole_files import new_file, write_json, write_whole
 
 SEQUENCES = "sequences"
 VOXELS = "voxels"
@@ -124,11 +124,11 @@ def export(
     write = partial(write_frame, root, out, options)
     for _ in map_in_processes(write, entries, title="export", workers=workers, progress=progress):
         pass
-    lines: dict[str, str] = defaultdict(str)
+    frames_of: dict[str, dict[str, str]] = defaultdict(dict)
     for entry in entries:
-        lines[entry.sequence] += f"{entry.frame} {entry.stem}\n"
-    for sequence, text in lines.items():
-        (out / SEQUENCES / sequence / STEMS).write_text(text, encoding="utf-8")
+        frames_of[entry.sequence][entry.frame] = entry.stem
+    for sequence, stem_of in frames_of.items():
+        _name_frames(out / SEQUENCES / sequence / STEMS, stem_of)
 
 
 def write_splits(root: Path, out: Path, source: str = "auto") -> None:
@@ -181,6 +181,13 @@ def _numbered(sequences: Sequence[Sequence[str]]) -> Iterator[Entry]:
     for number, stems in enumerate(sequences):
         for frame, stem in enumerate(sorted(stems, key=time_order)):
             yield Entry(stem, f"{number:04d}", f"{frame:06d}")
+
+
+def _name_frames(path: Path, stem_of: Mapping[str, str]) -> None:
+    """Write the stem of each frame of a sequence, those of an earlier export included."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    named = dict(line.split(" ", 1) for line in lines) | dict(stem_of)
+    write_whole(path, "".join(f"{frame} {stem}\n" for frame, stem in sorted(named.items())))
 
 
 def _write_grid(path: Path, grid: Integer[np.ndarray, "X Y Z"], dtype: str) -> None:

@@ -119,6 +119,15 @@ def test_without_scenes_every_frame_is_in_one_sequence(tmp_path):
     assert sorted(entry.stem for entry in entries) == [entry.stem for entry in entries]
 
 
+def test_a_sequence_keeps_the_names_of_an_earlier_export(tmp_path):
+    write_tiny_unscenes3d(tmp_path, imagesets=(), frames=1, image_size=(30, 48))
+    entries = plan_export(tmp_path)
+    for part in (entries[3:], entries[:3], entries[:1]):  # One sequence, for there are no scenes.
+        run(tmp_path, tmp_path / "out", part, labels=False)
+    names = (tmp_path / "out/sequences/0000/stems.txt").read_text().splitlines()
+    assert names == [f"{entry.frame} {entry.stem}" for entry in entries]
+
+
 def test_splits_are_written_by_sequences(data, tmp_path):
     root, _ = data
     write_splits(root, tmp_path)
