@@ -75,3 +75,15 @@ def test_refuses_what_is_not_kitti(kitti, tmp_path):
         run(kitti, tmp_path / "data", "--stems", "000009")
     with pytest.raises(ValueError, match=r"expected a line 'Tr_imu_to_velo: 12 numbers'.*found 0"):
         convert_kitti.calibration_text("P2: 1 2 3")
+
+
+def test_a_damaged_cloud_is_named(kitti, tmp_path):
+    (kitti / "velodyne/000001.bin").write_bytes(bytes(18))
+    with pytest.raises(ValueError, match=r"velodyne/000001\.bin .*multiple of 16 bytes"):
+        run(kitti, tmp_path / "data")
+
+
+def test_an_image_that_cannot_be_written_is_an_error(kitti, tmp_path):
+    (tmp_path / "data/images/000001.jpg").mkdir(parents=True)
+    with pytest.raises(OSError, match=r"000001\.jpg"):
+        run(kitti, tmp_path / "data")

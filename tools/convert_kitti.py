@@ -18,9 +18,10 @@ import numpy as np
 from tqdm import tqdm
 
 from dataset import layout
-from dataset.formats import read_image, read_text
+from dataset.formats import read_cloud, read_image, read_text
 from utils.console import run_script, start_logging
 from utils.outputs import output_folder
+from utils.whole_files import write_whole
 
 SECTOR_DEG = 60.0
 """Points farther than this to the left or right of straight ahead are left out: the networks
@@ -56,16 +57,17 @@ def convert_frame(kitti: Path, stem: str, root: Path) -> None:
         ValueError: If a file is damaged or the calibration has no Tr_imu_to_velo.
     """
     image = read_image(kitti / "image_2" / f"{stem}.png")
-    quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    cv2.imwrite(str(_path(root, layout.IMAGES, stem)), image[..., ::-1], quality)
+    _, encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    write_whole(_path(root, layout.IMAGES, stem), encoded.tobytes())
 
     # KITTI's axes are those of the layout: x forward, y left, z up.
-    points = np.fromfile(kitti / "velodyne" / f"{stem}.bin", "<f4").reshape(-1, 4)
+    points = read_cloud(kitti / "velodyne" / f"{stem}.bin")
     azimuth_deg = np.degrees(np.arctan2(points[:, 1], points[:, 0]))
-    points[np.abs(azimuth_deg) < SECTOR_DEG].tofile(_path(root, layout.CLOUDS, stem))
+    ahead = points[np.abs(azimuth_deg) < SECTOR_DEG]
+    write_whole(_path(root, layout.CLOUDS, stem), ahead.tobytes())
 
     text = calibration_text(read_text(kitti / "calib" / f"{stem}.txt"))
-    _path(root, layout.CALIBS, stem).write_text(text, encoding="utf-8")
+    write_whole(_path(root, layout.CALIBS, stem), text)
 
 
 def calibration_text(kitti_text: str) -> str:
@@ -104,9 +106,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def _path(root: Path, folder: str, stem: str) -> Path:
-    path = root / layout.relative_path(folder, stem)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
+    return root / layout.relative_path(folder, stem)
 
 
 if __name__ == "__main__":
