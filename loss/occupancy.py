@@ -193,7 +193,6 @@ def _cross_entropy(
     return (nll * weight[label] * is_labelled).sum() / torch.where(total == 0, 1.0, total).to(nll)
 
 
-@torch.compiler.disable(recursive=False)  # Else compiled anew for every set of present classes.
 def _lovasz_softmax(
     probability: Float[Tensor, "B C V"], labels: Int64[Tensor, "B V"], counts: Int64[Tensor, "C"]
 ) -> Float[Tensor, ""]:
@@ -201,13 +200,12 @@ def _lovasz_softmax(
     present = torch.nonzero(counts).flatten().tolist()
     if not present:
         return probability.sum() * 0
-    return torch.stack([_lovasz(by_class[label], labels == label) for label in present]).mean()
-
-
-def _lovasz(probability: Float[Tensor, "B V"], is_class: Bool[Tensor, "B V"]) -> Float[Tensor, ""]:
-    """The loss of one class."""
-    error = torch.where(is_class, 1 - probability, probability).flatten()
-    return (error * _jaccard_steps(error.detach(), is_class.flatten())).sum()
+    losses = []
+    for label in present:
+        is_class = labels == label
+        error = torch.where(is_class, 1 - by_class[label], by_class[label]).flatten()
+        losses.append((error * _jaccard_steps(error.detach(), is_class.flatten())).sum())
+    return torch.stack(losses).mean()
 
 
 def _jaccard_steps(error: Float[Tensor, "V"], is_class: Bool[Tensor, "V"]) -> Float[Tensor, "V"]:

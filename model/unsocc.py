@@ -148,8 +148,7 @@ class UnsOcc(BaseModel):
         self.uses_camera, self.uses_lidar = modality != "lidar", modality != "camera"
         self.feature_grid = self.grid.coarsen(coarsening)
         self.lidar_stream, self.uses_graphs = SideStream(), False
-        self.occupancy_terms, self.label_views = occupancy_terms, label_views
-        self.gives_log_free = False
+        self.label_views, self.gives_log_free = label_views, False
         self.rendering = RenderOptions(**rendering) if rendering and self.uses_camera else None
         self._build(Parts(**parts), coarsening)
         options = LossOptions(**loss)
@@ -197,7 +196,7 @@ class UnsOcc(BaseModel):
     def compile_dense(self, mode: str, parts: Sequence[str] = DENSE_PARTS) -> list[str]:
         """Have torch.compile fuse parts whose shapes are fixed, when they first run.
 
-        Beside them, the voxels' terms of the loss and the pictures of the labels.
+        Beside them, what draws the labels for the rendering's terms.
 
         Args:
             mode: As torch.compile's. With "reduce-overhead", which replays CUDA graphs, the
@@ -216,7 +215,6 @@ class UnsOcc(BaseModel):
         for name in names:
             getattr(self, name).compile(options=options)
         if names:
-            self.occupancy_terms = torch.compile(occupancy_terms, options=options)
             self.label_views = torch.compile(label_views, options=options)
         self.uses_graphs = bool(names) and mode == "reduce-overhead"
         return names
@@ -265,7 +263,7 @@ class UnsOcc(BaseModel):
         """
         labels = required(batch, "occupancy")
         outputs = self.infer(batch, with_fields=self.rendering is not None)
-        terms = self.occupancy_terms(outputs.logits, labels, self.class_weights)
+        terms = occupancy_terms(outputs.logits, labels, self.class_weights)
         if outputs.camera is not None and batch.depth_m is not None:
             depth_m = downsample_depth(batch.depth_m, self.image_encoder.stride)
             edges_m = self.lift.bins.edges_m().to(depth_m.device)

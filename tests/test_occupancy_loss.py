@@ -2,14 +2,12 @@
 
 import math
 from collections.abc import Callable, Iterator
-from importlib.util import module_from_spec, spec_from_file_location
 
 import jaxtyping
 import pytest
 import torch
 from torch import Tensor
 
-from loss import occupancy
 from loss.occupancy import (
     _negative_log,
     cross_entropy,
@@ -321,19 +319,3 @@ def test_all_terms_at_once_equal_the_single_losses(weighted: bool) -> None:
         (shared,) = torch.autograd.grad(term, logits, retain_graph=True)
         (alone,) = torch.autograd.grad(single[name], logits, retain_graph=True)
         torch.testing.assert_close(shared, alone, msg=name)
-
-
-def test_compilation_lasts_for_other_present_classes() -> None:
-    # The module as it is outside the tests: their checks of shapes are not for the compiler.
-    spec = spec_from_file_location("plain_occupancy", occupancy.__file__)
-    plain = module_from_spec(spec)
-    spec.loader.exec_module(plain)
-    compiled = torch.compile(plain.occupancy_terms, backend="eager")
-    logits, labels = random_case(2, 4, (4, 3, 2))
-    compiled(logits, labels)
-    with torch._dynamo.config.patch(error_on_recompile=True):
-        for absent in range(4):
-            others = labels.masked_fill(labels == absent, 255)
-            expected = occupancy_terms(logits, others)
-            for name, value in compiled(logits, others).items():
-                torch.testing.assert_close(value, expected[name])
