@@ -137,7 +137,7 @@ def splat_terms(
     picture = splat(gaussians, views.pixel_from_lidar, views.height, views.width)
     probability, opacity = picture.features.flatten(1, 3), picture.opacity.flatten(1)
     target_m = views.hit.depth_m * views.hit.is_valid
-    # Where no Gaussian is, there is no depth to correct; the classes ask for one there.
+    # Where no Gaussian is, there is no depth to correct.
     target_m = target_m * (opacity.detach() > 0)
     return {
         "splat_semantic": rendered_semantics(probability, opacity, views.hit.labels, class_weight),
