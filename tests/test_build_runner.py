@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import torch
-from toy_training import write_toy_config
+from toy_training import ToyNetwork, write_toy_config
 
 from utils.config import load_config
 from utils.distributed import Process
@@ -55,3 +55,15 @@ def test_pictures_are_drawn_for_tensorboard_at_validations(tmp_path):
     assert draws(runtime__tensorboard=True)
     assert not draws(runtime__tensorboard=False)
     assert not draws(runtime__tensorboard=True, schedule__val_interval=0)
+
+
+def test_going_on_reads_no_pretrained_weights(tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(ToyNetwork, "init_weights", lambda network: read.append("weights"))
+    cfg = load_config(write_toy_config(tmp_path), {"schedule.epochs": 1})
+    first = build_trainer(cfg, tmp_path / "first", ALONE, seed=0)
+    first.train()
+    assert read == ["weights"]
+    latest = tmp_path / "first/latest.pth"
+    build_trainer(cfg, tmp_path / "second", ALONE, seed=0, resume_from=latest).train()
+    assert read == ["weights"]

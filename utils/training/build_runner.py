@@ -101,7 +101,7 @@ def build_trainer(
             precision = amp_dtype(schedule.amp, process.device)
             hooks.append(PicturesHook(scored, label_set(cfg.labels), precision))
     logger.info(training_plan(cfg, network, counts, process))
-    return Trainer(
+    trainer = Trainer(
         model=_wrap(network, process, runtime.find_unused_parameters),
         train_dataloader=train_loader(cfg, frames, process, seed),
         train_cfg={
@@ -115,6 +115,8 @@ def build_trainer(
         **validation,
         **_runner_options(cfg, runtime, work_dir, process),
     )
+    trainer.goes_on = resume_from is not None
+    return trainer
 
 
 def build_evaluator(

@@ -19,7 +19,17 @@ from utils.training.hooks import unwrap
 
 
 class Trainer(Runner):
-    """The Runner; its checkpoints are those of ``CheckpointHook``, its console is the caller's."""
+    """The Runner; its checkpoints are those of ``CheckpointHook``, its console is the caller's.
+
+    Attributes:
+        goes_on: Whether it goes on from a checkpoint, which holds all weights: no others are read.
+    """
+
+    goes_on = False
+
+    def _init_model_weights(self) -> None:
+        if not self.goes_on:
+            super()._init_model_weights()
 
     def load_or_resume(self) -> None:
         """Let the hooks restore what they keep; called after everything is built."""
