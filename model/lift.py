@@ -264,7 +264,7 @@ def mean_over_views(
         values: What each camera says; 0 out of its view.
         in_view: Voxels that it sees.
     """
-    if values.shape[1] == 1:
+    if values.shape[1] == 1:  # The sum over one camera would only copy a volume.
         return values.squeeze(1)
     return values.sum(dim=1) / in_view.sum(dim=1).clamp(min=1)[:, None]
 

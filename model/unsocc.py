@@ -124,6 +124,7 @@ class UnsOcc(BaseModel):
             LiDAR alone has no image plane to render to.
 
     Attributes:
+        label_views: What draws the labels; compiled with the dense parts.
         gives_log_free: Whether predictions have ``log_free``; whoever reads it says so first.
 
     Raises:

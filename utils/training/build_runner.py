@@ -81,13 +81,9 @@ def build_trainer(
     schedule = read_section(cfg, "schedule", Schedule)
     runtime = read_section(cfg, "runtime", Runtime)
     cfg = balance_classes(cfg)
-    network = place(
-        build_model(cfg, seed=seed),
-        process.device,
-        compile_mode="default" if runtime.compile else None,
-    )
+    mode = "default" if runtime.compile else None
+    network = place(build_model(cfg, seed=seed), process.device, compile_mode=mode)
     network.gives_log_free = depth_metric
-    optimizer = build_optimizer(network, schedule, process.device)
     frames: Any = build_dataset(cfg, "train", training=True, seed=seed)
     counts = {"train": len(frames)}
     hooks = _training_hooks(schedule, runtime, work_dir, seed, resume_from, iter_resume)
@@ -109,7 +105,7 @@ def build_trainer(
             "epochs": schedule.epochs,
             "val_interval": schedule.val_interval,
         },
-        optim_wrapper=optimizer,
+        optim_wrapper=build_optimizer(network, schedule, process.device),
         randomness={"seed": seed},
         custom_hooks=hooks,
         **validation,
