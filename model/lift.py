@@ -69,14 +69,17 @@ class Lifted(NamedTuple):
 
     Attributes:
         volume: Features at the feature grid; 0 where no camera looks.
-        evidence: A few channels at the label grid: image features, probability that the surface
-            lies within the voxel, and probability that it lies before it; None if not asked for.
+        evidence: A few channels at the label grid: image features, probabilities of the classes
+            but free, probability that the surface lies within the voxel, and probability that it
+            lies before it; None if not asked for.
         depth_logits: Scores of the depth bins, for the depth loss.
+        class_logits: Scores of the classes but free, for their losses; None without evidence.
     """
 
     volume: Float[Tensor, "B C X Y Z"]
     evidence: Float[Tensor, "B E X2 Y2 Z2"] | None
     depth_logits: Float[Tensor, "B N D h w"]
+    class_logits: Float[Tensor, "B N classes h w"] | None
 
 
 @MODELS.register_module()
@@ -87,10 +90,11 @@ class Lift(nn.Module):
         in_channels: Channels of the image features.
         grid: The label grid, where the evidence lies.
         coarsening: Label voxels per feature voxel along each axis.
+        num_classes: Classes, free included.
         bins: Depth bins, or the arguments of ``DepthBins``.
         channels: Channels of the volume.
         hidden_channels: Channels between the image features and the distributions.
-        evidence_channels: Image features in the evidence, beside its two probabilities; None: no
+        evidence_channels: Image features in the evidence, beside its probabilities; None: no
             evidence, for a head that has no use for it.
     """
 
@@ -99,6 +103,7 @@ class Lift(nn.Module):
         in_channels: int,
         grid: VoxelGrid,
         coarsening: int,
+        num_classes: int,
         bins: DepthBins | dict,
         channels: int = 128,
         hidden_channels: int = 256,
@@ -108,8 +113,11 @@ class Lift(nn.Module):
         self.bins = bins if isinstance(bins, DepthBins) else DepthBins(**bins)
         self.grid, self.feature_grid = grid, grid.coarsen(coarsening)
         self.channels = channels
-        self.evidence_channels = 0 if evidence_channels is None else evidence_channels + 2
-        self.split = (self.bins.num, channels, evidence_channels or 0)
+        classes = self.evidence_channels = 0
+        if evidence_channels is not None:
+            classes = num_classes - 1
+            self.evidence_channels = evidence_channels + classes + 2
+        self.split = (self.bins.num, channels, evidence_channels or 0, classes)
         self.heads = nn.Sequential(
             nn.Conv2d(in_channels + 3, hidden_channels, 3, padding=1, bias=False),
             # As good with one image a batch as with many.
@@ -136,7 +144,7 @@ class Lift(nn.Module):
         directions = pixel_directions(pixel_from_lidar, image_size, (height, width))
         seen = torch.cat([features, directions.to(features.dtype)], dim=2)
         heads = self.heads(seen.flatten(0, 1)).unflatten(0, features.shape[:2])
-        logits, context, fine_context = heads.float().split(self.split, dim=2)
+        logits, context, fine_context, class_logits = heads.float().split(self.split, dim=2)
         cumulative = cumulative_probability(logits)
 
         seen_by = (pixel_from_lidar, image_size, (height, width), self.bins)
@@ -145,12 +153,14 @@ class Lift(nn.Module):
         flat = mean_over_views(sample_plane(context, view) * inside, view.in_view)
         volume = as_volume(flat, self.feature_grid.shape, features.dtype)
         if not self.evidence_channels:
-            return Lifted(volume, None, logits)
+            return Lifted(volume, None, logits, None)
         fine_view = project_grid(self.grid, *seen_by)
         surface = sample_surface(cumulative, fine_view)
+        fine_context = torch.cat([fine_context, class_logits.softmax(dim=2)], dim=2)
         flat = torch.cat([sample_plane(fine_context, fine_view), *surface], dim=2)
         flat = mean_over_views(flat, fine_view.in_view)
-        return Lifted(volume, as_volume(flat, self.grid.shape, features.dtype), logits)
+        evidence = as_volume(flat, self.grid.shape, features.dtype)
+        return Lifted(volume, evidence, logits, class_logits)
 
 
 OUTSIDE = -3.0

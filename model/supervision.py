@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+from torch.nn.functional import interpolate
 
+from loss.occupancy import cross_entropy, lovasz_softmax
 from loss.rendering import (
     rendered_colour,
     rendered_depth,
@@ -20,6 +22,7 @@ from model.render.splat import Gaussians, splat
 from model.render.views import Views
 from model.render.volume import Rendering, render_volume, uniform_depths
 from utils.geometry import VoxelGrid
+from utils.labels import IGNORE
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,32 @@ class RenderOptions:
                 "rendering needs novel_views >= 0 and a positive novel_rays, got "
                 f"{self.novel_views} and {self.novel_rays}"
             )
+
+
+def image_terms(
+    class_logits: Float[Tensor, "B N C h w"],
+    views: Views,
+    class_weight: Float[Tensor, "classes"],
+) -> dict[str, Float[Tensor, ""]]:
+    """Terms of the classes that the lift tells from the image, by the real cameras' pictures.
+
+    Args:
+        class_logits: Scores of each class but free, at the cells of the feature map.
+        views: Pictures of the labels.
+        class_weight: Weight of each class, free first.
+    """
+    size = (views.height, views.width)
+    logits = interpolate(
+        class_logits.flatten(0, 1).float(), size, mode="bilinear", align_corners=False
+    )
+    cameras = class_logits.shape[1]
+    labels = views.hit.labels.unflatten(1, (-1, *size))[:, :cameras].flatten(0, 1)
+    # A pixel whose ray meets nothing has no label: none is "free".
+    labels = labels.where(labels == IGNORE, labels - 1)
+    return {
+        "image_semantic": cross_entropy(logits, labels, class_weight[1:]),
+        "image_lovasz": lovasz_softmax(logits, labels),
+    }
 
 
 def volume_terms(

@@ -26,7 +26,13 @@ from model.prediction import Prediction
 from model.preprocess import BatchPreprocessor
 from model.render.views import label_views
 from model.streams import SideStream
-from model.supervision import RenderOptions, novel_depth_term, splat_terms, volume_terms
+from model.supervision import (
+    RenderOptions,
+    image_terms,
+    novel_depth_term,
+    splat_terms,
+    volume_terms,
+)
 from utils.config import MODALITIES
 from utils.geometry import VoxelGrid
 from utils.labels import LabelSet, label_set
@@ -67,6 +73,8 @@ TERMS = (
     "sem_scal",
     "geo_scal",
     "depth",
+    "image_semantic",
+    "image_lovasz",
     "render_depth",
     "render_semantic",
     "render_alignment",
@@ -165,7 +173,8 @@ class UnsOcc(BaseModel):
         evidence_channels = 0
         if self.uses_camera:
             self.image_encoder = MODELS.build(parts.image_encoder)
-            of_image = dict(in_channels=self.image_encoder.channels)
+            of_image: dict[str, Any] = dict(in_channels=self.image_encoder.channels)
+            of_image |= dict(num_classes=self.labels.num_classes)
             self.lift = MODELS.build(parts.lift, default_args=of_image | place)
             channels["camera_channels"] = self.lift.channels
             evidence_channels += self.lift.evidence_channels
@@ -293,7 +302,10 @@ class UnsOcc(BaseModel):
             virtual=options.virtual,
         )
         weight = self.pixel_class_weights
-        terms = volume_terms(
+        terms: dict[str, Tensor] = {}
+        if outputs.camera is not None and outputs.camera.class_logits is not None:
+            terms |= image_terms(outputs.camera.class_logits, views, weight)
+        terms |= volume_terms(
             outputs.fused, self.feature_grid, views, images / 255, batch.depth_m, weight, options
         )
         if self.refinement is not None:

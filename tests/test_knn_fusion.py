@@ -324,6 +324,7 @@ def test_a_network_renders_depth_and_colour_from_the_fused_volume():
     network = make_model(parts=parts)
     terms = network(make_batch(), mode="loss")
     assert {"loss_render_depth", "loss_render_colour"} < set(terms)
+    assert "loss_image_semantic" not in terms  # It would teach what nothing reads.
     sum(terms.values()).backward()
     assert all(weight.grad is not None for weight in network.parameters())
 

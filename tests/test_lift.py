@@ -223,6 +223,7 @@ def make_lift(**changes) -> Lift:
         in_channels=4,
         grid=GRID,
         coarsening=2,
+        num_classes=4,
         bins=dict(min_m=1.0, max_m=21.0, num=8),
         channels=5,
         hidden_channels=6,
@@ -239,7 +240,8 @@ class TestLift:
             torch.rand(batch, cameras, 4, 4, 8), projection, IMAGE_SIZE
         )
         assert lifted.volume.shape == (batch, 5, *GRID.coarsen(coarsening).shape)
-        assert lifted.evidence.shape == (batch, 5, *GRID.shape)
+        assert lifted.evidence.shape == (batch, 8, *GRID.shape)
+        assert lifted.class_logits.shape == (batch, cameras, 3, 4, 8)
         assert lifted.depth_logits.shape == (batch, cameras, 8, 4, 8)
         for volume in (lifted.volume, lifted.evidence):
             assert volume.is_contiguous(memory_format=torch.channels_last_3d)
@@ -257,6 +259,7 @@ class TestLift:
         lifted = lift(torch.rand(1, 1, 4, 4, 8), projection, IMAGE_SIZE)
         assert lift.evidence_channels == 0
         assert lifted.evidence is None
+        assert lifted.class_logits is None
         assert lifted.volume.shape == (1, 5, *GRID.coarsen(2).shape)
 
     def test_a_certain_depth_fills_its_voxels_only(self):
@@ -282,6 +285,17 @@ class TestLift:
         torch.testing.assert_close(inside, expected, atol=1e-5, rtol=0)
         torch.testing.assert_close(before, until_near * in_view, atol=1e-5, rtol=0)
         assert not lifted.evidence[0][:, ~in_view].any()
+
+    def test_voxels_in_view_see_the_classes_of_their_pixels(self):
+        lift = make_lift()
+        projection = pinhole(*IMAGE_SIZE, 30.0)[None, None]
+        lifted = lift(torch.rand(1, 1, 4, 4, 8), projection, IMAGE_SIZE)
+        view = project_grid(GRID, projection, IMAGE_SIZE, (4, 8), lift.bins)
+        probability = sample_plane(lifted.class_logits.softmax(dim=2), view)[0, 0]
+        seen = lifted.evidence[0, 3:6]
+        torch.testing.assert_close(seen.flatten(1), probability)
+        in_view = view.in_view[0, 0].view(GRID.shape)
+        torch.testing.assert_close(seen.sum(0), in_view.float())
 
     def test_every_parameter_gets_a_gradient(self):
         lift = make_lift()

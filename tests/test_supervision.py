@@ -12,6 +12,7 @@ from model.supervision import (
     RenderOptions,
     at_rays,
     chosen_rays,
+    image_terms,
     labelled_pixels,
     novel_depth_term,
     splat_terms,
@@ -41,6 +42,35 @@ def terms_of(fused: Fused, **changes: object) -> dict[str, float]:
     arguments = dict(depth_m=None, class_weight=WEIGHT, options=OPTIONS) | changes
     terms = volume_terms(fused, GRID, views, batch.images / 255, **arguments)
     return {name: term.item() for name, term in terms.items()}
+
+
+def test_classes_of_the_image_are_compared_with_the_real_cameras_pictures() -> None:
+    _, views = batch_and_views(virtual=("bird",))
+    size = (views.height, views.width)
+    labels = views.hit.labels[:, : size[0] * size[1]].view(1, 1, *size)
+    assert labels.unique().tolist() == [2, 11, 255]
+    classes = torch.nn.functional.one_hot(labels.where(labels < 255, 1).long() - 1, 11)
+    right = 20.0 * classes.movedim(-1, 2)
+
+    def terms(logits: torch.Tensor) -> dict[str, float]:
+        return {name: term.item() for name, term in image_terms(logits, views, WEIGHT).items()}
+
+    assert terms(right) == pytest.approx(dict(image_semantic=0, image_lovasz=0), abs=1e-6)
+    wrong = terms(right.roll(4, dims=-1))
+    assert wrong["image_semantic"] > 1
+    assert wrong["image_lovasz"] > 0.2
+    unlabelled = right.where((labels < 255)[:, :, None], torch.rand(right.shape))
+    assert terms(unlabelled) == terms(right)
+
+
+def test_classes_of_the_image_may_be_coarser_than_the_pictures_and_are_balanced() -> None:
+    _, views = batch_and_views()
+    coarse = torch.zeros(1, 1, 11, 4, 8)
+    coarse[:, :, 10] = 3.0  # Class 11 everywhere: right for the ground, wrong for the block.
+    weight = torch.ones(12)
+    weight[2] = 5.0
+    plain, balanced = (image_terms(coarse, views, w)["image_semantic"] for w in (WEIGHT, weight))
+    assert balanced > plain + 0.1
 
 
 def test_a_volume_painted_with_the_labels_is_better_than_a_shifted_one() -> None:

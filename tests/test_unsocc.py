@@ -20,9 +20,10 @@ from utils.synthetic import synthetic_batch
 BASE = Path(__file__).parents[1] / "config" / "_base_"
 OCCUPANCY = ["cross_entropy", "lovasz_softmax", "sem_scal", "geo_scal"]
 SPLAT = ["splat_semantic", "splat_lovasz", "splat_depth"]
+IMAGE = ["depth", "image_semantic", "image_lovasz"]
 TERMS_OF = {
-    "both": [*OCCUPANCY, "depth", "render_depth", "render_semantic", "render_alignment", *SPLAT],
-    "camera": [*OCCUPANCY, "depth", "render_depth", *SPLAT],
+    "both": [*OCCUPANCY, *IMAGE, "render_depth", "render_semantic", "render_alignment", *SPLAT],
+    "camera": [*OCCUPANCY, *IMAGE, "render_depth", *SPLAT],
     "lidar": OCCUPANCY,
 }
 
@@ -86,7 +87,7 @@ def test_rendering_costs_nothing_at_inference(monkeypatch):
     def never(*args, **kwargs):
         raise AssertionError("inference rendered")
 
-    for name in ("label_views", "volume_terms", "splat_terms"):
+    for name in ("label_views", "image_terms", "volume_terms", "splat_terms"):
         monkeypatch.setattr(f"model.unsocc.{name}", never)
     model = make_model()
     monkeypatch.setattr(model.fusion.classify, "forward", never)
@@ -121,6 +122,8 @@ def test_each_sensor_is_taught_by_the_other_ones_pictures():
     model, batch = make_model(), make_batch()
     terms = model.losses(batch)
     for name, part in [
+        ("loss_image_semantic", model.image_encoder.stem[0].weight),
+        ("loss_image_lovasz", model.lift.heads[0].weight),
         ("loss_render_depth", model.lift.heads[0].weight),
         ("loss_render_semantic", model.lidar_encoder.to_volume.weight),
         ("loss_render_alignment", model.lift.heads[0].weight),

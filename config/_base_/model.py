@@ -18,7 +18,7 @@ model = dict(
             bins=dict(min_m=2.0, max_m=82.0, num=96, spacing="linear"),  # of camera depth
             channels=128,
             hidden_channels=256,
-            evidence_channels=14,  # image features that the head sees at every label voxel
+            evidence_channels=3,  # image features beside the classes at every label voxel
         ),
         lidar_encoder=dict(
             type="LidarEncoder",
@@ -46,6 +46,8 @@ model = dict(
             sem_scal=1.0,
             geo_scal=1.0,
             depth=0.5,
+            image_semantic=1.0,
+            image_lovasz=1.0,
             render_depth=2.0,
             render_semantic=1.0,
             render_alignment=0.1,
