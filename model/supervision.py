@@ -81,9 +81,7 @@ def image_terms(
         class_weight: Weight of each class, free first.
     """
     size = (views.height, views.width)
-    logits = interpolate(
-        class_logits.flatten(0, 1).float(), size, mode="bilinear", align_corners=False
-    )
+    logits = class_scores(class_logits.flatten(0, 1), size)
     cameras = class_logits.shape[1]
     labels = views.hit.labels.unflatten(1, (-1, *size))[:, :cameras].flatten(0, 1)
     # A pixel whose ray meets nothing has no label: none is "free".
@@ -92,6 +90,13 @@ def image_terms(
         "image_semantic": cross_entropy(logits, labels, class_weight[1:]),
         "image_lovasz": lovasz_softmax(logits, labels),
     }
+
+
+def class_scores(
+    class_logits: Float[Tensor, "M C h w"], size: tuple[int, int]
+) -> Float[Tensor, "M C H W"]:
+    """Scores at the pixels of a picture, from those at the cells of its feature map."""
+    return interpolate(class_logits.float(), size, mode="bilinear", align_corners=False)
 
 
 def volume_terms(

@@ -26,7 +26,7 @@ def rendered(*, target):
 def test_maps_stand_over_what_supervises_them_and_the_occupancy_below():
     maps, occupancy = branch_tables(frame(), rendered(target=True), UNSCENES3D, OPTIONS)
     assert maps.columns == ["LiDAR volume: semantics", "Camera volume: depth"]
-    assert [name for name, _ in maps.rows] == ["Rendered", "Supervision"]
+    assert [name for name, _ in maps.rows] == ["Predicted", "Supervision"]
     shown, blank = maps.rows[1][1]
     assert (shown == UNSCENES3D.colors[TRUCK]).all()
     assert (blank == WHITE.stage).all()
@@ -40,7 +40,7 @@ def test_without_a_label_there_is_no_supervision_to_show():
     bare = frame(layer("Ours"))
     bare.sample.points = torch.tensor([[8.0, 0.0, -3.0, 1.0]])
     maps, occupancy = branch_tables(bare, rendered(target=False), UNSCENES3D, OPTIONS)
-    assert [name for name, _ in maps.rows] == ["Rendered"]
+    assert [name for name, _ in maps.rows] == ["Predicted"]
     assert [entry.name for entry in occupancy.legend[-1]] == ["depth, 0 to 50 m"]
 
 

@@ -7,7 +7,7 @@ import torch
 from dataset.sample import Sample
 from model.fusion import Field, Fused
 from model.unsocc import Outputs
-from tests.model_inputs import GRID, IMAGE_SIZE, make_batch, make_model
+from tests.model_inputs import GRID, IMAGE_SIZE, make_batch, make_model, model_config
 from utils.labels import FREE, IGNORE, UNSCENES3D
 from utils.pictures.branch_maps import COLOR, DEPTH, SEMANTIC, render_branches
 
@@ -26,11 +26,11 @@ def sample(*, cameras=1):
     )
 
 
-def labelled():
+def labelled(**kinds):
     occupancy = torch.zeros(GRID.shape, dtype=torch.uint8)
     occupancy[WALL:] = TRUCK
     points = torch.tensor([[WALL, 0.5, 0.5, 1.0]])
-    return replace(sample(), occupancy=occupancy, points=points)
+    return replace(sample(**kinds), occupancy=occupancy, points=points)
 
 
 def wall(coarsening=1):
@@ -120,6 +120,22 @@ def test_a_fused_volume_shows_depth_and_color(monkeypatch):
     np.testing.assert_array_equal(found.target[8, 16], labelled().images[0, :, 17, 33].numpy())
 
 
+def test_the_image_shows_the_classes_that_the_lift_tells(monkeypatch):
+    network = make_model()
+    outputs = network.eval().infer(make_batch(1, cameras=2), with_fields=True)
+    scores = torch.zeros(1, 2, 11, 4, 8)
+    scores[:, 0, 0] = 1.0
+    scores[:, 1, TRUCK - 1, :, 4:] = 3.0
+    seen = outputs._replace(camera=outputs.camera._replace(class_logits=scores))
+    monkeypatch.setattr(network, "infer", lambda batch, with_fields: seen)
+    maps = render_branches(network, labelled(cameras=2), camera=1).maps
+    assert maps[0][:2] == ("image", SEMANTIC)
+    assert maps[0].values.shape == IMAGE_SIZE
+    assert (maps[0].values[:, 36:] == TRUCK).all()
+    assert (maps[0].values[:, :28] == 1).all()
+    assert maps[0].target[16, 32] == TRUCK
+
+
 def test_a_network_renders_what_it_sees_to_each_camera():
     network = make_model().train()
     rendered = render_branches(network, sample(cameras=2), camera=1, stride=4)
@@ -129,11 +145,10 @@ def test_a_network_renders_what_it_sees_to_each_camera():
         render_branches(network, sample(cameras=2), camera=2)
 
 
-def test_networks_that_render_nothing_are_refused():
+def test_networks_that_render_nothing_are_refused(monkeypatch):
     with pytest.raises(ValueError, match=r"renders nothing: .* config has model.rendering"):
         render_branches(make_model(rendering=None), sample())
-    network = make_model()
-    network.refinement = None
-    network.fusion.forward = lambda *volumes, with_fields: Fused(torch.zeros(1, 16, 8, 8, 2))
+    network = make_model(parts=model_config()["parts"] | dict(refinement=None))
+    see_a_wall(network, monkeypatch, fused=None)
     with pytest.raises(ValueError, match="no branch of this network renders anything"):
         render_branches(network, sample())

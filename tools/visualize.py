@@ -2,7 +2,7 @@
 
     python tools/visualize.py views    SOURCE --out DIR        # the four views, a page a frame
     python tools/visualize.py compare  SOURCE --out FILE.png   # frames x methods: one page
-    python tools/visualize.py branches SOURCE --out DIR        # what each branch renders
+    python tools/visualize.py branches SOURCE --out DIR        # what each branch shows
     python tools/visualize.py film     SOURCE --out FILE.mp4   # a drive, or FILE.gif
 
 SOURCE is as for tools/view.py: --py-config CONFIG [--data-root DIR] shows labels; --pred DIR adds

@@ -1,4 +1,4 @@
-"""The method's overview of a frame: what each branch renders, what supervises it, the occupancy."""
+"""The method's overview of a frame: what each branch shows, what supervises it, the occupancy."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -50,7 +50,7 @@ def branch_tables(
     def draw(values: np.ndarray, one: BranchMap) -> Picture:
         return draw_map(values, one.kind, labels, size, far_m=rendered.far_m, style=style)
 
-    rows = [("Rendered", [draw(one.values, one) for one in maps])]
+    rows = [("Predicted", [draw(one.values, one) for one in maps])]
     targets = [one.target for one in maps]
     if any(target is not None for target in targets):
         blank = np.full((height, width, 3), style.stage, np.uint8)

@@ -1,7 +1,8 @@
-"""What each branch of the network renders to the image plane: semantic, depth and colour maps.
+"""What each branch of the network shows in the image plane: semantic, depth and colour maps.
 
-RenderFusion's camera volume has depth, its LiDAR volume semantics, GSRefinement's Gaussians both;
-a fusion that renders the fused volume has depth and colour. Beside each stands what supervises it.
+The lift tells classes from the image itself. The rest is rendered: RenderFusion's camera volume has
+depth, its LiDAR volume semantics, GSRefinement's Gaussians both; a fusion that renders the fused
+volume has depth and colour. Beside each stands what supervises it.
 """
 
 import math
@@ -20,7 +21,7 @@ from model.render.rays import Rays, pixel_centers, pixel_rays
 from model.render.splat import splat
 from model.render.views import label_views
 from model.render.volume import render_volume, uniform_depths
-from model.supervision import RenderOptions
+from model.supervision import RenderOptions, class_scores
 from model.unsocc import Outputs, UnsOcc
 from utils.labels import FREE
 
@@ -30,13 +31,13 @@ SAMPLES_AT_ONCE = 2**21
 
 
 class BranchMap(NamedTuple):
-    """A picture that a branch renders.
+    """A picture that a branch shows.
 
     Attributes:
-        branch: "LiDAR", "camera", "fused" or "Gaussians".
+        branch: "image", "LiDAR", "camera", "fused" or "Gaussians".
         kind: "semantic" (labels, 0 where the ray ends in nothing), "depth" ([m], 0 likewise) or
             "color" (RGB).
-        values: The rendered picture.
+        values: The picture.
         target: What supervises it, of the same kind; None where the frame has none. Labels are 255
             and depth is 0 where nothing supervises.
     """
@@ -53,7 +54,7 @@ class RenderedFrame(NamedTuple):
     """The maps of a frame, and what was predicted of it.
 
     Attributes:
-        maps: In the order LiDAR, camera, fused volume, Gaussians.
+        maps: In the order image, LiDAR, camera, fused volume, Gaussians.
         occupancy: Predicted label of each voxel.
         far_m: Greatest depth of a map [m].
     """
@@ -104,7 +105,8 @@ def render_branches(
     pixels = pixel_centers(*batch.images.shape[-2:], stride=stride, device=batch.images.device)
     rays = pixel_rays(batch.pixel_from_lidar[:, camera], pixels[None])
     targets = _targets(network, sample, batch, camera, stride)
-    maps = _volume_maps(network, outputs, rays, (height, width), targets)
+    maps = _image_maps(outputs, camera, (height, width), targets)
+    maps += _volume_maps(network, outputs, rays, (height, width), targets)
     maps += _gaussian_maps(network, outputs, batch, camera, stride, targets)
     if not maps:
         raise ValueError(
@@ -113,6 +115,17 @@ def render_branches(
         )
     occupancy = outputs.logits[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
     return RenderedFrame(tuple(maps), occupancy, network.rendering.far_m)
+
+
+def _image_maps(
+    outputs: Outputs, camera: int, size: tuple[int, int], targets: _Targets
+) -> list[BranchMap]:
+    """The map of the classes that the lift tells from the image."""
+    if outputs.camera is None or outputs.camera.class_logits is None:
+        return []
+    logits = class_scores(outputs.camera.class_logits[:, camera], size)[0]
+    labels = (logits.argmax(dim=0) + 1).byte().cpu().numpy()
+    return [BranchMap("image", SEMANTIC, labels, targets.semantic)]
 
 
 def _volume_maps(

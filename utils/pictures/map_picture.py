@@ -1,4 +1,4 @@
-"""A map of the image plane as a picture: labels, depth or colours that a branch renders."""
+"""A map of the image plane as a picture: labels, depth or colours that a branch shows."""
 
 import cv2
 import numpy as np
@@ -11,6 +11,7 @@ from utils.pictures.page import Style
 from utils.pictures.panels import Picture
 
 BRANCHES = {
+    "image": "Image",
     "LiDAR": "LiDAR volume",
     "camera": "Camera volume",
     "fused": "Fused volume",

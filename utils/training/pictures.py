@@ -1,6 +1,6 @@
 """Pictures in TensorBoard at each validation: a few frames, the same ones every time.
 
-``rendered/STEM`` shows what each branch renders to the first camera over what supervises it;
+``rendered/STEM`` shows what each branch shows to the first camera over what supervises it;
 ``from_above/STEM`` the prediction, the label and where they differ.
 """
 
@@ -102,7 +102,7 @@ def page_of_maps(
         for one, drawn in zip(maps, rendered, strict=True)
     ]
     columns = [map_title(one) for one in maps]
-    rows = [("Rendered", rendered), ("Supervision", targets)]
+    rows = [("Predicted", rendered), ("Supervision", targets)]
     note = f"depth from 0 (blue) to {far_m:g} m (red)"
     return table_page(title, note, columns, rows, [class_entries(labels)])
 
