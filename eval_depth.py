@@ -9,8 +9,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from utils.build import load_network
-from utils.command_line import (
+from engine.build.build import load_network
+from engine.command_line import (
     add_config_options,
     add_depth_range_options,
     add_device_option,
@@ -19,12 +19,12 @@ from utils.command_line import (
     read_config,
     weights_of,
 )
+from engine.evaluation.camera_depth import SOURCES, read_frames, score_depth
+from engine.metrics.depth import DepthMeter
+from engine.metrics.depth_errors import DepthRule
 from utils.config import Runtime, read_section
 from utils.console import run_script, start_logging
 from utils.distributed import pick_device
-from utils.evaluation.camera_depth import SOURCES, read_frames, score_depth
-from utils.metrics.depth import DepthMeter
-from utils.metrics.depth_errors import DepthRule
 from utils.outputs import output_file
 from utils.whole_files import write_json
 

@@ -9,9 +9,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from utils.build import build_model, place
-from utils.checkpoint import load_weights
-from utils.command_line import (
+from engine.build.build import build_model, place
+from engine.command_line import (
     add_config_options,
     add_device_option,
     add_split_option,
@@ -19,10 +18,7 @@ from utils.command_line import (
     read_config,
     weights_of,
 )
-from utils.config import Runtime, read_section
-from utils.console import run_script, start_logging
-from utils.distributed import pick_device
-from utils.evaluation.elevation_frames import (
+from engine.evaluation.elevation_frames import (
     BASELINES,
     Mapper,
     baseline_mapper,
@@ -30,6 +26,10 @@ from utils.evaluation.elevation_frames import (
     read_frames,
     score_maps,
 )
+from utils.checkpoint import load_weights
+from utils.config import Runtime, read_section
+from utils.console import run_script, start_logging
+from utils.distributed import pick_device
 from utils.outputs import output_file, output_folder
 from utils.whole_files import write_json
 

@@ -14,22 +14,22 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 
 from dataset.layout import LABEL_GRID
-from utils.build import build_dataset, build_grid, build_model
-from utils.checkpoint import BEST, load_weights
-from utils.command_line import add_config_options, add_split_option, read_config, weights_of
-from utils.config import PRECISIONS, Schedule, check_dataset_name, read_section
-from utils.console import run_script, start_logging
-from utils.distributed import process_group, use_all_gpus
-from utils.evaluation.nuscenes import Evaluation, benchmark_evaluation
-from utils.evaluation.nuscenes_options import (
+from engine.build.build import build_dataset, build_grid, build_model
+from engine.command_line import add_config_options, add_split_option, read_config, weights_of
+from engine.evaluation.nuscenes import Evaluation, benchmark_evaluation
+from engine.evaluation.nuscenes_options import (
     add_nuscenes_options,
     benchmark_options,
     refuse_nuscenes_options,
 )
-from utils.metrics.evaluator import OccupancyMetric
-from utils.metrics.occupancy import CONVENTIONS, describe_grid
+from engine.evaluation.occupancy_metric import OccupancyMetric
+from engine.metrics.occupancy import CONVENTIONS, describe_grid
+from engine.training.build_runner import build_evaluator
+from utils.checkpoint import BEST, load_weights
+from utils.config import PRECISIONS, Schedule, check_dataset_name, read_section
+from utils.console import run_script, start_logging
+from utils.distributed import process_group, use_all_gpus
 from utils.outputs import output_file, output_folder
-from utils.training.build_runner import build_evaluator
 from utils.whole_files import write_json
 
 

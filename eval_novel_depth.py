@@ -10,9 +10,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from model.novel_view import DEPTH_TARGETS, RENDERERS, ViewOptions
-from utils.build import load_network
-from utils.command_line import (
+from engine.build.build import load_network
+from engine.command_line import (
     add_config_options,
     add_depth_range_options,
     add_split_option,
@@ -20,12 +19,13 @@ from utils.command_line import (
     read_config,
     weights_of,
 )
+from engine.evaluation.novel_depth import NovelViews, score_novel_depth
+from engine.metrics.depth import DepthMeter
+from engine.metrics.depth_errors import DepthRule
+from model.novel_view import DEPTH_TARGETS, RENDERERS, ViewOptions
 from utils.config import Runtime, read_section
 from utils.console import run_script, start_logging
 from utils.distributed import process_group, use_all_gpus
-from utils.evaluation.novel_depth import NovelViews, score_novel_depth
-from utils.metrics.depth import DepthMeter
-from utils.metrics.depth_errors import DepthRule
 from utils.outputs import output_file
 from utils.whole_files import write_json
 

@@ -5,7 +5,7 @@ The frames are those of the config's data set, labels or not, or those of a reco
     python predict.py --py-config CONFIG --resume-from FILE --out DIR \
         --images recording/images --clouds recording/clouds --calib recording/calib.json
 
-For each frame DIR gets the files that --format names (``utils/prediction/files.py``).
+For each frame DIR gets the files that --format names (``engine/prediction/files.py``).
 """
 
 import argparse
@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dataset.splits import SPLITS
-from utils.command_line import add_config_options, add_device_option, read_config
+from engine.command_line import add_config_options, add_device_option, read_config
+from engine.frames.prediction import Frames, RecordingPaths, open_recording, predict_frames
+from engine.prediction.files import KINDS, FrameWriter
+from engine.prediction.predictor import build_predictor
 from utils.config import PRECISIONS, Runtime, read_section
 from utils.console import run_script, say, start_logging
 from utils.outputs import output_folder
-from utils.prediction.files import KINDS, FrameWriter
-from utils.prediction.frames import Frames, RecordingPaths, open_recording, predict_frames
-from utils.prediction.predictor import build_predictor
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:

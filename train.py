@@ -8,14 +8,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from engine.command_line import add_config_options, add_seed_option, read_config
+from engine.training.build_runner import build_trainer, find_checkpoint
+from engine.training.plan import dry_run
 from utils.checkpoint import LATEST
-from utils.command_line import add_config_options, add_seed_option, read_config
 from utils.config import PRECISIONS, check_dataset_name
 from utils.console import run_script, say, start_logging
 from utils.distributed import process_group, use_all_gpus
 from utils.outputs import output_folder
-from utils.training.build_runner import build_trainer, find_checkpoint
-from utils.training.plan import dry_run
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -25,8 +25,8 @@ from jaxtyping import Integer
 from dataset import layout
 from dataset.formats import Scene, occupancy_from_rows, read_occupancy_rows
 from dataset.inventory import complete_stems, require_files, time_order
+from dataset.occupancy_files import dense_from_rows, is_sparse, read_labels, write_array
 from dataset.splits import all_splits, load_scenes, split_frames
-from utils.metrics.files import dense_from_rows, is_sparse, read_labels, write_array
 from utils.parallel import map_in_processes
 from utils.whole_files import new_file, write_json, write_whole
 

@@ -26,7 +26,7 @@ REGIONS = {
 }
 """The region-held-out split of the mini release."""
 
-_OFFICIAL_FILE = Path(__file__).parent / "data" / "unscenes3d_official_split.json"
+_OFFICIAL_FILE = Path(__file__).parent / "unscenes3d_official_split.json"
 _CHOICES = (
     f"Write {layout.IMAGESETS}/train.txt, val.txt and test.txt (one stem a line), or set "
     "split_source to official or region"

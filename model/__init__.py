@@ -23,7 +23,7 @@ from model.render_fusion import RenderFusion
 from model.unsocc import UnsOcc
 
 if TYPE_CHECKING:
-    from utils.prediction.predictor import GridPredictor
+    from engine.prediction.predictor import GridPredictor
 
 __all__ = [
     "BatchPreprocessor",
@@ -66,7 +66,7 @@ def build_unsocc(
         ValueError: If the config is at fault, the weights are of another network, or device and
             precision do not fit.
     """
+    from engine.prediction.predictor import build_predictor  # Which imports this package.
     from utils.config import load_config
-    from utils.prediction.predictor import build_predictor  # Which imports this package.
 
     return build_predictor(load_config(config, options), weights, device=device, amp=amp)

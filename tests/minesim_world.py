@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dataset.minesim.drive import Drive
-from dataset.minesim.environment import Environment, Sky
-from dataset.minesim.mesh import Color, Mesh, box, merge, solid
-from dataset.minesim.world import SceneObject, World
+from dataset.minesim.scene.drive import Drive
+from dataset.minesim.scene.environment import Environment, Sky
+from dataset.minesim.scene.mesh import Color, Mesh, box, merge, solid
+from dataset.minesim.scene.world import SceneObject, World
 
 DRIVEABLE, TERRAIN, TRUCK, CONE, MUDDY = 11, 10, 2, 8, 9
 SPEED_MPS = 6.0

@@ -15,9 +15,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dataset.minesim.writer import quaternion_xyzw
-from dataset.nuscenes_index import CAMERAS, LIDAR
-from dataset.nuscenes_labels import BENCHMARKS
+from dataset.minesim.write.writer import quaternion_xyzw
+from dataset.nuscenes.index import CAMERAS, LIDAR
+from dataset.nuscenes.labels import BENCHMARKS
 from utils.geometry import VoxelGrid
 
 SCENES = ("scene-0061", "scene-0103")

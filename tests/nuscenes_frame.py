@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset.minesim.writer import quaternion_xyzw
-from dataset.nuscenes_index import CAMERAS, LIDAR
+from dataset.minesim.write.writer import quaternion_xyzw
+from dataset.nuscenes.index import CAMERAS, LIDAR
 from tests.kitti_frame import DEFAULT, VARIABLE
 from tests.nuscenes_files import token, write_table
 

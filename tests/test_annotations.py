@@ -1,9 +1,9 @@
 import pytest
 
+from engine.build.build import build_dataset
+from engine.frames.annotations import Annotations
 from tests.layout_files import write_tiny_unscenes3d
 from tests.predict_config import write_config
-from utils.annotations import Annotations
-from utils.build import build_dataset
 from utils.config import load_config
 
 

@@ -4,9 +4,9 @@ from benchmark_config import tiny_config
 from model_inputs import make_model
 from torch import nn
 
-from utils import benchmark as module
-from utils import floor, synthetic
-from utils.benchmark import Options, benchmark, term_variants, top_kernels
+from engine.benchmark import floor, synthetic
+from engine.benchmark import measure as module
+from engine.benchmark.measure import Options, benchmark, term_variants, top_kernels
 from utils.timing import Clock
 
 CPU = torch.device("cpu")

@@ -1,4 +1,4 @@
-from utils.benchmark_table import describe, markdown
+from engine.benchmark.table import describe, markdown
 
 TIMING = dict(median_ms=1.2345, p10_ms=0.98765, p90_ms=123.45)
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from benchmark_config import write_config
 
+from engine.benchmark import floor, synthetic
 from tools.benchmark import main, options_of, parse_arguments
-from utils import floor, synthetic
 
 SCRIPT = Path(__file__).parents[1] / "tools" / "benchmark.py"
 CPU = torch.device("cpu")

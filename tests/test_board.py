@@ -2,7 +2,7 @@ from math import nan
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from utils.training.board import Board, iteration_tags, validation_tags
+from engine.training.board import Board, iteration_tags, validation_tags
 
 
 def test_numbers_of_an_iteration_are_grouped():

@@ -1,11 +1,11 @@
 import numpy as np
 import torch
 
+from engine.pictures.branch_figure import branch_tables, stack_pages
+from engine.pictures.branch_maps import DEPTH, SEMANTIC, BranchMap, RenderedFrame
+from engine.pictures.page import STYLES
 from tests.test_figures import GRID, LABEL, OPTIONS, TRUCK, frame, layer
 from utils.labels import UNSCENES3D
-from utils.pictures.branch_figure import branch_tables, stack_pages
-from utils.pictures.branch_maps import DEPTH, SEMANTIC, BranchMap, RenderedFrame
-from utils.pictures.page import STYLES
 
 WHITE = STYLES["white"]
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from dataset.sample import Sample
+from engine.pictures.branch_maps import COLOR, DEPTH, SEMANTIC, render_branches
 from model.fusion import Field, Fused
 from model.unsocc import Outputs
 from tests.model_inputs import GRID, IMAGE_SIZE, make_batch, make_model, model_config
 from utils.labels import FREE, IGNORE, UNSCENES3D
-from utils.pictures.branch_maps import COLOR, DEPTH, SEMANTIC, render_branches
 
 TRUCK = UNSCENES3D.index("truck")
 WALL = 10

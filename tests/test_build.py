@@ -9,8 +9,7 @@ from nuscenes_files import SCENES, write_tiny_nuscenes
 from torch import nn
 from toy_training import write_toy_config
 
-from model.render.views import label_views
-from utils.build import (
+from engine.build.build import (
     amp_dtype,
     build_dataset,
     build_grid,
@@ -22,6 +21,7 @@ from utils.build import (
     place,
     train_loader,
 )
+from model.render.views import label_views
 from utils.config import Schedule, load_config, plain, read_section
 from utils.distributed import Process
 

@@ -3,12 +3,12 @@ from pathlib import Path
 import torch
 from toy_training import ToyNetwork, write_toy_config
 
+from engine.training.build_runner import build_trainer, find_checkpoint
+from engine.training.checkpoint_hook import CheckpointHook
+from engine.training.hooks import AverageHook
+from engine.training.pictures import PicturesHook
 from utils.config import load_config
 from utils.distributed import Process
-from utils.training.build_runner import build_trainer, find_checkpoint
-from utils.training.checkpoint_hook import CheckpointHook
-from utils.training.hooks import AverageHook
-from utils.training.pictures import PicturesHook
 
 ALONE = Process(0, 1, torch.device("cpu"))
 

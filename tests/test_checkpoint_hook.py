@@ -10,8 +10,8 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 
+from engine.training.checkpoint_hook import CheckpointHook, restore_optimizer
 from utils.checkpoint import save_atomically
-from utils.training.checkpoint_hook import CheckpointHook, restore_optimizer
 
 
 def runner_of(network: nn.Module, *, epoch: int = 0) -> Mock:
@@ -42,7 +42,7 @@ def test_the_best_validation_is_kept(tmp_path):
 
 def test_scores_are_said_in_percent_and_depth_errors_in_metres(tmp_path, caplog):
     hook = CheckpointHook(tmp_path, seed=0, best_metric="miou")
-    with caplog.at_level(logging.INFO, logger="utils"):
+    with caplog.at_level(logging.INFO, logger="engine"):
         metrics = {"miou": 0.25, "iou_truck": 0.5, "depth_rmse": 4.5, "depth_a1": math.nan}
         validated(hook, nn.Linear(1, 1), 1, metrics)
     assert "epoch 1: miou 25.00, depth_rmse 4.50, depth_a1 - (best" in caplog.text

@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from dataset.statistics import PUBLISHED_SHARES, Statistics
+from engine.build import class_balance
+from engine.build.build import balance_classes, build_model
+from engine.build.class_balance import class_counts, class_weights, counted_keys
+from engine.training.plan import dry_run
 from tests.layout_files import write_tiny_unscenes3d
-from utils import class_balance
-from utils.build import balance_classes, build_model
-from utils.class_balance import class_counts, class_weights, counted_keys
 from utils.config import load_config
 from utils.distributed import Process
 from utils.labels import UNSCENES3D
-from utils.training.plan import dry_run
 
 CONFIG = Path(__file__).parents[1] / "config"
 BOTH = {"model.loss.class_counts": "from_data", "model.loss.class_weights": "from_data"}

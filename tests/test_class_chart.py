@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from utils.pictures.class_chart import (
+from engine.pictures.class_chart import (
     BAR_WIDTH,
     CELL,
     ROW,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from utils.pictures.color_maps import BLUE_WHITE_RED, TURBO, VIRIDIS
+from engine.pictures.color_maps import BLUE_WHITE_RED, TURBO, VIRIDIS
 
 
 @pytest.mark.parametrize("table", [TURBO, VIRIDIS, BLUE_WHITE_RED])

@@ -6,9 +6,7 @@ import pytest
 import eval_depth
 import eval_novel_depth
 import train
-from tests.predict_config import write_config
-from tools import overfit
-from utils.command_line import (
+from engine.command_line import (
     add_config_options,
     add_depth_range_options,
     add_device_option,
@@ -17,7 +15,9 @@ from utils.command_line import (
     read_config,
     weights_of,
 )
-from utils.metrics.depth_errors import DepthRule
+from engine.metrics.depth_errors import DepthRule
+from tests.predict_config import write_config
+from tools import overfit
 
 
 def parse(*words):
@@ -53,7 +53,7 @@ def test_a_split_and_a_device_are_chosen_among_the_known(capsys):
 
 
 def test_the_range_of_depths_is_that_of_the_rule(monkeypatch):
-    monkeypatch.setattr("utils.command_line.DepthRule", lambda: DepthRule(0.25, 65.0))
+    monkeypatch.setattr("engine.command_line.DepthRule", lambda: DepthRule(0.25, 65.0))
     for script in (eval_depth, eval_novel_depth):
         given = script.parse_arguments(["--py-config", "c.py"])
         assert (given.min_depth, given.max_depth) == (0.25, 65.0)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from utils.metrics.confusion import Confusion, confusion_matrix
+from engine.metrics.confusion import Confusion, confusion_matrix
 
 
 def slow_matrix(pred, target, num_classes, ignore_label):

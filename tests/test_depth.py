@@ -4,9 +4,9 @@ from statistics import mean
 import pytest
 import torch
 
-from utils.metrics import depth
-from utils.metrics.depth import DepthMeter
-from utils.metrics.depth_errors import DepthRule, depth_errors
+from engine.metrics import depth
+from engine.metrics.depth import DepthMeter
+from engine.metrics.depth_errors import DepthRule, depth_errors
 
 RULE = DepthRule()
 NO_LABEL = torch.zeros(4)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from utils.metrics.depth_errors import DepthErrors, DepthRule, depth_errors
+from engine.metrics.depth_errors import DepthErrors, DepthRule, depth_errors
 
 PLAIN = DepthRule()
 

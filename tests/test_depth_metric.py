@@ -7,11 +7,11 @@ from mmengine.evaluator import Evaluator
 from model_inputs import pinhole
 
 from dataset.sample import Batch
+from engine.evaluation.depth_metric import DepthMetric
+from engine.metrics.depth_errors import DepthRule
 from model.novel_view import ViewOptions
 from model.prediction import Prediction
 from utils.geometry import VoxelGrid
-from utils.metrics.depth_errors import DepthRule
-from utils.metrics.depth_metric import DepthMetric
 
 GRID = VoxelGrid(origin_m=(0.0, -6.0, -3.0), voxel_m=0.5, shape=(40, 24, 12))
 OPTIONS = ViewOptions(size=(5, 9))

@@ -33,8 +33,8 @@ SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FLAG = re.compile(r"--[a-z][a-z0-9-]*")
 FILE = re.compile(r"[\w/]+\.py")
-FOLDERS = (".", "config/*", "config/*/*", "dataset", "dataset/*", "docs", "loss", "model",
-    "model/*", "tests", "tools", "utils", "utils/*")  # fmt: skip
+FOLDERS = (".", "config/*", "config/*/*", "dataset", "dataset/**", "docs", "engine", "engine/*",
+    "loss", "model", "model/*", "tests", "tools", "utils")  # fmt: skip
 SHELL = {".", "apt", "cd", "export", "git", "pip", "python3", "ssh", "tensorboard"}
 """Programs whose arguments are not looked at."""
 OTHER_FLAGS = {"--directory", "--force-reinstall", "--help", "--ipc", "--logdir", "--no-deps",

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dataset import layout
-from dataset.minesim.labels import elevation_picture
+from dataset.minesim.write.labels import elevation_picture
 from utils.elevation import ElevationGrid, credible, lay_surface, mean_heights, resample_map
 
 GRID = ElevationGrid((10.0, -3.0), 1.0, (4, 6))

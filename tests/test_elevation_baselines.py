@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from dataset import layout
-from dataset.minesim.labels import elevation_picture
+from dataset.minesim.write.labels import elevation_picture
 from dataset.sample import Sample
-from utils.evaluation.elevation_baselines import (
+from engine.evaluation.elevation_baselines import (
     interpolate_linearly,
     interpolated_returns,
     mean_map,

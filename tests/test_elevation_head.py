@@ -6,11 +6,11 @@ import torch
 from model_inputs import GRID, make_batch, make_model, model_config
 
 from dataset import layout
+from engine.benchmark.synthetic import synthetic_batch
 from loss.elevation import elevation_loss
 from model.elevation_head import STRETCHES, UNIT_M, ElevationHead, surfaces_through
 from utils.config import load_config
 from utils.elevation import ElevationGrid, mean_heights
-from utils.synthetic import synthetic_batch
 
 CONFIG = Path(__file__).parents[1] / "config"
 CELLS = ElevationGrid((4.0, -5.0), 0.5, (16, 20))

@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from dataset.sample import Sample
-from utils.metrics.elevation import elevation_errors
-from utils.pictures.color_maps import BLUE_WHITE_RED
-from utils.pictures.elevation_picture import UNKNOWN, _close_gaps, draw_elevation
+from engine.metrics.elevation import elevation_errors
+from engine.pictures.color_maps import BLUE_WHITE_RED
+from engine.pictures.elevation_picture import UNKNOWN, _close_gaps, draw_elevation
 
 SHAPE = (60, 70)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from utils.metrics.depth_errors import depth_errors
-from utils.metrics.elevation import RULE, ElevationMeter, elevation_errors
+from engine.metrics.depth_errors import depth_errors
+from engine.metrics.elevation import RULE, ElevationMeter, elevation_errors
 
 NAN = math.nan
 

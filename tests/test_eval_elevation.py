@@ -8,15 +8,15 @@ import torch
 
 import eval_elevation
 from dataset.sample import Sample
-from tests.layout_files import GROUND_Z_M, write_tiny_unscenes3d
-from utils.build import build_model
-from utils.config import load_config
-from utils.evaluation.elevation_frames import (
+from engine.build.build import build_model
+from engine.evaluation.elevation_frames import (
     baseline_mapper,
     label_grid,
     network_mapper,
     read_frames,
 )
+from tests.layout_files import GROUND_Z_M, write_tiny_unscenes3d
+from utils.config import load_config
 
 CONFIG = Path(__file__).parents[1] / "config" / "minesim" / "minesim_elevation.py"
 

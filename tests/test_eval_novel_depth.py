@@ -14,7 +14,7 @@ from nuscenes_files import write_tiny_nuscenes
 
 import eval_novel_depth
 import train
-from dataset.nuscenes_index import CAMERAS
+from dataset.nuscenes.index import CAMERAS
 from utils.config import load_config, plain
 
 CONFIG = Path(__file__).parents[1] / "config"

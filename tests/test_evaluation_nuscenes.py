@@ -11,9 +11,14 @@ from nuscenes_config import TINY_GRID, write_nuscenes_config, write_painting_con
 import eval_iou
 import train
 from dataset import NuScenes
-from dataset.nuscenes_index import LIDAR
-from dataset.nuscenes_labels import BENCHMARKS, read_occ3d, swap_free_and_others
+from dataset.nuscenes.index import LIDAR
+from dataset.nuscenes.labels import BENCHMARKS, read_occ3d, swap_free_and_others
 from dataset.sample import Batch
+from engine.evaluation.nuscenes import BenchmarkFrames, put_together
+from engine.evaluation.nuscenes_grids import WITHOUT_OTHERS
+from engine.evaluation.nuscenes_network import GridPrediction
+from engine.metrics.confusion import Confusion
+from engine.metrics.occupancy import occupancy_scores
 from tests.nuscenes_files import (
     ego_from_sensor,
     paint,
@@ -22,13 +27,8 @@ from tests.nuscenes_files import (
     write_tiny_nuscenes,
 )
 from tools import score
-from utils.evaluation.nuscenes import BenchmarkFrames, put_together
-from utils.evaluation.nuscenes_grids import WITHOUT_OTHERS
-from utils.evaluation.nuscenes_network import GridPrediction
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE, NUSCENES
-from utils.metrics.confusion import Confusion
-from utils.metrics.occupancy import occupancy_scores
 
 SCENE = "scene-0103"
 OCC3D = BENCHMARKS["occ3d"].grid
@@ -354,6 +354,6 @@ def test_a_faulty_prediction_names_its_frame(tiny, dataset, painted, monkeypatch
         return [type("Broken", (), {"stem": stem, "occupancy": grid}) for stem in batch.stems]
 
     config = painted(tiny, labels_of(dataset), OCC3D)
-    monkeypatch.setattr("utils.evaluation.nuscenes.LabelGridNetwork.forward", broken)
+    monkeypatch.setattr("engine.evaluation.nuscenes.LabelGridNetwork.forward", broken)
     with pytest.raises(ValueError, match=rf"frame {dataset.stems[0]}: the prediction"):
         evaluate(config, "--occ3d")

@@ -6,20 +6,20 @@ import pytest
 import torch
 
 from dataset.sample import Sample
-from tests.model_inputs import pinhole
-from utils.geometry import VoxelGrid
-from utils.labels import UNSCENES3D
-from utils.pictures.figures import (
+from engine.pictures.figures import (
     FigureOptions,
     comparison_table,
     film_picture,
     legend_of,
     views_table,
 )
-from utils.pictures.frame_page import ERRORS
-from utils.pictures.layers import FigureFrame, Layer
-from utils.pictures.page import STYLES
-from utils.pictures.stage import VIEWS
+from engine.pictures.frame_page import ERRORS
+from engine.pictures.layers import FigureFrame, Layer
+from engine.pictures.page import STYLES
+from engine.pictures.stage import VIEWS
+from tests.model_inputs import pinhole
+from utils.geometry import VoxelGrid
+from utils.labels import UNSCENES3D
 
 GRID = VoxelGrid((0.0, -9.6, -4.0), 1.2, (16, 16, 8))
 ROAD, TRUCK = UNSCENES3D.index("driveable_surface"), UNSCENES3D.index("truck")

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from utils.pictures import film
-from utils.pictures.film import check_film, write_film
+from engine.pictures import film
+from engine.pictures.film import check_film, write_film
 
 COLORS = [(200, 30, 30), (30, 200, 30), (30, 30, 200)]
 

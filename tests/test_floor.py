@@ -6,8 +6,8 @@ from spconv.core import ConvAlgo
 from spconv.pytorch import SparseConv3d, SparseConvTensor, SubMConv3d
 from torch import nn
 
-from utils import floor
-from utils.floor import Rates, Work, count_work, measure_rates, sparse_flops
+from engine.benchmark import floor
+from engine.benchmark.floor import Rates, Work, count_work, measure_rates, sparse_flops
 from utils.timing import Clock
 
 

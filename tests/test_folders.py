@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 import torch
 
+from dataset.occupancy_files import GridForm
+from engine.evaluation.folders import GridTask, RayTask, score_depth_maps, score_grids
+from engine.metrics.confusion import Confusion
+from engine.metrics.depth_errors import DepthRule, depth_errors
+from engine.metrics.occupancy import occupancy_scores
+from engine.metrics.ray_iou import RayCounts, ray_scores
 from utils.geometry import VoxelGrid
 from utils.labels import LabelSet
-from utils.metrics.confusion import Confusion
-from utils.metrics.depth_errors import DepthRule, depth_errors
-from utils.metrics.files import GridForm
-from utils.metrics.folders import GridTask, RayTask, score_depth_maps, score_grids
-from utils.metrics.occupancy import occupancy_scores
-from utils.metrics.ray_iou import RayCounts, ray_scores
 
 GRID = VoxelGrid((-4.0, -4.0, -1.0), 0.5, (16, 16, 6))
 LABELS = LabelSet("four", ("a", "b", "c", "free"), colors=((0, 0, 0),) * 4)

@@ -5,17 +5,17 @@ import pytest
 import torch
 
 from dataset.sample import Sample, VehicleState
-from utils.geometry import VoxelGrid
-from utils.labels import IGNORE, UNSCENES3D
-from utils.pictures.frame_page import (
+from engine.pictures.frame_page import (
     ERRORS,
     draw_frame,
     error_labels,
     frame_scores,
     frame_words,
 )
-from utils.pictures.page import NIGHT
-from utils.pictures.view import look_at
+from engine.pictures.page import NIGHT
+from utils.geometry import VoxelGrid
+from utils.labels import IGNORE, UNSCENES3D
+from utils.view import look_at
 
 GRID = VoxelGrid((0.0, -9.6, -4.0), 1.2, (16, 16, 8))
 ROAD, TRUCK = UNSCENES3D.index("driveable_surface"), UNSCENES3D.index("truck")

@@ -7,10 +7,10 @@ import torch
 
 from dataset.layout import LABEL_GRID
 from dataset.sample import collate
+from engine.build.build import build_dataset, build_grid, build_model
+from engine.metrics.confusion import Confusion
 from tests.layout_files import write_tiny_unscenes3d
-from utils.build import build_dataset, build_grid, build_model
 from utils.config import load_config
-from utils.metrics.confusion import Confusion
 
 CONFIG = Path(__file__).parents[1] / "config/minesim/minesim_occ.py"
 NARROW = {

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from engine.build.build import build_model
 from tests.layout_files import write_tiny_unscenes3d
 from tests.predict_config import write_config
-from utils.build import build_model
 from utils.config import load_config
 
 REPOSITORY = Path(__file__).parents[1]

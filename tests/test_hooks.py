@@ -6,7 +6,7 @@ import torch
 from mmengine.runner import Runner
 from torch import nn
 
-from utils.training.hooks import (
+from engine.training.hooks import (
     AverageHook,
     LearningRateHook,
     SeedHook,

@@ -14,8 +14,8 @@ from dataset.kitti_export import (
     plan_export,
     write_splits,
 )
+from dataset.occupancy_files import write_prediction
 from tests.layout_files import write_tiny_unscenes3d
-from utils.metrics.files import write_prediction
 
 SCENES = {"scene_00005": "location_6", "scene_00000": "location_1", "scene_00006": "location_4_5"}
 

@@ -3,12 +3,12 @@ import pytest
 import torch
 
 from dataset import layout
+from dataset.occupancy_files import write_prediction
 from dataset.sample import Sample
+from engine.frames.sources import Predicted, ViewFrame
+from engine.pictures.frame_page import ERRORS
+from engine.pictures.layers import LayerOptions, hidden_labels, layers_of, open_peers
 from utils.labels import IGNORE, UNSCENES3D
-from utils.metrics.files import write_prediction
-from utils.pictures.frame_page import ERRORS
-from utils.pictures.layers import LayerOptions, hidden_labels, layers_of, open_peers
-from utils.viewer.frames import Predicted, ViewFrame
 
 GRID = layout.LABEL_GRID.coarsen(8)
 ROAD, TRUCK = UNSCENES3D.index("driveable_surface"), UNSCENES3D.index("truck")

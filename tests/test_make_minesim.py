@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataset.minesim.production import Summary
+from dataset.minesim.write.production import Summary
 from tools.make_minesim import image_size, make, parse_arguments, table, worker_count
 from utils.labels import NUSCENES
 

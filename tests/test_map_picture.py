@@ -1,10 +1,10 @@
 import numpy as np
 
+from engine.pictures.branch_maps import COLOR, DEPTH, SEMANTIC, BranchMap
+from engine.pictures.color_maps import TURBO
+from engine.pictures.map_picture import draw_map, map_title
+from engine.pictures.page import STYLES
 from utils.labels import IGNORE, UNSCENES3D
-from utils.pictures.branch_maps import COLOR, DEPTH, SEMANTIC, BranchMap
-from utils.pictures.color_maps import TURBO
-from utils.pictures.map_picture import draw_map, map_title
-from utils.pictures.page import STYLES
 
 TRUCK = 2
 WHITE = STYLES["white"]

@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 from minesim_world import TRUCK_BOX, tiny_world
 
-from dataset.minesim.camera import Photographer
-from dataset.minesim.lidar import scan
-from dataset.minesim.rig import CAMERA_POSITION_M, LIDAR_HEIGHT_M, Camera, vehicle_from_lidar
-from dataset.minesim.stage import make_stage
+from dataset.minesim.sensors.camera import Photographer
+from dataset.minesim.sensors.lidar import scan
+from dataset.minesim.sensors.rig import (
+    CAMERA_POSITION_M,
+    LIDAR_HEIGHT_M,
+    Camera,
+    vehicle_from_lidar,
+)
+from dataset.minesim.sensors.stage import make_stage
 
 CAMERA = Camera(240, 150)
 TICK = 10

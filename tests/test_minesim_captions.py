@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from minesim_world import tiny_world
 
-from dataset.minesim.captions import caption, objects_in_view
-from dataset.minesim.rig import Camera
-from dataset.minesim.world import SceneObject
+from dataset.minesim.scene.world import SceneObject
+from dataset.minesim.sensors.rig import Camera
+from dataset.minesim.write.captions import caption, objects_in_view
 
 CAMERA = Camera(480, 300)
 START = np.eye(4)

@@ -5,8 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from dataset.minesim.drive import Drive, SpeedPlan, draw_speed, drive_along
-from dataset.minesim.road import Road, Waves
+from dataset.minesim.scene.drive import Drive, SpeedPlan, draw_speed, drive_along
+from dataset.minesim.scene.road import Road, Waves
 
 FLAT = Waves(np.zeros(1), np.ones(1), np.zeros(1))
 

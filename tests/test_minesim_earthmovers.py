@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from dataset.minesim import earthmovers
-from dataset.minesim.mesh import Mesh
+from dataset.minesim.scene import earthmovers
+from dataset.minesim.scene.mesh import Mesh
 
 # Ranges of the longer and the shorter horizontal extent and of the height [m].
 SIZES = {

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dataset.minesim.environment import SKIES, Sky, draw_environment
+from dataset.minesim.scene.environment import SKIES, Sky, draw_environment
 
 
 def test_most_scenes_are_clear_and_all_skies_occur() -> None:

@@ -6,10 +6,10 @@ import pytest
 from minesim_world import tiny_world
 
 from dataset import layout
-from dataset.minesim import generate as module
-from dataset.minesim.generate import generate, make_scene
-from dataset.minesim.plan import SPLITS, VERSION, GenerateOptions
-from dataset.minesim.production import prepare_folder
+from dataset.minesim.write import generate as module
+from dataset.minesim.write.generate import generate, make_scene
+from dataset.minesim.write.plan import SPLITS, VERSION, GenerateOptions
+from dataset.minesim.write.production import prepare_folder
 
 OPTIONS = GenerateOptions(scenes=3, frames=2, image_size=(48, 30), map_voxel_m=0.3)
 
@@ -23,7 +23,7 @@ def _tiny_worlds(monkeypatch):
         haze = replace(world.environment, haze_m=1000.0 + seed % 1000)
         return replace(world, environment=haze, location=options.location)
 
-    monkeypatch.setattr("dataset.minesim.world.build_world", build)
+    monkeypatch.setattr("dataset.minesim.scene.world.build_world", build)
 
 
 def _hashes(root):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dataset.minesim.ground import (
+from dataset.minesim.scene.ground import (
     BARRIER,
     DRIVEABLE,
     MUDDY,
@@ -14,10 +14,10 @@ from dataset.minesim.ground import (
     build_ground,
     classify,
 )
-from dataset.minesim.locations import REGIONS
-from dataset.minesim.materials import material_index
-from dataset.minesim.road import Puddle, draw_road
-from dataset.minesim.terrain import Survey, Terrain
+from dataset.minesim.scene.locations import REGIONS
+from dataset.minesim.scene.materials import material_index
+from dataset.minesim.scene.road import Puddle, draw_road
+from dataset.minesim.scene.terrain import Survey, Terrain
 
 RANGE = (0.0, 60.0)
 

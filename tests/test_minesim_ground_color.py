@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from dataset.minesim.ground import Ground, build_ground
-from dataset.minesim.locations import REGIONS
-from dataset.minesim.materials import material_index
-from dataset.minesim.road import draw_road
-from dataset.minesim.terrain import Terrain
+from dataset.minesim.scene.ground import Ground, build_ground
+from dataset.minesim.scene.locations import REGIONS
+from dataset.minesim.scene.materials import material_index
+from dataset.minesim.scene.road import draw_road
+from dataset.minesim.scene.terrain import Terrain
 
 RANGE = (0.0, 60.0)
 

@@ -5,8 +5,11 @@ import pytest
 from minesim_world import TRUCK, straight_drive, tiny_world
 
 from dataset import layout
-from dataset.minesim.camera import Photographer
-from dataset.minesim.labels import (
+from dataset.minesim.sensors.camera import Photographer
+from dataset.minesim.sensors.lidar import scan
+from dataset.minesim.sensors.rig import LIDAR_HEIGHT_M, Camera, vehicle_from_lidar
+from dataset.minesim.sensors.stage import make_stage
+from dataset.minesim.write.labels import (
     DEPTH_RANGE_M,
     ClipMap,
     accumulate,
@@ -17,9 +20,6 @@ from dataset.minesim.labels import (
     splat_window,
     thin,
 )
-from dataset.minesim.lidar import scan
-from dataset.minesim.rig import LIDAR_HEIGHT_M, Camera, vehicle_from_lidar
-from dataset.minesim.stage import make_stage
 
 CAMERA = Camera(480, 300)
 TICK = 20

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from minesim_world import CONE, TRUCK, tiny_world
 
-from dataset.minesim.lidar import (
+from dataset.minesim.sensors.lidar import (
     FOV_DEG,
     MAX_RANGE_M,
     RANGE_NOISE_M,
@@ -14,8 +14,8 @@ from dataset.minesim.lidar import (
     rosette,
     scan,
 )
-from dataset.minesim.rig import LIDAR_HEIGHT_M, vehicle_from_lidar
-from dataset.minesim.stage import make_stage
+from dataset.minesim.sensors.rig import LIDAR_HEIGHT_M, vehicle_from_lidar
+from dataset.minesim.sensors.stage import make_stage
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dataset.minesim.locations import REGIONS, location
+from dataset.minesim.scene.locations import REGIONS, location
 
 
 def test_names_are_those_of_the_mini_release() -> None:

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from dataset.minesim import machines
-from dataset.minesim.materials import material_index
-from dataset.minesim.mesh import Mesh
+from dataset.minesim.scene import machines
+from dataset.minesim.scene.materials import material_index
+from dataset.minesim.scene.mesh import Mesh
 
 # Ranges of length, width and height [m].
 SIZES = {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dataset.minesim.materials import MATERIALS, linear_rgb, material_index
+from dataset.minesim.scene.materials import MATERIALS, linear_rgb, material_index
 
 
 def test_index_finds_every_material() -> None:

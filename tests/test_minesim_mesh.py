@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dataset.minesim.mesh import (
+from dataset.minesim.scene.mesh import (
     Mesh,
     axis_rotation,
     ball,

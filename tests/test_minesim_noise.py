@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dataset.minesim.noise import Noise
+from dataset.minesim.scene.noise import Noise
 
 
 @pytest.fixture(scope="module")

@@ -15,12 +15,12 @@ from torch.nn import functional
 import eval_iou
 import eval_novel_depth
 import train
-from dataset.minesim.nuscenes_generate import generate_nuscenes
-from dataset.minesim.nuscenes_plan import NuScenesOptions
-from dataset.minesim.nuscenes_recorder import RigRecorder
-from dataset.nuscenes import FIELDS, NuScenes
-from dataset.nuscenes_index import CAMERAS, LIDAR
-from dataset.nuscenes_labels import BENCHMARKS
+from dataset.minesim.write.nuscenes.generate import generate_nuscenes
+from dataset.minesim.write.nuscenes.plan import NuScenesOptions
+from dataset.minesim.write.nuscenes.recorder import RigRecorder
+from dataset.nuscenes.dataset import FIELDS, NuScenes
+from dataset.nuscenes.index import CAMERAS, LIDAR
+from dataset.nuscenes.labels import BENCHMARKS
 from utils.geometry import project_points
 from utils.labels import NUSCENES
 
@@ -176,7 +176,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path, monkeypatch):
         aside = np.float32([0, 3 * seed / 2**31, 0])
         return replace(world, vertices=world.vertices + aside, location=options.location)
 
-    monkeypatch.setattr("dataset.minesim.world.build_world", build)
+    monkeypatch.setattr("dataset.minesim.scene.world.build_world", build)
     for name in ("a", "b"):
         generate_nuscenes(tmp_path / name, ONE, workers=1, progress=False)
     generate_nuscenes(tmp_path / "c", replace(ONE, seed=1), workers=1, progress=False)

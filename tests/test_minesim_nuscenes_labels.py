@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from minesim_world import TRUCK_BOX, tiny_world
 
-from dataset.minesim.materials import material_index
-from dataset.minesim.nuscenes_labels import (
+from dataset.minesim.scene.materials import material_index
+from dataset.minesim.sensors.raycast import Caster
+from dataset.minesim.write.nuscenes.labels import (
     NUSCENES_CLASS,
     Surface,
     View,
@@ -16,9 +17,8 @@ from dataset.minesim.nuscenes_labels import (
     seen_by_lidar,
     targets,
 )
-from dataset.minesim.nuscenes_rig import RigCamera, ego_from_sensor
-from dataset.minesim.raycast import Caster
-from dataset.nuscenes_index import LIDAR
+from dataset.minesim.write.nuscenes.rig import RigCamera, ego_from_sensor
+from dataset.nuscenes.index import LIDAR
 from utils.geometry import VoxelGrid
 from utils.labels import NUSCENES, UNSCENES3D
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dataset.minesim.nuscenes_plan import (
+from dataset.minesim.write.nuscenes.plan import (
     LEAD_S,
     NuScenesOptions,
     drive_seconds,
@@ -9,7 +9,7 @@ from dataset.minesim.nuscenes_plan import (
     sample_times_us,
     sweep_times_us,
 )
-from dataset.nuscenes_splits import official_scenes
+from dataset.nuscenes.splits import official_scenes
 
 
 def test_scenes_carry_the_official_names_of_their_splits():

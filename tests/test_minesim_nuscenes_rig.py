@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dataset.minesim.nuscenes_rig import (
+from dataset.minesim.write.nuscenes.rig import (
     BEAMS_DEG,
     NUM_BEAMS,
     RigCamera,
@@ -9,7 +9,7 @@ from dataset.minesim.nuscenes_rig import (
     ego_from_sensor,
     turn,
 )
-from dataset.nuscenes_index import CAMERAS, LIDAR
+from dataset.nuscenes.index import CAMERAS, LIDAR
 
 
 def test_the_front_camera_looks_ahead_and_its_picture_is_upright():

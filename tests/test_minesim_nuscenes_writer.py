@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from dataset.formats import read_cloud, read_image
-from dataset.minesim.nuscenes_rig import RigCamera, ego_from_sensor
-from dataset.minesim.nuscenes_writer import (
+from dataset.minesim.write.nuscenes.rig import RigCamera, ego_from_sensor
+from dataset.minesim.write.nuscenes.writer import (
     TABLES,
     KeyFrameLabels,
     SceneCard,
@@ -14,8 +14,8 @@ from dataset.minesim.nuscenes_writer import (
     token,
     write_tables,
 )
-from dataset.nuscenes_index import CAMERAS, LIDAR, pose_matrix
-from dataset.nuscenes_labels import BENCHMARKS, read_labels
+from dataset.nuscenes.index import CAMERAS, LIDAR, pose_matrix
+from dataset.nuscenes.labels import BENCHMARKS, read_labels
 from utils.labels import IGNORE, NUSCENES
 
 SIZE = (32, 20)

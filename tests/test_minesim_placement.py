@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dataset.minesim.ground import DRIVEABLE, Ground, build_ground
-from dataset.minesim.locations import REGIONS
-from dataset.minesim.materials import material_index
-from dataset.minesim.placement import KINDS, furnish
-from dataset.minesim.placer import CORRIDOR_M, Placer
-from dataset.minesim.road import draw_road
-from dataset.minesim.terrain import Terrain
+from dataset.minesim.scene.ground import DRIVEABLE, Ground, build_ground
+from dataset.minesim.scene.locations import REGIONS
+from dataset.minesim.scene.materials import material_index
+from dataset.minesim.scene.placement import KINDS, furnish
+from dataset.minesim.scene.placer import CORRIDOR_M, Placer
+from dataset.minesim.scene.road import draw_road
+from dataset.minesim.scene.terrain import Terrain
 from utils.labels import UNSCENES3D
 
 END_M = 50.0

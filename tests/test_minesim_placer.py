@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from dataset.minesim.ground import DRIVEABLE, TERRAIN, Ground
-from dataset.minesim.mesh import Mesh, box, merge
-from dataset.minesim.placer import Kind, Placer
-from dataset.minesim.road import Road, Waves
+from dataset.minesim.scene.ground import DRIVEABLE, TERRAIN, Ground
+from dataset.minesim.scene.mesh import Mesh, box, merge
+from dataset.minesim.scene.placer import Kind, Placer
+from dataset.minesim.scene.road import Road, Waves
 from utils.labels import UNSCENES3D
 
 FLAT = Waves(np.zeros(1), np.ones(1), np.zeros(1))

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from dataset.minesim.plan import GenerateOptions, scene_name, split_counts, split_of_scenes
+from dataset.minesim.write.plan import GenerateOptions, scene_name, split_counts, split_of_scenes
 
 OPTIONS = GenerateOptions(scenes=3, frames=2)
 

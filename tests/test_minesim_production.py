@@ -3,10 +3,10 @@ from dataclasses import replace
 
 import pytest
 
-from dataset.minesim import production
-from dataset.minesim.nuscenes_plan import NuScenesOptions
-from dataset.minesim.plan import GenerateOptions
-from dataset.minesim.production import (
+from dataset.minesim.write import production
+from dataset.minesim.write.nuscenes.plan import NuScenesOptions
+from dataset.minesim.write.plan import GenerateOptions
+from dataset.minesim.write.production import (
     INFO_FILE,
     Job,
     begin_scene,

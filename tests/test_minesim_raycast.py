@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dataset.minesim.raycast import NO_HIT, Caster
+from dataset.minesim.sensors.raycast import NO_HIT, Caster
 
 VERTICES = np.array([[0, 0, 0], [4, 0, 0], [0, 4, 0], [0, 0, 2], [4, 0, 2], [0, 4, 2]], np.float32)
 FACES = np.array([[0, 1, 2], [3, 4, 5]], np.int32)

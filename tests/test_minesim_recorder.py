@@ -3,10 +3,10 @@ import pytest
 from minesim_world import SPEED_MPS, tiny_world
 
 from dataset import layout
-from dataset.minesim.recorder import Recorder, write_scene
-from dataset.minesim.rig import LIDAR_HEIGHT_M, Camera
-from dataset.minesim.schedule import Frame
-from dataset.minesim.stage import make_stage
+from dataset.minesim.sensors.rig import LIDAR_HEIGHT_M, Camera
+from dataset.minesim.sensors.stage import make_stage
+from dataset.minesim.write.recorder import Recorder, write_scene
+from dataset.minesim.write.schedule import Frame
 
 CAMERA = Camera(96, 60)
 FRAMES = (

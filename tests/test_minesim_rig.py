@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dataset.minesim.rig import (
+from dataset.minesim.sensors.rig import (
     LIDAR_HEIGHT_M,
     Camera,
     cam_from_lidar,

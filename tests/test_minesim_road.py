@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from dataset.minesim.locations import REGIONS
-from dataset.minesim.road import Puddle, Road, RutStrip, Waves, draw_road
+from dataset.minesim.scene.locations import REGIONS
+from dataset.minesim.scene.road import Puddle, Road, RutStrip, Waves, draw_road
 
 FLAT = Waves(np.zeros(1), np.ones(1), np.zeros(1))
 

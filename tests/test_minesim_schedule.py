@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dataset.minesim.schedule import (
+from dataset.minesim.write.schedule import (
     FIRST_STAMP_S,
     SAMPLE_STEPS,
     SCENE_SPACING_S,

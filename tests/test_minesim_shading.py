@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from minesim_world import straight_drive, tiny_world
 
-from dataset.minesim.shading import Shader, Spots, road_coordinates
-from dataset.minesim.sky import make_light
-from dataset.minesim.stage import make_stage
+from dataset.minesim.sensors.shading import Shader, Spots, road_coordinates
+from dataset.minesim.sensors.sky import make_light
+from dataset.minesim.sensors.stage import make_stage
 
 
 def test_road_coordinates_on_a_straight_drive_are_x_and_y():

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from dataset.minesim.environment import SKIES, Environment
-from dataset.minesim.sky import make_light
+from dataset.minesim.scene.environment import SKIES, Environment
+from dataset.minesim.sensors.sky import make_light
 
 UP = np.array([[0.0, 0.0, 1.0]], np.float32)
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dataset.minesim.locations import REGIONS, Location, SideKind
-from dataset.minesim.road import draw_road
-from dataset.minesim.terrain import Heap, Terrain, draw_heaps, draw_side
+from dataset.minesim.scene.locations import REGIONS, Location, SideKind
+from dataset.minesim.scene.road import draw_road
+from dataset.minesim.scene.terrain import Heap, Terrain, draw_heaps, draw_side
 
 RANGE = (0.0, 120.0)
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dataset.minesim.texture import clouds, grain, grooves, streaks
+from dataset.minesim.sensors.texture import clouds, grain, grooves, streaks
 
 
 def _line(count=4000, step=0.013):

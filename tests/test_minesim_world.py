@@ -6,9 +6,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from dataset.minesim.locations import REGIONS
-from dataset.minesim.materials import MATERIALS
-from dataset.minesim.world import LOCATIONS, World, WorldOptions, build_world, world_of_scene
+from dataset.minesim.scene.locations import REGIONS
+from dataset.minesim.scene.materials import MATERIALS
+from dataset.minesim.scene.world import LOCATIONS, World, WorldOptions, build_world, world_of_scene
 
 SMALL = WorldOptions(duration_s=3.0, cell_m=1.0, extent_m=160.0)
 
@@ -25,7 +25,7 @@ def test_the_scenes_of_a_data_set_go_through_all_regions(monkeypatch: pytest.Mon
         built.append((seed, options))
         return object.__new__(World)
 
-    monkeypatch.setattr("dataset.minesim.world.build_world", note)
+    monkeypatch.setattr("dataset.minesim.scene.world.build_world", note)
     for seed, number in itertools.product((3, 4), range(len(LOCATIONS))):
         world_of_scene(seed, number, duration_s=3.0, cell_m=1.0)
     first, second = built[: len(LOCATIONS)], built[len(LOCATIONS) :]

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from dataset import layout
-from dataset.minesim.rig import Camera, cam_from_lidar, vehicle_from_lidar
-from dataset.minesim.writer import (
+from dataset.minesim.sensors.rig import Camera, cam_from_lidar, vehicle_from_lidar
+from dataset.minesim.write.writer import (
     Labels,
     Recording,
     calibration_text,

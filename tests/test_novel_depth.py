@@ -11,21 +11,21 @@ from nuscenes_files import write_tiny_nuscenes
 from torch import Tensor, nn
 
 from dataset import layout
-from dataset.nuscenes_index import CAMERAS
+from dataset.nuscenes.index import CAMERAS
 from dataset.sample import Sample
-from model.novel_view import ViewOptions
-from utils.build import build_dataset, build_grid, novel_views
-from utils.config import load_config
-from utils.console import start_logging
-from utils.distributed import Process
-from utils.evaluation.novel_depth import (
+from engine.build.build import build_dataset, build_grid, novel_views
+from engine.evaluation.novel_depth import (
     NovelViews,
     measured_by_pixels,
     measured_by_points,
     score_novel_depth,
 )
-from utils.metrics.depth import DepthMeter
-from utils.metrics.depth_errors import DepthRule
+from engine.metrics.depth import DepthMeter
+from engine.metrics.depth_errors import DepthRule
+from model.novel_view import ViewOptions
+from utils.config import load_config
+from utils.console import start_logging
+from utils.distributed import Process
 
 ALONE = Process(0, 1, torch.device("cpu"))
 Outputs = namedtuple("Outputs", ["logits"])

@@ -9,12 +9,13 @@ from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader
 
 from dataset import NuScenes
-from dataset.nuscenes import FIELDS, whole_voxels
-from dataset.nuscenes_cache import CACHE
-from dataset.nuscenes_index import CAMERAS, LIDAR
-from dataset.nuscenes_labels import BENCHMARKS, resample_labels
+from dataset.nuscenes.cache import CACHE
+from dataset.nuscenes.dataset import FIELDS, whole_voxels
+from dataset.nuscenes.index import CAMERAS, LIDAR
+from dataset.nuscenes.labels import BENCHMARKS, resample_labels
 from dataset.sample import Draw, Sample, collate
 from dataset.transforms import coarsen_occupancy
+from engine.build.build import build_dataset, build_grid
 from tests.nuscenes_files import (
     CAR,
     COLORS,
@@ -25,7 +26,6 @@ from tests.nuscenes_files import (
     world_from_ego,
     write_tiny_nuscenes,
 )
-from utils.build import build_dataset, build_grid
 from utils.geometry import VoxelGrid, project_points, transform_points
 from utils.labels import IGNORE, NUSCENES
 from utils.registry import DATASETS

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from mmengine.logging import MMLogger
 
-from dataset import nuscenes_cache
-from dataset.nuscenes_cache import CACHE, load_index
-from dataset.nuscenes_index import KeyFrameIndex
+from dataset.nuscenes import cache as nuscenes_cache
+from dataset.nuscenes.cache import CACHE, load_index
+from dataset.nuscenes.index import KeyFrameIndex
 from tests.nuscenes_files import write_tiny_nuscenes
 
 

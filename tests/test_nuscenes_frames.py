@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from dataset.nuscenes_frames import NuScenesFrames, missing_files
-from dataset.nuscenes_index import CAMERAS, LIDAR
-from dataset.nuscenes_tables import build_index
+from dataset.nuscenes.frames import NuScenesFrames, missing_files
+from dataset.nuscenes.index import CAMERAS, LIDAR
+from dataset.nuscenes.tables import build_index
 from tests.nuscenes_files import (
     CAMERA_DELAY_US,
     ego_from_sensor,

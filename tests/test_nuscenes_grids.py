@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from dataset.nuscenes_labels import BENCHMARKS
-from utils.evaluation.nuscenes_grids import SCENE_RANGES_M, evaluated_grid
+from dataset.nuscenes.labels import BENCHMARKS
+from engine.evaluation.nuscenes_grids import SCENE_RANGES_M, evaluated_grid
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)

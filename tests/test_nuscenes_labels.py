@@ -3,7 +3,7 @@ import io
 import numpy as np
 import pytest
 
-from dataset.nuscenes_labels import (
+from dataset.nuscenes.labels import (
     BENCHMARKS,
     benchmark,
     read_labels,

@@ -5,9 +5,9 @@ from mmengine.model import BaseModel
 from torch.nn.functional import interpolate, one_hot
 
 from dataset.sample import Batch
-from utils.evaluation import nuscenes_network
-from utils.evaluation.nuscenes_grids import EvaluatedGrid, evaluated_grid
-from utils.evaluation.nuscenes_network import LabelGridNetwork, choose_labels, labels_on_grid
+from engine.evaluation import nuscenes_network
+from engine.evaluation.nuscenes_grids import EvaluatedGrid, evaluated_grid
+from engine.evaluation.nuscenes_network import LabelGridNetwork, choose_labels, labels_on_grid
 from utils.geometry import VoxelGrid
 
 VOLUME = VoxelGrid((-4.0, -6.0, -1.0), 0.5, (16, 24, 8))

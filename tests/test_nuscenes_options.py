@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from utils.evaluation.nuscenes_grids import evaluated_grid
-from utils.evaluation.nuscenes_options import (
+from engine.evaluation.nuscenes_grids import evaluated_grid
+from engine.evaluation.nuscenes_options import (
     BenchmarkOptions,
     add_nuscenes_options,
     benchmark_options,

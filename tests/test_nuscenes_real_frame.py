@@ -10,11 +10,11 @@ import torch
 
 import predict
 from dataset import NuScenes
-from dataset.nuscenes_index import CAMERAS
-from dataset.nuscenes_labels import BENCHMARKS
+from dataset.nuscenes.index import CAMERAS
+from dataset.nuscenes.labels import BENCHMARKS
+from engine.build.build import build_model
 from tests.kitti_frame import VARIABLE
 from tests.nuscenes_frame import IMAGE_SIZE, convert_frame, find_nuscenes
-from utils.build import build_model
 from utils.config import load_config
 from utils.geometry import project_points
 from utils.labels import NUSCENES

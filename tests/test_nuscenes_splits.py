@@ -3,7 +3,7 @@ import logging
 import pytest
 from mmengine.logging import MMLogger
 
-from dataset.nuscenes_splits import find_version, official_scenes, scenes_of_split
+from dataset.nuscenes.splits import find_version, official_scenes, scenes_of_split
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from dataset.json_records import CHUNK_BYTES
-from dataset.nuscenes_index import CAMERAS, LIDAR, KeyFrameIndex, pose_matrix
-from dataset.nuscenes_tables import TABLES, build_index
+from dataset.nuscenes.index import CAMERAS, LIDAR, KeyFrameIndex, pose_matrix
+from dataset.nuscenes.tables import TABLES, build_index
 from tests.nuscenes_files import (
     CAMERA_DELAY_US,
     ego_from_sensor,

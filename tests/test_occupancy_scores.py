@@ -4,10 +4,10 @@ import math
 import numpy as np
 import pytest
 
+from engine.metrics.confusion import Confusion
+from engine.metrics.occupancy import describe_grid, find_convention, occupancy_scores
 from utils.geometry import VoxelGrid
 from utils.labels import UNSCENES3D, LabelSet
-from utils.metrics.confusion import Confusion
-from utils.metrics.occupancy import describe_grid, find_convention, occupancy_scores
 
 
 def numbered(count):

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from utils.pictures.page import (
+from engine.pictures.page import (
     FRAME,
     PAPER,
     RAMP,

@@ -5,11 +5,8 @@ import pytest
 import torch
 
 from dataset.sample import Sample
-from tests.model_inputs import pinhole
-from utils.geometry import VoxelGrid
-from utils.labels import UNSCENES3D
-from utils.pictures.page import NIGHT, SCREEN, STYLES
-from utils.pictures.panels import (
+from engine.pictures.page import NIGHT, SCREEN, STYLES
+from engine.pictures.panels import (
     draw_camera,
     draw_input,
     draw_points,
@@ -17,8 +14,11 @@ from utils.pictures.panels import (
     mark_scale,
     mark_words,
 )
-from utils.pictures.stage import panel_in_box, panels_in_row, set_stage
-from utils.pictures.view import birds_eye, look_at
+from engine.pictures.stage import panel_in_box, panels_in_row, set_stage
+from tests.model_inputs import pinhole
+from utils.geometry import VoxelGrid
+from utils.labels import UNSCENES3D
+from utils.view import birds_eye, look_at
 
 GRID = VoxelGrid((0.0, -9.6, -4.0), 1.2, (16, 16, 8))
 ROAD = UNSCENES3D.index("driveable_surface")

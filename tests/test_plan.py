@@ -2,9 +2,9 @@ import pytest
 import torch
 from toy_training import ToyNetwork, write_toy_config
 
+from engine.training.plan import dry_run
 from utils.config import load_config
 from utils.distributed import Process
-from utils.training.plan import dry_run
 
 ALONE = Process(0, 1, torch.device("cpu"))
 

@@ -3,10 +3,10 @@ import pytest
 import torch
 
 import predict
+from engine.build.build import build_model
 from tests.layout_files import write_tiny_unscenes3d
 from tests.predict_config import write_config
 from tests.recording_files import write_recording
-from utils.build import build_model
 from utils.config import load_config
 
 

@@ -7,11 +7,11 @@ import trimesh
 from model_inputs import GRID, make_batch
 
 from dataset.clouds import read_any_cloud
-from dataset.nuscenes_labels import BENCHMARKS, read_occ3d
+from dataset.nuscenes.labels import BENCHMARKS, read_occ3d
 from dataset.sample import Sample
+from engine.prediction.files import KINDS, FrameWriter, in_view, occupied_ply, with_return
+from engine.prediction.predictor import PredictedGrid
 from utils.labels import FREE, IGNORE, NUSCENES, UNSCENES3D
-from utils.prediction.files import KINDS, FrameWriter, in_view, occupied_ply, with_return
-from utils.prediction.predictor import PredictedGrid
 
 STEM = "1718.5"
 

@@ -6,17 +6,17 @@ import torch
 
 from dataset import layout
 from dataset.arrays import InputOptions
+from engine.build.build import build_grid, build_model
+from engine.frames.prediction import Frames, RecordingPaths, Timing, open_recording, predict_frames
+from engine.prediction.files import FrameWriter
+from engine.prediction.predictor import GridPredictor
 from tests.layout_files import write_tiny_unscenes3d
 from tests.nuscenes_config import TINY_GRID, write_nuscenes_config
 from tests.nuscenes_files import write_tiny_nuscenes
 from tests.predict_config import write_config
 from tests.recording_files import write_recording
-from utils.build import build_grid, build_model
 from utils.config import load_config
 from utils.labels import NUSCENES, UNSCENES3D
-from utils.prediction.files import FrameWriter
-from utils.prediction.frames import Frames, RecordingPaths, Timing, open_recording, predict_frames
-from utils.prediction.predictor import GridPredictor
 
 
 @pytest.fixture(scope="module")

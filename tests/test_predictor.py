@@ -8,12 +8,12 @@ from model_inputs import GRID, IMAGE_SIZE, make_batch, make_model
 
 from dataset.arrays import InputOptions
 from dataset.sample import Sample
+from engine.build.build import build_model
+from engine.prediction.predictor import GridPredictor, PredictedGrid
 from model import build_unsocc
 from tests.predict_config import write_config
-from utils.build import build_model
 from utils.config import load_config
 from utils.labels import UNSCENES3D
-from utils.prediction.predictor import GridPredictor, PredictedGrid
 
 INPUTS = InputOptions(IMAGE_SIZE)
 

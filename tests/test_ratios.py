@@ -1,6 +1,6 @@
 import math
 
-from utils.metrics.ratios import counted, mean_of_defined, null_if_nan, percent, ratio
+from engine.metrics.ratios import counted, mean_of_defined, null_if_nan, percent, ratio
 
 
 def test_nothing_to_divide_by_is_undefined():

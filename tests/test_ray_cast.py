@@ -7,14 +7,14 @@ from itertools import pairwise
 import pytest
 import torch
 
-from utils.geometry import VoxelGrid
-from utils.metrics.ray_cast import (
+from engine.metrics.ray_cast import (
     Rays,
     cast_rays,
     lidar_directions,
     lidar_pitches,
     rays_in_grid,
 )
+from utils.geometry import VoxelGrid
 
 SHAPE = (9, 7, 5)
 FREE = 17

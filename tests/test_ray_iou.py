@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from engine.metrics import ray_iou
+from engine.metrics.ray_cast import cast_rays, lidar_directions, rays_in_grid
+from engine.metrics.ray_iou import RayCounts, check_origins, choose_origins, ray_scores
 from utils.geometry import VoxelGrid
 from utils.labels import LabelSet
-from utils.metrics import ray_iou
-from utils.metrics.ray_cast import cast_rays, lidar_directions, rays_in_grid
-from utils.metrics.ray_iou import RayCounts, check_origins, choose_origins, ray_scores
 
 GRID = VoxelGrid((-4.0, -4.0, -1.0), 0.5, (16, 16, 6))
 ORIGINS = torch.tensor([[0.1, 0.2, 0.6], [-1.3, 0.7, 0.4]], dtype=torch.float64)

@@ -12,9 +12,9 @@ import predict
 from dataset import layout
 from dataset.formats import read_calibration
 from dataset.unscenes3d import UnScenes3D
+from engine.build.build import build_model
 from tests.kitti_frame import VARIABLE, find_kitti
 from tools.convert_kitti import convert_frame
-from utils.build import build_model
 from utils.config import load_config
 from utils.geometry import project_points
 

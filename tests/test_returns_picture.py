@@ -1,8 +1,8 @@
 import numpy as np
 import torch
 
-from utils.pictures.color_maps import TURBO
-from utils.pictures.returns_picture import draw_returns
+from engine.pictures.color_maps import TURBO
+from engine.pictures.returns_picture import draw_returns
 
 SCALE = 42  # 24 columns become 1008.
 FORWARD = torch.tensor(  # 10 px focal length, the middle at (12, 8); x forward, y left, z up.

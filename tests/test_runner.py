@@ -8,8 +8,8 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from utils.sampler import EpochBatches
-from utils.training.runner import EvalLoop, TrainLoop
+from engine.build.sampler import EpochBatches
+from engine.training.runner import EvalLoop, TrainLoop
 
 
 class Numbers:

@@ -4,7 +4,7 @@ import operator
 import pytest
 
 from dataset.sample import Draw
-from utils.sampler import EpochBatches, EvalIndices
+from engine.build.sampler import EpochBatches, EvalIndices
 
 
 def indices(batches: EpochBatches) -> list[list[int]]:

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from dataset.layout import LABEL_GRID
-from utils.metrics.occupancy import CONVENTIONS
-from utils.metrics.ray_iou import RayCounts, ray_scores
-from utils.metrics.score_options import OCC3D, OCC3D_GRID
+from engine.evaluation.score_options import OCC3D, OCC3D_GRID
+from engine.metrics.occupancy import CONVENTIONS
+from engine.metrics.ray_iou import RayCounts, ray_scores
 
 SCRIPT = Path(__file__).parents[1] / "tools" / "score.py"
 _SPEC = importlib.util.spec_from_file_location("score", SCRIPT)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from utils.metrics.score_inputs import depth_path, read_depth_map, read_mask, read_origins
+from engine.evaluation.score_inputs import depth_path, read_depth_map, read_mask, read_origins
 
 
 def save(path, array):

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from dataset.layout import LABEL_GRID
+from engine.evaluation.score_options import OCC3D, OCC3D_GRID, build_parser, rule_of, task_of
+from engine.metrics.depth_errors import DepthRule
 from utils.geometry import VoxelGrid
 from utils.labels import UNSCENES3D
-from utils.metrics.depth_errors import DepthRule
-from utils.metrics.score_options import OCC3D, OCC3D_GRID, build_parser, rule_of, task_of
 
 FOLDERS = ["--pred", "p", "--gt", "g", "--json", "j"]
 
@@ -68,7 +68,7 @@ def test_a_mask_is_said_to_be_for_voxels_alone(origins, caplog):
     with caplog.at_level(logging.INFO):
         assert task_of(parsed("--mask", "m")).masks == Path("m")
     assert not caplog.text
-    with caplog.at_level(logging.INFO, "utils.metrics.score_options"):
+    with caplog.at_level(logging.INFO, "engine.evaluation.score_options"):
         task_of(parsed("--mask", "m", "--metrics", "rayiou", "--origins", origins))
     assert "RayIoU has no mask" in caplog.text
 

@@ -5,10 +5,7 @@ import pytest
 import torch
 
 from dataset.sample import Sample
-from tests.model_inputs import pinhole
-from utils.geometry import VoxelGrid
-from utils.labels import IGNORE, UNSCENES3D
-from utils.pictures.stage import (
+from engine.pictures.stage import (
     VIEWS,
     WIDEST_FRONT,
     ground_height_m,
@@ -17,6 +14,9 @@ from utils.pictures.stage import (
     panels_in_row,
     set_stage,
 )
+from tests.model_inputs import pinhole
+from utils.geometry import VoxelGrid
+from utils.labels import IGNORE, UNSCENES3D
 
 GRID = VoxelGrid((0.0, -9.6, -4.0), 1.2, (16, 16, 8))
 ROAD, TRUCK = UNSCENES3D.index("driveable_surface"), UNSCENES3D.index("truck")

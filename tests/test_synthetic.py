@@ -6,9 +6,9 @@ from benchmark_config import tiny_config
 from model_inputs import GRID, IMAGE_SIZE, pinhole
 
 from dataset.layout import LABEL_GRID
-from utils import synthetic
+from engine.benchmark import synthetic
+from engine.benchmark.synthetic import depth_maps, front_camera, surfaces, synthetic_batch
 from utils.config import load_config
-from utils.synthetic import depth_maps, front_camera, surfaces, synthetic_batch
 
 CONFIG = Path(__file__).parents[1] / "config" / "unscenes3d" / "unscenes3d_occ.py"
 

@@ -10,8 +10,8 @@ from mmengine.hooks import Hook
 from toy_training import write_toy_config
 
 import train
+from engine.training.runner import Trainer
 from utils.checkpoint import read_checkpoint, save_atomically
-from utils.training.runner import Trainer
 
 WORDS = "--py-config {config} --work-dir {work_dir}"
 
@@ -51,7 +51,7 @@ def run(config: Path, work_dir: Path, words: str = "", *, stop_after: int = 0) -
             self.register_hook(recorder)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("utils.training.build_runner.Trainer", Recording)
+        patch.setattr("engine.training.build_runner.Trainer", Recording)
         arguments = train.parse_arguments(
             [*WORDS.format(config=config, work_dir=work_dir).split(), *words.split()]
         )
@@ -171,7 +171,7 @@ def test_scores_of_two_kinds_are_not_compared(whole, tmp_path, caplog):
 def test_weights_alone_are_where_a_training_begins(whole, tmp_path, caplog):
     config, out, losses = whole
     words = f"--resume-from {out / 'model_state_dict.pth'}"
-    with caplog.at_level(logging.INFO, logger="utils"):
+    with caplog.at_level(logging.INFO, logger="engine"):
         again = run(config, tmp_path / "tuned", words).losses
     assert len(again) == 12
     assert again[0] < losses[0]
@@ -216,7 +216,7 @@ def test_without_validation_the_last_weights_are_kept(tmp_path):
 
 def test_validation_comes_every_few_epochs_and_at_the_end(tmp_path, caplog):
     config = write_toy_config(tmp_path, val_interval=2, epochs=3)
-    with caplog.at_level(logging.INFO, logger="utils"):
+    with caplog.at_level(logging.INFO, logger="engine"):
         run(config, tmp_path / "out")
     lines = [line for line in caplog.messages if line.startswith("epoch")]
     assert [line.split(":")[0] for line in lines] == ["epoch 2", "epoch 3"]

@@ -8,10 +8,9 @@ from model_inputs import GRID, make_batch, make_model
 from torch import nn
 
 from dataset.sample import Sample
-from utils.labels import FREE, IGNORE, UNSCENES3D
-from utils.pictures.branch_maps import DEPTH, SEMANTIC, BranchMap
-from utils.training.hooks import AverageHook
-from utils.training.pictures import (
+from engine.pictures.branch_maps import DEPTH, SEMANTIC, BranchMap
+from engine.training.hooks import AverageHook
+from engine.training.pictures import (
     NOTHING,
     PANEL_PX,
     PicturesHook,
@@ -20,6 +19,7 @@ from utils.training.pictures import (
     page_from_above,
     page_of_maps,
 )
+from utils.labels import FREE, IGNORE, UNSCENES3D
 
 TRUCK, GROUND = 2, 11
 

@@ -10,12 +10,12 @@ from model_inputs import GRID, make_batch, make_model, model_config
 
 from dataset.layout import LABEL_GRID
 from dataset.sample import Batch
+from engine.benchmark.synthetic import synthetic_batch
+from engine.build.build import build_model
 from model.unsocc import check_finite
-from utils.build import build_model
 from utils.config import load_config
 from utils.labels import UNSCENES3D
 from utils.registry import MODELS
-from utils.synthetic import synthetic_batch
 
 BASE = Path(__file__).parents[1] / "config" / "_base_"
 OCCUPANCY = ["cross_entropy", "lovasz_softmax", "sem_scal", "geo_scal"]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from utils.geometry import VoxelGrid
-from utils.pictures.view import NEAR_M, View, birds_eye, look_at
+from utils.view import NEAR_M, View, birds_eye, look_at
 
 
 def test_look_at_puts_the_target_in_the_middle_and_left_and_up_where_they_belong():

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from dataset.sample import Sample
-from utils.viewer.choice import (
+from engine.frames.sources import Predicted, ViewFrame
+from engine.viewer.choice import (
     CAMERAS,
     DIFFERENCE,
     ELEVATION,
@@ -16,9 +17,8 @@ from utils.viewer.choice import (
     layers_of,
     nearest_layer,
 )
-from utils.viewer.frames import Predicted, ViewFrame
-from utils.viewer.shapes import Splats
-from utils.viewer.voxels import VoxelGroup
+from engine.viewer.shapes import Splats
+from engine.viewer.voxels import VoxelGroup
 
 VOXELS = np.zeros((2, 2, 2), np.uint8)
 

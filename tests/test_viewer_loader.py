@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from utils.viewer.loader import Loader, upcoming
+from engine.viewer.loader import Loader, upcoming
 
 
 def test_places_go_round():

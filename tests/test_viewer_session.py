@@ -11,15 +11,23 @@ import pytest
 import torch
 
 from dataset.sample import Sample
+from engine.frames.sources import Predicted, ViewFrame
+from engine.viewer.choice import (
+    CAMERAS,
+    DIFFERENCE,
+    ELEVATION,
+    GAUSSIANS,
+    LABEL,
+    POINTS,
+    PREDICTION,
+)
+from engine.viewer.shapes import Splats
 from tests.layout_files import Rig
 from utils.geometry import VoxelGrid
 from utils.labels import UNSCENES3D
-from utils.viewer.choice import CAMERAS, DIFFERENCE, ELEVATION, GAUSSIANS, LABEL, POINTS, PREDICTION
-from utils.viewer.frames import Predicted, ViewFrame
-from utils.viewer.shapes import Splats
 
 viser = pytest.importorskip("viser", reason="the viewer needs viser")
-from utils.viewer.session import Session  # noqa: E402
+from engine.viewer.session import Session  # noqa: E402
 
 GRID = VoxelGrid((0.0, -8.0, -4.0), 1.0, (16, 16, 6))
 TRUCK, ROAD = UNSCENES3D.index("truck"), UNSCENES3D.index("driveable_surface")

@@ -2,9 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.render.splat import Gaussians
-from tests.layout_files import Rig
-from utils.viewer.shapes import (
+from engine.viewer.shapes import (
     BEVEL,
     bevelled_cube,
     camera_shape,
@@ -12,6 +10,8 @@ from utils.viewer.shapes import (
     height_colors,
     splats_of,
 )
+from model.render.splat import Gaussians
+from tests.layout_files import Rig
 
 
 def test_the_cube_is_closed_and_turned_outwards():

@@ -1,9 +1,7 @@
 import numpy as np
 import pytest
 
-from utils.geometry import VoxelGrid
-from utils.labels import FREE, IGNORE, UNSCENES3D
-from utils.viewer.voxels import (
+from engine.viewer.voxels import (
     DARKEST,
     check_labels,
     class_groups,
@@ -11,6 +9,8 @@ from utils.viewer.voxels import (
     is_exposed,
     sky_light,
 )
+from utils.geometry import VoxelGrid
+from utils.labels import FREE, IGNORE, UNSCENES3D
 
 GRID = VoxelGrid((10.0, -4.0, -2.0), 0.5, (6, 8, 4))
 TRUCK, CAR, MUDDY, TERRAIN, ROAD = (

@@ -3,13 +3,13 @@ import numpy as np
 import pytest
 import torch
 
+from dataset.occupancy_files import write_prediction
+from engine.build.build import build_model
 from tests import novel_depth_config
 from tests.layout_files import write_tiny_unscenes3d
 from tests.predict_config import write_config
 from tools.visualize import chosen, main, parse_arguments
-from utils.build import build_model
 from utils.config import load_config
-from utils.metrics.files import write_prediction
 
 SMALL = ["--width", "400"]
 

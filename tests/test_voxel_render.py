@@ -2,10 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from utils.geometry import VoxelGrid
-from utils.labels import UNSCENES3D
-from utils.pictures.view import View, birds_eye, look_at
-from utils.pictures.voxel_render import (
+from engine.pictures.voxel_render import (
     CORNER_LIGHT,
     FACE_LIGHT,
     SHADE_REACH,
@@ -20,6 +17,9 @@ from utils.pictures.voxel_render import (
     render_voxels,
     visible_faces,
 )
+from utils.geometry import VoxelGrid
+from utils.labels import UNSCENES3D
+from utils.view import View, birds_eye, look_at
 
 PALETTE = UNSCENES3D.palette()
 TRUCK, TERRAIN = UNSCENES3D.index("truck"), UNSCENES3D.index("terrain")

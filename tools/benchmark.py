@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
-from utils.benchmark import AMP_OF_PRECISION, Options, benchmark
-from utils.benchmark_table import describe
+from engine.benchmark.measure import AMP_OF_PRECISION, Options, benchmark
+from engine.benchmark.table import describe
 from utils.config import MODALITIES, load_config, parse_options
 from utils.console import run_script, start_logging
 from utils.outputs import output_file

@@ -33,12 +33,12 @@ from dataset.statistics import (
     Statistics,
     split_statistics,
 )
-from utils.class_balance import class_counts, class_weights
+from engine.build.class_balance import class_counts, class_weights
+from engine.pictures.class_chart import ClassRow, class_chart
+from engine.pictures.page import write_picture
 from utils.console import run_script, start_logging
 from utils.labels import FREE, UNSCENES3D
 from utils.outputs import output_file
-from utils.pictures.class_chart import ClassRow, class_chart
-from utils.pictures.page import write_picture
 from utils.whole_files import write_json
 
 

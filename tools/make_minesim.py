@@ -20,12 +20,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dataset.minesim import nuscenes_rig, rig
-from dataset.minesim.generate import generate
-from dataset.minesim.nuscenes_generate import generate_nuscenes
-from dataset.minesim.nuscenes_plan import NuScenesOptions
-from dataset.minesim.plan import GenerateOptions
-from dataset.minesim.production import Summary
+from dataset.minesim.sensors import rig
+from dataset.minesim.write.generate import generate
+from dataset.minesim.write.nuscenes import rig as nuscenes_rig
+from dataset.minesim.write.nuscenes.generate import generate_nuscenes
+from dataset.minesim.write.nuscenes.plan import NuScenesOptions
+from dataset.minesim.write.plan import GenerateOptions
+from dataset.minesim.write.production import Summary
 from utils.console import run_script, start_logging
 from utils.labels import NUSCENES, UNSCENES3D, LabelSet
 from utils.outputs import output_folder

@@ -22,8 +22,7 @@ from tqdm import trange
 
 from dataset.layout import LABEL_GRID
 from dataset.sample import Batch, collate
-from model.unsocc import required
-from utils.build import (
+from engine.build.build import (
     amp_dtype,
     balance_classes,
     build_dataset,
@@ -32,13 +31,14 @@ from utils.build import (
     build_optimizer,
     place,
 )
-from utils.command_line import add_config_options, add_device_option, add_seed_option, read_config
+from engine.command_line import add_config_options, add_device_option, add_seed_option, read_config
+from engine.metrics.confusion import Confusion
+from engine.metrics.occupancy import OccupancyScores, describe_grid, occupancy_scores
+from model.unsocc import required
 from utils.config import PRECISIONS, Schedule, read_section
 from utils.console import run_script, say, start_logging
 from utils.distributed import pick_device
 from utils.labels import label_set
-from utils.metrics.confusion import Confusion
-from utils.metrics.occupancy import OccupancyScores, describe_grid, occupancy_scores
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:

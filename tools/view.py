@@ -18,8 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from engine.frames.options import add_source_options, build_source
 from utils.console import run_script, say, start_logging
-from utils.viewer.source import add_source_options, build_source
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -72,7 +72,7 @@ def main(args: argparse.Namespace) -> None:
     source = build_source(args)
     import viser  # optional; here, where its absence has been told
 
-    from utils.viewer.session import Session
+    from engine.viewer.session import Session
 
     server = viser.ViserServer(args.host, args.port, verbose=False)
     session = Session(server, source, ahead=args.ahead, keep=args.keep)

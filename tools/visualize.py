@@ -18,19 +18,25 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataset.options import spread
-from utils.command_line import read_config
+from engine.command_line import read_config
+from engine.frames.options import add_source_options, build_source, load_predictor
+from engine.frames.sources import FrameSource, Predicted, ViewFrame
+from engine.pictures.branch_figure import branch_tables, stack_pages
+from engine.pictures.branch_maps import RenderedFrame, render_branches
+from engine.pictures.figures import (
+    FigureOptions,
+    Table,
+    comparison_table,
+    film_picture,
+    views_table,
+)
+from engine.pictures.film import check_film, write_film
+from engine.pictures.layers import FigureFrame, LayerOptions, hidden_labels, layers_of, open_peers
+from engine.pictures.page import STYLES, check_picture, write_picture
+from engine.pictures.stage import VIEWS
 from utils.console import run_script, say, start_logging
 from utils.labels import label_set
-from utils.pictures.branch_figure import branch_tables, stack_pages
-from utils.pictures.branch_maps import RenderedFrame, render_branches
-from utils.pictures.figures import FigureOptions, Table, comparison_table, film_picture, views_table
-from utils.pictures.film import check_film, write_film
-from utils.pictures.layers import FigureFrame, LayerOptions, hidden_labels, layers_of, open_peers
-from utils.pictures.page import STYLES, check_picture, write_picture
-from utils.pictures.stage import VIEWS
 from utils.progress import with_progress
-from utils.viewer.frames import FrameSource, Predicted, ViewFrame
-from utils.viewer.source import add_source_options, build_source, load_predictor
 
 FIGURES = {
     "views": VIEWS,

@@ -13,7 +13,7 @@ from tqdm import tqdm
 USER_ERRORS = (ValueError, FileNotFoundError, FloatingPointError, OSError)
 """Errors of input; others are bugs and keep their traceback."""
 TRACEBACK_VARIABLE = "UNSOCC_TRACEBACK"
-OWN_LOGGERS = ("__main__", "dataset", "loss", "model", "utils")
+OWN_LOGGERS = ("__main__", "dataset", "engine", "loss", "model", "utils")
 """What this project logs under; of other packages only warnings are shown."""
 
 _MARK = "is_log_of_the_run"

@@ -142,7 +142,7 @@ NUSCENES = LabelSet(
 """Labels 1–16 are those of nuScenes' LiDAR segmentation, which all its occupancy benchmarks share.
 
 Occ3D alone labels others, as 0, and free as 17; here the two change places, so that free is 0 as in
-every grid of the project (``dataset/nuscenes_labels.py``).
+every grid of the project (``dataset/nuscenes/labels.py``).
 """
 
 LABEL_SETS = {labels.name: labels for labels in (UNSCENES3D, NUSCENES)}

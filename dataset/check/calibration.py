@@ -7,7 +7,7 @@ from jaxtyping import Float32, Float64
 
 from dataset import layout
 from dataset.check.findings import FrameReport
-from utils.pictures.view import View
+from utils.view import View
 
 ROTATION_TOLERANCE = 1e-3
 """Of the entries of RᵀR − I: more than the digits that are printed."""

@@ -1,0 +1,1 @@
+"""The mine itself: terrain, road, machines and weather, as one triangle mesh."""

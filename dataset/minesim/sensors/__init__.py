@@ -1,0 +1,1 @@
+"""The sensors that record a mine: camera, LiDAR and the light between."""

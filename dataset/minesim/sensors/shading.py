@@ -1,0 +1,272 @@
+"""Shading: from the face and place that a camera ray hits to the colour it sees there."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Int, Int32
+
+from dataset.minesim.scene.materials import MATERIALS
+from dataset.minesim.sensors.sky import Light
+from dataset.minesim.sensors.stage import Stage
+from dataset.minesim.sensors.texture import grain, grooves, streaks
+from utils.labels import UNSCENES3D
+
+_SMOOTH_TEXTURES = frozenset({"ground", "rock", "mud", "snow"})
+_TERRAIN = UNSCENES3D.index("terrain")
+_CREASE_COS = 0.6
+"""Edges sharper than this keep their faces' own normals."""
+_PATH_STEP_M = 4.0
+_PATH_TAIL_M = 400.0
+_CHANNELS = 8
+"""Sun cosine, sky share, metres along and across the road, steepness, red, green, blue."""
+
+
+@dataclass(frozen=True)
+class Spots:
+    """Places on surfaces that camera rays hit.
+
+    Attributes:
+        face: Face of the mesh.
+        u: Weight of its second corner.
+        v: Weight of its third corner.
+        point: World frame [m].
+        ray: Unit direction that the camera looks along.
+        distance_m: Distance from the camera [m].
+        sunlight: Share of the sun that no shadow takes away, 0–1.
+    """
+
+    face: Int32[np.ndarray, "M"]
+    u: Float32[np.ndarray, "M"]
+    v: Float32[np.ndarray, "M"]
+    point: Float32[np.ndarray, "M 3"]
+    ray: Float32[np.ndarray, "M 3"]
+    distance_m: Float32[np.ndarray, "M"]
+    sunlight: Float32[np.ndarray, "M"]
+
+
+class Shader:
+    """Colours of one scene's surfaces under one light.
+
+    Args:
+        stage: The scene.
+        light: Its light.
+    """
+
+    def __init__(self, stage: Stage, light: Light) -> None:
+        self.light = light
+        self._stage = stage
+        self._rows = _corner_rows(stage, light)
+        self._contrast = _by_face(stage, [material.contrast for material in MATERIALS])
+        self._emission = _by_face(stage, [material.emission for material in MATERIALS])
+        heading = stage.world.drive.world_from_vehicle[:, :2, 0].sum(axis=0)
+        heading /= max(float(np.linalg.norm(heading)), 1e-9)
+        sun = light.sun_direction
+        self._sun_on_ground = sun[:2]
+        self._sun_on_wall = np.array([heading @ sun[:2], sun[2]], dtype=np.float32)
+
+    def sun_cosine(self, face: Int32[np.ndarray, "M"]) -> Float32[np.ndarray, "M"]:
+        """Cosine between each face's normal and the sun; negative in its own shade."""
+        return self._stage.face_normal[face] @ self.light.sun_direction
+
+    def color(self, spots: Spots, focal_px: float) -> Float32[np.ndarray, "M 3"]:
+        """Linear RGB that reaches the camera.
+
+        Args:
+            spots: What it looks at.
+            focal_px: Its focal length, for the width of a pixel on the surface.
+        """
+        rows = self._rows[spots.face]  # (M, 24): first corner, then two edges.
+        surface = rows[:, :_CHANNELS] + spots.u[:, None] * rows[:, _CHANNELS : 2 * _CHANNELS]
+        surface += spots.v[:, None] * rows[:, 2 * _CHANNELS :]
+        facing, sky_share, along, across, steepness = surface[:, :5].T
+        is_wall = steepness > 0.5
+        contrast = self._contrast[spots.face]
+        pattern, slope = self._pattern(spots, along, across, is_wall, focal_px)
+        facing = np.maximum(facing - 0.55 * contrast * slope, 0.0) * spots.sunlight
+        # Dust is lighter and yellower than the wet ground under it.
+        tinted = (contrast * pattern)[:, None] * np.array([1.06, 1.0, 0.84], np.float32)
+        albedo = surface[:, 5:8] * np.maximum(1.0 + tinted, 0.15)
+        light = self.light
+        bounce = light.ambient * 0.35 + light.sun * 0.06
+        shade = sky_share * (1.0 + 0.4 * contrast * pattern)
+        color = albedo * (
+            facing[:, None] * light.sun
+            + shade[:, None] * light.ambient
+            + (1.0 - sky_share)[:, None] * bounce
+        )
+        color = self._with_lamps(color, albedo, spots)
+        color = self._with_reflections(color, spots)
+        return self._through_air(color, spots)
+
+    def _pattern(
+        self,
+        spots: Spots,
+        along: Float32[np.ndarray, "M"],
+        across: Float32[np.ndarray, "M"],
+        is_wall: Bool[np.ndarray, "M"],
+        focal_px: float,
+    ) -> tuple[Float32[np.ndarray, "M"], Float32[np.ndarray, "M"]]:
+        """How bright the texture is, and how far its relief turns away from the sun."""
+        x, y, z = spots.point.T
+        # A pixel is wide across the ray, and long along it where the ray grazes the ground.
+        grazing = np.where(is_wall, 0.7, np.abs(spots.ray[:, 2]) + 0.02)
+        footprint = spots.distance_m * (1.0 / focal_px) / np.sqrt(grazing)
+        # Height shifts the pattern, lest it run down the sides of stones and machines in lines.
+        first_m = np.where(is_wall, along, x + 0.7 * z)
+        second_m = np.where(is_wall, z, y + 0.5 * z)
+        texture = grain().sample(first_m, second_m, footprint)
+        brightness, first, second, pebbles = texture.T
+        width = spots.distance_m * (1.0 / focal_px)
+        on_flat = (~is_wall).astype(np.float32)
+        pattern = brightness * (0.6 + 0.4 * on_flat) + pebbles * (0.3 + 0.7 * on_flat)
+        flat, steep = np.flatnonzero(~is_wall), np.flatnonzero(is_wall)
+        track = streaks().sample(along[flat], across[flat])
+        pattern[flat] += 0.25 * track * np.clip(1.5 - 5.0 * width[flat], 0.0, 1.0)
+        if len(steep):
+            # The teeth come down a little aslant.
+            aslant = along[steep] + 0.45 * z[steep]
+            groove = grooves().sample(z[steep], aslant)
+            groove *= np.clip(1.5 - 4.0 * width[steep], 0.0, 1.0)
+            pattern[steep] += 0.45 * groove
+        on_ground, on_wall = self._sun_on_ground, self._sun_on_wall
+        slope = first * np.where(is_wall, on_wall[0], on_ground[0])
+        slope += second * np.where(is_wall, on_wall[1], on_ground[1])
+        return pattern, slope
+
+    def _with_lamps(
+        self,
+        color: Float32[np.ndarray, "M 3"],
+        albedo: Float32[np.ndarray, "M 3"],
+        spots: Spots,
+    ) -> Float32[np.ndarray, "M 3"]:
+        """Lamps in the scene that shine, and at dusk the ego truck's headlights."""
+        emission = self._emission[spots.face]
+        if emission.any():
+            color = color + albedo * (emission * (4.0 if self.light.is_dusk else 0.5))[:, None]
+        if not self.light.is_dusk:
+            return color
+        reach = np.exp(spots.distance_m * (-1.0 / 28.0))
+        beam = 0.30 * reach / (1.0 + (spots.distance_m * (1.0 / 30.0)) ** 2)
+        return color + albedo * beam[:, None] * np.array([1.0, 0.9, 0.7], np.float32)
+
+    def _with_reflections(
+        self, color: Float32[np.ndarray, "M 3"], spots: Spots
+    ) -> Float32[np.ndarray, "M 3"]:
+        """Mirror the sky and the sun in water, glass, paint and steel."""
+        gloss = self._stage.face_gloss[spots.face]
+        glossy = np.flatnonzero(gloss > 0.05)
+        if len(glossy) == 0:
+            return color
+        normal, ray = self._stage.face_normal[spots.face[glossy]], spots.ray[glossy]
+        cosine = np.einsum("mk,mk->m", normal, ray)
+        mirrored = ray - 2.0 * cosine[:, None] * normal
+        share = gloss[glossy] * (0.2 + 0.6 * (1.0 - np.minimum(np.abs(cosine), 1.0)) ** 3)
+        sees_sky = np.clip(6.0 * mirrored[:, 2] + 0.5, 0.0, 1.0)
+        ground = 0.35 * (self.light.ambient + 0.3 * self.light.sun)
+        reflection = self.light.sky(mirrored) * sees_sky[:, None]
+        reflection += (1.0 - sees_sky)[:, None] * ground
+        highlight = np.maximum(mirrored @ self.light.sun_direction, 0.0) ** 80
+        highlight *= 6.0 * spots.sunlight[glossy]
+        reflection += highlight[:, None] * self.light.sun
+        mixed = color.copy()
+        mixed[glossy] += share[:, None] * (reflection - color[glossy])
+        return mixed
+
+    def _through_air(
+        self, color: Float32[np.ndarray, "M 3"], spots: Spots
+    ) -> Float32[np.ndarray, "M 3"]:
+        """Fade to the haze with distance, and to the dust that hangs over the road."""
+        light = self.light
+        clear = np.exp(spots.distance_m * -light.haze_per_m)[:, None]
+        color = light.haze + clear * (color - light.haze)
+        if light.dust > 0:
+            level = light.ambient + light.sun * max(float(light.sun_direction[2]), 0.25)
+            veil = 1.0 - np.exp(np.minimum(spots.distance_m, 400.0) * (-0.010 * light.dust))
+            dust = level * np.array([0.62, 0.55, 0.44], np.float32)
+            color += veil[:, None] * (dust - color)
+        return color
+
+
+def _by_face(stage: Stage, values: list[float]) -> Float32[np.ndarray, "F"]:
+    """A property of the materials, by face."""
+    return np.array(values, dtype=np.float32)[stage.world.face_material]
+
+
+def _corner_rows(stage: Stage, light: Light) -> Float32[np.ndarray, "F 24"]:
+    """What shading interpolates over each face: values at the first corner, and the two edges."""
+    world = stage.world
+    is_smooth = np.array([material.texture in _SMOOTH_TEXTURES for material in MATERIALS])
+    smooth = is_smooth[world.face_material]
+    normal, color = _corner_normals_and_colors(stage, smooth)
+    is_wall = smooth & (world.face_class == _TERRAIN)
+    along, across = road_coordinates(world.vertices, world.drive.world_from_vehicle)
+    corners = np.empty((len(world.faces), 3, _CHANNELS), dtype=np.float32)
+    corners[..., 0] = normal @ light.sun_direction
+    corners[..., 1] = 0.5 + 0.5 * normal[..., 2]
+    corners[..., 2], corners[..., 3] = along[world.faces], across[world.faces]
+    corners[..., 4] = np.clip((0.92 - normal[..., 2]) * 4.0, 0.0, 1.0) * is_wall[:, None]
+    corners[..., 5:] = color
+    corners[:, 1:] -= corners[:, :1]
+    return corners.reshape(len(corners), -1)
+
+
+def _corner_normals_and_colors(
+    stage: Stage, smooth: Bool[np.ndarray, "F"]
+) -> tuple[Float32[np.ndarray, "F 3 3"], Float32[np.ndarray, "F 3 3"]]:
+    """Normals and colours that run smoothly over the ground, and are the face's own elsewhere."""
+    own_normal = np.repeat(stage.face_normal[:, None], 3, axis=1)
+    own_color = np.repeat(stage.world.face_color[:, None], 3, axis=1)
+    rows = np.flatnonzero(smooth)
+    faces = stage.world.faces[rows]
+    own = np.column_stack([stage.face_normal[rows], stage.world.face_color[rows]])
+    total, count = _vertex_sum(faces, own, len(stage.world.vertices))
+    shared = (total / np.maximum(count, 1.0)[:, None]).astype(np.float32)
+    shared[:, :3] /= np.maximum(np.linalg.norm(shared[:, :3], axis=1, keepdims=True), 1e-6)
+    at_corner = shared[faces]  # (smooth faces, 3, 6)
+    is_bent = np.einsum("fck,fk->fc", at_corner[..., :3], own[:, :3]) < _CREASE_COS
+    own_normal[rows] = np.where(is_bent[..., None], own_normal[rows], at_corner[..., :3])
+    own_color[rows] = at_corner[..., 3:]
+    return own_normal, own_color
+
+
+def _vertex_sum(
+    faces: Int32[np.ndarray, "F 3"], values: Float32[np.ndarray, "F K"], num_vertices: int
+) -> tuple[Float[np.ndarray, "V K"], Int[np.ndarray, "V"]]:
+    """Sum of the values of the faces around each vertex, and the number of these faces."""
+    corners = faces.T.reshape(-1)
+    sums = np.empty((num_vertices, values.shape[1]))
+    for column, value in enumerate(values.T):
+        sums[:, column] = np.bincount(corners, np.tile(value, 3), minlength=num_vertices)
+    return sums, np.bincount(corners, minlength=num_vertices)
+
+
+def road_coordinates(
+    vertices: Float32[np.ndarray, "V 3"], world_from_vehicle: Float[np.ndarray, "T 4 4"]
+) -> tuple[Float32[np.ndarray, "V"], Float32[np.ndarray, "V"]]:
+    """Metres along the drive, and to its left, of each vertex; straight on beyond its ends."""
+    path = world_from_vehicle[:, :2, 3]
+    travelled = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
+    length = travelled[-1]
+    stations = np.arange(-_PATH_TAIL_M, length + _PATH_TAIL_M, _PATH_STEP_M)
+    inside = np.clip(stations, 0.0, length)
+    nodes = np.stack([np.interp(inside, travelled, path[:, k]) for k in range(2)], axis=1)
+    heading = world_from_vehicle[[0, -1], :2, 0]
+    nodes += np.minimum(stations, 0.0)[:, None] * heading[0]
+    nodes += np.maximum(stations - length, 0.0)[:, None] * heading[1]
+    tangent = np.gradient(nodes, axis=0)
+    tangent /= np.maximum(np.linalg.norm(tangent, axis=1, keepdims=True), 1e-9)
+    center = nodes.mean(axis=0)
+    xy = (vertices[:, :2] - center).astype(np.float32)
+    local = (nodes - center).astype(np.float32)
+    squared = (local * local).sum(axis=1)
+    nearest = np.concatenate(
+        [np.argmin(squared - 2.0 * (chunk @ local.T), axis=1) for chunk in _chunks(xy, 16_384)]
+    )
+    offset, direction = xy - local[nearest], tangent[nearest]
+    along = stations[nearest] + (offset * direction).sum(axis=1)
+    across = offset[:, 1] * direction[:, 0] - offset[:, 0] * direction[:, 1]
+    return along.astype(np.float32), across.astype(np.float32)
+
+
+def _chunks(array: Float32[np.ndarray, "N K"], size: int) -> list[Float32[np.ndarray, "n K"]]:
+    return [array[start : start + size] for start in range(0, len(array), size)]

@@ -1,0 +1,186 @@
+"""Light: the sky's colours, the sun's and the sky's share on the ground, and the haze between.
+
+Colours are linear RGB as the camera's display shows them: 1 is white. They are fitted to how the
+recorded pictures look, white balance included: a cyan horizon, a deep blue above, bluish shade.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from dataset.minesim.scene.environment import Environment, Sky
+from dataset.minesim.scene.materials import Color, linear_rgb
+from dataset.minesim.sensors.texture import clouds
+
+_CONTRAST_THRESHOLD = 3.912
+"""−log of the 2 % contrast that defines the visual range."""
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What a kind of sky is made of.
+
+    Attributes:
+        elevation_deg: Where the gradient's colours stand.
+        gradient: Colours from the horizon up.
+        sun: What the sun adds to level ground.
+        ambient: What the sky adds to level ground.
+        glow: Strength of the light around the sun.
+        clouds: How much the clouds darken and brighten.
+        haze: Colour that distance fades to.
+    """
+
+    elevation_deg: tuple[float, ...]
+    gradient: tuple[Color, ...]
+    sun: Color
+    ambient: Color
+    glow: float
+    clouds: float
+    haze: Color
+
+
+_LOOKS: dict[Sky, _Look] = {
+    "clear": _Look(
+        elevation_deg=(0.0, 2.0, 4.5, 8.0, 14.6, 30.0, 90.0),
+        gradient=(
+            linear_rgb(188, 240, 240),
+            linear_rgb(168, 243, 250),
+            linear_rgb(142, 230, 251),
+            linear_rgb(116, 204, 252),
+            linear_rgb(82, 158, 244),
+            linear_rgb(58, 118, 212),
+            linear_rgb(38, 84, 165),
+        ),
+        sun=(0.67, 0.83, 0.68),
+        ambient=(0.072, 0.155, 0.225),
+        glow=0.35,
+        clouds=0.0,
+        haze=linear_rgb(196, 235, 226),
+    ),
+    "hazy": _Look(
+        elevation_deg=(0.0, 4.0, 10.0, 25.0, 90.0),
+        gradient=(
+            linear_rgb(212, 220, 214),
+            linear_rgb(205, 222, 226),
+            linear_rgb(180, 208, 228),
+            linear_rgb(140, 180, 214),
+            linear_rgb(110, 150, 190),
+        ),
+        sun=(0.50, 0.54, 0.43),
+        ambient=(0.24, 0.30, 0.33),
+        glow=0.6,
+        clouds=0.04,
+        haze=linear_rgb(206, 214, 208),
+    ),
+    "overcast": _Look(
+        elevation_deg=(0.0, 5.0, 20.0, 90.0),
+        gradient=(
+            linear_rgb(214, 226, 228),
+            linear_rgb(204, 218, 222),
+            linear_rgb(184, 200, 208),
+            linear_rgb(166, 182, 194),
+        ),
+        sun=(0.0, 0.0, 0.0),
+        ambient=(0.72, 0.82, 0.84),
+        glow=0.0,
+        clouds=0.10,
+        haze=linear_rgb(192, 200, 204),
+    ),
+    "dusk": _Look(
+        elevation_deg=(0.0, 2.0, 6.0, 15.0, 90.0),
+        gradient=(
+            linear_rgb(92, 112, 142),
+            linear_rgb(66, 92, 132),
+            linear_rgb(42, 66, 110),
+            linear_rgb(24, 42, 80),
+            linear_rgb(12, 22, 48),
+        ),
+        sun=(0.0, 0.0, 0.0),
+        ambient=(0.035, 0.055, 0.095),
+        glow=0.25,
+        clouds=0.35,
+        haze=linear_rgb(62, 80, 108),
+    ),
+}
+
+_LOOKUP_SIZE = 1024
+
+
+@dataclass(frozen=True)
+class Light:
+    """The light of a scene.
+
+    Attributes:
+        sun_direction: Unit vector to the sun.
+        sun: What the sun adds to a surface that faces it; black under clouds and at dusk.
+        ambient: What the whole sky adds to level ground.
+        haze: Colour that distance fades to.
+        haze_per_m: How fast.
+        dust: Dust in the air near the ground, 0 none – 1 thick.
+        glow: Strength of the light around the sun.
+        clouds: How much clouds darken and brighten the sky.
+        is_dusk: Whether lamps are on.
+    """
+
+    sun_direction: Float32[np.ndarray, "3"]
+    sun: Float32[np.ndarray, "3"]
+    ambient: Float32[np.ndarray, "3"]
+    haze: Float32[np.ndarray, "3"]
+    haze_per_m: float
+    dust: float
+    glow: float
+    clouds: float
+    is_dusk: bool
+    _gradient: Float32[np.ndarray, "E 3"]
+
+    def sky(self, directions: Float32[np.ndarray, "M 3"]) -> Float32[np.ndarray, "M 3"]:
+        """Colour of the sky along unit directions; below the horizon that of the horizon."""
+        height = np.clip(directions[:, 2], 0.0, 1.0)
+        # The square root spends the table's entries near the horizon, where colours change.
+        entry = np.sqrt(height) * (_LOOKUP_SIZE - 1)
+        color = self._gradient[entry.astype(np.int32)]
+        toward_sun = directions @ self.sun_direction
+        brightness = 0.96 + 0.14 * toward_sun * toward_sun
+        if self.clouds > 0:
+            distance = 1.0 / (height + 0.06)
+            cover = clouds().sample(directions[:, 0] * distance, directions[:, 1] * distance)
+            brightness = brightness * (1.0 + self.clouds * np.clip(cover, -1.5, 2.0))
+        color = color * brightness[:, None]
+        if self.glow > 0:
+            away = 1.0 - toward_sun
+            halo = self.glow * (0.35 * np.exp(-6.0 * away) + np.exp(-60.0 * away))
+            color += halo[:, None] * (0.8 * self.haze + 0.1)
+        return color
+
+
+def make_light(environment: Environment) -> Light:
+    """The light that a scene's environment asks for."""
+    look = _LOOKS[environment.sky]
+    direction = np.asarray(environment.sun_direction, dtype=np.float32)
+    direction = direction / np.linalg.norm(direction)
+    # The camera exposes for the ground: how high the sun stands moves contrast, not brightness.
+    exposure = 0.68 if environment.snow and environment.sky != "dusk" else 1.0
+    sun = np.array(look.sun, np.float32) / max(float(direction[2]), 0.25)
+    ambient = np.array(look.ambient, np.float32)
+    return Light(
+        sun_direction=direction,
+        sun=(exposure * sun).astype(np.float32),
+        ambient=(exposure * ambient).astype(np.float32),
+        haze=np.array(look.haze, np.float32),
+        haze_per_m=_CONTRAST_THRESHOLD / environment.haze_m,
+        dust=environment.dust,
+        glow=look.glow,
+        clouds=look.clouds,
+        is_dusk=environment.sky == "dusk",
+        _gradient=_gradient_table(look),
+    )
+
+
+def _gradient_table(look: _Look) -> Float32[np.ndarray, "E 3"]:
+    """The gradient's colour by the square root of the direction's height."""
+    height = np.linspace(0.0, 1.0, _LOOKUP_SIZE) ** 2
+    elevation = np.rad2deg(np.arcsin(height))
+    colors: Float[np.ndarray, "G 3"] = np.array(look.gradient)
+    channels = [np.interp(elevation, look.elevation_deg, colors[:, c]) for c in range(3)]
+    return np.stack(channels, axis=1).astype(np.float32)

@@ -1,0 +1,58 @@
+"""Stage: a world made ready for the sensors, with what they ask of a face kept in tables."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from dataset.minesim.scene.materials import MATERIALS
+from dataset.minesim.scene.world import World
+from dataset.minesim.sensors.raycast import Caster
+from dataset.minesim.sensors.rig import ego_truck
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A world and its lookup tables.
+
+    Attributes:
+        world: What stands on it.
+        caster: Rays against the world's mesh.
+        ego_shadow: Rays against the ego truck, in the vehicle frame.
+        face_normal: Unit normals, outwards.
+        face_label: Class of each face; 0 is background.
+        face_reflectance: Diffuse reflectance of each face at the LiDAR's wavelength.
+        face_gloss: Mirror-like share of each face.
+    """
+
+    world: World
+    caster: Caster
+    ego_shadow: Caster
+    face_normal: Float32[np.ndarray, "F 3"]
+    face_label: UInt8[np.ndarray, "F"]
+    face_reflectance: Float32[np.ndarray, "F"]
+    face_gloss: Float32[np.ndarray, "F"]
+
+
+def make_stage(world: World) -> Stage:
+    """Build the ray structures and tables of a world."""
+    reflectance = np.array([m.lidar_reflectance for m in MATERIALS], dtype=np.float32)
+    gloss = np.array([m.gloss for m in MATERIALS], dtype=np.float32)
+    return Stage(
+        world=world,
+        caster=Caster(world.vertices, world.faces),
+        ego_shadow=Caster(*ego_truck()),
+        face_normal=face_normals(world),
+        face_label=world.face_class,
+        face_reflectance=reflectance[world.face_material],
+        face_gloss=gloss[world.face_material],
+    )
+
+
+def face_normals(world: World) -> Float32[np.ndarray, "F 3"]:
+    """Unit normal of each face; (0, 0, 1) for a face without area."""
+    first, second, third = (world.vertices[world.faces[:, corner]] for corner in range(3))
+    normal = np.cross(second - first, third - first)
+    length = np.linalg.norm(normal, axis=1, keepdims=True)
+    up = np.array([0.0, 0.0, 1.0], dtype=np.float32)
+    return np.where(length > 0, normal / np.maximum(length, 1e-20), up).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Records scenes and writes them as a data set."""

@@ -1,0 +1,112 @@
+"""Generates a whole data set in the UnScenes3D layout; the same bytes from the same seed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dataset import layout
+from dataset.minesim.scene.world import WORLD_STREAM, world_of_scene
+from dataset.minesim.sensors.rig import Camera
+from dataset.minesim.sensors.stage import make_stage
+from dataset.minesim.write.plan import GenerateOptions, scene_name, split_of_scenes
+from dataset.minesim.write.production import (
+    Job,
+    Summary,
+    begin_scene,
+    end_scene,
+    finish,
+    make_scenes,
+)
+from dataset.minesim.write.recorder import Recorder, write_scene
+from dataset.minesim.write.schedule import Frame, drive_seconds, plan_frames
+from utils.labels import UNSCENES3D
+from utils.whole_files import write_whole
+
+_SENSOR_STREAM, _CLOCK_STREAM = range(WORLD_STREAM + 1, WORLD_STREAM + 3)
+"""What a random stream is for."""
+
+
+def generate(
+    root: str | Path,
+    options: GenerateOptions,
+    *,
+    workers: int | None = None,
+    force: bool = False,
+    progress: bool = True,
+) -> Summary:
+    """Generate a data set in the UnScenes3D layout.
+
+    Args:
+        root: Where to; made if absent, continued if a run with the same options was interrupted.
+        options: What to generate.
+        workers: Processes; None for one a core. The bytes do not depend on it.
+        force: Replace a MineSim data set that is there.
+        progress: Whether to show a progress bar.
+
+    Raises:
+        FileExistsError: If something else is at ``root``.
+        ValueError: If ``workers`` is not positive.
+    """
+    job = Job(Path(root), options, make_scene, len(_frames(options, 0)))
+    notes = make_scenes(job, workers=workers, force=force, progress=progress)
+    return _finish(job.root, options, notes)
+
+
+def make_scene(
+    root: Path, options: GenerateOptions, number: int, on_frame: Callable[[], Any]
+) -> None:
+    """Generate one scene and move it to its place."""
+    seed = (options.seed, _SENSOR_STREAM, number)
+    world = world_of_scene(
+        options.seed,
+        number,
+        duration_s=drive_seconds(options.frames),
+        cell_m=options.ground_cell_m,
+    )
+    camera = Camera(*options.image_size)
+    recorder = Recorder(make_stage(world), camera, seed, map_voxel_m=options.map_voxel_m)
+    folder = begin_scene(root, number)
+    recorded = write_scene(recorder, _frames(options, number), folder, camera, on_frame)
+    note = {
+        "location": world.location,
+        "samples": recorded.samples,
+        "sweeps": recorded.sweeps,
+        "voxels": recorded.voxels.tolist(),
+    }
+    end_scene(root, number, note)
+
+
+def _frames(options: GenerateOptions, number: int) -> tuple[Frame, ...]:
+    clock = np.random.default_rng((options.seed, _CLOCK_STREAM, number))
+    return plan_frames(options.frames, number, clock, sweeps=options.sweeps)
+
+
+def _finish(root: Path, options: GenerateOptions, notes: list[dict[str, Any]]) -> Summary:
+    """Write the lists of scenes and splits."""
+    keys = ("location", "samples", "sweeps")
+    info = {scene_name(n): {key: note[key] for key in keys} for n, note in enumerate(notes)}
+    splits = split_of_scenes(options)
+    imagesets = root / layout.IMAGESETS
+    imagesets.mkdir(parents=True, exist_ok=True)
+    write_whole(imagesets / layout.SCENE_INFO, json.dumps(info, indent=1) + "\n")
+    for split, numbers in splits.items():
+        stems = [stem for n in numbers for stem in notes[n]["samples"]]
+        write_whole(imagesets / f"{split}.txt", "".join(f"{stem}\n" for stem in stems))
+    voxels = np.array([note["voxels"] for note in notes], dtype=np.int64).sum(axis=0)
+    names = ("background", *UNSCENES3D.class_names[1:])
+    scenes = {split: tuple(scene_name(n) for n in numbers) for split, numbers in splits.items()}
+    about = {
+        "scenes": scenes,
+        "voxels": {name: int(count) for name, count in zip(names, voxels, strict=True)},
+    }
+    finish(root, options, about)
+    return Summary(
+        root=root,
+        scenes=scenes,
+        samples=sum(len(note["samples"]) for note in notes),
+        sweeps=sum(len(note["sweeps"]) for note in notes),
+        voxels=voxels,
+    )

@@ -1,0 +1,257 @@
+"""Labels by the real recipe: scans of the whole drive laid together, then cut for each frame.
+
+The accumulated map is free of noise and knows each point's class. From it come the occupancy rows,
+the depth picture, the elevation picture and the local map of every labelled frame.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Int32, Int64, UInt8, UInt16
+
+from dataset import layout
+from dataset.minesim.sensors.lidar import MAX_RANGE_M, detection_probability, rosette
+from dataset.minesim.sensors.rig import Camera, vehicle_from_lidar
+from dataset.minesim.sensors.stage import Stage
+from utils.geometry import VoxelGrid
+
+DEPTH_RANGE_M = (2.0, 80.0)
+DEPTH_SPLAT_PX = 9
+"""Window that a point fills in a depth picture 1920 pixels wide; smaller ones in proportion."""
+LOCAL_MAP_X_M = (-15.0, 110.0)
+LOCAL_MAP_Y_M = (-60.0, 60.0)
+
+_SCAN_STEP_M = 5.0
+_SCAN_RAYS = 45_000
+_SCAN_RANGE_M = 55.0
+_SCAN_PATTERNS = 12
+"""Scans take turns with this many patterns of rays; a new one for each would cost time only."""
+_SCANS_PER_CHUNK = 24
+
+
+@dataclass(frozen=True)
+class ClipMap:
+    """What the LiDAR saw in a whole drive, without noise.
+
+    Attributes:
+        points: World frame [m]; at most one in a cube of the map's voxel size.
+        label: Class of each point; 0 is background.
+    """
+
+    points: Float32[np.ndarray, "M 3"]
+    label: UInt8[np.ndarray, "M"]
+
+
+def accumulate(
+    stage: Stage, rng: np.random.Generator, *, voxel_m: float = 0.1, num_rays: int = _SCAN_RAYS
+) -> ClipMap:
+    """Lay noise-free scans from all along the drive together.
+
+    Args:
+        stage: What the drive passes.
+        rng: Draws which pulses come back.
+        voxel_m: Cubes of this edge keep one point each [m].
+        num_rays: Pulses of each scan.
+    """
+    points: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
+    merged = ClipMap(np.empty((0, 3), np.float32), np.empty(0, np.uint8))
+    patterns = [rosette(0.1 * turn, num_rays) for turn in range(_SCAN_PATTERNS)]
+    ticks = _scan_ticks(stage.world.drive.world_from_vehicle)
+    for count, tick in enumerate(ticks, start=1):
+        pose = stage.world.drive.world_from_vehicle[tick] @ vehicle_from_lidar()
+        scan_points, scan_label = _clean_scan(stage, pose, patterns[count % _SCAN_PATTERNS], rng)
+        points.append(scan_points)
+        labels.append(scan_label)
+        if count % _SCANS_PER_CHUNK == 0 or count == len(ticks):
+            everything = np.concatenate([merged.points, *points])
+            keep = thin(everything, voxel_m)
+            every_label = np.concatenate([merged.label, *labels])
+            merged = ClipMap(everything[keep], every_label[keep])
+            points, labels = [], []
+    return merged
+
+
+def _scan_ticks(world_from_vehicle: Float[np.ndarray, "T 4 4"]) -> Int64[np.ndarray, "S"]:
+    """Poses that are about ``_SCAN_STEP_M`` apart along the drive, both ends included."""
+    steps = np.linalg.norm(np.diff(world_from_vehicle[:, :3, 3], axis=0), axis=1)
+    travelled = np.concatenate([[0.0], np.cumsum(steps)])
+    wanted = np.arange(0.0, travelled[-1] + _SCAN_STEP_M, _SCAN_STEP_M)
+    ticks = np.minimum(np.searchsorted(travelled, wanted), len(travelled) - 1)
+    return np.unique(ticks).astype(np.int64)
+
+
+def _clean_scan(
+    stage: Stage,
+    world_from_lidar: Float[np.ndarray, "4 4"],
+    pattern: Float32[np.ndarray, "R 3"],
+    rng: np.random.Generator,
+) -> tuple[Float32[np.ndarray, "N 3"], UInt8[np.ndarray, "N"]]:
+    """Points in the world and their classes, without noise; weak returns are lost."""
+    directions = pattern @ world_from_lidar[:3, :3].T.astype(np.float32)
+    origin = world_from_lidar[:3, 3].astype(np.float32)
+    hits = stage.caster.first_hits(origin, directions)
+    detection, _ = detection_probability(stage, hits, directions)
+    is_seen = rng.random(len(pattern), dtype=np.float32) < detection
+    is_seen &= hits.distance < min(_SCAN_RANGE_M, MAX_RANGE_M)
+    points = origin + directions[is_seen] * hits.distance[is_seen, None]
+    return points, stage.face_label[hits.face[is_seen]]
+
+
+def thin(points: Float32[np.ndarray, "N 3"], voxel_m: float) -> Int64[np.ndarray, "K"]:
+    """Indices of the first point in each cube of edge ``voxel_m``, in the order of the cubes.
+
+    Raises:
+        ValueError: If the points span too many cubes to be numbered.
+    """
+    if len(points) == 0:
+        return np.empty(0, np.int64)
+    cells = np.floor(points / np.float32(voxel_m)).astype(np.int64)
+    cells -= cells.min(axis=0)
+    size_x, size_y, size_z = (int(n) + 1 for n in cells.max(axis=0))
+    index_bits = len(points).bit_length()
+    if (size_x * size_y * size_z).bit_length() + index_bits > 63:
+        raise ValueError(
+            f"{len(points)} points over {size_x}×{size_y}×{size_z} cubes of {voxel_m} m are too "
+            "many; take a larger voxel_m"
+        )
+    key = (cells[:, 0] * size_y + cells[:, 1]) * size_z + cells[:, 2]
+    # The index rides in the low bits: one plain sort is several times as fast as a stable argsort.
+    packed = np.sort((key << index_bits) | np.arange(len(points)))
+    is_first = np.empty(len(points), dtype=bool)
+    is_first[0] = True
+    np.not_equal(packed[1:] >> index_bits, packed[:-1] >> index_bits, out=is_first[1:])
+    return packed[is_first] & ((1 << index_bits) - 1)
+
+
+def local_map(
+    clip: ClipMap, world_from_lidar: Float[np.ndarray, "4 4"]
+) -> tuple[Float32[np.ndarray, "N 3"], UInt8[np.ndarray, "N"]]:
+    """The part of the clip's map around a frame, in its LiDAR frame, and the classes."""
+    reach = float(np.hypot(max(np.abs(LOCAL_MAP_X_M)), max(np.abs(LOCAL_MAP_Y_M))))
+    origin = world_from_lidar[:3, 3]
+    offset = clip.points - origin.astype(np.float32)
+    near = np.flatnonzero((np.abs(offset[:, 0]) < reach) & (np.abs(offset[:, 1]) < reach))
+    points = offset[near] @ world_from_lidar[:3, :3].astype(np.float32)
+    inside = (points[:, 0] >= LOCAL_MAP_X_M[0]) & (points[:, 0] < LOCAL_MAP_X_M[1])
+    inside &= (points[:, 1] >= LOCAL_MAP_Y_M[0]) & (points[:, 1] < LOCAL_MAP_Y_M[1])
+    return points[inside], clip.label[near[inside]]
+
+
+def occupancy_rows(
+    points: Float32[np.ndarray, "N 3"],
+    label: UInt8[np.ndarray, "N"],
+    grid: VoxelGrid = layout.LABEL_GRID,
+) -> Int32[np.ndarray, "V 4"]:
+    """Rows ``x_index, y_index, z_index, class`` of the voxels that points fall into.
+
+    Args:
+        points: LiDAR frame [m].
+        label: Their classes; a voxel takes the commonest, the smaller label of equals.
+        grid: The label grid.
+
+    Returns:
+        One row a voxel, in the order of x, y, z.
+    """
+    index = np.floor(grid.voxel_from_metres(points)).astype(np.int64)
+    inside = ((index >= 0) & (index < np.array(grid.shape))).all(axis=1)
+    x, y, z = index[inside].T
+    voxel = (x * grid.shape[1] + y) * grid.shape[2] + z
+    pairs, votes = np.unique(voxel * 256 + label[inside], return_counts=True)
+    voxel, vote_label = pairs // 256, pairs % 256
+    order = np.lexsort((vote_label, -votes, voxel))
+    winner = order[np.concatenate([[True], np.diff(voxel[order]) > 0])] if len(order) else order
+    x, yz = np.divmod(voxel[winner], grid.shape[1] * grid.shape[2])
+    y, z = np.divmod(yz, grid.shape[2])
+    return np.stack([x, y, z, vote_label[winner]], axis=1).astype(np.int32)
+
+
+def depth_picture(
+    points: Float32[np.ndarray, "N 3"],
+    surface_depth_m: Float32[np.ndarray, "H W"],
+    camera: Camera,
+) -> UInt16[np.ndarray, "H W"]:
+    """Depth label: visible points of the map, each splatted over a small window.
+
+    Args:
+        points: Map and own cloud, LiDAR frame [m].
+        surface_depth_m: Camera depth of the first surface in each pixel, inf where there is none;
+            points further away than that are hidden.
+        camera: The camera.
+
+    Returns:
+        Metres times 256; where windows meet the nearest point wins; 0 is no label, and half a
+        window along the edge is empty.
+    """
+    column, row, depth = _project(points, camera)
+    shown = (depth >= DEPTH_RANGE_M[0]) & (depth <= DEPTH_RANGE_M[1])
+    shown &= (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
+    column, row, depth = (a[shown] for a in (column, row, depth))
+    flat = row.astype(np.int64) * camera.width + column.astype(np.int64)
+    surface = surface_depth_m.reshape(-1)[flat]
+    # A pixel on the ground spans some depth itself, the more the farther away it is.
+    visible = depth < surface * 1.03 + 0.3
+    flat = flat[visible]
+    units = np.rint(depth[visible] * layout.DEPTH_UNITS_PER_M).astype(np.uint16)
+
+    empty = np.iinfo(np.uint16).max
+    nearest = np.full(camera.height * camera.width, empty, dtype=np.uint16)
+    # Of duplicate indices the last assignment stays: far to near.
+    order = np.argsort(units, kind="stable")[::-1]
+    nearest[flat[order]] = units[order]
+    window = splat_window(camera)
+    picture = cv2.erode(
+        nearest.reshape(camera.height, camera.width), np.ones((window, window), np.uint8)
+    )
+    edge = window // 2
+    framed = np.zeros_like(picture)
+    inner = (slice(edge, -edge), slice(edge, -edge))
+    framed[inner] = np.where(picture[inner] == empty, 0, picture[inner])
+    return framed
+
+
+def splat_window(camera: Camera) -> int:
+    """Odd edge of the window that a point fills in the depth picture [px], at least 3."""
+    return max(3, 2 * round((DEPTH_SPLAT_PX * camera.width / 1920 - 1) / 2) + 1)
+
+
+def _project(
+    points: Float32[np.ndarray, "N 3"], camera: Camera
+) -> tuple[Float32[np.ndarray, "N"], Float32[np.ndarray, "N"], Float32[np.ndarray, "N"]]:
+    """Column, row [px] and camera depth [m]; pixels at depth below 0.1 m mean nothing."""
+    matrix = camera.pixel_from_lidar.astype(np.float32)
+    homogeneous = points @ matrix[:3, :3].T + matrix[:3, 3]
+    depth = homogeneous[:, 2]
+    safe = np.maximum(depth, 0.1)
+    return homogeneous[:, 0] / safe, homogeneous[:, 1] / safe, depth
+
+
+def elevation_picture(points: Float32[np.ndarray, "N 3"]) -> UInt16[np.ndarray, "rows cols"]:
+    """Elevation label: (1 − mean z)·256 of the map's points in each cell of 0.1 m.
+
+    Args:
+        points: LiDAR frame [m].
+
+    Returns:
+        At the cells of ``layout.elevation_grid``; 0 is no point. A cell higher than 1 m wraps
+        around as the recorded pictures do, and so do the far and the left edge of the region.
+    """
+    grid = layout.elevation_grid(layout.elevation_shape(layout.ELEVATION_CELL_M))
+    rows, columns = grid.shape
+    inside = _between(points[:, 0], layout.ELEVATION_X_M) & _between(
+        points[:, 1], layout.ELEVATION_Y_M
+    )
+    cells = grid.cells_of(points[inside].astype(np.float64)).astype(np.int64)
+    # Row and column −1 are the last ones: see ``layout.mixed_elevation_cells``.
+    index = (cells % grid.shape) @ (columns, 1)
+    count = np.bincount(index, minlength=rows * columns)
+    total = np.bincount(index, weights=points[inside, 2], minlength=rows * columns)
+    mean_z = total / np.maximum(count, 1)
+    units = (layout.ELEVATION_TOP_M - mean_z) * layout.ELEVATION_UNITS_PER_M
+    wrapped = np.where(count > 0, np.trunc(units).astype(np.int64) % (1 << 16), 0)
+    return wrapped.astype(np.uint16).reshape(rows, columns)
+
+
+def _between(values: Float[np.ndarray, "N"], ends: tuple[float, float]) -> Bool[np.ndarray, "N"]:
+    return (values > ends[0]) & (values < ends[1])

@@ -1,0 +1,1 @@
+"""Records and writes scenes in nuScenes' layout."""

@@ -1,0 +1,274 @@
+"""Makes a data set scene by scene, in parallel and resumable; the same bytes from the same seed.
+
+A scene is written below ``.minesim/`` and moved to its place when it is complete; a note beside it
+says that it is. A run that was interrupted goes on where it stopped.
+"""
+
+import json
+import logging
+import multiprocessing
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing.queues import SimpleQueue
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import Int64
+from tqdm import tqdm
+
+from dataset import layout
+from dataset.minesim.write.nuscenes.plan import NuScenesOptions
+from dataset.minesim.write.nuscenes.writer import DATA_FOLDER
+from dataset.minesim.write.plan import VERSION, GenerateOptions, scene_name
+from dataset.nuscenes.labels import BENCHMARKS
+from utils.whole_files import write_whole
+
+INFO_FILE = "minesim.json"
+
+_WORK = ".minesim"
+_FOLDERS = (
+    *layout.SUFFIXES,
+    layout.IMAGESETS,
+    DATA_FOLDER,
+    *(benchmark.folder for benchmark in BENCHMARKS.values()),
+    _WORK,
+)
+"""What MineSim writes, in any layout."""
+_logger = logging.getLogger(__name__)
+
+Options = GenerateOptions | NuScenesOptions
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a data set came to.
+
+    Attributes:
+        root: Where it is.
+        scenes: Names of the scenes of each split.
+        samples: Number of labelled frames.
+        sweeps: Number of unlabelled frames.
+        voxels: Labelled voxels of each class, background first.
+    """
+
+    root: Path
+    scenes: dict[str, tuple[str, ...]]
+    samples: int
+    sweeps: int
+    voxels: Int64[np.ndarray, "C"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be made.
+
+    Attributes:
+        root: Where to; made if absent, continued if a run with the same options was interrupted.
+        options: What to make; with the version, it decides every byte.
+        make_scene: Makes the scene of a number, between ``begin_scene`` and ``end_scene``, and
+            calls back after each frame. Worker processes find it by its name.
+        frames: How often it calls back.
+    """
+
+    root: Path
+    options: Options
+    make_scene: Callable[[Path, Any, int, Callable[[], Any]], None]
+    frames: int
+
+
+def make_scenes(
+    job: Job, *, workers: int | None, force: bool, progress: bool
+) -> list[dict[str, Any]]:
+    """Make all scenes that are not there yet.
+
+    Args:
+        job: What is to be made.
+        workers: Processes; None for one a core. The bytes do not depend on it.
+        force: Replace a MineSim data set that is there.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The note of each scene.
+
+    Raises:
+        FileExistsError: If something else is at the job's root.
+        ValueError: If ``workers`` is not positive.
+    """
+    root, scenes = job.root, job.options.scenes
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
+    prepare_folder(root, job.options, force=force)
+    done = {n for n in range(scenes) if _note(root, n).is_file()}
+    missing = [n for n in range(scenes) if n not in done]
+    if done:
+        _logger.info("%d of %d scenes are there already", len(done), scenes)
+    processes = min(workers or os.cpu_count() or 1, max(1, len(missing)))
+    make = partial(job.make_scene, root, job.options)
+    with tqdm(
+        total=scenes * job.frames,
+        initial=len(done) * job.frames,
+        unit="frame",
+        desc="MineSim",
+        disable=not progress,
+        smoothing=0.0,
+    ) as bar:
+        if processes == 1:
+            for number in missing:
+                make(number, bar.update)
+        else:
+            _make_in_parallel(make, missing, processes, bar)
+    return [json.loads(_note(root, n).read_text(encoding="utf-8")) for n in range(scenes)]
+
+
+def begin_scene(root: Path, number: int) -> Path:
+    """Where a scene's files are to be written, by their paths below the root; nothing is there."""
+    folder = _partial(root, number)
+    if folder.exists():
+        shutil.rmtree(folder)
+    return folder
+
+
+def end_scene(root: Path, number: int, note: Mapping[str, Any]) -> None:
+    """Move a complete scene's files to their places, and note what it came to."""
+    _move_into(_partial(root, number), root)
+    write_whole(_note(root, number), json.dumps(note))
+
+
+def finish(root: Path, options: Options, about: Mapping[str, Any]) -> None:
+    """Say in ``minesim.json`` what the data set is, and clear the traces of the work."""
+    content = json.loads(_plan_text(options)) | dict(about)
+    write_whole(root / INFO_FILE, json.dumps(content, indent=1) + "\n")
+    shutil.rmtree(root / _WORK)
+
+
+def prepare_folder(root: Path, options: Options, *, force: bool) -> None:
+    """Make sure that ``root`` is empty, or the start of the same data set.
+
+    Raises:
+        FileExistsError: If it is neither, and may not be replaced.
+    """
+    plan = _plan_text(options)
+    started = root / _WORK / "plan.json"
+    if root.exists() and not root.is_dir():
+        raise FileExistsError(f"{root} is a file; choose a folder")
+    if root.is_dir() and any(root.iterdir()) and not _holds(started, plan):
+        if not (started.is_file() or (root / INFO_FILE).is_file()):
+            raise FileExistsError(
+                f"{root} is not empty and was not made by MineSim; choose another folder"
+            )
+        if not force:
+            raise FileExistsError(
+                f"{root} holds a MineSim data set already; pass --force to replace it, or choose "
+                "another folder"
+            )
+        _remove_data_set(root)
+    elif force and started.is_file():
+        _remove_data_set(root)
+    started.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(started, plan)
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8") == text
+
+
+def _remove_data_set(root: Path) -> None:
+    """Remove what MineSim writes, and nothing else."""
+    for folder in _FOLDERS:
+        shutil.rmtree(root / folder, ignore_errors=True)
+    (root / INFO_FILE).unlink(missing_ok=True)
+
+
+def _make_in_parallel(
+    make: Callable[[int, Callable[[], Any]], None], numbers: list[int], processes: int, bar: tqdm
+) -> None:
+    """Generate scenes in worker processes; each frame that is done moves the bar."""
+    # A server process that has no threads forks the workers: fast, and safe beside Embree's pool.
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    context.set_forkserver_preload(
+        ["dataset.minesim.write.generate", "dataset.minesim.write.nuscenes.generate"]
+    )
+    ticks: SimpleQueue[int] = context.SimpleQueue()
+    with ProcessPoolExecutor(
+        processes, mp_context=context, initializer=_start_worker, initargs=(ticks,)
+    ) as pool:
+        futures = {pool.submit(_work_on_scene, make, n): n for n in numbers}
+        try:
+            for _ in _until_done(futures):
+                while not ticks.empty():
+                    bar.update(ticks.get())
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _until_done(futures: dict[Future[None], int]) -> Iterator[None]:
+    """Come back often while scenes are made, and once more when all are.
+
+    Raises:
+        ChildProcessError: If a process died.
+        ValueError: If a scene failed for its options or the disk, naming it.
+        RuntimeError: If a scene failed for another reason, naming it.
+    """
+    pending = set(futures)
+    while pending:
+        finished, pending = wait(pending, timeout=0.1)
+        for future in finished:
+            try:
+                future.result()
+            except BrokenProcessPool as error:
+                raise ChildProcessError(
+                    "a worker process died, probably for want of memory; run again with fewer "
+                    "--workers to go on"
+                ) from error
+            except (ValueError, OSError) as error:
+                raise ValueError(f"{scene_name(futures[future])} failed: {error}") from error
+            except Exception as error:
+                raise RuntimeError(f"{scene_name(futures[future])} failed: {error}") from error
+        yield
+
+
+_worker_ticks: list["SimpleQueue[int]"] = []
+
+
+def _start_worker(ticks: "SimpleQueue[int]") -> None:
+    """Set a worker process up: one thread of its own, and the queue that moves the bar."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once, without a traceback.
+    cv2.setNumThreads(1)
+    _worker_ticks.append(ticks)
+
+
+def _work_on_scene(make: Callable[[int, Callable[[], Any]], None], number: int) -> None:
+    make(number, lambda: _worker_ticks[0].put(1))
+
+
+def _move_into(partial: Path, root: Path) -> None:
+    """Move a complete scene's files to their folders."""
+    for path in sorted(partial.rglob("*")):
+        if path.is_file():
+            target = root / path.relative_to(partial)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, target)
+    shutil.rmtree(partial)
+
+
+def _partial(root: Path, number: int) -> Path:
+    return root / _WORK / f"{scene_name(number)}.partial"
+
+
+def _note(root: Path, number: int) -> Path:
+    """The file that says that a scene is complete."""
+    return root / _WORK / f"{scene_name(number)}.json"
+
+
+def _plan_text(options: Options) -> str:
+    return json.dumps({"version": VERSION, "options": asdict(options)})

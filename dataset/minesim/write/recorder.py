@@ -1,0 +1,132 @@
+"""Records one scene: builds the world, drives through it, and writes every frame's files."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Float32, Int64
+
+from dataset.minesim.sensors.camera import Photographer, Picture
+from dataset.minesim.sensors.lidar import Scan, scan
+from dataset.minesim.sensors.rig import Camera, vehicle_from_lidar
+from dataset.minesim.sensors.stage import Stage
+from dataset.minesim.write.captions import caption
+from dataset.minesim.write.labels import (
+    ClipMap,
+    accumulate,
+    depth_picture,
+    elevation_picture,
+    local_map,
+    occupancy_rows,
+)
+from dataset.minesim.write.schedule import Frame
+from dataset.minesim.write.writer import Labels, Recording, write_labels, write_recording
+from utils.labels import UNSCENES3D
+
+_LIDAR, _CAMERA, _MAP = range(3)
+"""What a random stream is for: each has its own, so that one draw more shifts no other."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a scene came to.
+
+    Attributes:
+        samples: Stems of the labelled frames.
+        sweeps: Stems of the unlabelled frames between them.
+        voxels: Labelled voxels of each class over all frames, background first.
+    """
+
+    samples: tuple[str, ...]
+    sweeps: tuple[str, ...]
+    voxels: Int64[np.ndarray, "C"]
+
+
+class Recorder:
+    """The sensors on their way through one scene.
+
+    Args:
+        stage: The scene.
+        camera: The camera.
+        seed: What all the sensors' noise is drawn from.
+        map_voxel_m: Density of the accumulated map: one point a cube of this edge [m].
+    """
+
+    def __init__(
+        self, stage: Stage, camera: Camera, seed: tuple[int, ...], *, map_voxel_m: float = 0.1
+    ) -> None:
+        self._stage = stage
+        self._camera = camera
+        self._seed = seed
+        self._photographer = Photographer(stage, camera)
+        map_rng = np.random.default_rng((*seed, _MAP))
+        self._clip: ClipMap = accumulate(stage, map_rng, voxel_m=map_voxel_m)
+
+    def record(self, frame: Frame) -> tuple[Recording, Labels | None]:
+        """What the sensors see at one frame, and its labels if it is a sample."""
+        drive = self._stage.world.drive
+        pose = drive.world_from_vehicle[frame.tick]
+        picture = self._photographer.take(pose, self._rng(_CAMERA, frame))
+        returns = scan(
+            self._stage,
+            pose @ vehicle_from_lidar(),
+            float(drive.time_s[frame.tick]),
+            self._rng(_LIDAR, frame),
+        )
+        recording = Recording(
+            picture.image,
+            returns.points,
+            pose,
+            drive.velocity_mps[frame.tick],
+            drive.acceleration_mps2[frame.tick],
+        )
+        return recording, self._labels(pose, picture, returns) if frame.is_sample else None
+
+    def _labels(
+        self, world_from_vehicle: Float[np.ndarray, "4 4"], picture: Picture, returns: Scan
+    ) -> Labels:
+        """Labels of one frame by the recipe of the recorded data set."""
+        points, label = local_map(self._clip, world_from_vehicle @ vehicle_from_lidar())
+        own: Float32[np.ndarray, "N 3"] = returns.points[~returns.is_dust, :3]
+        return Labels(
+            occupancy=occupancy_rows(points, label),
+            depth=depth_picture(np.concatenate([points, own]), picture.depth_m, self._camera),
+            elevation=elevation_picture(points),
+            local_map=points,
+            caption=caption(self._stage.world, world_from_vehicle, picture.depth_m, self._camera),
+        )
+
+    def _rng(self, purpose: int, frame: Frame) -> np.random.Generator:
+        return np.random.default_rng((*self._seed, purpose, frame.tick))
+
+
+def write_scene(
+    recorder: Recorder,
+    frames: tuple[Frame, ...],
+    folder: Path,
+    camera: Camera,
+    on_frame: Callable[[], None],
+) -> Recorded:
+    """Record the frames and write their files below a folder.
+
+    Args:
+        recorder: The sensors.
+        frames: What to record.
+        folder: The data set's root, or a stand-in for it.
+        camera: The camera.
+        on_frame: Called after each frame.
+    """
+    voxels = np.zeros(UNSCENES3D.num_classes, dtype=np.int64)
+    for frame in frames:
+        recording, labels = recorder.record(frame)
+        write_recording(folder, frame.stem, recording, camera)
+        if labels is not None:
+            write_labels(folder, frame.stem, labels)
+            voxels += np.bincount(labels.occupancy[:, 3], minlength=len(voxels))
+        on_frame()
+    return Recorded(
+        samples=tuple(frame.stem for frame in frames if frame.is_sample),
+        sweeps=tuple(frame.stem for frame in frames if not frame.is_sample),
+        voxels=voxels,
+    )

@@ -1,0 +1,382 @@
+"""nuScenes: from an index to a Sample, reading only the files of the fields asked for."""
+
+from collections.abc import Sequence, Set
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Float64, UInt8
+from mmengine.logging import MMLogger
+from torch.utils.data import Dataset
+
+from dataset import transforms
+from dataset.augmentation import Augmentation, Choices
+from dataset.lidar_depth import depth_of_points
+from dataset.neighbors import neighbors_of, stack_views
+from dataset.nuscenes import labels as nuscenes_labels
+from dataset.nuscenes.cache import load_index
+from dataset.nuscenes.frames import NuScenesFrames, missing_files
+from dataset.nuscenes.index import CAMERAS, KeyFrameIndex
+from dataset.nuscenes.splits import ALL, AUTO, find_version, scenes_of_split
+from dataset.options import checked_crop, checked_size, checked_sweeps, restrict
+from dataset.sample import Draw, Sample
+from utils.geometry import VoxelGrid
+from utils.labels import IGNORE, NUSCENES
+from utils.registry import DATASETS
+
+FIELDS = (
+    "images",
+    "points",
+    "pixel_from_lidar",
+    "occupancy",
+    "depth_m",
+    "world_from_lidar",
+    "neighbors",
+)
+"""Fields of a Sample that nuScenes can fill."""
+
+_NAMED = 5  # How many missing files an error names.
+
+
+@DATASETS.register_module()
+class NuScenes(Dataset[Sample]):
+    """Key frames of one split of nuScenes (``docs/prepare_data.md``).
+
+    A Sample's fields are in the frame of the network's volume, which ``frame`` chooses; there
+    "lidar", as in pixel_from_lidar and world_from_lidar, means that frame:
+
+    - "ego": the vehicle's (x forward, y left, z up, on the ground under the rear axle) at the time
+      of the key frame's LiDAR cloud. Occ3D's labels lie in it.
+    - "lidar": LIDAR_TOP's own at that time, in which x is **right** and y forward. SurroundOcc's
+      and OpenOccupancy's labels lie in it.
+
+    Images, clouds and poses have times of their own. Whatever goes from one sensor to another goes
+    through the world, by the vehicle's poses at both times. A stem is the token of a sample, and
+    the images of a Sample are in the order of ``nuscenes_index.CAMERAS``.
+
+    Args:
+        data_root: Folder that holds ``samples/``, ``sweeps/`` and the tables ``v1.0-*/``.
+        split: "train", "val", "test", or "all" for every key frame of the tables of which all
+            files are there.
+        grid: Grid of the network's volume, or its fields.
+        fields: Some of FIELDS; no file is opened for the others.
+        version: Folder of the tables, or "auto": the first of v1.0-trainval, v1.0-test and
+            v1.0-mini that is there and has the split; of v1.0-mini, train and val are mini_train
+            and mini_val.
+        frame: Frame of the volume, "ego" or "lidar".
+        image_size: Height and width of the images given out.
+        image_crop: Top, left, bottom and right of the part of the recorded images that is used, as
+            fractions; cut out before the resize.
+        num_sweeps: Clouds put together for one frame: its own and those recorded before it, moved
+            by the vehicle's poses; above 1 the points get a fifth column, their age [s].
+        labels_source: Labels that fill ``occupancy``: "occ3d", "surroundocc" or "openoccupancy".
+        labels_root: Their folder; None for its usual name beside ``data_root``.
+        use_mask: Whether occupancy is ignored where no camera saw it; of Occ3D only.
+        num_neighbors: Other key frames of the scene, those nearest in time, that ``neighbors``
+            holds; key frames of this data set only.
+        stems: Only these key frames of the split, in this order.
+        augmentation: What may be changed at random, or its fields; None for nothing.
+        seed: Number that the augmentation depends on, besides epoch and index.
+
+    Attributes:
+        stems: Token of each key frame's sample.
+        scenes: Name of each key frame's scene.
+        grid: Grid of the volume.
+        image_size: Height and width of the images given out.
+        version: Folder of the tables.
+
+    Raises:
+        ValueError: If an option is wrong, a table is damaged, the split is empty, or a stem of
+            ``stems`` is not in it.
+        FileNotFoundError: If tables or files are missing; counts and names them.
+    """
+
+    # A config gives each of these by its own key.
+    def __init__(  # noqa: PLR0913
+        self,
+        data_root: str | Path,
+        split: str,
+        grid: VoxelGrid | dict,
+        fields: Sequence[str],
+        *,
+        version: str = AUTO,
+        frame: str = "ego",
+        image_size: Sequence[int] = (256, 704),
+        image_crop: Sequence[float] = (0.0, 0.0, 1.0, 1.0),
+        num_sweeps: int = 1,
+        labels_source: str = "occ3d",
+        labels_root: str | Path | None = None,
+        use_mask: bool = False,
+        num_neighbors: int = 2,
+        stems: Sequence[str] | None = None,
+        augmentation: Augmentation | dict | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.grid = VoxelGrid.from_config(grid)
+        self._root = Path(data_root)
+        self._fields = _checked_fields(fields)
+        self.image_size = checked_size("image_size", image_size)
+        self._image_crop = checked_crop(image_crop)
+        self._num_sweeps = checked_sweeps(num_sweeps)
+        self._labels_source = nuscenes_labels.benchmark(labels_source)
+        self._labels_root = labels_root
+        if use_mask and not self._labels_source.has_masks:
+            raise ValueError(f"use_mask needs the labels of occ3d; {labels_source} has no masks")
+        self._use_mask = use_mask
+        self._augmentation = Augmentation.from_config(augmentation)
+        self._seed = seed
+
+        self.version = find_version(data_root, split, version)
+        index = load_index(data_root, self.version)
+        self._frames = NuScenesFrames(data_root, index, frame)
+        names = [name.decode() for name in index.scene_name]
+        scenes = scenes_of_split(self.version, split, names, is_whole=stems is None)
+        self._rows = self._select(index, split, scenes, stems)
+        self.stems = [self._frames.stem(row) for row in self._rows]
+        self.scenes = [self._frames.scene(row) for row in self._rows]
+        self._num_neighbors = num_neighbors
+        self._neighbors = self.neighbors(num_neighbors) if "neighbors" in self._fields else []
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """Class names and colours, where mmengine looks for them."""
+        return {"classes": NUSCENES.class_names, "palette": NUSCENES.colors}
+
+    def __len__(self) -> int:
+        """Number of key frames."""
+        return len(self.stems)
+
+    def __getitem__(self, key: int | Draw) -> Sample:
+        """Read one key frame; an int stands for ``Draw(index, epoch=0)``.
+
+        Raises:
+            ValueError: If a file is not as its format says.
+            FileNotFoundError: If a file has gone since the data set was built.
+        """
+        draw = Draw.of(key, len(self))
+        choices = self._augmentation.choices(self._seed, draw)
+        row = self._rows[draw.index]
+        cloud = None
+        if self._fields & {"points", "depth_m"}:
+            cloud = self._frames.read_cloud(row, self._frames.lidar(row))
+        return Sample(
+            stem=self.stems[draw.index],
+            scene=self.scenes[draw.index],
+            **self._view_fields(row, cloud, choices),
+            **self._volume_fields(row, cloud, choices),
+            **self._neighbor_fields(draw.index, choices),
+        )
+
+    def stems_with(self, field: str) -> list[str]:
+        """Stems that have the files of a field of a Sample, which need not be one of ``fields``."""
+        if field not in FIELDS:
+            return []
+        files = [self._files(row, {field}) for row in self._rows]
+        missing = missing_files(chain.from_iterable(files))
+        return [
+            stem
+            for stem, needed in zip(self.stems, files, strict=True)
+            if missing.isdisjoint(needed)
+        ]
+
+    def neighbors(self, count: int) -> list[list[int]]:
+        """For each key frame, the others of its scene that are nearest in time (``neighbors_of``).
+
+        Raises:
+            ValueError: If no scene has a second key frame.
+        """
+        return neighbors_of(self.scenes, self._rows, count)
+
+    def labels(
+        self, index: int, benchmark: str | None = None, root: str | Path | None = None
+    ) -> nuscenes_labels.OccupancyLabels:
+        """A key frame's labels on their own grid, as a benchmark scores them.
+
+        Args:
+            index: Place of the key frame in the data set.
+            benchmark: One of ``nuscenes_labels.BENCHMARKS``; None for that of ``labels_source``,
+                which then lies in ``labels_root``.
+            root: The benchmark's folder; None for its usual name beside ``data_root``.
+
+        Raises:
+            ValueError: If the file is not as its format says.
+            FileNotFoundError: If it is missing.
+        """
+        if benchmark is None:
+            benchmark, root = self._labels_source.name, root or self._labels_root
+        path = self._frames.label_path(self._rows[index], benchmark, root)
+        return nuscenes_labels.read_labels(benchmark, path)
+
+    def label_from_volume(
+        self, index: int, benchmark: str | None = None
+    ) -> Float64[np.ndarray, "4 4"]:
+        """From the volume's frame, without augmentation, to that of a benchmark's labels."""
+        name = self._labels_source.name if benchmark is None else benchmark
+        return self._frames.label_from_volume(self._rows[index], name)
+
+    def lidar_positions(self, index: int) -> Float64[np.ndarray, "F 3"]:
+        """Where the LiDAR is at all key frames of the scene, in order, in the vehicle's frame.
+
+        The frame is that of key frame ``index``; rays that score occupancy start there.
+        """
+        return self._frames.lidar_positions(self._rows[index])
+
+    def _view_fields(
+        self, row: int, cloud: Float32[np.ndarray, "P 4"] | None, choices: Choices
+    ) -> dict[str, Any]:
+        """The fields that live in the image planes."""
+        images, matrices, depths = [], [], []
+        volume_from_augmented = np.linalg.inv(transforms.augmented_from_recorded(choices))
+        for camera in self._frames.cameras(row):
+            window = transforms.image_transform(
+                self._frames.image_size(camera), self.image_size, self._image_crop, choices
+            )
+            pixel_from_volume = window.matrix() @ self._frames.pixel_from_volume(row, camera)
+            matrices.append(pixel_from_volume @ volume_from_augmented)
+            if "images" in self._fields:
+                image = self._frames.read_image(camera)
+                images.append(transforms.input_pixels(image, window, choices))
+            if "depth_m" in self._fields and cloud is not None:
+                depths.append(depth_of_points(pixel_from_volume, cloud, self.image_size))
+        found = {}
+        if images:
+            found["images"] = torch.from_numpy(np.stack(images))
+        if depths:
+            found["depth_m"] = torch.from_numpy(np.stack(depths))
+        if "pixel_from_lidar" in self._fields:
+            found["pixel_from_lidar"] = torch.from_numpy(np.stack(matrices)).float()
+        return found
+
+    def _volume_fields(
+        self, row: int, cloud: Float32[np.ndarray, "P 4"] | None, choices: Choices
+    ) -> dict[str, Any]:
+        """The fields that live in the volume's frame."""
+        found: dict[str, Any] = {}
+        augmented_from_volume = transforms.augmented_from_recorded(choices)
+        volume_from_augmented = np.linalg.inv(augmented_from_volume)
+        if "points" in self._fields and cloud is not None:
+            points = self._frames.with_sweeps(row, cloud, self._num_sweeps)
+            if not np.array_equal(augmented_from_volume, np.eye(4)):
+                points = transforms.transform_cloud(augmented_from_volume, points)
+            found["points"] = torch.from_numpy(points)
+        if "occupancy" in self._fields:
+            occupancy = self._read_occupancy(row, volume_from_augmented)
+            found["occupancy"] = torch.from_numpy(occupancy)
+        if "world_from_lidar" in self._fields:
+            pose = self._frames.world_from_volume(row) @ volume_from_augmented
+            found["world_from_lidar"] = torch.from_numpy(pose)
+        return found
+
+    def _neighbor_fields(self, index: int, choices: Choices) -> dict[str, Any]:
+        """The views of other key frames, which are cut and turned as the key frame's own."""
+        if "neighbors" not in self._fields:
+            return {}
+        frames = self._frames
+        volume_from_augmented = np.linalg.inv(transforms.augmented_from_recorded(choices))
+        world_from_here = frames.world_from_volume(self._rows[index]) @ volume_from_augmented
+        matrices, depths = [], []
+        for row in (self._rows[other] for other in self._neighbors[index]):
+            there_from_here = np.linalg.inv(frames.world_from_volume(row)) @ world_from_here
+            cloud = frames.read_cloud(row, frames.lidar(row))
+            pixel_from_there = [
+                transforms.image_transform(
+                    frames.image_size(camera), self.image_size, self._image_crop, choices
+                ).matrix()
+                @ frames.pixel_from_volume(row, camera)
+                for camera in frames.cameras(row)
+            ]
+            matrices.append(np.stack(pixel_from_there) @ there_from_here)
+            depths.append(
+                np.stack([depth_of_points(m, cloud, self.image_size) for m in pixel_from_there])
+            )
+        views = stack_views(
+            matrices,
+            depths,
+            count=self._num_neighbors,
+            cameras=len(CAMERAS),
+            size=self.image_size,
+        )
+        return {"neighbors": views}
+
+    def _read_occupancy(
+        self, row: int, volume_from_augmented: Float64[np.ndarray, "4 4"]
+    ) -> UInt8[np.ndarray, "X Y Z"]:
+        """The labels on the volume's grid.
+
+        Of several to a voxel's width the majority counts, as in every coarsening of the project: of
+        surfaces one label thin, the labels at the voxels' centres would be half only.
+        """
+        name = self._labels_source.name
+        path = self._frames.label_path(row, name, self._labels_root)
+        labels = nuscenes_labels.read_labels(name, path)
+        occupancy = labels.occupancy
+        if self._use_mask:
+            assert labels.mask_camera is not None, "the constructor asks for labels with masks"
+            occupancy = np.where(labels.mask_camera, occupancy, np.uint8(IGNORE))
+        label_from_volume = self._frames.label_from_volume(row, name) @ volume_from_augmented
+        factor = whole_voxels(labels.grid, self.grid.voxel_m)
+        occupancy = transforms.coarsen_occupancy(occupancy, factor)
+        grid = labels.grid.coarsen(factor)
+        return nuscenes_labels.resample_labels(occupancy, grid, self.grid, label_from_volume)
+
+    def _select(
+        self, index: KeyFrameIndex, split: str, scenes: Sequence[str], stems: Sequence[str] | None
+    ) -> list[int]:
+        """Rows of the key frames asked for, whose files are all there."""
+        used = set(scenes)
+        row_of = {
+            self._frames.stem(row): row
+            for row in range(len(index.sample_token))
+            if self._frames.scene(row) in used
+        }
+        rows = [row_of[stem] for stem in restrict(list(row_of), stems, split)]
+        files = {row: self._files(row, self._fields) for row in rows}
+        missing = missing_files(chain.from_iterable(files.values()))
+        if missing and split == ALL and stems is None:
+            rows = [row for row in rows if missing.isdisjoint(files[row])]
+            MMLogger.get_current_instance().info(
+                f"'{self._root}': {len(rows)} key frames have all files of {sorted(self._fields)}; "
+                f"{len(files) - len(rows)} further ones, left out, lack some"
+            )
+        elif missing:
+            lacking = sum(not missing.isdisjoint(needed) for needed in files.values())
+            first = ", ".join(str(path) for path in sorted(missing)[:_NAMED])
+            raise FileNotFoundError(
+                f"{lacking} of {len(rows)} key frames of '{split}' ({self.version}) lack "
+                f"{len(missing)} files, such as {first}. Unpack them (see docs/prepare_data.md), "
+                "or name the frames to read"
+            )
+        if not rows:
+            raise ValueError(
+                f"no key frame of '{self._root}' in '{split}' ({self.version}) has all files of "
+                f"{sorted(self._fields)}"
+            )
+        return rows
+
+    def _files(self, row: int, fields: Set[str]) -> list[Path]:
+        """Every file that some fields of a key frame are read from."""
+        frames, files = self._frames, []
+        if "images" in fields:
+            files += [frames.path(camera) for camera in frames.cameras(row)]
+        if "points" in fields:
+            files += [frames.path(sweep) for sweep in frames.sweeps(row, self._num_sweeps)]
+        elif fields & {"depth_m", "neighbors"}:
+            files.append(frames.path(frames.lidar(row)))
+        if "occupancy" in fields:
+            files.append(frames.label_path(row, self._labels_source.name, self._labels_root))
+        return files
+
+
+def _checked_fields(fields: Sequence[str]) -> frozenset[str]:
+    unknown = sorted(set(fields) - set(FIELDS))
+    if unknown or not fields:
+        raise ValueError(f"fields is some of {FIELDS} for nuScenes, got {list(fields)}")
+    return frozenset(fields)
+
+
+def whole_voxels(grid: VoxelGrid, width_m: float) -> int:
+    """How many voxels of a grid fit into a width, of the numbers that divide the grid's shape."""
+    most = max(1, int(width_m / grid.voxel_m + 1e-6))
+    return next(n for n in range(most, 0, -1) if all(count % n == 0 for count in grid.shape))

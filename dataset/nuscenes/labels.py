@@ -1,0 +1,286 @@
+"""Occupancy labels of nuScenes as three benchmarks publish them, in the project's labels.
+
+The project's label set "nuscenes" has free 0, nuScenes' classes 1–16 as they are, others 17, and
+255 ignored:
+
+| benchmark | others | free | ignored |
+| --- | --- | --- | --- |
+| Occ3D | 0 → 17 | 17 → 0 | 255 |
+| SurroundOcc, OpenOccupancy | | voxels of no row → 0 | 0 (noise) → 255 |
+"""
+
+import io
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float64, Shaped, UInt8
+
+from dataset import occupancy_files
+from utils.geometry import VoxelGrid
+from utils.labels import FREE, IGNORE, NUSCENES
+
+FRAMES = ("ego", "lidar")
+"""Frames of the vehicle at the time of a key frame's LiDAR cloud: its own, or LIDAR_TOP's."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Where the labels of a benchmark are, and which voxels they are of.
+
+    Attributes:
+        name: What configs and command lines call it.
+        folder: Folder of the labels, which lies beside that of nuScenes.
+        grid: Their voxels.
+        frame: Frame that the grid lies in: "ego" (x forward, y left), or "lidar", LIDAR_TOP's
+            own (x right, y forward).
+        has_masks: Whether they say which voxels were seen.
+    """
+
+    name: str
+    folder: str
+    grid: VoxelGrid
+    frame: str
+    has_masks: bool
+
+
+BENCHMARKS = {
+    benchmark.name: benchmark
+    for benchmark in (
+        Benchmark(
+            "occ3d", "occ3d", VoxelGrid((-40.0, -40.0, -1.0), 0.4, (200, 200, 16)), "ego", True
+        ),
+        Benchmark(
+            "surroundocc",
+            "nuscenes_occ",
+            VoxelGrid((-50.0, -50.0, -5.0), 0.5, (200, 200, 16)),
+            "lidar",
+            False,
+        ),
+        Benchmark(
+            "openoccupancy",
+            "nuScenes-Occupancy",
+            VoxelGrid((-51.2, -51.2, -5.0), 0.2, (512, 512, 40)),
+            "lidar",
+            False,
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class OccupancyLabels:
+    """The labels of one key frame, in the project's numbers, on their own grid.
+
+    Attributes:
+        occupancy: Label of each voxel: 0 free, 255 ignored.
+        grid: Where the voxels lie.
+        frame: The frame of the grid, "ego" or "lidar".
+        mask_camera: Voxels that a camera saw; None where the benchmark does not say.
+        mask_lidar: Voxels that the LiDAR saw; likewise.
+    """
+
+    occupancy: UInt8[np.ndarray, "X Y Z"]
+    grid: VoxelGrid
+    frame: str
+    mask_camera: Bool[np.ndarray, "X Y Z"] | None = None
+    mask_lidar: Bool[np.ndarray, "X Y Z"] | None = None
+
+
+def benchmark(name: str) -> Benchmark:
+    """Look a benchmark up by name.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    if name not in BENCHMARKS:
+        raise ValueError(f"unknown labels '{name}'; there are {sorted(BENCHMARKS)}")
+    return BENCHMARKS[name]
+
+
+def relative_path(
+    name: str,
+    *,
+    scene_name: str,
+    scene_token: str,
+    sample_token: str,
+    lidar_token: str,
+    lidar_file: str,
+) -> str:
+    """Path of a key frame's labels below the folder of a benchmark.
+
+    Args:
+        name: Name of the benchmark.
+        scene_name: Such as "scene-0061".
+        scene_token: Its token.
+        sample_token: Token of the key frame.
+        lidar_token: Token of its LIDAR_TOP record in ``sample_data``.
+        lidar_file: Path of that record's file.
+    """
+    if name == "occ3d":
+        return f"gts/{scene_name}/{sample_token}/labels.npz"
+    if name == "surroundocc":
+        return f"samples/{Path(lidar_file).name}.npy"
+    return f"scene_{scene_token}/occupancy/{lidar_token}.npy"
+
+
+def read_labels(name: str, path: Path) -> OccupancyLabels:
+    """Read a file of one of the BENCHMARKS.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the benchmark is unknown, or the file is not as its format says.
+    """
+    return {
+        "occ3d": read_occ3d,
+        "surroundocc": read_surroundocc,
+        "openoccupancy": read_openoccupancy,
+    }[benchmark(name).name](path)
+
+
+def read_occ3d(path: Path) -> OccupancyLabels:
+    """Occ3D's ``labels.npz``: dense semantics and the masks of LiDAR and cameras.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not as the format says.
+    """
+    source = BENCHMARKS["occ3d"]
+    arrays = _read_archive(path, ("semantics", "mask_lidar", "mask_camera"))
+    for name, array in arrays.items():
+        if array.shape != source.grid.shape or array.dtype.kind not in "iub":
+            found = f"{array.dtype} of shape {array.shape}"
+            raise _fault(path, f"integers of shape {source.grid.shape} as '{name}'", found)
+    semantics = arrays["semantics"].astype(np.int64)
+    _refuse_unknown(path, semantics[semantics != IGNORE], NUSCENES.num_classes)
+    return OccupancyLabels(
+        swap_free_and_others(semantics.astype(np.uint8)),
+        source.grid,
+        source.frame,
+        mask_camera=arrays["mask_camera"].astype(bool),
+        mask_lidar=arrays["mask_lidar"].astype(bool),
+    )
+
+
+def read_surroundocc(path: Path) -> OccupancyLabels:
+    """SurroundOcc's rows x, y, z, class.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not as the format says.
+    """
+    return _read_rows(path, BENCHMARKS["surroundocc"], (0, 1, 2, 3))
+
+
+def read_openoccupancy(path: Path) -> OccupancyLabels:
+    """OpenOccupancy's rows z, y, x, class.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not as the format says.
+    """
+    return _read_rows(path, BENCHMARKS["openoccupancy"], (2, 1, 0, 3))
+
+
+def swap_free_and_others(labels: UInt8[np.ndarray, "*any"]) -> UInt8[np.ndarray, "*any"]:
+    """Occ3D's labels in the project's numbers; done twice, the same as before."""
+    table = np.arange(256, dtype=np.uint8)
+    others = NUSCENES.index("others")
+    table[[FREE, others]] = others, FREE
+    return table[labels]
+
+
+def resample_labels(
+    labels: Shaped[np.ndarray, "x y z"],
+    label_grid: VoxelGrid,
+    volume_grid: VoxelGrid,
+    label_from_volume: Float64[np.ndarray, "4 4"],
+    *,
+    outside: int = IGNORE,
+) -> Shaped[np.ndarray, "X Y Z"]:
+    """Bring labels, or a mask of them, to another grid.
+
+    Each voxel takes the label of the voxel that its centre lies in.
+
+    Args:
+        labels: Values on ``label_grid``.
+        label_grid: Where they lie.
+        volume_grid: The grid that is asked for.
+        label_from_volume: From the frame of that grid to the frame of the labels' grid.
+        outside: What a voxel takes whose centre lies outside of the labels' grid.
+
+    Returns:
+        Values on ``volume_grid``; the same array where nothing changes.
+
+    Raises:
+        ValueError: If the labels are not of the shape of their grid.
+    """
+    if labels.shape != label_grid.shape:
+        raise ValueError(f"labels of shape {labels.shape} are not of a grid of {label_grid.shape}")
+    if label_grid == volume_grid and np.array_equal(label_from_volume, np.eye(4)):
+        return labels
+    x, y, z = (
+        origin + (np.arange(count) + 0.5) * volume_grid.voxel_m
+        for origin, count in zip(volume_grid.origin_m, volume_grid.shape, strict=True)
+    )
+    index = []
+    is_inside = np.ones(volume_grid.shape, bool)
+    for row, origin, count in zip(
+        label_from_volume, label_grid.origin_m, label_grid.shape, strict=False
+    ):
+        place = row[0] * x[:, None, None] + row[1] * y[:, None] + (row[2] * z + row[3] - origin)
+        voxel = np.floor(place / label_grid.voxel_m).astype(np.int32)
+        is_inside &= (voxel >= 0) & (voxel < count)
+        index.append(voxel)
+    resampled = np.full(volume_grid.shape, outside, labels.dtype)
+    resampled[is_inside] = labels[tuple(axis[is_inside] for axis in index)]
+    return resampled
+
+
+def _read_rows(path: Path, source: Benchmark, columns: tuple[int, ...]) -> OccupancyLabels:
+    """Sparse labels, their columns brought to the order x, y, z, class."""
+    _require(path)
+    rows = occupancy_files.read_labels(path)
+    if not occupancy_files.is_sparse(rows):
+        raise _fault(path, "rows of 4 columns", f"shape {rows.shape}")
+    rows = rows[:, columns]
+    _refuse_unknown(path, rows[:, 3], NUSCENES.index("others"))
+    try:
+        grid = occupancy_files.dense_from_rows(rows, source.grid.shape, relabel={0: IGNORE})
+    except ValueError as error:
+        raise _fault(path, f"labels of {source.name}", str(error)) from error
+    return OccupancyLabels(grid.astype(np.uint8), source.grid, source.frame)
+
+
+def _read_archive(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Some arrays of a file of numpy's (.npz)."""
+    _require(path)
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in names}
+    except KeyError as error:
+        raise _fault(path, f"the arrays {names}", str(error)) from error
+    except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise _fault(path, f"the arrays {names}", str(error)) from error
+
+
+def _refuse_unknown(path: Path, labels: np.ndarray, count: int) -> None:
+    is_unknown = (labels < 0) | (labels >= count)
+    if is_unknown.any():
+        found = f"{is_unknown.sum()} voxels of {np.unique(labels[is_unknown])[:5].tolist()}"
+        raise _fault(path, f"classes 0–{count - 1}", found)
+
+
+def _require(path: Path) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is not there: unpack the labels (docs/prepare_data.md), or leave the frame out"
+        )
+
+
+def _fault(path: Path, expected: str, found: str) -> ValueError:
+    return ValueError(
+        f"{path}: expected {expected}, found {found}. The file is damaged, or of another benchmark"
+    )

@@ -1,0 +1,1 @@
+"""What runs, scores and shows networks: everything between the scripts and the network."""

@@ -1,0 +1,149 @@
+"""Made-up frames of a config's size, for measuring where there is no data set.
+
+Rolling ground between two slopes, with boxes on it: about as many labelled voxels as a real frame
+has, and points where the rays of a forward-looking sensor meet them, so that as many voxels are
+occupied. The pictures are noise. Nothing can be learnt from these frames but how long they take.
+"""
+
+from math import gcd
+
+import torch
+from jaxtyping import Float, UInt8
+from mmengine.config import Config
+from torch import Tensor
+
+from dataset.augmentation import Choices
+from dataset.minesim.sensors.lidar import FOV_DEG, TILT_DEG
+from dataset.minesim.sensors.rig import REFERENCE_SIZE, Camera
+from dataset.sample import Batch
+from dataset.transforms import image_transform
+from engine.build.build import build_grid, fields_of, has_elevation
+from model.render.first_hit import first_hit
+from model.render.rays import Rays, pixel_centers, pixel_rays
+from utils.geometry import VoxelGrid
+from utils.labels import FREE, label_set
+
+POINTS_PER_SWEEP = 60_000
+SWEEP_S = 0.1
+GROUND_SHARE, WAVE_SHARE, SLOPE_SHARE = 0.14, 0.04, 0.45
+"""Height of the ground, of its waves and of the slopes, as shares of the grid's height."""
+GROUND_M = -2.6
+"""Height of the elevation map, which is flat [m]."""
+NUM_BOXES = 6
+ROUGHNESS = 0.7
+"""Depth of the points below the faces of the voxels, at most, in voxels."""
+
+
+def synthetic_batch(
+    cfg: Config, size: int, *, device: torch.device | str = "cpu", seed: int = 0
+) -> Batch:
+    """Frames with the fields that training the config's network reads.
+
+    Args:
+        cfg: The config: its grid, classes, modality, image size and number of sweeps.
+        size: Number of frames.
+        device: Where they are made, and lie.
+        seed: Draws them, the same on any device.
+    """
+    grid, fields = build_grid(cfg), fields_of(cfg.modality, training=True)
+    generator = torch.Generator().manual_seed(seed)
+    num_classes = label_set(cfg.labels).num_classes
+    occupancy = torch.stack([surfaces(grid, num_classes, generator) for _ in range(size)])
+    occupancy = occupancy.to(device)
+    batch = Batch([f"synthetic_{i}" for i in range(size)], [""] * size, occupancy=occupancy)
+    if "points" in fields:
+        sweeps = cfg.dataset.get("num_sweeps", 1)
+        batch.points = [scan(labels, grid, sweeps, generator) for labels in occupancy]
+    if "images" in fields:
+        height, width = cfg.dataset.image_size
+        images = torch.randint(256, (size, 1, 3, height, width), generator=generator)
+        batch.images = images.to(torch.uint8).to(device)
+        projection = front_camera(cfg).to(device).expand(size, 4, 4)
+        batch.pixel_from_lidar = projection[:, None].contiguous()
+        batch.depth_m = depth_maps(occupancy, grid, projection, (height, width))[:, None]
+    if has_elevation(cfg):
+        shape = cfg.model.parts.elevation.cells.shape
+        batch.elevation_m = torch.full((size, *shape), GROUND_M, device=device)
+    return batch
+
+
+def surfaces(
+    grid: VoxelGrid, num_classes: int, generator: torch.Generator
+) -> UInt8[Tensor, "X Y Z"]:
+    """Labels of a scene: a sheet of ground one voxel thin, and shells of boxes on it."""
+    across, height = torch.linspace(0, 1, grid.shape[1]), grid.shape[2]
+    along = torch.linspace(0, 1, grid.shape[0])[:, None]
+    phase = 6.3 * torch.rand(2, generator=generator)
+    waves = torch.sin(9 * along + phase[0]) * torch.cos(7 * across + phase[1])
+    slope = ((across - 0.5).abs() - 0.38).clamp(0, 0.12) / 0.12
+    ground = GROUND_SHARE + WAVE_SHARE * waves + SLOPE_SHARE * slope
+    z = (ground * height).long().clamp(0, height - 1)
+    occupancy = torch.zeros(grid.shape, dtype=torch.uint8)
+    label = torch.where(slope > 0, num_classes - 2, num_classes - 1).to(torch.uint8)
+    occupancy.scatter_(2, z[..., None], label.expand(z.shape)[..., None])
+    for box in range(NUM_BOXES):
+        # About 7 × 4 × 3 m in a grid of 76.8 × 76.8 × 9.6 m.
+        extent = [max(n // share, 1) for n, share in zip(grid.shape, (11, 20, 3), strict=True)]
+        place = torch.tensor([0.2, 0.25]) + 0.5 * torch.rand(2, generator=generator)
+        x, y = (place * torch.tensor(grid.shape[:2])).long().tolist()
+        low = (x, y, int(z[x, y]) + 1)
+        outer = tuple(slice(start, start + n) for start, n in zip(low, extent, strict=True))
+        inner = tuple(slice(side.start + 1, side.stop - 1) for side in outer)
+        occupancy[outer] = 1 + box % (num_classes - 3)
+        occupancy[inner] = FREE
+    return occupancy
+
+
+def scan(
+    occupancy: UInt8[Tensor, "X Y Z"], grid: VoxelGrid, sweeps: int, generator: torch.Generator
+) -> Float[Tensor, "P F"]:
+    """Where the rays of a LiDAR meet the surfaces: x, y, z [m], intensity, and age [s] of sweeps.
+
+    Args:
+        occupancy: The scene.
+        grid: Where it stands.
+        sweeps: Clouds of ``POINTS_PER_SWEEP`` put together; the age is given from 2 on.
+        generator: Draws the rays.
+    """
+    number = POINTS_PER_SWEEP * sweeps
+    # A third of the rays goes over the horizon or leaves the grid; a half is more than that.
+    azimuth, elevation, depth, intensity, age = torch.rand(5, 2 * number, generator=generator).to(
+        occupancy.device
+    )
+    azimuth = torch.deg2rad(FOV_DEG[0] * (azimuth - 0.5))
+    elevation = torch.deg2rad(FOV_DEG[1] * (elevation - 0.5) + TILT_DEG)
+    ahead = torch.cos(elevation)
+    directions = torch.stack(
+        [ahead * torch.cos(azimuth), ahead * torch.sin(azimuth), torch.sin(elevation)], dim=1
+    )
+    rays = Rays(torch.zeros_like(directions)[None], directions[None])
+    hit = first_hit(occupancy[None], grid, rays)
+    range_m = hit.depth_m[0] + ROUGHNESS * grid.voxel_m * depth
+    columns = [range_m[:, None] * directions, 255 * intensity[:, None]]
+    if sweeps > 1:
+        columns.append(SWEEP_S * (age[:, None] * sweeps).floor())
+    return torch.cat(columns, dim=1)[hit.is_valid[0]][:number]
+
+
+def front_camera(cfg: Config) -> Float[Tensor, "4 4"]:
+    """Projection of the front camera into the config's crop and size of the image."""
+    width, height = REFERENCE_SIZE
+    crop = cfg.dataset.get("image_crop", (0.0, 0.0, 1.0, 1.0))
+    resize = image_transform((height, width), tuple(cfg.dataset.image_size), crop, Choices())
+    projection = resize.matrix() @ Camera(width, height).pixel_from_lidar
+    return torch.from_numpy(projection).float()
+
+
+def depth_maps(
+    occupancy: UInt8[Tensor, "B X Y Z"],
+    grid: VoxelGrid,
+    pixel_from_lidar: Float[Tensor, "B 4 4"],
+    image_size: tuple[int, int],
+) -> Float[Tensor, "B H W"]:
+    """Camera depth of what each block of up to 4 × 4 pixels sees [m]; 0 where that is nothing."""
+    height, width = image_size
+    stride = gcd(height, width, 4)
+    pixels = pixel_centers(height, width, stride=stride, device=occupancy.device)
+    rays = pixel_rays(pixel_from_lidar, pixels.expand(len(occupancy), -1, -1))
+    depth_m = first_hit(occupancy, grid, rays).depth_m.view(len(occupancy), 1, height // stride, -1)
+    return torch.nn.functional.interpolate(depth_m, size=image_size, mode="nearest")[:, 0]

@@ -1,0 +1,152 @@
+"""What ``engine/benchmark/measure.py`` measured, as tables for a terminal and for Markdown."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from engine.benchmark.floor import WHOLE
+
+NAMES = {"lidar_encoder": "LiDAR encoder"}
+"""Of stages, where it is not the part's own with spaces."""
+NONE = "–"
+KERNEL_WIDTH = 70
+
+NOTE = """\
+Times: median (p10–p90) [ms]. The whole is timed in runs of its own, the stages in others.
+Floor: the larger of GFLOP / matmul rate and MB / copy rate. GFLOP: convolutions and matrix
+products, sparse ones by their pairs of active voxels. MB: weights as stored, inputs and outputs,
+each once."""
+TF32_NOTE = "fp32 on a GPU: convolutions, and the product that gives the rate, round to TF32."
+
+
+def describe(report: Mapping[str, Any]) -> str:
+    """The whole report as text.
+
+    Args:
+        report: What ``benchmark`` gave.
+    """
+    blocks = [_headline(report), _rates(report), _inference(report)]
+    if report["training"]:
+        blocks.append(_training(report["training"]))
+    blocks += _kernels(report)
+    blocks.append(NOTE if report["device"] == "CPU" else f"{NOTE}\n{TF32_NOTE}")
+    return "\n\n".join(blocks)
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table with aligned columns: the first to the left, the others to the right.
+
+    Args:
+        rows: Cells; the first row is the header.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        aligned = [cells[0].ljust(widths[0])]
+        aligned += [cell.rjust(n) for cell, n in zip(cells[1:], widths[1:], strict=True)]
+        return f"| {' | '.join(aligned)} |"
+
+    rule = ["-" * widths[0], *("-" * (n - 1) + ":" for n in widths[1:])]
+    return "\n".join([line(rows[0]), line(rule), *map(line, rows[1:])])
+
+
+def _headline(report: Mapping[str, Any]) -> str:
+    """What was measured, where, when and how."""
+    inputs, options = report["inputs"], report["options"]
+    facts = [report["device"], f"torch {report['torch']}", report["date"]]
+    facts += [f"{report['config']}, modality {report['modality']}"]
+    if "image_size" in inputs:
+        facts.append("image " + "×".join(map(str, inputs["image_size"])))
+    if "points" in inputs:
+        facts.append(f"{inputs['points']:,} points in {inputs['lidar_voxels']:,} LiDAR voxels")
+    facts.append("×".join(map(str, inputs["grid"])) + " label voxels")
+    facts.append(f"{options['iterations']} runs after {options['warmup']}")
+    if report["compiled"]:
+        facts.append(f"compiled ({options['compile_mode']}): {', '.join(report['compiled'])}")
+    return "; ".join(facts)
+
+
+def _rates(report: Mapping[str, Any]) -> str:
+    rates = report["rates"]
+    flops = (_figures(rate["flops_per_s"] / 1e12) for rate in rates.values())
+    copies = (_figures(rate["bytes_per_s"] / 1e9) for rate in rates.values())
+    rows = [["measured rate", *rates], ["matmul TFLOP/s", *flops], ["copy GB/s", *copies]]
+    return markdown(rows)
+
+
+def _inference(report: Mapping[str, Any]) -> str:
+    """One row a stage, the whole, and the memory."""
+    timed = report["inference"]
+    stages = dict.fromkeys(stage for times in timed.values() for stage in times["stages"])
+    parameters = report["parameters"].items()
+    only_trained = [name for name, number in parameters if number and name not in stages]
+    header = ["inference, batch 1", "M params", "GFLOP", "MB"]
+    for precision in timed:
+        header += [f"{precision} ms", "floor ms"]
+    rows = [header]
+    for name in [*(stage for stage in stages if stage != WHOLE), *only_trained, WHOLE]:
+        row = [NAMES.get(name, name.replace("_", " ")), *_work(report, name)]
+        for precision, times in timed.items():
+            floor = report["floor_ms"][precision].get(name)
+            row += [_time(times["stages"].get(name)), NONE if floor is None else _figures(floor)]
+        rows.append(row)
+    memory = ["peak memory, GB", NONE, NONE, NONE]
+    for times in timed.values():
+        memory += [_gigabytes(times["peak_bytes"]), NONE]
+    return markdown([*rows, memory])
+
+
+def _work(report: Mapping[str, Any], name: str) -> list[str]:
+    """Parameters, FLOPs and bytes of a stage."""
+    cells = [NONE] * 3
+    if name in report["parameters"]:
+        cells[0] = f"{report['parameters'][name] / 1e6:.3g}"
+    if name in report["work"]:
+        work = report["work"][name]
+        cells[1:] = [_figures(work["flops"] / 1e9), _figures(work["num_bytes"] / 1e6)]
+    return cells
+
+
+def _training(rows: Sequence[Mapping[str, Any]]) -> str:
+    table = [["training step", "precision", "batch", "ms", "frames/s", "peak GB"]]
+    for row in rows:
+        cells = [row["terms"], row["precision"], str(row["batch_size"])]
+        if "failure" in row:
+            cells += [row["failure"], NONE, NONE]
+        else:
+            cells += [_time(row["step"]), _figures(row["frames_per_s"])]
+            cells.append(_gigabytes(row["peak_bytes"]))
+        table.append(cells)
+    return markdown(table)
+
+
+def _kernels(report: Mapping[str, Any]) -> list[str]:
+    """A table of the slowest kernels for everything that was profiled."""
+    profiled = {f"inference, {name}": times for name, times in report["inference"].items()}
+    for row in report["training"]:
+        profiled[f"{row['terms']}, {row['precision']}, batch {row['batch_size']}"] = row
+    tables = []
+    for title, measured in profiled.items():
+        table = [[f"kernels: {title}", "calls", "ms", "share"]]
+        for kernel in measured.get("kernels") or []:
+            name = kernel["kernel"].replace("|", "/")[:KERNEL_WIDTH]
+            share = f"{kernel['share']:.1%}"
+            table.append([name, f"{kernel['calls']:.4g}", f"{kernel['ms']:.3f}", share])
+        if len(table) > 1:
+            tables.append(markdown(table))
+    return tables
+
+
+def _time(timing: Mapping[str, float] | None) -> str:
+    if timing is None:
+        return NONE
+    median, p10, p90 = (_figures(timing[name]) for name in ("median_ms", "p10_ms", "p90_ms"))
+    return f"{median} ({p10}–{p90})"
+
+
+def _figures(value: float) -> str:
+    """Three significant figures, never an exponent."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _gigabytes(num_bytes: int | None) -> str:
+    return NONE if num_bytes is None else f"{num_bytes / 1e9:.2f}"

@@ -1,0 +1,263 @@
+"""From a config to data, network and optimiser: the one way that all scripts share."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+import dataset as _datasets  # noqa: F401  Fills the registry.
+import model as _models  # noqa: F401  Fills the registry.
+from dataset.sample import collate
+from engine.build.class_balance import with_class_balance, without_class_balance
+from engine.build.sampler import EpochBatches, EvalIndices
+from utils.checkpoint import load_weights
+from utils.config import (
+    MODALITIES,
+    Runtime,
+    Schedule,
+    build_section,
+    plain,
+    read_choice,
+    read_section,
+)
+from utils.distributed import Process
+from utils.geometry import VoxelGrid
+from utils.registry import DATASETS, MODELS
+
+AMP_DTYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def build_grid(cfg: Config) -> VoxelGrid:
+    """The grid that the network predicts and that labels are brought to."""
+    return VoxelGrid.from_config(cfg.grid)
+
+
+def fields_of(modality: str, *, training: bool) -> tuple[str, ...]:
+    """Fields of a sample that a network of this modality reads, labels included.
+
+    Args:
+        modality: "both", "camera" or "lidar".
+        training: Also what only the losses read.
+    """
+    depth = ("depth_m",) if training and modality != "lidar" else ()
+    return ("occupancy", *input_fields(modality), *depth)
+
+
+def input_fields(modality: str) -> tuple[str, ...]:
+    """Fields of a sample that a network of this modality predicts from: those of its sensors."""
+    points = () if modality == "camera" else ("points",)
+    images = () if modality == "lidar" else ("images", "pixel_from_lidar")
+    return (*points, *images)
+
+
+def build_dataset(
+    cfg: Config,
+    split: str,
+    *,
+    training: bool = False,
+    fields: Sequence[str] | None = None,
+    stems: Sequence[str] | None = None,
+    seed: int = 0,
+) -> Dataset:
+    """Build the data set of a config.
+
+    Args:
+        cfg: The config.
+        split: "train", "val", "test" or "all".
+        training: Augment, and read what only the losses need.
+        fields: Fields to read instead of those that the modality and ``training`` call for.
+        stems: Frames to read instead of the whole split.
+        seed: Seed of the augmentation.
+
+    Raises:
+        FileNotFoundError: If the data is not there.
+        ValueError: If the data or the section is at fault.
+    """
+    modality = read_choice(cfg, "modality", MODALITIES)
+    injected: dict[str, Any] = {
+        "data_root": cfg.data_root,
+        "split": split,
+        "grid": build_grid(cfg),
+        "fields": tuple(fields or _default_fields(cfg, modality, training)),
+    }
+    if stems is not None:
+        injected["stems"] = list(stems)
+    if training:
+        injected |= {"augmentation": plain(cfg.get("augmentation")), "seed": seed}
+        if novel_views(cfg):
+            injected["num_neighbors"] = novel_views(cfg)
+    return build_section(cfg, "dataset", DATASETS, injected)
+
+
+def has_elevation(cfg: Config) -> bool:
+    """Whether the config's network has an elevation head."""
+    return plain(cfg.get("model") or {}).get("parts", {}).get("elevation") is not None
+
+
+def novel_views(cfg: Config) -> int:
+    """Number of other frames of the scene that training the config's network looks from."""
+    rendering = plain(cfg.get("model") or {}).get("rendering") or {}
+    return 0 if cfg.modality == "lidar" else rendering.get("novel_views", 0)
+
+
+def _default_fields(cfg: Config, modality: str, training: bool) -> tuple[str, ...]:
+    fields = [*fields_of(modality, training=training)]
+    if training and has_elevation(cfg):
+        fields.append("elevation_m")
+    if training and novel_views(cfg):
+        fields.append("neighbors")
+    return tuple(fields)
+
+
+def build_model(cfg: Config, *, seed: int = 0) -> BaseModel:
+    """Build the network of a config, on the CPU; the same seed gives the same weights.
+
+    Where the config leaves the balance of the classes to the data, they count alike: for training
+    ``with_class_balance`` has put the numbers in.
+
+    Raises:
+        ValueError: If the section is at fault.
+    """
+    injected = {
+        "grid": build_grid(cfg),
+        "labels": cfg.labels,
+        "modality": read_choice(cfg, "modality", MODALITIES),
+    }
+    torch.manual_seed(seed)
+    return build_section(without_class_balance(cfg), "model", MODELS, injected)
+
+
+def load_network(cfg: Config, weights: str | Path, device: torch.device) -> BaseModel:
+    """The network of a config with trained weights, on the device that it will run on.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the section is at fault, or the weights are those of another network.
+    """
+    network = build_model(cfg)
+    load_weights(network, weights)
+    return place(network, device)
+
+
+def balance_classes(cfg: Config) -> Config:
+    """The config with the numbers that it leaves to the labels of its training split, if any.
+
+    Raises:
+        FileNotFoundError: If the data is not there.
+        ValueError: If the config or a label is at fault.
+    """
+    return with_class_balance(cfg, lambda: build_dataset(cfg, "train", fields=("occupancy",)))
+
+
+def place(
+    network: BaseModel, device: torch.device, *, compile_mode: str | None = None
+) -> BaseModel:
+    """Bring a network to the device that it will run on, in the form that is fast there.
+
+    On a GPU the dense convolutions lie channels last, as its matrix units read them; spconv's
+    weights, five-dimensional too, must stay as they are.
+
+    Args:
+        network: The network; it is changed.
+        device: Where to.
+        compile_mode: Have torch.compile fuse the dense parts in this mode, when they first run.
+    """
+    network = network.to(device)
+    if device.type == "cuda":
+        for layer in network.modules():
+            if isinstance(layer, nn.Conv2d):
+                _lay_out(layer.weight, torch.channels_last)
+            if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):
+                _lay_out(layer.weight, torch.channels_last_3d)
+    if compile_mode is not None:
+        network.compile_dense(compile_mode)
+    return network
+
+
+def _lay_out(weight: Tensor, memory_format: torch.memory_format) -> None:
+    weight.data = weight.data.contiguous(memory_format=memory_format)
+
+
+def train_loader(cfg: Config, frames: Any, process: Process, seed: int) -> DataLoader:
+    """Loader of shuffled, augmented batches for this process."""
+    schedule = read_section(cfg, "schedule", Schedule)
+    batches = EpochBatches(
+        frames,
+        schedule.batch_size,
+        seed=seed,
+        rank=process.rank,
+        world_size=process.world_size,
+    )
+    return DataLoader(frames, batch_sampler=batches, **_loader_options(cfg, process))
+
+
+def eval_loader(cfg: Config, frames: Any, process: Process, batch_size: int) -> DataLoader:
+    """Loader of this process's share of the frames, in order."""
+    indices = EvalIndices(frames, rank=process.rank, world_size=process.world_size)
+    options = _loader_options(cfg, process)
+    return DataLoader(frames, batch_size=batch_size, sampler=indices, **options)
+
+
+def build_optimizer(network: nn.Module, schedule: Schedule, device: torch.device) -> OptimWrapper:
+    """AdamW over the weights that train, without decay of biases and norms, in mmengine's wrapper.
+
+    Raises:
+        ValueError: If no weight trains, or the precision needs another device.
+    """
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
+    if not weights:
+        raise ValueError("the network has no weight that trains")
+    groups = [
+        {
+            "params": [weight for weight in weights if weight.ndim > 1],
+            "weight_decay": schedule.weight_decay,
+        },
+        {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=schedule.lr, fused=True)
+    options: dict[str, Any] = {"accumulative_counts": schedule.gradient_accumulation}
+    if schedule.clip_grad_norm:
+        options["clip_grad"] = {"max_norm": schedule.clip_grad_norm}
+    dtype = amp_dtype(schedule.amp, device)
+    if dtype is None:
+        return OptimWrapper(optimizer, **options)
+    # bfloat16 has float32's range, so its loss needs no scaling.
+    scaling: Any = "dynamic" if dtype is torch.float16 else {"enabled": False}
+    return AmpOptimWrapper(optimizer=optimizer, dtype=dtype, loss_scale=scaling, **options)
+
+
+def amp_dtype(name: str, device: torch.device) -> torch.dtype | None:
+    """The dtype of automatic mixed precision; None: there is none.
+
+    Raises:
+        ValueError: If the name is unknown or the device has none.
+    """
+    if name not in AMP_DTYPES:
+        raise ValueError(f"precision must be one of {sorted(AMP_DTYPES)}, got '{name}'")
+    if name != "off" and device.type != "cuda":
+        raise ValueError(f"precision {name} needs a CUDA device, this is a {device}: use --amp off")
+    return AMP_DTYPES[name]
+
+
+def _loader_options(cfg: Config, process: Process) -> dict[str, Any]:
+    workers = read_section(cfg, "runtime", Runtime).num_workers
+    return {
+        "num_workers": workers,
+        "collate_fn": collate,
+        "pin_memory": process.device.type == "cuda",
+        "persistent_workers": workers > 0,
+        "worker_init_fn": _use_one_thread,
+    }
+
+
+def _use_one_thread(worker: int) -> None:
+    """Keep a reading process from starting threads of its own."""
+    del worker
+    cv2.setNumThreads(0)

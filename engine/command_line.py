@@ -1,0 +1,102 @@
+"""Options that several scripts have: one name, one meaning and one default everywhere."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from dataset.splits import SPLITS
+from engine.metrics.depth_errors import DepthRule
+from utils.checkpoint import BEST
+from utils.config import load_config, parse_options
+
+Options = argparse._ActionsContainer
+"""A parser, or a group of one."""
+
+
+def add_config_options(options: Options, *, required: bool = True) -> None:
+    """Add the options of ``read_config``."""
+    add = options.add_argument
+    add("--py-config", required=required, metavar="FILE", help="config file")
+    add("--data-root", metavar="DIR", help="folder of the data set; default: the config's")
+    add("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="values of the config")
+
+
+def add_weight_options(options: Options) -> None:
+    """Add the options of ``weights_of``."""
+    add = options.add_argument
+    add("--work-dir", type=Path, metavar="DIR", help=f"folder of the training, with its {BEST}")
+    add("--resume-from", type=Path, metavar="FILE", help="other weights, or a checkpoint with them")
+
+
+def add_split_option(options: Options) -> None:
+    """Add the choice among the splits of a data set."""
+    options.add_argument("--split", choices=SPLITS, default="val", help="default: val")
+
+
+def add_device_option(options: Options) -> None:
+    """Add the choice of the device, for ``utils.distributed.pick_device``."""
+    choices = ("auto", "cpu", "cuda")
+    options.add_argument("--device", choices=choices, default="auto", help="default: a GPU if any")
+
+
+def add_seed_option(options: Options) -> None:
+    """Add what all that is drawn is drawn from."""
+    options.add_argument("--seed", type=_seed, default=42, metavar="N", help="default: 42")
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"a number from 0 to {2**32 - 1} is expected, got {text}")
+    return int(text)
+
+
+def add_depth_range_options(options: Options, *, largest: str = "largest depth") -> None:
+    """Add the range of depths that count, by default that of ``DepthRule``.
+
+    Args:
+        options: A parser, or a group of one.
+        largest: What the upper end is, in the words of the help.
+    """
+    rule = DepthRule()
+    low, high = rule.min_depth_m, rule.max_depth_m
+    add = options.add_argument
+    add("--min-depth", type=float, default=low, metavar="M",
+        help=f"least depth that counts [m]; default: {low:g}")  # fmt: skip
+    add("--max-depth", type=float, default=high, metavar="M",
+        help=f"{largest} that counts [m]; default: {high:g}")  # fmt: skip
+
+
+def read_config(args: argparse.Namespace, values: Mapping[str, Any] | None = None) -> Config:
+    """The config that the command line names, with the values that it gives.
+
+    Args:
+        args: The options of ``add_config_options``.
+        values: Values of the config that other options of the script give, by key.
+
+    Raises:
+        FileNotFoundError: If there is no such config.
+        ValueError: If it is at fault, or has no such key.
+    """
+    options = parse_options(args.cfg_options) | dict(values or {})
+    if args.data_root is not None:
+        options["data_root"] = args.data_root
+    return load_config(args.py_config, options)
+
+
+def weights_of(args: argparse.Namespace) -> Path:
+    """The weights that the command line names: a file, else the best of a training.
+
+    Args:
+        args: The options of ``add_weight_options``.
+
+    Raises:
+        ValueError: If it names none.
+    """
+    if args.resume_from is not None:
+        return args.resume_from
+    if args.work_dir is None:
+        raise ValueError("which weights? Give --work-dir DIR or --resume-from FILE")
+    return args.work_dir / BEST

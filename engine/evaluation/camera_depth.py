@@ -1,0 +1,126 @@
+"""Depth of the images' pixels by the camera's own branch, scored against depth labels."""
+
+from operator import attrgetter
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from torch import Tensor
+from torch.nn.functional import interpolate
+from torch.utils.data import DataLoader
+
+from dataset.sample import Batch, collate
+from engine.build.build import build_dataset, input_fields
+from engine.metrics.depth import DepthMeter
+from model.lift import DepthBins
+from model.render.rays import Rays, pixel_centers, pixel_rays
+from model.render.volume import render_volume, uniform_depths
+from model.unsocc import Outputs, UnsOcc
+from utils.progress import with_progress
+
+SOURCES = {
+    "lift": "expected depth of the lift's distributions",
+    "rendered": "depth rendered of the camera's volume",
+}
+
+
+def expected_depth(
+    depth_logits: Float[Tensor, "B N D h w"], bins: DepthBins
+) -> Float[Tensor, "B N h w"]:
+    """Mean of a depth distribution, each bin standing for its middle [m]."""
+    edges_m = bins.edges_m().to(depth_logits.device)
+    middles_m = (edges_m[1:] + edges_m[:-1]) / 2
+    return torch.einsum("bndhw,d->bnhw", depth_logits.float().softmax(dim=2), middles_m)
+
+
+def rendered_depth(network: UnsOcc, outputs: Outputs, batch: Batch) -> Float[Tensor, "B N h w"]:
+    """Depth of the camera's field at the pictures that training renders, or of the fused one [m].
+
+    Args:
+        network: The network, which says where the rays go.
+        outputs: What it gave for the batch, with fields.
+        batch: The frames' images and projections.
+
+    Raises:
+        ValueError: If the network renders nothing, or its fusion has no such field.
+    """
+    options = network.rendering
+    field = outputs.fused.camera or outputs.fused.fused
+    if options is None or field is None:
+        raise ValueError(
+            "the config's network renders no depth: it needs model.rendering, and a fusion with "
+            "fields such as RenderFusion"
+        )
+    assert batch.images is not None, "read with images"
+    assert batch.pixel_from_lidar is not None, "read with projections"
+    height, width = batch.images.shape[-2:]
+    frames, cameras = batch.images.shape[:2]
+    density = field.density.float()
+    pixels = pixel_centers(height, width, stride=options.stride, device=density.device)
+    projections = batch.pixel_from_lidar.flatten(0, 1)
+    flat = pixel_rays(projections, pixels.expand(len(projections), -1, -1))
+    rays = Rays(*(part.reshape(frames, -1, 3) for part in flat))
+    edges_m = uniform_depths(
+        options.near_m, options.far_m, options.num_segments, device=density.device
+    )
+    depth_m = render_volume(density, None, network.feature_grid, rays, edges_m).depth_m
+    return depth_m.view(frames, cameras, height // options.stride, width // options.stride)
+
+
+def camera_depth(network: UnsOcc, batch: Batch, source: str) -> Float[Tensor, "B N H W"]:
+    """Depth of every pixel of the images, interpolated from the cells that it is predicted in [m].
+
+    Args:
+        network: A network with a camera.
+        batch: On its device.
+        source: One of ``SOURCES``.
+
+    Raises:
+        ValueError: If the source is unknown, or the network has no such depth.
+    """
+    if source not in SOURCES:
+        raise ValueError(f"sources of depth are {sorted(SOURCES)}, got '{source}'")
+    if not network.uses_camera:
+        raise ValueError("a network of modality 'lidar' has no camera whose depth could be scored")
+    outputs = network.infer(batch, with_fields=source == "rendered")
+    assert outputs.camera is not None, "has a camera"
+    assert batch.images is not None, "read with images"
+    if source == "lift":
+        depth_m = expected_depth(outputs.camera.depth_logits, network.lift.bins)
+    else:
+        depth_m = rendered_depth(network, outputs, batch)
+    size = tuple(batch.images.shape[-2:])
+    return interpolate(depth_m, size=size, mode="bilinear", align_corners=False)
+
+
+def read_frames(cfg: Config, split: str) -> Any:
+    """The data set of a split, with what the network reads and depth labels."""
+    return build_dataset(cfg, split, fields=(*input_fields(cfg.modality), "depth_m"))
+
+
+@torch.no_grad()
+def score_depth(
+    network: BaseModel, frames: Any, meter: DepthMeter, source: str, *, num_workers: int = 0
+) -> None:
+    """Predict all frames of a data set and add their errors to a meter.
+
+    Args:
+        network: An ``UnsOcc`` on its device; it is put into evaluation mode.
+        frames: The frames, with depth labels.
+        meter: Gets the errors of each image.
+        source: One of ``SOURCES``.
+        num_workers: Processes that read ahead; 0 reads in this one.
+
+    Raises:
+        ValueError: If the network has no such depth.
+    """
+    network.eval()
+    device = next(network.parameters()).device
+    loader = DataLoader(frames, batch_size=None, num_workers=num_workers)
+    for sample in with_progress(loader, "score", len(frames), facts=attrgetter("stem")):
+        batch = collate([sample]).to(device)
+        depth_m = camera_depth(cast(UnsOcc, network), batch, source)[0]
+        for number, (predicted, labels) in enumerate(zip(depth_m, sample.depth_m, strict=True)):
+            meter.update(f"{sample.stem} {number}", predicted, labels, camera=str(number))

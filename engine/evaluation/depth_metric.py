@@ -1,0 +1,131 @@
+"""Depth errors of the predicted volume, as validation logs them beside the occupancy scores."""
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Float
+from mmengine.evaluator import BaseMetric
+from torch import Tensor
+
+from dataset.sample import Batch
+from engine.metrics.depth import DepthMeter, DepthScores
+from engine.metrics.depth_errors import DepthRule
+from model.novel_view import ViewOptions, labelled_centers, sample_depth, volume_depth
+from utils.geometry import VoxelGrid
+from utils.registry import METRICS
+
+FIELDS = ("depth_m", "pixel_from_lidar")
+"""Fields of a batch that the metric reads."""
+
+
+@runtime_checkable
+class FreePrediction(Protocol):
+    """What the metric reads of a model's prediction for one frame."""
+
+    stem: str
+    log_free: Float[Tensor, "X Y Z"] | None
+
+
+@METRICS.register_module()
+class DepthMetric(BaseMetric):
+    """Renders the predicted occupancy at each frame's own cameras, against its depth labels.
+
+    Attributes:
+        scores: Errors of the last evaluation; None before.
+    """
+
+    default_prefix = ""
+
+    def __init__(
+        self,
+        grid: VoxelGrid | dict,
+        rule: DepthRule | None = None,
+        options: ViewOptions | None = None,
+    ) -> None:
+        """Start without frames.
+
+        Args:
+            grid: Where the predicted voxels stand.
+            rule: Which pixels count; None: those of ``DepthRule()``.
+            options: How depth is rendered, by volume rendering; None: ``ViewOptions()``.
+        """
+        super().__init__()
+        self.grid = VoxelGrid.from_config(grid)
+        self.rule = rule or DepthRule()
+        self.options = options or ViewOptions()
+        self.scores: DepthScores | None = None
+        self._meter = DepthMeter(self.rule)
+
+    def process(self, data_batch: Batch, data_samples: Sequence[FreePrediction]) -> None:
+        """Render and compare the frames of a batch.
+
+        Args:
+            data_batch: What the data loader gave, depth labels included.
+            data_samples: The model's predictions for it, in the same order.
+
+        Raises:
+            ValueError: If frames have no depth, the predictions are of other frames, or the
+                network does not say how probably its voxels are free.
+        """
+        stems = [prediction.stem for prediction in data_samples]
+        if stems != data_batch.stems:
+            raise ValueError(f"predictions of frames {stems} for a batch of {data_batch.stems}")
+        if data_batch.depth_m is None or data_batch.pixel_from_lidar is None:
+            raise ValueError(
+                f"frames {stems} have no depth to score; the data set must be built with {FIELDS} "
+                "among its fields"
+            )
+        frames = zip(data_samples, data_batch.depth_m, data_batch.pixel_from_lidar, strict=True)
+        for prediction, depth_m, projections in frames:
+            self._add(prediction, depth_m, projections)
+
+    def _add(
+        self,
+        prediction: FreePrediction,
+        depth_m: Float[Tensor, "N H W"],
+        pixel_from_lidar: Float[Tensor, "N 4 4"],
+    ) -> None:
+        log_free = prediction.log_free
+        if log_free is None:
+            raise ValueError(
+                f"frame {prediction.stem}: depth is rendered from the probability that a voxel is "
+                "free, which this network does not give: set its gives_log_free, if it has that"
+            )
+        size = (depth_m.shape[-2], depth_m.shape[-1])
+        cameras = pixel_from_lidar[None].to(log_free.device)
+        maps = volume_depth(log_free[None], self.grid, cameras, size, self.options)[0]
+        for number, (rendered, labels) in enumerate(zip(maps, depth_m, strict=True)):
+            pixels, target_m = labelled_centers(labels)
+            self._meter.update(
+                f"{prediction.stem} {number}",
+                sample_depth(rendered, pixels.to(rendered.device), size),
+                target_m,
+                camera=str(number),
+            )
+
+    def compute_metrics(self, results: Sequence[DepthMeter]) -> dict[str, float]:
+        """Errors by name: ``depth_abs_rel`` and so on; NaN where undefined.
+
+        Args:
+            results: Errors of all frames.
+        """
+        total = DepthMeter(self.rule)
+        for meter in results:
+            total.merge(meter)
+        self.scores = total.scores()
+        errors = self.scores.total.errors._asdict()
+        return {f"depth_{name}": float(value) for name, value in errors.items()}
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Average over all frames since the last evaluation, and forget them.
+
+        Args:
+            size: Number of frames of the data set.
+
+        Returns:
+            What ``compute_metrics`` gives, the same on all ranks.
+        """
+        del size  # Images are kept by name: none counts twice, whichever rank had it.
+        meter, self._meter = self._meter, DepthMeter(self.rule)
+        meter.all_reduce()
+        return self.compute_metrics([meter])

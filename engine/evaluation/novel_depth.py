@@ -1,0 +1,225 @@
+"""Novel-view depth: the volume predicted at one frame against what other frames measured.
+
+    camera of the other frame ← LiDAR there ← world ← LiDAR of the predicted frame
+
+by the poses and projections of the two Samples. Other frames are of the same scene and split.
+"""
+
+import logging
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
+
+import torch
+from jaxtyping import Float
+from mmengine.config import Config
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from dataset.nuscenes.index import CAMERAS
+from dataset.options import spread
+from dataset.sample import Sample, collate
+from engine.build.build import build_dataset, input_fields
+from engine.build.sampler import EvalIndices
+from engine.metrics.depth import DepthMeter
+from model.novel_view import ViewOptions, labelled_centers, render_depth, sample_depth
+from utils.distributed import Process
+from utils.geometry import project_points
+from utils.progress import with_progress
+
+MEASURED_BY = {"NuScenes": "points", "UnScenes3D": "depth_m"}
+"""Field that says how deep the pixels of a frame are, by data set: LiDAR returns, or labels."""
+CAMERA_NAMES = {"NuScenes": CAMERAS, "UnScenes3D": ("camera",)}
+
+logger = logging.getLogger(__name__)
+
+
+class Measured(NamedTuple):
+    """Depth that a camera's frame has at some pixels.
+
+    Attributes:
+        pixels: (u, v), where a point or a labelled pixel's centre lies.
+        depth_m: Camera depth there [m].
+    """
+
+    pixels: Float[Tensor, "P 2"]
+    depth_m: Float[Tensor, "P"]
+
+
+@dataclass
+class View:
+    """Another frame, as seen from the predicted one.
+
+    Attributes:
+        stem: Name of the other frame.
+        distance_m: Between the LiDARs of the two frames.
+        pixel_from_lidar: From the predicted frame's LiDAR coordinates to the other one's images.
+        measured: What each of its cameras is compared with.
+    """
+
+    stem: str
+    distance_m: float
+    pixel_from_lidar: Float[Tensor, "N 4 4"]
+    measured: list[Measured]
+
+
+class NovelViews(Dataset[tuple[Sample, list[View]]]):
+    """Frames to predict, each with the other frames that its volume is rendered at.
+
+    Args:
+        cfg: The config.
+        split: "train", "val" or "test".
+        frames: Other frames of the scene for each, at most: those nearest in time.
+        max_distance_m: Other frames farther away than this do not count.
+        limit: Predict at most so many frames, spread evenly over the split; 0: all.
+
+    Attributes:
+        stems: Stem of each frame to predict.
+        cameras: Name of each camera.
+        image_size: Height and width of the images.
+
+    Raises:
+        ValueError: If an option is out of its range, no scene has a second frame, or the data set
+            has no depth to compare with.
+        FileNotFoundError: If the data is not there.
+    """
+
+    def __init__(
+        self, cfg: Config, split: str, *, frames: int, max_distance_m: float, limit: int = 0
+    ) -> None:
+        if limit < 0 or max_distance_m <= 0:
+            raise ValueError(
+                "novel views need a limit >= 0 (0: none) and a positive distance, got "
+                f"{limit} and {max_distance_m:g}"
+            )
+        kind = cfg.dataset.get("type")
+        if kind not in MEASURED_BY:
+            raise ValueError(f"novel views are of {sorted(MEASURED_BY)}, the config's is {kind}")
+        self.cameras = CAMERA_NAMES[kind]
+        self._max_distance_m = max_distance_m
+        self._measure = MEASURED_BY[kind]
+        inputs = (*input_fields(cfg.modality), "world_from_lidar")
+        self._inputs = cast(Any, build_dataset(cfg, split, fields=inputs))
+        views = (self._measure, "pixel_from_lidar", "world_from_lidar")
+        others = build_dataset(_one_sweep(cfg), split, fields=views, stems=self._inputs.stems)
+        self._others = cast(Any, others)
+        self.image_size: tuple[int, int] = self._others.image_size
+        self._neighbors = self._others.neighbors(frames)
+        able = [frame for frame, others in enumerate(self._neighbors) if others]
+        if len(able) < len(self._neighbors):
+            logger.warning(
+                "%d of %d frames are the only ones of their scenes and have no novel views",
+                len(self._neighbors) - len(able),
+                len(self._neighbors),
+            )
+        self._indices = spread(able, limit)
+        self.stems = [self._inputs.stems[index] for index in self._indices]
+
+    def __len__(self) -> int:
+        """Number of frames to predict."""
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> tuple[Sample, list[View]]:
+        """Read a frame and the views of it."""
+        index = self._indices[index]
+        sample = self._inputs[index]
+        views = [self._view(sample, self._others[other]) for other in self._neighbors[index]]
+        return sample, [view for view in views if view.distance_m <= self._max_distance_m]
+
+    def _view(self, sample: Sample, other: Sample) -> View:
+        """Another frame from this one, in double precision through the world."""
+        assert sample.world_from_lidar is not None, "asked for"
+        assert other.world_from_lidar is not None, "asked for"
+        assert other.pixel_from_lidar is not None, "asked for"
+        there_from_here = torch.linalg.inv(other.world_from_lidar) @ sample.world_from_lidar
+        if self._measure == "points":
+            measured = measured_by_points(other, self.image_size)
+        else:
+            measured = measured_by_pixels(other)
+        return View(
+            stem=other.stem,
+            distance_m=float(there_from_here[:3, 3].norm()),
+            pixel_from_lidar=(other.pixel_from_lidar.double() @ there_from_here).float(),
+            measured=measured,
+        )
+
+
+def measured_by_points(frame: Sample, image_size: tuple[int, int]) -> list[Measured]:
+    """The LiDAR returns in each of a frame's images.
+
+    Args:
+        frame: With points and projections.
+        image_size: Height and width of the images [px].
+    """
+    assert frame.points is not None, "asked for"
+    assert frame.pixel_from_lidar is not None, "asked for"
+    points = frame.points[:, :3].expand(len(frame.pixel_from_lidar), -1, -1)
+    height, width = image_size
+    found = []
+    for pixels, depth_m in zip(*project_points(frame.pixel_from_lidar, points), strict=True):
+        is_inside = ((pixels >= 0) & (pixels < pixels.new_tensor([width, height]))).all(-1)
+        is_inside &= depth_m > 0
+        found.append(Measured(pixels[is_inside], depth_m[is_inside]))
+    return found
+
+
+def measured_by_pixels(frame: Sample) -> list[Measured]:
+    """The pixels of each of a frame's images that have a depth label."""
+    assert frame.depth_m is not None, "asked for"
+    return [Measured(*labelled_centers(depth_m)) for depth_m in frame.depth_m]
+
+
+@torch.no_grad()
+def score_novel_depth(
+    network: Any,
+    views: NovelViews,
+    meter: DepthMeter,
+    options: ViewOptions,
+    process: Process,
+    *,
+    num_workers: int = 0,
+) -> None:
+    """Predict this process's share of the frames, and compare what other frames see of them.
+
+    Args:
+        network: An ``UnsOcc`` on the process's device; it is put into evaluation mode.
+        views: The frames.
+        meter: Gets the errors; afterwards those of all processes.
+        options: How depth is rendered.
+        process: This process.
+        num_workers: Processes that read ahead; 0 reads in this one.
+    """
+    network.eval()
+    mine = EvalIndices(views, rank=process.rank, world_size=process.world_size)
+    loader = DataLoader(views, batch_size=None, sampler=mine, num_workers=num_workers)
+    is_first = process.rank == 0
+    frames = with_progress(
+        loader, "score", len(mine), facts=lambda item: item[0].stem, shown=is_first
+    )
+    for sample, others in frames:
+        outputs = network.infer(collate([sample]).to(process.device))
+        for view in others:
+            projections = view.pixel_from_lidar[None].to(process.device)
+            depth_m = render_depth(network, outputs, projections, views.image_size, options)[0]
+            for camera, rendered, measured in zip(
+                views.cameras, depth_m, view.measured, strict=True
+            ):
+                pixels = measured.pixels.to(process.device)
+                meter.update(
+                    f"{sample.stem} from {view.stem} {camera}",
+                    sample_depth(rendered, pixels, views.image_size),
+                    measured.depth_m,
+                    camera=camera,
+                    distance_m=view.distance_m,
+                )
+    meter.all_reduce()
+    if not meter.images:
+        raise ValueError("no frame has another frame of its scene within the distance; raise it")
+
+
+def _one_sweep(cfg: Config) -> Config:
+    """The config with the frame's own cloud alone, for that is what was measured there."""
+    cfg = deepcopy(cfg)
+    if "num_sweeps" in cfg.dataset:
+        cfg.dataset["num_sweeps"] = 1
+    return cfg

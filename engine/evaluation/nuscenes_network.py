@@ -1,0 +1,169 @@
+"""A network's volume, asked on another grid in another frame."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, UInt8
+from mmengine.model import BaseModel
+from torch import Tensor
+from torch.nn.functional import grid_sample
+
+from dataset.sample import Batch
+from engine.evaluation.nuscenes_grids import EvaluatedGrid
+from model.preprocess import BatchPreprocessor
+from utils.geometry import VoxelGrid, transform_points
+from utils.labels import FREE
+
+_VOXELS_AT_ONCE = 1_000_000
+"""Bounds the memory of the scores that are sampled: 70 MB for 18 classes."""
+
+
+@dataclass
+class GridPrediction:
+    """Occupancy of one frame on the grid of a benchmark.
+
+    Attributes:
+        stem: Name of the frame.
+        occupancy: Label of each voxel; 0 free, never 255.
+    """
+
+    stem: str
+    occupancy: UInt8[Tensor, "X Y Z"]
+
+
+class LabelGridNetwork(BaseModel):
+    """A network that predicts a benchmark's grid from its own volume.
+
+    The scores of the volume are sampled trilinearly at the centres of the benchmark's voxels, as
+    OpenOccupancy upsamples its own, and the best one is the label.
+
+    Args:
+        network: Gives the logits of the volume in the mode "tensor".
+        volume: Where they lie.
+        evaluated: Whose ``fine`` voxels are asked for. Classes that the benchmark does not have are
+            not predicted.
+        volume_from_label: From the frame of the labels to the volume's, by the name of a frame.
+        occupied_from: Probability of not being free from which a voxel is occupied; None: where the
+            best class is not free.
+    """
+
+    def __init__(
+        self,
+        network: BaseModel,
+        volume: VoxelGrid,
+        evaluated: EvaluatedGrid,
+        volume_from_label: Callable[[str], Float64[np.ndarray, "4 4"]],
+        *,
+        occupied_from: float | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor=BatchPreprocessor())
+        self.network = network
+        self._volume, self._evaluated = volume, evaluated
+        self._volume_from_label = volume_from_label
+        self._occupied_from = occupied_from
+
+    def compile_dense(self, mode: str) -> None:
+        """Have torch.compile fuse the dense parts of the network."""
+        self.network.compile_dense(mode)
+
+    def forward(self, batch: Batch, mode: str = "predict") -> list[GridPrediction]:
+        """Predict the benchmark's voxels, frame by frame.
+
+        Raises:
+            ValueError: If the mode is not "predict".
+        """
+        if mode != "predict":
+            raise ValueError(f"only 'predict' can be asked of a benchmark's grid, got '{mode}'")
+        volumes = self.network(batch, mode="tensor")[:, : self._evaluated.labels.num_classes]
+        predictions = []
+        for stem, logits in zip(batch.stems, volumes, strict=True):
+            labels = labels_on_grid(
+                logits.float(),
+                self._volume,
+                self._evaluated.fine,
+                self._volume_from_label(stem),
+                occupied_from=self._occupied_from,
+            )
+            predictions.append(GridPrediction(stem, labels))
+        return predictions
+
+
+def labels_on_grid(
+    logits: Float[Tensor, "classes X Y Z"],
+    volume: VoxelGrid,
+    grid: VoxelGrid,
+    volume_from_grid: Float64[np.ndarray, "4 4"],
+    *,
+    occupied_from: float | None = None,
+) -> UInt8[Tensor, "x y z"]:
+    """The labels that a volume of scores gives the voxels of another grid.
+
+    Args:
+        logits: Scores of the classes, free first.
+        volume: Where they lie.
+        grid: The voxels that are asked for; free where their centre is outside of the volume.
+        volume_from_grid: From the frame of the grid to that of the volume.
+        occupied_from: As for ``choose_labels``.
+    """
+    if grid == volume and np.array_equal(volume_from_grid, np.eye(4)):
+        return choose_labels(logits, occupied_from)
+    matrix = torch.from_numpy(volume_from_grid).to(logits)
+    labels = []
+    for slab in _slabs(grid):
+        points = transform_points(matrix, slab.centers_m(logits.device).reshape(-1, 3))
+        is_inside = volume.contains(points)
+        found = torch.full(is_inside.shape, FREE, dtype=torch.uint8, device=logits.device)
+        if is_inside.any():
+            found[is_inside] = choose_labels(
+                _scores_at(logits, volume, points[is_inside]), occupied_from
+            )
+        labels.append(found.reshape(slab.shape))
+    return torch.cat(labels)
+
+
+def choose_labels(
+    logits: Float[Tensor, "classes *voxels"], occupied_from: float | None = None
+) -> UInt8[Tensor, "*voxels"]:
+    """The label of each voxel.
+
+    Args:
+        logits: Scores of the classes, free first.
+        occupied_from: Probability of all classes but free together from which a voxel takes the
+            best of them; None: each takes the best of all classes.
+    """
+    if occupied_from is None:
+        return logits.max(dim=0).indices.to(torch.uint8)
+    occupied = 1 - logits.softmax(dim=0)[FREE]
+    best = logits[FREE + 1 :].max(dim=0).indices + FREE + 1
+    return torch.where(occupied >= occupied_from, best, FREE).to(torch.uint8)
+
+
+def _scores_at(
+    logits: Float[Tensor, "classes X Y Z"], volume: VoxelGrid, points: Float[Tensor, "N 3"]
+) -> Float[Tensor, "classes N"]:
+    """Trilinear samples; those less than half a voxel from the border are the border's own."""
+    with torch.autocast(logits.device.type, enabled=False):
+        sampled = grid_sample(
+            logits[None],
+            volume.sampling_from_metres(points)[None, None, None],
+            padding_mode="border",
+            align_corners=False,
+        )
+    return sampled[0, :, 0, 0]
+
+
+def _slabs(grid: VoxelGrid) -> list[VoxelGrid]:
+    """The grid cut along x into parts of few voxels."""
+    x, y, z = grid.shape
+    depth = max(1, _VOXELS_AT_ONCE // (y * z))
+    x_m, y_m, z_m = grid.origin_m
+    return [
+        replace(
+            grid,
+            origin_m=(x_m + first * grid.voxel_m, y_m, z_m),
+            shape=(min(depth, x - first), y, z),
+        )
+        for first in range(0, x, depth)
+    ]

@@ -1,0 +1,102 @@
+"""The options of ``eval_iou.py`` for the label grids of nuScenes, in SelfOcc's words."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataset.nuscenes.labels import BENCHMARKS
+from engine.evaluation.nuscenes_grids import SCENE_RANGES_M, EvaluatedGrid, evaluated_grid
+from utils.outputs import output_folder
+
+OCC3D = "occ3d"
+DEFAULT = "openoccupancy"
+"""The benchmark where neither ``--occ3d`` nor ``--benchmark`` is given, as in SelfOcc."""
+
+_NAMES = (
+    "occ3d", "benchmark", "resolution", "scene_size", "use_mask", "thresh", "save_sem", "ray_iou",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """What of a benchmark is scored.
+
+    Attributes:
+        evaluated: The voxels.
+        use_mask: Whether only those that a camera saw count.
+        ray_iou: Whether rays are scored, too.
+        occupied_from: Probability of not being free from which a voxel is occupied; None: where
+            the best class is not free.
+        save_sem: Folder that gets each prediction as ``SCENE/TOKEN/labels.npz``; None writes
+            nothing.
+    """
+
+    evaluated: EvaluatedGrid
+    use_mask: bool = False
+    ray_iou: bool = False
+    occupied_from: float | None = None
+    save_sem: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Check that they fit together."""
+        source = self.evaluated.source
+        if self.use_mask and not source.has_masks:
+            raise ValueError(f"--use-mask needs the labels of Occ3D; those of {source.name} say "
+                "nothing of what a camera saw: give --occ3d, or leave it out")  # fmt: skip
+        if self.ray_iou and not (source.name == OCC3D and self.evaluated.is_own):
+            raise ValueError("--ray-iou is defined on the grid of Occ3D: give --occ3d, and leave "
+                "out --resolution and --scene-size (or give 0.4 and 4)")  # fmt: skip
+        if self.occupied_from is not None and not 0 < self.occupied_from < 1:
+            raise ValueError(
+                f"--thresh is a probability between 0 and 1, got {self.occupied_from:g}"
+            )
+
+
+def add_nuscenes_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options, all of which are None or False where they are not given."""
+    add = parser.add_argument_group("nuScenes only").add_argument
+    add("--benchmark", choices=sorted(BENCHMARKS), help=f"whose labels [{DEFAULT}]")
+    add("--occ3d", action="store_true", help="the same as --benchmark occ3d")
+    add("--resolution", type=float, metavar="M", help="edge of the evaluated voxels, a multiple of "
+        "the labels' [the labels']")  # fmt: skip
+    add("--scene-size", type=int, choices=range(len(SCENE_RANGES_M)), help="number of the "
+        "evaluated range (docs/conventions.md) [the labels' range]")  # fmt: skip
+    add("--use-mask", action="store_true", help="count only what the cameras see; Occ3D")
+    add("--ray-iou", action="store_true", help="RayIoU, too; Occ3D")
+    add("--thresh", type=float, metavar="P", help="probability of not being free from which a "
+        "voxel is occupied; without it the best class decides")  # fmt: skip
+    add("--save-sem", type=output_folder, metavar="DIR", help="write each prediction to "
+        "DIR/SCENE/TOKEN/labels.npz in Occ3D's numbers")  # fmt: skip
+
+
+def benchmark_options(args: argparse.Namespace) -> BenchmarkOptions:
+    """What the command line asks for.
+
+    Raises:
+        ValueError: If options contradict each other, or the grid cannot be evaluated.
+    """
+    if args.occ3d and args.benchmark not in (None, OCC3D):
+        raise ValueError(f"--occ3d and --benchmark {args.benchmark} exclude each other")
+    name = args.benchmark or (OCC3D if args.occ3d else DEFAULT)
+    return BenchmarkOptions(
+        evaluated_grid(name, args.resolution, args.scene_size),
+        use_mask=args.use_mask,
+        ray_iou=args.ray_iou,
+        occupied_from=args.thresh,
+        save_sem=args.save_sem,
+    )
+
+
+def refuse_nuscenes_options(args: argparse.Namespace, kind: str) -> None:
+    """Refuse the options for a config of another data set.
+
+    Raises:
+        ValueError: If one is given.
+    """
+    given = [name for name in _NAMES if getattr(args, name) not in (None, False)]
+    if given:
+        flags = ", ".join("--" + name.replace("_", "-") for name in given)
+        raise ValueError(
+            f"{flags}: for the label grids of nuScenes; {kind} is scored on the config's own "
+            "'grid': leave them out"
+        )

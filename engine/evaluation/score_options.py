@@ -1,0 +1,234 @@
+"""The options of ``tools/score.py``, and what they ask for."""
+
+import argparse
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from dataset.layout import BACKGROUND_ROW, LABEL_GRID
+from dataset.nuscenes.labels import benchmark
+from dataset.occupancy_files import GridForm
+from engine.evaluation.folders import GridTask, RayTask
+from engine.metrics.depth_errors import SCALINGS, DepthRule
+from engine.metrics.occupancy import CONVENTIONS
+from utils.geometry import VoxelGrid
+from utils.labels import FREE, IGNORE, NUSCENES, UNSCENES3D, LabelSet
+from utils.outputs import output_file
+
+OCC3D_GRID = benchmark("occ3d").grid
+OCC3D = LabelSet(
+    "occ3d",
+    ("others", *NUSCENES.class_names[1:-1], "free"),
+    (NUSCENES.colors[-1], *NUSCENES.colors[1:-1], NUSCENES.colors[0]),
+)
+"""nuScenes' classes in the order of Occ3D's files."""
+
+LAYOUTS = ("unscenes3d", "occ3d")
+METRICS = ("occupancy", "rayiou")
+OF_GRIDS = (
+    "metrics", "layout", "num_classes", "free_label", "ignore_label", "grid", "coarsen", "mask",
+    "origins", "voxel_m", "corner_m", "convention",
+)  # fmt: skip
+OF_DEPTH = ("min_depth", "max_depth", "median_scaling")
+OF_RAYS = ("origins", "voxel_m", "corner_m")
+
+logger = logging.getLogger(__name__)
+
+
+def build_parser(description: str) -> argparse.ArgumentParser:
+    """The options; those of one task alone are None where they are not given."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--task", choices=("occupancy", "depth"), default="occupancy", help="[occupancy]")
+    add("--pred", type=Path, required=True, help="folder of predictions")
+    add("--gt", type=Path, required=True, help="folder of labels")
+    add("--json", type=output_file, required=True, help="file for the scores")
+    add(
+        "--stems",
+        type=Path,
+        help="file of the frames to score, one stem a line; without it both folders must hold "
+        "the same frames",
+    )
+    _add_grid_options(parser.add_argument_group("occupancy"))
+    _add_ray_options(parser.add_argument_group("RayIoU"))
+    low, high = DepthRule().min_depth_m, DepthRule().max_depth_m
+    add = parser.add_argument_group("depth").add_argument
+    add("--min-depth", type=float, metavar="M", help=f"labels count beyond this [{low:g}]")
+    add("--max-depth", type=float, metavar="M", help=f"labels count below this [{high:g}]")
+    add(
+        "--median-scaling",
+        choices=SCALINGS,
+        help="scale each prediction to the label's median: numpy's takes the mean of the middle "
+        "two values, torch's the lower [none]",
+    )
+    return parser
+
+
+def _add_grid_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--metrics", choices=METRICS, nargs="+", help="IoU and mIoU, RayIoU, or both [occupancy]")
+    add("--convention", choices=list(CONVENTIONS), help="what the means are over [default]")
+    add(
+        "--layout",
+        choices=LAYOUTS,
+        help="label set, grid and sparse rows of a data set [unscenes3d; occ3d with rayiou]",
+    )
+    add("--num-classes", type=int, metavar="N", help="another label set: 0 … N-1, free included")
+    add("--free-label", type=int, metavar="F", help="its label of free voxels")
+    add("--ignore-label", type=int, metavar="I", help="its label of ignored voxels [255]")
+    add(
+        "--grid",
+        type=int,
+        nargs=3,
+        metavar=("X", "Y", "Z"),
+        help="voxels of a frame that is sparse on both sides [the layout's]",
+    )
+    add(
+        "--coarsen",
+        type=int,
+        metavar="K",
+        help="bring labels to predictions of voxels K times as wide: the majority of the labelled "
+        "voxels, as in training [1]",
+    )
+    add(
+        "--mask",
+        type=Path,
+        metavar="DIR",
+        help="folder of one STEM.npy a frame, bool or 0 and 1: the voxels that count for IoU and "
+        "mIoU; RayIoU has no mask",
+    )
+
+
+def _add_ray_options(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "--origins",
+        type=Path,
+        metavar="FILE.npy",
+        help="where the rays start, (M, 3) of x, y, z [m] in the frame of the grid, for all "
+        "frames; or a folder of one STEM.npy a frame",
+    )
+    add("--voxel-m", type=float, metavar="M", help="edge of a voxel [the layout's]")
+    add(
+        "--corner-m",
+        type=float,
+        nargs=3,
+        metavar=("X", "Y", "Z"),
+        help="lower corner of voxel (0, 0, 0) [the layout's]",
+    )
+
+
+def task_of(args: argparse.Namespace) -> GridTask:
+    """What to score in label grids and how, from the command line.
+
+    Raises:
+        ValueError: If options contradict each other or a number is out of its range.
+    """
+    _refuse(args, OF_DEPTH, "--task depth")
+    metrics = args.metrics or ["occupancy"]
+    shape = None if args.grid is None else tuple(args.grid)
+    if shape is not None and min(shape) < 1:
+        raise ValueError(f"--grid needs positive numbers of voxels, got {shape}")
+    labels, form, free_label, ignore_label = _labels_of(args, shape, "rayiou" in metrics)
+    if args.coarsen is not None:
+        if args.coarsen < 1:
+            raise ValueError(f"--coarsen is at least 1, got {args.coarsen}")
+        if (free_label, ignore_label) != (FREE, IGNORE):
+            raise ValueError(
+                f"--coarsen needs labels with {FREE} free and {IGNORE} ignored, these have "
+                f"{free_label} and {ignore_label}"
+            )
+        form = replace(form, coarsening=args.coarsen)
+    return GridTask(
+        labels=labels,
+        form=form,
+        free_label=free_label,
+        ignore_label=ignore_label,
+        convention=args.convention or "default",
+        voxels="occupancy" in metrics,
+        masks=_mask_of(args, metrics),
+        rays=_rays_of(args, metrics, LABEL_GRID if labels is UNSCENES3D else OCC3D_GRID),
+    )
+
+
+def _labels_of(
+    args: argparse.Namespace, shape: tuple[int, int, int] | None, has_rays: bool
+) -> tuple[LabelSet, GridForm, int, int]:
+    """The labels, how sparse rows become grids, the free label and the ignored one."""
+    if args.num_classes is None:
+        if args.free_label is not None or args.ignore_label is not None:
+            raise ValueError("--free-label and --ignore-label belong to --num-classes")
+        if (args.layout or ("occ3d" if has_rays else "unscenes3d")) == "occ3d":
+            free_label = OCC3D.index("free")
+            return OCC3D, GridForm(shape or OCC3D_GRID.shape, free_label), free_label, IGNORE
+        form = GridForm(shape or LABEL_GRID.shape, FREE, {BACKGROUND_ROW: IGNORE})
+        return UNSCENES3D, form, FREE, IGNORE
+    if args.layout is not None:
+        raise ValueError("--layout and --num-classes exclude each other")
+    if args.free_label is None:
+        raise ValueError("--num-classes needs --free-label")
+    if args.num_classes < 2:
+        raise ValueError(f"--num-classes is at least 2, free included, got {args.num_classes}")
+    if not 0 <= args.free_label < args.num_classes:
+        raise ValueError(
+            f"--free-label must be one of 0–{args.num_classes - 1}, got {args.free_label}"
+        )
+    ignore_label = IGNORE if args.ignore_label is None else args.ignore_label
+    if ignore_label == args.free_label:
+        raise ValueError(f"label {ignore_label} cannot be both free and ignored")
+    labels = numbered_labels(args.num_classes)
+    return labels, GridForm(shape, args.free_label), args.free_label, ignore_label
+
+
+def numbered_labels(num_classes: int) -> LabelSet:
+    """A label set whose classes have numbers for names, and no long tail."""
+    names = tuple(str(label) for label in range(num_classes))
+    return LabelSet("numbered", names, colors=((128, 128, 128),) * num_classes)
+
+
+def _mask_of(args: argparse.Namespace, metrics: Sequence[str]) -> Path | None:
+    if args.mask is not None and "rayiou" in metrics:
+        logger.info("RayIoU has no mask: --mask is for IoU and mIoU alone")
+    return args.mask
+
+
+def _rays_of(args: argparse.Namespace, metrics: Sequence[str], grid: VoxelGrid) -> RayTask | None:
+    """How rays are scored; ``grid`` is where the voxels stand if nothing else is said."""
+    if "rayiou" not in metrics:
+        _refuse(args, OF_RAYS, "--metrics rayiou")
+        return None
+    if args.origins is None:
+        raise ValueError("--metrics rayiou needs --origins, where the rays start")
+    if not args.origins.exists():
+        raise FileNotFoundError(f"no file or folder {args.origins} of ray origins (--origins)")
+    if (args.voxel_m is None) != (args.corner_m is None):
+        raise ValueError("--voxel-m and --corner-m say together where the voxels stand")
+    if args.voxel_m is None:
+        return RayTask(args.origins, grid)
+    x, y, z = args.corner_m
+    return RayTask(args.origins, VoxelGrid((x, y, z), args.voxel_m, grid.shape), any_shape=True)
+
+
+def rule_of(args: argparse.Namespace) -> DepthRule:
+    """Which pixels of depth maps count, from the command line.
+
+    Raises:
+        ValueError: If an option is another task's or a number is out of its range.
+    """
+    _refuse(args, OF_GRIDS, "--task occupancy")
+    default = DepthRule()
+    return DepthRule(
+        default.min_depth_m if args.min_depth is None else args.min_depth,
+        default.max_depth_m if args.max_depth is None else args.max_depth,
+        args.median_scaling or default.median_scaling,
+    )
+
+
+def _refuse(args: argparse.Namespace, names: Sequence[str], owner: str) -> None:
+    """Refuse options that would have no effect."""
+    given = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name) is not None]
+    if given:
+        raise ValueError(f"{', '.join(given)} can only be given with {owner}")

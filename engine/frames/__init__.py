@@ -1,0 +1,1 @@
+"""Frames to show: where they come from, and what belongs to one."""

@@ -1,0 +1,53 @@
+"""Fields that only some frames of a data set have, for those that show frames."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.config import Config
+
+from engine.build.build import build_dataset
+
+logger = logging.getLogger(__name__)
+
+
+class Annotations:
+    """Labels, captions and the like, of the frames that have them.
+
+    Args:
+        cfg: The config.
+        split: "train", "val", "test" or "all".
+        main: The data set that was built of them; it says which frames have a field.
+        stems: The frames that may be asked for.
+        fields: Fields of a sample.
+    """
+
+    def __init__(
+        self, cfg: Config, split: str, main: Any, stems: Sequence[str], fields: Sequence[str]
+    ) -> None:
+        self._frames: dict[str, Any] = {}
+        for field in fields:
+            having = set(main.stems_with(field))
+            those = [stem for stem in stems if stem in having]
+            if not those:
+                continue
+            try:
+                self._frames[field] = build_dataset(cfg, split, fields=(field,), stems=those)
+            except (FileNotFoundError, ValueError) as error:
+                logger.info("frames are shown without %s: %s", field, error)
+        self._places = {
+            field: {stem: place for place, stem in enumerate(frames.stems)}
+            for field, frames in self._frames.items()
+        }
+
+    def of(self, stem: str) -> dict[str, Any]:
+        """The fields that a frame has, by name.
+
+        Raises:
+            ValueError: If a file is not as its format says.
+        """
+        return {
+            field: getattr(self._frames[field][places[stem]], field)
+            for field, places in self._places.items()
+            if stem in places
+        }

@@ -1,0 +1,244 @@
+"""Frames for the viewer: from a data set, a folder of saved predictions, or a network."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
+
+import numpy as np
+from jaxtyping import UInt8
+from mmengine.config import Config
+
+from dataset import layout
+from dataset.inventory import folders_of, stems_in, time_order
+from dataset.nuscenes import labels as nuscenes_labels
+from dataset.occupancy_files import SUFFIX, dense_from_rows, is_sparse, read_labels
+from dataset.options import restrict
+from dataset.sample import Sample
+from engine.build.build import build_dataset, build_grid
+from engine.frames.annotations import Annotations
+from engine.prediction.predictor import GridPredictor
+from engine.viewer.shapes import Splats, splats_of
+from engine.viewer.voxels import check_labels
+from utils.geometry import VoxelGrid
+from utils.labels import FREE, NUSCENES, UNSCENES3D, LabelSet, label_set
+
+SENSORS = ("images", "pixel_from_lidar", "points")
+ANNOTATIONS = ("occupancy", "elevation_m")
+"""Fields of a sample that are shown where they are there."""
+LABEL_GRIDS = {
+    UNSCENES3D.name: layout.LABEL_GRID,
+    NUSCENES.name: nuscenes_labels.BENCHMARKS["occ3d"].grid,
+}
+"""Where labels lie by their label set, unless a config says so."""
+
+
+class Predicted(NamedTuple):
+    """What a network says of a frame.
+
+    Attributes:
+        occupancy: Label of each voxel.
+        splats: The Gaussians of its refinement, where it has one.
+    """
+
+    occupancy: UInt8[np.ndarray, "X Y Z"]
+    splats: Splats | None = None
+
+
+@dataclass
+class ViewFrame:
+    """A frame as it is shown; whatever is not there is None.
+
+    Attributes:
+        sample: What the sensors saw and the annotators added.
+        predicted: What a network or a file says of it.
+    """
+
+    sample: Sample
+    predicted: Predicted | None = None
+
+    @property
+    def prediction(self) -> UInt8[np.ndarray, "X Y Z"] | None:
+        """Predicted label of each voxel."""
+        return None if self.predicted is None else self.predicted.occupancy
+
+    @property
+    def label(self) -> UInt8[np.ndarray, "X Y Z"] | None:
+        """Label of each voxel."""
+        return None if self.sample.occupancy is None else self.sample.occupancy.numpy()
+
+
+@runtime_checkable
+class FrameSource(Protocol):
+    """A sequence of frames of one grid and label set."""
+
+    grid: VoxelGrid
+    labels: LabelSet
+    stems: list[str]
+
+    def read(self, index: int) -> ViewFrame:
+        """Read a frame; may take seconds."""
+        ...
+
+
+class Recordings:
+    """Frames of a data set, with a prediction each where there is a predictor.
+
+    Args:
+        cfg: The config.
+        split: "train", "val", "test" or "all".
+        predict: Predicts from a sample; None: nothing is predicted.
+        stems: Only these frames, in this order; None for all of the split.
+        among: Only those of these frames, in the data set's order; None for all.
+        scene: Only frames of this drive; None for all.
+        annotations: Fields read besides the sensors', of frames that have them.
+
+    Raises:
+        FileNotFoundError: If the data is not there.
+        ValueError: If no frame is left, or a stem is not in the split.
+    """
+
+    def __init__(
+        self,
+        cfg: Config,
+        split: str,
+        *,
+        predict: Callable[[Sample], Predicted] | None = None,
+        stems: Sequence[str] | None = None,
+        among: Collection[str] | None = None,
+        scene: str | None = None,
+        annotations: Sequence[str] = ANNOTATIONS,
+    ) -> None:
+        self.grid, self.labels = build_grid(cfg), label_set(cfg.labels)
+        self._predict = predict
+        fields = [field for field in SENSORS if _may_be_there(cfg, field)]
+        if not {"images", "pixel_from_lidar"} <= set(fields):
+            fields = [field for field in fields if field == "points"]
+        if not fields:
+            fields = ["occupancy"]
+        self._main = cast(Any, build_dataset(cfg, split, fields=fields, stems=stems))
+        self.stems: list[str] = list(self._main.stems)
+        if among is not None:
+            asked = set(restrict(self.stems, list(among), split))
+            self.stems = [stem for stem in self.stems if stem in asked]
+        if scene is not None:
+            self._keep_scene(scene)
+        self._place = {stem: place for place, stem in enumerate(self._main.stems)}
+        further = [field for field in annotations if field not in fields]
+        self._annotations = Annotations(cfg, split, self._main, self.stems, further)
+
+    def read(self, index: int) -> ViewFrame:
+        """Read a frame, and predict it."""
+        stem = self.stems[index]
+        sample = replace(self._main[self._place[stem]], **self._annotations.of(stem))
+        return ViewFrame(sample, self._predict(sample) if self._predict else None)
+
+    def _keep_scene(self, scene: str) -> None:
+        """Leave out the frames of other drives."""
+        scene_of = dict(zip(self._main.stems, self._main.scenes, strict=True))
+        self.stems = [stem for stem in self.stems if scene_of[stem] == scene]
+        if not self.stems:
+            raise ValueError(
+                f"no frame of scene '{scene}'; there are {sorted(set(scene_of.values()))}"
+            )
+
+
+class SavedPredictions:
+    """Predictions of files ``STEM.npy``; without a data set a sequence of its own.
+
+    Args:
+        folder: Where the files are: dense grids, or rows x, y, z, class.
+        grid: Their grid; None: that of ``LABEL_GRIDS``, in as large voxels as the first file's
+            shape says.
+        labels: Their label set.
+        any_voxel_size: Where the first file's shape is not that of the grid, go by it as if no
+            grid were given.
+
+    Raises:
+        FileNotFoundError: If the folder is not there or holds no such file.
+        ValueError: If no grid is given and the first file's shape says none.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        grid: VoxelGrid | None,
+        labels: LabelSet,
+        *,
+        any_voxel_size: bool = False,
+    ) -> None:
+        if not folder.is_dir():
+            raise FileNotFoundError(f"there is no folder of predictions {folder}")
+        names = [path.stem for path in folder.glob(f"*{SUFFIX}") if not path.name.startswith(".")]
+        if not names:
+            raise FileNotFoundError(f"{folder} holds no prediction: expected STEM{SUFFIX} files")
+        self.folder, self.labels = folder, labels
+        self.stems = sorted(names, key=time_order)
+        if grid is None or any_voxel_size:
+            first = read_labels(self._path(self.stems[0]))
+            if grid is None or (first.shape != grid.shape and not is_sparse(first)):
+                grid = _grid_of(first, folder, labels)
+        self.grid = grid
+
+    def read(self, index: int) -> ViewFrame:
+        """Read the prediction alone."""
+        sample = Sample(stem=self.stems[index])
+        return ViewFrame(sample, self.predict(sample))
+
+    def predict(self, sample: Sample) -> Predicted:
+        """The prediction of a frame.
+
+        Raises:
+            FileNotFoundError: If there is none.
+            ValueError: If it is of another grid or label set.
+        """
+        path = self._path(sample.stem)
+        array = read_labels(path)
+        try:
+            grid = dense_from_rows(array, self.grid.shape) if is_sparse(array) else array
+            if grid.size and not 0 <= grid.min() <= grid.max() <= 255:
+                raise ValueError(f"labels go from {grid.min()} to {grid.max()}, expected 0 to 255")
+            occupancy = grid.astype(np.uint8)
+            check_labels(occupancy, self.grid, self.labels)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        return Predicted(occupancy)
+
+    def _path(self, stem: str) -> Path:
+        return self.folder / f"{stem}{SUFFIX}"
+
+
+def predict_live(predictor: GridPredictor) -> Callable[[Sample], Predicted]:
+    """What a network says of frames, one at a time, with its Gaussians where it has them."""
+    colors = predictor.labels.colors
+    of_classes = [color for label, color in enumerate(colors) if label != FREE]
+    class_colors = np.array(of_classes, dtype=np.uint8)
+
+    def predict(sample: Sample) -> Predicted:
+        grid, gaussians = predictor.predict_with_gaussians(sample)
+        splats = None if gaussians is None else splats_of(gaussians, class_colors)
+        return Predicted(grid.occupancy, splats)
+
+    return predict
+
+
+def _may_be_there(cfg: Config, field: str) -> bool:
+    """Whether a frame has the files of a field; a data set without folders for it will tell."""
+    if cfg.dataset.type != layout.DATASET_TYPE:
+        return True
+    having = (stems_in(cfg.data_root, folder) for folder in folders_of([field]))
+    return bool(set.intersection(*having))
+
+
+def _grid_of(array: np.ndarray, folder: Path, labels: LabelSet) -> VoxelGrid:
+    """The label grid in voxels as large as an array's; of rows, the label grid itself."""
+    fine = LABEL_GRIDS[labels.name]
+    if is_sparse(array):
+        return fine
+    factor = max(1, fine.shape[0] // max(1, array.shape[0]))
+    if tuple(count * factor for count in array.shape) != fine.shape:
+        raise ValueError(
+            f"the predictions in {folder} have the shape {array.shape}, which is not the grid of "
+            f"{fine.shape} voxels in larger ones: name their config with --py-config"
+        )
+    return fine.coarsen(factor)

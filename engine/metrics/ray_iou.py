@@ -1,0 +1,303 @@
+"""RayIoU: labels and depths along simulated LiDAR rays, of a prediction against the ground truth.
+
+Source: SparseOcc (Liu et al., 2024), whose code FlashOCC shares; docs/conventions.md has the rules.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt8
+from mmengine.dist import all_reduce
+from torch import Tensor
+
+from engine.metrics.confusion import Labels, label_bytes
+from engine.metrics.ratios import counted, mean_of_defined, null_if_nan, percent, ratio
+from engine.metrics.ray_cast import RayEnds, cast_rays, lidar_directions, rays_in_grid
+from utils.geometry import VoxelGrid
+from utils.labels import FREE, IGNORE, LabelSet
+
+THRESHOLDS_M = (1, 2, 4)
+"""A ray is right where its depth is less than this off."""
+MAX_ORIGINS = 8
+ORIGIN_RANGE_M = 39.0
+_FARTHEST_VOXELS = 300
+"""Origins farther outside the grid are no sensor's."""
+
+
+def choose_origins(positions_m: Float[np.ndarray, "F 3"]) -> Float[np.ndarray, "M 3"]:
+    """The ray origins of a frame: at most 8 of the LiDAR's positions in the frame's scene.
+
+    Args:
+        positions_m: LiDAR positions of all key frames of the scene, in order, in the frame's own
+            ego frame [m].
+
+    Returns:
+        Those within 39 m along x and along y; of more than 8, evenly spaced ones.
+    """
+    near = positions_m[(np.abs(positions_m[:, :2]) < ORIGIN_RANGE_M).all(axis=1)]
+    if len(near) <= MAX_ORIGINS:
+        return near
+    return near[np.round(np.linspace(0, len(near) - 1, MAX_ORIGINS)).astype(np.int64)]
+
+
+class RayCounts:
+    """Counts of rays over many frames.
+
+    Attributes:
+        labelled: Scored rays that end at each label, by the ground truth; int64 on the CPU.
+        predicted: The same rays by the prediction.
+        hits: Those of one label in both whose depths agree, for each of ``THRESHOLDS_M``.
+        frames: Number of frames counted.
+        free_label: Label of free voxels.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        free_label: int = FREE,
+        ignore_label: int = IGNORE,
+        ignore_beyond: bool = False,
+    ) -> None:
+        """Start from zero.
+
+        Args:
+            num_classes: Number of labels, free included.
+            free_label: Label of free voxels.
+            ignore_label: Rays that end at this label of the ground truth do not count.
+            ignore_beyond: Nor do those that end at a label that is no class; else it is an error.
+        """
+        self.labelled: Int64[Tensor, " C"] = torch.zeros(num_classes, dtype=torch.int64)
+        self.predicted: Int64[Tensor, " C"] = torch.zeros_like(self.labelled)
+        self.hits: Int64[Tensor, "T C"] = self.labelled.repeat(len(THRESHOLDS_M), 1)
+        self.frames = 0
+        self.free_label = free_label
+        self.ignore_label = ignore_label
+        self.ignore_beyond = ignore_beyond
+
+    @property
+    def num_classes(self) -> int:
+        """Number of labels, free included."""
+        return len(self.labelled)
+
+    @property
+    def rays(self) -> int:
+        """Number of scored rays."""
+        return int(self.labelled.sum())
+
+    def update(
+        self, pred: Labels, target: Labels, origins_m: Float[Tensor, "M 3"], grid: VoxelGrid
+    ) -> None:
+        """Count one frame.
+
+        Args:
+            pred: Predicted labels (X, Y, Z); the rays are cast on their device.
+            target: Ground truth labels (X, Y, Z).
+            origins_m: Where the rays start, in the frame of the grid [m].
+            grid: Where the voxels stand.
+
+        Raises:
+            ValueError: If shapes differ, an origin is far off, or a ray ends at what is no label.
+        """
+        pred = label_bytes(pred, "prediction")
+        target = label_bytes(target, "label", clamp=self.ignore_beyond).to(pred.device)
+        _check_shapes(pred, target, grid)
+        check_origins(origins_m, grid)
+        rays = rays_in_grid(origins_m.to(pred.device), lidar_directions(), grid)
+        truth = cast_rays(target, rays, free_label=self.free_label)
+        scored = self._scored(truth.labels).nonzero()[:, 0]
+        rays = type(rays)(*(points[scored] for points in rays))
+        truth = RayEnds(*(values[scored] for values in truth))
+        guess = cast_rays(pred, rays, free_label=self.free_label)
+        self._refuse_strays(guess.labels, "prediction")
+        self._count(truth, guess, grid.voxel_m)
+
+    def merge(self, other: "RayCounts") -> None:
+        """Add what another one counted.
+
+        Raises:
+            ValueError: If it counted other labels.
+        """
+        mine, theirs = (self.num_classes, self.free_label), (other.num_classes, other.free_label)
+        if mine != theirs:
+            raise ValueError(
+                f"ray counts of other (classes, free label) do not add up: {mine} and {theirs}"
+            )
+        self.labelled = self.labelled + other.labelled
+        self.predicted = self.predicted + other.predicted
+        self.hits = self.hits + other.hits
+        self.frames += other.frames
+
+    def all_reduce(self) -> None:
+        """Add up over all ranks, so that each holds the sum; nothing happens with one process."""
+        packed = torch.cat(
+            [self.labelled, self.predicted, self.hits.flatten(), torch.tensor([self.frames])]
+        )
+        all_reduce(packed)
+        classes = self.num_classes
+        self.labelled, self.predicted = packed[:classes], packed[classes : 2 * classes]
+        self.hits = packed[2 * classes : -1].reshape(self.hits.shape)
+        self.frames = int(packed[-1])
+
+    def _scored(self, labels: UInt8[Tensor, " R"]) -> Tensor:
+        """Which rays count, by where they end in the ground truth."""
+        is_scored = (labels != self.free_label) & (labels != self.ignore_label)
+        if self.ignore_beyond:
+            return is_scored & (labels < self.num_classes)
+        self._refuse_strays(labels[is_scored], "label")
+        return is_scored
+
+    def _refuse_strays(self, labels: UInt8[Tensor, " R"], what: str) -> None:
+        strays = labels[labels >= self.num_classes]
+        if len(strays):
+            raise ValueError(
+                f"the {what} of {len(strays)} rays that count is {strays.unique().tolist()}; "
+                f"expected 0–{self.num_classes - 1}"
+            )
+
+    def _count(self, truth: RayEnds, guess: RayEnds, voxel_m: float) -> None:
+        """Add scored rays; depths are compared in single precision, as peers do."""
+        labelled, predicted = truth.labels.long(), guess.labels.long()
+        error_m = (guess.depths * voxel_m - truth.depths * voxel_m).abs()
+        self.labelled = self.labelled + self._histogram(labelled)
+        self.predicted = self.predicted + self._histogram(predicted)
+        is_same = labelled == predicted
+        hits = [self._histogram(labelled[is_same & (error_m < limit)]) for limit in THRESHOLDS_M]
+        self.hits = self.hits + torch.stack(hits)
+        self.frames += 1
+
+    def _histogram(self, labels: Int64[Tensor, " R"]) -> Int64[Tensor, " C"]:
+        return torch.bincount(labels, minlength=self.num_classes).cpu()
+
+
+@dataclass(frozen=True)
+class RayScores:
+    """RayIoU as fractions 0–1; NaN where there is nothing to score.
+
+    Attributes:
+        rayiou: Mean over the thresholds and the classes that are defined.
+        rayiou_at: Mean over those classes for each threshold [m].
+        per_class: Mean over the thresholds for each class, by name.
+        per_class_at: IoU of each class for each threshold [m].
+        frames: Number of frames that the counts come from.
+        rays: Number of scored rays.
+    """
+
+    rayiou: float
+    rayiou_at: dict[int, float]
+    per_class: dict[str, float]
+    per_class_at: dict[int, dict[str, float]]
+    frames: int
+    rays: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The scores by key, as fractions 0–1; None where undefined."""
+        found: dict[str, Any] = {"rayiou": null_if_nan(self.rayiou)}
+        found |= {f"rayiou@{at}": null_if_nan(value) for at, value in self.rayiou_at.items()}
+        found["per_class_rayiou"] = _nulls(self.per_class)
+        for at, values in self.per_class_at.items():
+            found[f"per_class_rayiou@{at}"] = _nulls(values)
+        return found | {"rays": self.rays, "frames": self.frames}
+
+    def table(self, grid: str = "") -> str:
+        """The scores in percent, a class a line, with a caption; for a terminal.
+
+        Args:
+            grid: What the caption says of the grid.
+        """
+        titles = ("RayIoU", *(f"@{at} m" for at in self.rayiou_at))
+        rows = [
+            (name, (mean, *(values[name] for values in self.per_class_at.values())))
+            for name, mean in self.per_class.items()
+        ]
+        width = max(len(name) for name in ("mean", *self.per_class))
+        rule = "-" * (width + 10 * len(titles))
+        lines = [" " * width + "".join(f"{title:>10}" for title in titles), rule]
+        lines += [_row(name, width, values) for name, values in rows]
+        lines += [rule, _row("mean", width, (self.rayiou, *self.rayiou_at.values())), rule]
+        where = f"; grid {grid}" if grid else ""
+        return "\n".join(
+            [
+                *lines,
+                f"Percent; {counted(self.rays, 'ray')} of {counted(self.frames, 'frame')}{where}.",
+                "RayIoU as in SparseOcc: over the rays that meet a labelled voxel, without a mask.",
+                "A ray is right where its first voxel has the label's class and it leaves that "
+                "voxel less than 1, 2, 4 m off.",
+                "A class in neither label nor prediction is left out of the mean.",
+            ]
+        )
+
+
+def ray_scores(counts: RayCounts, labels: LabelSet) -> RayScores:
+    """Divide once: from pooled counts to scores.
+
+    Args:
+        counts: Counts over all frames and ranks.
+        labels: Names of the classes, one a label.
+
+    Raises:
+        ValueError: If the label set has another number of classes.
+    """
+    if labels.num_classes != counts.num_classes:
+        raise ValueError(
+            f"the counts are over {counts.num_classes} labels, but '{labels.name}' has "
+            f"{labels.num_classes}"
+        )
+    either = (counts.labelled + counts.predicted - counts.hits).tolist()
+    classes = {
+        name: label
+        for label, name in enumerate(labels.class_names)
+        if label not in (counts.free_label, counts.ignore_label)
+    }
+    per_class_at = {
+        at: {name: ratio(int(hits[label]), whole[label]) for name, label in classes.items()}
+        for at, hits, whole in zip(THRESHOLDS_M, counts.hits, either, strict=True)
+    }
+    per_class = {
+        name: mean_of_defined(values[name] for values in per_class_at.values()) for name in classes
+    }
+    return RayScores(
+        rayiou=mean_of_defined(per_class.values()),
+        rayiou_at={at: mean_of_defined(values.values()) for at, values in per_class_at.items()},
+        per_class=per_class,
+        per_class_at=per_class_at,
+        frames=counts.frames,
+        rays=counts.rays,
+    )
+
+
+def check_origins(origins_m: Float[Tensor, "M 3"], grid: VoxelGrid) -> None:
+    """Refuse origins that no LiDAR in the grid's frame can have.
+
+    Raises:
+        ValueError: If there is none, or one is not finite or far outside the grid.
+    """
+    if not len(origins_m):
+        raise ValueError("expected at least one ray origin, got none")
+    voxels = grid.voxel_from_metres(origins_m.double())
+    high = torch.tensor(grid.shape, device=voxels.device) + _FARTHEST_VOXELS
+    is_near = ((voxels > -_FARTHEST_VOXELS) & (voxels < high)).all(-1)
+    if not is_near.all():
+        x, y, z = origins_m[~is_near][0].tolist()
+        raise ValueError(
+            f"the ray origin ({x:g}, {y:g}, {z:g}) is far off the grid, which begins at "
+            f"{grid.origin_m} and ends at {grid.end_m}; origins are in its frame, in metres"
+        )
+
+
+def _check_shapes(pred: Tensor, target: Tensor, grid: VoxelGrid) -> None:
+    for what, labels in (("prediction", pred), ("label", target)):
+        if tuple(labels.shape) != tuple(grid.shape):
+            raise ValueError(
+                f"the {what} has the shape {tuple(labels.shape)}, but the grid {grid.shape}"
+            )
+
+
+def _nulls(values: dict[str, float]) -> dict[str, float | None]:
+    return {name: null_if_nan(value) for name, value in values.items()}
+
+
+def _row(name: str, width: int, values: tuple[float, ...]) -> str:
+    return f"{name:<{width}}" + "".join(f"{percent(value):>10}" for value in values)

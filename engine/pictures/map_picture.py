@@ -1,0 +1,80 @@
+"""A map of the image plane as a picture: labels, depth or colours that a branch shows."""
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from engine.pictures.branch_maps import COLOR, DEPTH, SEMANTIC, BranchMap
+from engine.pictures.color_maps import TURBO
+from engine.pictures.page import Style
+from engine.pictures.panels import Picture
+from utils.labels import FREE, IGNORE, LabelSet
+
+BRANCHES = {
+    "image": "Image",
+    "LiDAR": "LiDAR volume",
+    "camera": "Camera volume",
+    "fused": "Fused volume",
+    "Gaussians": "Gaussians",
+}
+KINDS = {SEMANTIC: "semantics", DEPTH: "depth", COLOR: "colour"}
+DOT_PX = 600
+"""A point of a sparse depth map covers a pixel more for so many pixels of the panel's width."""
+
+
+def map_title(one: BranchMap) -> str:
+    """What a map is of."""
+    return f"{BRANCHES[one.branch]}: {KINDS[one.kind]}"
+
+
+def draw_map(
+    values: np.ndarray,
+    kind: str,
+    labels: LabelSet,
+    size: tuple[int, int],
+    *,
+    far_m: float,
+    style: Style,
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Draw a map in the colours of its kind; what is free or unknown has the stage's colour.
+
+    Args:
+        values: Labels, depth [m] or RGB.
+        kind: "semantic", "depth" or "color".
+        labels: Colours of labels.
+        size: Width and height of the picture [px].
+        far_m: Depth of the last colour [m].
+        style: Colours of the page.
+
+    Returns:
+        RGB picture.
+    """
+    width, height = size
+    if kind == COLOR:
+        return cv2.resize(values, size, interpolation=cv2.INTER_LINEAR)
+    if kind == SEMANTIC:
+        palette = labels.palette()
+        palette[FREE], palette[IGNORE] = style.stage, style.frame
+        # Enlarged or shrunk after colouring: borders become smooth, no class comes between.
+        return _resize(palette[values], size)
+    if (values > 0).mean() < 0.25:  # LiDAR: dots that shrinking would make faint.
+        dot = 1 + max(1, round(width / DOT_PX))
+        values = _grow(cv2.resize(values, size, interpolation=cv2.INTER_NEAREST), dot)
+    is_known = values > 0
+    index = np.rint(255 * (values / far_m).clip(0, 1)).astype(np.uint8)
+    picture = np.where(is_known[..., None], TURBO[index], np.array(style.stage, np.uint8))
+    return _resize(picture, (width, height))
+
+
+def _resize(picture: Picture, size: tuple[int, int]) -> Picture:
+    shrinks = size[0] < picture.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
+    return cv2.resize(picture, size, interpolation=method)
+
+
+def _grow(depth_m: np.ndarray, side: int) -> np.ndarray:
+    """Each depth covers side × side pixels; where they overlap, the nearest stays."""
+    far = np.where(depth_m > 0, depth_m, np.inf).astype(np.float32)
+    kernel = np.ones((side, side), np.uint8)
+    nearest = cv2.erode(far, kernel, borderType=cv2.BORDER_REPLICATE)
+    return np.where(np.isfinite(nearest), nearest, 0).astype(np.float32)

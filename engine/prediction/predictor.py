@@ -1,0 +1,176 @@
+"""A trained network as a function: frames in, class grids out, in numpy on both sides."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, UInt8
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from dataset.arrays import InputOptions, sample_of
+from dataset.sample import Sample, collate
+from engine.build.build import amp_dtype, build_grid, load_network
+from model.render.splat import Gaussians
+from model.unsocc import UnsOcc
+from utils.distributed import pick_device
+from utils.geometry import VoxelGrid
+from utils.labels import LabelSet, label_set
+
+
+class PredictedGrid(NamedTuple):
+    """What the network says of every voxel of its grid.
+
+    Attributes:
+        occupancy: Most probable label; 0 is free, 255 never comes.
+        confidence: Probability of that label, in (0, 1].
+        entropy: Of all labels' probabilities [nat]: 0 where the network is certain, the logarithm
+            of the number of labels where it knows nothing.
+    """
+
+    occupancy: UInt8[np.ndarray, "X Y Z"]
+    confidence: Float32[np.ndarray, "X Y Z"]
+    entropy: Float32[np.ndarray, "X Y Z"]
+
+
+class GridPredictor:
+    """Predicts from arrays, or from samples that a data set read.
+
+    Args:
+        network: On its device; it is put into evaluation mode.
+        grid: The grid of its predictions.
+        labels: Their label set.
+        inputs: How it reads recordings.
+        amp: Precision to predict in; None: that of the weights.
+    """
+
+    def __init__(
+        self,
+        network: BaseModel,
+        grid: VoxelGrid,
+        labels: LabelSet,
+        inputs: InputOptions,
+        *,
+        amp: torch.dtype | None = None,
+    ) -> None:
+        self.network = network.eval()
+        self.grid, self.labels, self.inputs = grid, labels, inputs
+        self._amp = amp
+
+    def __call__(
+        self,
+        image: UInt8[np.ndarray, "_ _ 3"] | Sequence[UInt8[np.ndarray, "_ _ 3"]] | None = None,
+        points: Float[np.ndarray, "P F"] | None = None,
+        pixel_from_lidar: Float[np.ndarray, "*cameras 4 4"]
+        | Sequence[Float[np.ndarray, "4 4"]]
+        | None = None,
+    ) -> PredictedGrid:
+        """Predict one frame; a network of one sensor needs that sensor's arrays only.
+
+        Args:
+            image: RGB as recorded, or a list of them for several cameras.
+            points: x, y, z [m], intensity and perhaps age [s]; x forward, y left, z up, as the
+                network's data set has them.
+            pixel_from_lidar: Maps (x, y, z, 1) [m] to (u·d, v·d, d, 1) of the recorded image: the
+                camera matrix times the transform from LiDAR to camera. One for each image, as an
+                array or a list of them.
+
+        Raises:
+            ValueError: If an array is not as described, or the network needs one that is None.
+        """
+        images = [image] if isinstance(image, np.ndarray) else image
+        matrices = None
+        if pixel_from_lidar is not None:
+            stacked = np.asarray(pixel_from_lidar)
+            matrices = list(stacked.reshape(-1, *stacked.shape[-2:]))
+        sample = sample_of(
+            "frame", self.inputs, images=images, pixel_from_lidar=matrices, points=points
+        )
+        return self.predict([sample])[0]
+
+    @torch.no_grad()
+    def predict(self, samples: Sequence[Sample]) -> list[PredictedGrid]:
+        """Predict frames together, from the sensors' fields of samples; others are not looked at.
+
+        Raises:
+            ValueError: If the network needs a field that is None.
+        """
+        inputs = self._inputs_of(samples)
+        with self._autocast():
+            logits = self.network(**inputs, mode="tensor")
+        return [_grid_of(frame) for frame in logits]
+
+    @torch.no_grad()
+    def predict_with_gaussians(self, sample: Sample) -> tuple[PredictedGrid, Gaussians | None]:
+        """Predict one frame, with the Gaussians of the network's refinement, where it has one.
+
+        Raises:
+            ValueError: If the network needs a field that is None.
+        """
+        network = self.network
+        if not isinstance(network, UnsOcc) or network.refinement is None:
+            return self.predict([sample])[0], None
+        batch = self._inputs_of([sample])["batch"]
+        size = (batch.images.shape[-2], batch.images.shape[-1])
+        with self._autocast():
+            outputs = network.infer(batch)
+            gaussians = network.refinement(
+                outputs.decoded, outputs.logits, batch.pixel_from_lidar, size
+            )
+        return _grid_of(outputs.logits[0]), gaussians
+
+    def use_gaussians(self, number: int | None) -> None:
+        """Give the network's refinement, if any, so many Gaussians a frame; None changes nothing.
+
+        Unless it is told otherwise, it has as many as in training.
+        """
+        if number is not None and isinstance(self.network, UnsOcc) and self.network.refinement:
+            self.network.refinement.num_gaussians = number
+
+    def _inputs_of(self, samples: Sequence[Sample]) -> dict[str, Any]:
+        """What the network is called with: the sensors' fields, on its device."""
+        sensors = [Sample(s.stem, s.scene, s.images, s.points, s.pixel_from_lidar) for s in samples]
+        return self.network.data_preprocessor(collate(sensors), False)
+
+    def _autocast(self) -> AbstractContextManager:
+        device = next(self.network.parameters()).device
+        return nullcontext() if self._amp is None else torch.autocast(device.type, self._amp)
+
+
+def build_predictor(
+    cfg: Config, weights: str | Path, *, device: str = "auto", amp: str = "off"
+) -> GridPredictor:
+    """The network of a config with the weights of a checkpoint.
+
+    Args:
+        cfg: The config.
+        weights: A file that train.py wrote.
+        device: "auto", "cpu" or "cuda".
+        amp: Precision: "off", "bf16" or "fp16".
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it holds weights of another network, or device and precision do not fit.
+    """
+    where = pick_device(device)
+    precision = amp_dtype(amp, where)
+    return GridPredictor(
+        load_network(cfg, weights, where),
+        build_grid(cfg),
+        label_set(cfg.labels),
+        InputOptions.from_section(cfg.dataset),
+        amp=precision,
+    )
+
+
+def _grid_of(logits: Float[Tensor, "classes X Y Z"]) -> PredictedGrid:
+    log_probability = logits.float().log_softmax(dim=0)
+    best, label = log_probability.max(dim=0)
+    entropy = -(log_probability.exp() * log_probability).sum(dim=0)
+    return PredictedGrid(
+        label.to(torch.uint8).cpu().numpy(), best.exp().cpu().numpy(), entropy.cpu().numpy()
+    )

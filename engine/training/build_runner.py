@@ -1,0 +1,226 @@
+"""From a config to a runner that trains or scores, alone or as one of several processes."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.model import BaseModel, MMDistributedDataParallel
+from torch import nn
+from torch.utils.data import DataLoader
+
+from engine.build.build import (
+    amp_dtype,
+    balance_classes,
+    build_dataset,
+    build_grid,
+    build_model,
+    build_optimizer,
+    eval_loader,
+    fields_of,
+    place,
+    train_loader,
+)
+from engine.evaluation.depth_metric import FIELDS as DEPTH_FIELDS
+from engine.evaluation.depth_metric import DepthMetric
+from engine.evaluation.occupancy_metric import OccupancyMetric, check_score_name
+from engine.training.board import Board
+from engine.training.checkpoint_hook import CheckpointHook
+from engine.training.hooks import AverageHook, LearningRateHook, SeedHook
+from engine.training.pictures import PicturesHook
+from engine.training.plan import training_plan
+from engine.training.runner import EvalLoop, Trainer, TrainLoop
+from utils.checkpoint import LATEST
+from utils.config import Runtime, Schedule, read_section
+from utils.distributed import Process
+from utils.labels import label_set
+from utils.progress import ProgressHook
+
+logger = logging.getLogger(__name__)
+
+
+def find_checkpoint(work_dir: Path, resume_from: Path | None) -> Path | None:
+    """Where a training goes on from: the named checkpoint, else ``latest.pth`` of the run."""
+    latest = work_dir / LATEST
+    if resume_from is not None:
+        if latest.exists() and latest.resolve() != resume_from.resolve():
+            logger.warning("%s is there too; it will be overwritten", latest)
+        return resume_from
+    return latest if latest.exists() else None
+
+
+def build_trainer(
+    cfg: Config,
+    work_dir: Path,
+    process: Process,
+    *,
+    seed: int,
+    resume_from: Path | None = None,
+    iter_resume: bool = False,
+    depth_metric: bool = False,
+) -> Trainer:
+    """Everything that training and its validation need, ready to ``train()``.
+
+    Args:
+        cfg: The config.
+        work_dir: Where checkpoints, logs and the config go.
+        process: This process among those of the run.
+        seed: Seed of the weights, the order of frames, augmentation and dropout.
+        resume_from: Checkpoint to go on from; None: begin anew.
+        iter_resume: Also write ``latest.pth`` in mid-epoch.
+        depth_metric: Also give depth errors of the rendered occupancy at each validation.
+
+    Raises:
+        FileNotFoundError: If the data is not there.
+        ValueError: If the config or the data is at fault.
+    """
+    schedule = read_section(cfg, "schedule", Schedule)
+    runtime = read_section(cfg, "runtime", Runtime)
+    cfg = balance_classes(cfg)
+    mode = "default" if runtime.compile else None
+    network = place(build_model(cfg, seed=seed), process.device, compile_mode=mode)
+    network.gives_log_free = depth_metric
+    frames: Any = build_dataset(cfg, "train", training=True, seed=seed)
+    counts = {"train": len(frames)}
+    hooks = _training_hooks(schedule, runtime, work_dir, seed, resume_from, iter_resume)
+    validation: dict[str, Any] = {}
+    if schedule.val_interval:
+        check_score_name(runtime.best_metric, cfg.labels)
+        validation = _validation(cfg, schedule, process, depth_metric)
+        scored = validation["val_dataloader"].dataset
+        counts["val"] = len(scored)
+        if runtime.tensorboard:
+            precision = amp_dtype(schedule.amp, process.device)
+            hooks.append(PicturesHook(scored, label_set(cfg.labels), precision))
+    logger.info(training_plan(cfg, network, counts, process))
+    trainer = Trainer(
+        model=_wrap(network, process, runtime.find_unused_parameters),
+        train_dataloader=train_loader(cfg, frames, process, seed),
+        train_cfg={
+            "type": TrainLoop,
+            "epochs": schedule.epochs,
+            "val_interval": schedule.val_interval,
+        },
+        optim_wrapper=build_optimizer(network, schedule, process.device),
+        randomness={"seed": seed},
+        custom_hooks=hooks,
+        **validation,
+        **_runner_options(cfg, runtime, work_dir, process),
+    )
+    trainer.goes_on = resume_from is not None
+    return trainer
+
+
+def build_evaluator(
+    cfg: Config,
+    network: BaseModel,
+    metric: OccupancyMetric,
+    work_dir: Path,
+    process: Process,
+    *,
+    frames: Any,
+    batch_size: int,
+    precision: str = "off",
+) -> Trainer:
+    """What scores a network on the frames of a data set, ready to ``val()``.
+
+    Raises:
+        ValueError: If the config is at fault.
+    """
+    runtime = read_section(cfg, "runtime", Runtime)
+    loader = eval_loader(cfg, frames, process, batch_size)
+    mode = "reduce-overhead" if runtime.compile else None
+    return Trainer(
+        model=_wrap(place(network, process.device, compile_mode=mode), process, False),
+        custom_hooks=[ProgressHook()],
+        **_evaluation(loader, [metric], amp_dtype(precision, process.device)),
+        **_runner_options(cfg, replace(runtime, tensorboard=False), work_dir, process),
+    )
+
+
+def _validation(
+    cfg: Config, schedule: Schedule, process: Process, depth_metric: bool
+) -> dict[str, Any]:
+    metrics: list[BaseMetric] = [OccupancyMetric(cfg.labels)]
+    fields: Sequence[str] | None = None
+    if depth_metric:
+        fields = sorted({*fields_of(cfg.modality, training=False), *DEPTH_FIELDS})
+        metrics.append(DepthMetric(build_grid(cfg)))
+    frames = build_dataset(cfg, "val", fields=fields)
+    loader = eval_loader(cfg, frames, process, schedule.batch_size)
+    return _evaluation(loader, metrics, amp_dtype(schedule.amp, process.device))
+
+
+def _training_hooks(
+    schedule: Schedule,
+    runtime: Runtime,
+    work_dir: Path,
+    seed: int,
+    resume_from: Path | None,
+    iter_resume: bool,
+) -> list[Any]:
+    average = AverageHook(schedule.ema_decay) if schedule.ema_decay else None
+    checkpoints = CheckpointHook(
+        work_dir,
+        seed=seed,
+        best_metric=runtime.best_metric,
+        every_iters=runtime.checkpoint_iters if iter_resume else 0,
+        average=average,
+        resume_from=resume_from,
+    )
+    rate = LearningRateHook(
+        schedule.lr, warmup_share=schedule.warmup_share, min_share=schedule.min_lr_share
+    )
+    hooks = [rate, SeedHook(seed), checkpoints, ProgressHook()]
+    return [*hooks, average] if average else hooks
+
+
+def _evaluation(
+    loader: DataLoader, metrics: Sequence[BaseMetric], precision: torch.dtype | None
+) -> dict[str, Any]:
+    return {
+        "val_dataloader": loader,
+        "val_evaluator": Evaluator(metrics),
+        "val_cfg": {"type": EvalLoop, "amp_dtype": precision},
+    }
+
+
+def _runner_options(
+    cfg: Config, runtime: Runtime, work_dir: Path, process: Process
+) -> dict[str, Any]:
+    backends = [{"type": "LocalVisBackend"}]
+    if runtime.tensorboard:
+        backends.append({"type": Board.__name__})
+    return {
+        "work_dir": str(work_dir),
+        "cfg": cfg,
+        "experiment_name": str(work_dir),
+        "launcher": "pytorch" if process.world_size > 1 else "none",
+        "env_cfg": {"cudnn_benchmark": runtime.cudnn_benchmark},
+        "visualizer": {"type": "Visualizer", "vis_backends": backends},
+        "log_processor": {"window_size": runtime.log_interval},
+        "default_hooks": {
+            "logger": {"type": "LoggerHook", "interval": runtime.log_interval},
+            "sampler_seed": None,
+            "param_scheduler": None,
+            "checkpoint": None,
+        },
+    }
+
+
+def _wrap(network: BaseModel, process: Process, find_unused: bool) -> nn.Module:
+    """The network as several processes train it together; alone, the network itself."""
+    if process.world_size == 1:
+        return network
+    on_gpu = process.device.type == "cuda"
+    if on_gpu:
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    return MMDistributedDataParallel(
+        network,
+        device_ids=[process.device.index] if on_gpu else None,
+        find_unused_parameters=find_unused,
+    )

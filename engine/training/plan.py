@@ -1,0 +1,101 @@
+"""What a training does, in words: the network, the data and the schedule of a config."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.config import Config
+from torch import nn
+
+from engine.build.build import build_dataset, build_model, build_optimizer
+from engine.build.class_balance import counted_keys
+from engine.evaluation.occupancy_metric import check_score_name
+from utils.config import Runtime, Schedule, read_section
+from utils.distributed import Process
+
+
+def dry_run(cfg: Config, process: Process, seed: int) -> str:
+    """Build all that training needs from a config, train nothing, and say what would happen.
+
+    Args:
+        cfg: The config.
+        process: This process among those of the run.
+        seed: Seed of the weights.
+
+    Returns:
+        Some lines of text. Where the data or pretrained weights are not there they say so; the rest
+        is checked anyhow.
+
+    Raises:
+        ValueError: If anything in the config is at fault.
+    """
+    schedule = read_section(cfg, "schedule", Schedule)
+    runtime = read_section(cfg, "runtime", Runtime)
+    if schedule.val_interval:
+        check_score_name(runtime.best_metric, cfg.labels)
+    network = build_model(cfg, seed=seed)
+    build_optimizer(network, schedule, process.device)
+    frames: dict[str, int] = {}
+    missing = ""
+    try:
+        network.init_weights()
+    except FileNotFoundError as error:
+        missing += f"\nmissing   the weights that training begins with: {error}"
+    try:
+        train: Any = build_dataset(cfg, "train", training=True)
+        val: Any = build_dataset(cfg, "val") if schedule.val_interval else ()
+        frames = {"train": len(train), "val": len(val)}
+    except FileNotFoundError as error:
+        missing += f"\nmissing   the data, which is therefore not checked: {error}"
+    keys = counted_keys(cfg)
+    counted = f"\nbalance   {' and '.join(keys)} from the labels, counted first" if keys else ""
+    return training_plan(cfg, network, frames, process) + counted + missing
+
+
+def training_plan(
+    cfg: Config, network: nn.Module, frames: Mapping[str, int], process: Process
+) -> str:
+    """The network, the data and the schedule in a few lines.
+
+    Args:
+        cfg: The config.
+        network: The network, built from it.
+        frames: Number of frames by split; empty where the data is not there.
+        process: This process among those of the run.
+    """
+    schedule = read_section(cfg, "schedule", Schedule)
+    lines = [f"config    {cfg.filename}", f"network   {_parameters(network)}"]
+    if frames:
+        iterations = math.ceil(
+            math.ceil(frames["train"] / process.world_size) / schedule.batch_size
+        )
+        counts = ", ".join(f"{count} {split}" for split, count in frames.items())
+        lines.append(f"data      {cfg.data_root}: {counts} frames")
+        lines.append(f"length    {schedule.epochs} epochs of {iterations} iterations")
+    lines.append(f"schedule  {_schedule_text(schedule, process)}")
+    return "\n".join(lines)
+
+
+def _parameters(network: nn.Module) -> str:
+    """Total number of parameters, and that of each part."""
+    parts = {
+        name: sum(weight.numel() for weight in part.parameters())
+        for name, part in network.named_children()
+    }
+    listed = ", ".join(f"{name} {_in_millions(count)}" for name, count in parts.items() if count)
+    total = sum(weight.numel() for weight in network.parameters())
+    return f"{type(network).__name__}, {_in_millions(total)} parameters ({listed})"
+
+
+def _schedule_text(schedule: Schedule, process: Process) -> str:
+    frames = schedule.batch_size * schedule.gradient_accumulation * process.world_size
+    processes = "1 process" if process.world_size == 1 else f"{process.world_size} processes"
+    average = f"moving average {schedule.ema_decay}" if schedule.ema_decay else "no moving average"
+    return (
+        f"AdamW, learning rate {schedule.lr:g}, {frames} frames an update, {average}, "
+        f"precision {schedule.amp}, {processes} on {process.device.type}"
+    )
+
+
+def _in_millions(count: int) -> str:
+    return f"{count / 1e6:.2f} M" if count >= 10_000 else str(count)

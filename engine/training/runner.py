@@ -1,0 +1,173 @@
+"""mmengine's Runner with loops that start in mid-epoch and count each frame once."""
+
+import logging
+from typing import Any
+
+import torch
+from mmengine.dist import broadcast, is_distributed
+from mmengine.evaluator import Evaluator
+from mmengine.logging import MMLogger
+from mmengine.logging.logger import FilterDuplicateWarning
+from mmengine.runner import BaseLoop, Runner
+from mmengine.runner.amp import autocast
+from torch import nn
+from torch.utils.data import DataLoader
+
+from engine.build.sampler import EpochBatches
+from engine.training.hooks import unwrap
+from utils.console import ConsoleHandler, log_to
+
+
+class Trainer(Runner):
+    """The Runner; its checkpoints are those of ``CheckpointHook``, its console is the caller's.
+
+    Attributes:
+        goes_on: Whether it goes on from a checkpoint, which holds all weights: no others are read.
+    """
+
+    goes_on = False
+
+    def _init_model_weights(self) -> None:
+        if not self.goes_on:
+            super()._init_model_weights()
+
+    def load_or_resume(self) -> None:
+        """Let the hooks restore what they keep; called after everything is built."""
+        self.call_hook("resume_training")
+
+    def dump_config(self) -> None:
+        """Keep the config of a training in its folder; scoring does not overwrite it."""
+        if self._train_loop is not None:
+            super().dump_config()
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """Mmengine's log file, which this project's log lines go to as well.
+
+        Of mmengine's own lines, the console shows warnings and errors only.
+        """
+        logger = super().build_logger(*args, **kwargs)
+        files = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
+        for handler in files:
+            log_to(handler)
+        console = ConsoleHandler(logging.WARNING if self.rank == 0 else logging.ERROR)
+        console.addFilter(FilterDuplicateWarning(logger.name))
+        logger.handlers = [console, *files]
+        return logger
+
+
+class TrainLoop(BaseLoop):
+    """Trains epoch by epoch, validates in between, and can start anywhere.
+
+    Args:
+        runner: The runner.
+        dataloader: Loader whose batch sampler is an ``EpochBatches``.
+        epochs: Epochs of the whole run.
+        val_interval: Epochs between validations; the last epoch is always validated.
+    """
+
+    def __init__(self, runner: Runner, dataloader: DataLoader, epochs: int, val_interval: int):
+        super().__init__(runner, dataloader)
+        self.max_epochs = epochs
+        self.max_iters = epochs * len(dataloader)
+        self.val_interval = val_interval
+        self.epoch = 0
+        self.iter = 0
+        self.validated_epoch = 0
+        self._start = (0, 0)
+
+    def go_on_from(self, epoch: int, iteration: int, validated_epoch: int) -> None:
+        """Start later: after ``iteration`` iterations, in ``epoch``, validated up to an epoch."""
+        self._start = (epoch, iteration)
+        self.validated_epoch = validated_epoch
+
+    def run(self) -> nn.Module:
+        """Train to the last epoch."""
+        self.epoch, self.iter = self._start
+        self.runner.call_hook("before_train")
+        self._validate_if_due()
+        while self.epoch < self.max_epochs:
+            self._run_epoch()
+            self._validate_if_due()
+        self.runner.call_hook("after_train")
+        return self.runner.model
+
+    def _run_epoch(self) -> None:
+        """Train the rest of the epoch; gradients are not carried over its end."""
+        first, length = self.iter - self.epoch * len(self.dataloader), len(self.dataloader)
+        sampler = self.dataloader.batch_sampler
+        assert isinstance(sampler, EpochBatches), "training needs a sampler that can start anywhere"
+        sampler.start_at(self.epoch, first)
+        self.runner.optim_wrapper.initialize_count_status(self.runner.model, first, length)
+        self.runner.call_hook("before_train_epoch")
+        self.runner.model.train()
+        for index, batch in enumerate(self.dataloader, start=first):
+            self.runner.call_hook("before_train_iter", batch_idx=index, data_batch=batch)
+            outputs = self.runner.model.train_step(batch, optim_wrapper=self.runner.optim_wrapper)
+            self.runner.call_hook(
+                "after_train_iter", batch_idx=index, data_batch=batch, outputs=outputs
+            )
+            self.iter += 1
+        _share_buffers(unwrap(self.runner.model))
+        self.runner.call_hook("after_train_epoch")
+        self.epoch += 1
+
+    def _validate_if_due(self) -> None:
+        """Validate a finished epoch, unless that was done before the run was interrupted."""
+        is_finished = self.iter == self.epoch * len(self.dataloader)
+        is_due = self.val_interval and (
+            self.epoch % self.val_interval == 0 or self.epoch == self.max_epochs
+        )
+        if self.runner.val_loop and is_finished and is_due and self.epoch > self.validated_epoch:
+            self.runner.val_loop.run()
+
+
+class EvalLoop(BaseLoop):
+    """Scores a network on a loader; with several processes, each scores its own share.
+
+    Args:
+        runner: The runner.
+        dataloader: Loader of this process's frames.
+        evaluator: The metrics.
+        amp_dtype: Precision to predict in; None: that of the weights.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: DataLoader,
+        evaluator: Evaluator,
+        amp_dtype: torch.dtype | None = None,
+    ):
+        super().__init__(runner, dataloader)
+        self.evaluator = evaluator
+        self.amp_dtype = amp_dtype
+
+    @torch.no_grad()
+    def run(self) -> dict[str, float]:
+        """Predict and score every frame.
+
+        Returns:
+            The scores by name.
+        """
+        self.runner.call_hook("before_val")
+        self.runner.call_hook("before_val_epoch")
+        self.runner.model.eval()
+        for index, batch in enumerate(self.dataloader):
+            self.runner.call_hook("before_val_iter", batch_idx=index, data_batch=batch)
+            with autocast(dtype=self.amp_dtype, enabled=self.amp_dtype is not None):
+                outputs = self.runner.model.val_step(batch)
+            self.evaluator.process(data_samples=outputs, data_batch=batch)
+            self.runner.call_hook(
+                "after_val_iter", batch_idx=index, data_batch=batch, outputs=outputs
+            )
+        metrics: dict[str, float] = self.evaluator.evaluate(len(self.dataloader.dataset))
+        self.runner.call_hook("after_val_epoch", metrics=metrics)
+        self.runner.call_hook("after_val")
+        return metrics
+
+
+def _share_buffers(model: nn.Module) -> None:
+    """Give every process the first one's running statistics, so that all validate one network."""
+    if is_distributed():
+        for buffer in model.buffers():
+            broadcast(buffer)

@@ -1,0 +1,148 @@
+"""Which voxels belong to which mesh of the viewer, and in which colours."""
+
+from collections.abc import Iterator
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int64, UInt8
+
+from engine.pictures.frame_page import ERRORS, error_labels
+from utils.geometry import VoxelGrid
+from utils.labels import FREE, IGNORE, LabelSet
+
+DARKEST = 0.42
+"""Light on a voxel that no sky reaches."""
+SKY_STEPS = 12
+"""Voxels that are looked through towards the sky."""
+
+
+class VoxelGroup(NamedTuple):
+    """The voxels of one mesh.
+
+    Attributes:
+        name: Class, or kind of error.
+        is_ground: Whether it is of a ground class; where two sides differ, by the label's.
+        centers_m: Centres of the voxels [m].
+        colors: RGB of each voxel, darker where little sky reaches it.
+        num_voxels: Voxels of the group, those too that its other voxels hide.
+    """
+
+    name: str
+    is_ground: bool
+    centers_m: Float32[np.ndarray, "V 3"]
+    colors: UInt8[np.ndarray, "V 3"]
+    num_voxels: int
+
+
+def class_groups(
+    occupancy: UInt8[np.ndarray, "X Y Z"], grid: VoxelGrid, labels: LabelSet
+) -> list[VoxelGroup]:
+    """One group for each class that is there but free; ignored voxels are in none.
+
+    Raises:
+        ValueError: If the labels do not fill the grid, or are none of the label set.
+    """
+    check_labels(occupancy, grid, labels)
+    is_ground = np.isin(np.arange(256), labels.ground)
+    return list(_groups(occupancy, is_ground[occupancy], grid, labels))
+
+
+def error_groups(
+    prediction: UInt8[np.ndarray, "X Y Z"],
+    target: UInt8[np.ndarray, "X Y Z"],
+    grid: VoxelGrid,
+    labels: LabelSet,
+) -> list[VoxelGroup]:
+    """Groups by kind of error, those on the ground apart; what the label ignores is in none.
+
+    Raises:
+        ValueError: If either side does not fill the grid, or has labels that are none of the set.
+    """
+    check_labels(prediction, grid, labels)
+    check_labels(target, grid, labels)
+    decisive = np.where(target == FREE, prediction, target)
+    is_ground = np.isin(decisive, labels.ground)
+    return list(_groups(error_labels(prediction, target), is_ground, grid, ERRORS))
+
+
+def check_labels(occupancy: UInt8[np.ndarray, "X Y Z"], grid: VoxelGrid, labels: LabelSet) -> None:
+    """Refuse labels of another grid or label set.
+
+    Raises:
+        ValueError: If the shape is not the grid's, or a label is no class and not 255.
+    """
+    if occupancy.shape != grid.shape:
+        raise ValueError(
+            f"labels of shape {occupancy.shape} do not fill the grid of {grid.shape} voxels; "
+            "choose the config of their grid"
+        )
+    strays = np.unique(occupancy[(occupancy >= labels.num_classes) & (occupancy != IGNORE)])
+    if len(strays):
+        raise ValueError(
+            f"labels {strays.tolist()} are none of the {labels.num_classes} classes of "
+            f"{labels.name} and not {IGNORE} (ignored); choose another label set"
+        )
+
+
+def is_exposed(mask: Bool[np.ndarray, "X Y Z"]) -> Bool[np.ndarray, "X Y Z"]:
+    """Voxels of a mask with one of their six neighbours outside of it.
+
+    The others cannot be seen, whatever else is shown or hidden.
+    """
+    padded = np.pad(mask, 1)
+    inner = mask.copy()
+    for axis, shift in product(range(3), (-1, 1)):
+        inner &= np.roll(padded, shift, axis)[1:-1, 1:-1, 1:-1]
+    return mask & ~inner
+
+
+def sky_light(
+    is_solid: Bool[np.ndarray, "X Y Z"], voxels: Int64[np.ndarray, "V 3"]
+) -> Float32[np.ndarray, " V"]:
+    """Share of the sky that each voxel sees past the solid ones, of 17 directions.
+
+    Beyond ``SKY_STEPS`` voxels nothing stands in the way; so shadows are soft and short.
+
+    Args:
+        is_solid: Voxels that stand in the way.
+        voxels: Indices of the voxels to light.
+    """
+    padded = np.pad(is_solid, SKY_STEPS)
+    flat, strides = padded.ravel(), np.array(padded.strides)
+    start = (voxels + SKY_STEPS) @ strides
+    around = [step for step in product((-1, 0, 1), repeat=2) if step != (0, 0)]
+    directions = [(0.0, 0.0, 1.0)]
+    directions += [(x * flat_part, y * flat_part, 1.0) for x, y in around for flat_part in (0.5, 1)]
+    open_sky = np.zeros(len(voxels), dtype=np.float32)
+    for direction in directions:
+        blocked = np.zeros(len(voxels), dtype=bool)
+        for step in range(1, SKY_STEPS + 1):
+            blocked |= flat[start + np.trunc(np.multiply(direction, step)).astype(int) @ strides]
+        open_sky += ~blocked
+    return open_sky / np.float32(len(directions))
+
+
+def _groups(
+    kinds: UInt8[np.ndarray, "X Y Z"],
+    is_ground: Bool[np.ndarray, "X Y Z"],
+    grid: VoxelGrid,
+    kind_set: LabelSet,
+) -> Iterator[VoxelGroup]:
+    """Groups by kind and by ground, with the light that all of them together let through."""
+    is_solid = (kinds != FREE) & (kinds != IGNORE)
+    for label, ground in product(range(1, kind_set.num_classes), (False, True)):
+        members = (kinds == label) & (is_ground == ground)
+        num_voxels = int(np.count_nonzero(members))
+        if not num_voxels:
+            continue
+        voxels = np.argwhere(is_exposed(members))
+        light = DARKEST + (1 - DARKEST) * np.sqrt(sky_light(is_solid, voxels))
+        color = np.asarray(kind_set.colors[label], dtype=np.float32)
+        yield VoxelGroup(
+            name=kind_set.class_names[label],
+            is_ground=ground,
+            centers_m=grid.metres_from_voxel(voxels + 0.5).astype(np.float32),
+            colors=np.rint(color * light[:, None]).astype(np.uint8),
+            num_voxels=num_voxels,
+        )
