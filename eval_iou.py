@@ -16,7 +16,9 @@ from mmengine.model import BaseModel
 from dataset.layout import LABEL_GRID
 from engine.build.build import build_dataset, build_grid, build_model
 from engine.command_line import add_config_options, add_split_option, read_config, weights_of
-from engine.evaluation.nuscenes import Evaluation, benchmark_evaluation
+from engine.evaluation.evaluation import Evaluation
+from engine.evaluation.evaluator import build_evaluator
+from engine.evaluation.nuscenes import benchmark_evaluation
 from engine.evaluation.nuscenes_options import (
     add_nuscenes_options,
     benchmark_options,
@@ -24,7 +26,6 @@ from engine.evaluation.nuscenes_options import (
 )
 from engine.evaluation.occupancy_metric import OccupancyMetric
 from engine.metrics.occupancy import CONVENTIONS, describe_grid
-from engine.training.build_runner import build_evaluator
 from utils.checkpoint import BEST, load_weights
 from utils.config import PRECISIONS, Schedule, check_dataset_name, read_section
 from utils.console import run_script, start_logging

@@ -9,8 +9,7 @@ from model_inputs import GRID, IMAGE_SIZE, make_batch, make_model
 from dataset.arrays import InputOptions
 from dataset.sample import Sample
 from engine.build.build import build_model
-from engine.prediction.predictor import GridPredictor, PredictedGrid
-from model import build_unsocc
+from engine.prediction.predictor import GridPredictor, PredictedGrid, build_unsocc
 from tests.predict_config import write_config
 from utils.config import load_config
 from utils.labels import UNSCENES3D

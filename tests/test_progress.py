@@ -9,7 +9,8 @@ from mmengine.runner import Runner
 from torch import nn
 
 import utils.progress
-from utils.progress import Progress, memory_gib, train_facts, with_progress
+from engine.progress_hook import memory_gib, train_facts
+from utils.progress import Progress, with_progress
 
 
 @pytest.fixture

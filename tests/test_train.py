@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from toy_training import write_toy_config
 
 import train
-from engine.training.runner import Trainer
+from engine.runner import Trainer
 from utils.checkpoint import read_checkpoint, save_atomically
 
 WORDS = "--py-config {config} --work-dir {work_dir}"
@@ -51,7 +51,7 @@ def run(config: Path, work_dir: Path, words: str = "", *, stop_after: int = 0) -
             self.register_hook(recorder)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("engine.training.build_runner.Trainer", Recording)
+        patch.setattr("engine.training.trainer.Trainer", Recording)
         arguments = train.parse_arguments(
             [*WORDS.format(config=config, work_dir=work_dir).split(), *words.split()]
         )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from dataset.occupancy_files import write_archive, write_prediction
 from dataset.sample import Batch, Sample
 from dataset.transforms import coarsen_occupancy
 from engine.build.build import build_dataset, build_grid, input_fields
+from engine.evaluation.evaluation import Evaluation
 from engine.evaluation.nuscenes_grids import EvaluatedGrid
 from engine.evaluation.nuscenes_network import GridPrediction, LabelGridNetwork
 from engine.evaluation.nuscenes_options import OCC3D, BenchmarkOptions
@@ -29,40 +30,6 @@ from engine.metrics.ray_iou import RayCounts, RayScores, choose_origins, ray_sco
 from utils.labels import FREE, IGNORE, NUSCENES
 
 logger = logging.getLogger(__name__)
-
-
-class Evaluation(NamedTuple):
-    """What is run to score a network.
-
-    Attributes:
-        frames: The data set.
-        network: What predicts the grid that the labels of ``frames`` lie on.
-        metric: Compares them.
-        grid: The grid in words.
-        facts: What else the scores' JSON says.
-    """
-
-    frames: Any
-    network: BaseModel
-    metric: OccupancyMetric
-    grid: str
-    facts: dict[str, Any]
-
-    def table(self) -> str:
-        """The scores, once the network has run, for a terminal."""
-        tables = []
-        for found in self.metric.found:
-            is_masked = self.facts.get("use_mask") and isinstance(found, OccupancyScores)
-            seen = ", those that a camera saw" if is_masked else ""
-            tables.append(found.table(self.grid + seen))
-        return "\n\n".join(tables)
-
-    def to_json(self) -> dict[str, Any]:
-        """The same as fractions, by key."""
-        scores: dict[str, Any] = {}
-        for found in self.metric.found:
-            scores |= found.to_json()
-        return scores | self.facts
 
 
 class BenchmarkFrames(Dataset[Sample]):

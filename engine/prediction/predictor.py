@@ -1,6 +1,6 @@
 """A trained network as a function: frames in, class grids out, in numpy on both sides."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from dataset.sample import Sample, collate
 from engine.build.build import amp_dtype, build_grid, load_network
 from model.render.splat import Gaussians
 from model.unsocc import UnsOcc
+from utils.config import load_config
 from utils.distributed import pick_device
 from utils.geometry import VoxelGrid
 from utils.labels import LabelSet, label_set
@@ -139,6 +140,31 @@ class GridPredictor:
     def _autocast(self) -> AbstractContextManager:
         device = next(self.network.parameters()).device
         return nullcontext() if self._amp is None else torch.autocast(device.type, self._amp)
+
+
+def build_unsocc(
+    config: str | Path,
+    weights: str | Path,
+    *,
+    device: str = "auto",
+    amp: str = "off",
+    options: Mapping[str, Any] | None = None,
+) -> GridPredictor:
+    """A trained network, to be called with arrays: image, points, pixel_from_lidar.
+
+    Args:
+        config: Config file.
+        weights: ``model_state_dict.pth`` or ``latest.pth``, which train.py wrote.
+        device: "auto" takes a GPU if there is one; "cpu" or "cuda".
+        amp: Precision on a GPU: "off", "bf16" or "fp16".
+        options: Values of the config to override, by dotted key.
+
+    Raises:
+        FileNotFoundError: If a file is not there.
+        ValueError: If the config is at fault, the weights are of another network, or device and
+            precision do not fit.
+    """
+    return build_predictor(load_config(config, options), weights, device=device, amp=amp)
 
 
 def build_predictor(

@@ -3,10 +3,10 @@ from pathlib import Path
 import torch
 from toy_training import ToyNetwork, write_toy_config
 
-from engine.training.build_runner import build_trainer, find_checkpoint
 from engine.training.checkpoint_hook import CheckpointHook
 from engine.training.hooks import AverageHook
 from engine.training.pictures import PicturesHook
+from engine.training.trainer import build_trainer, find_checkpoint
 from utils.config import load_config
 from utils.distributed import Process
 

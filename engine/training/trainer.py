@@ -2,16 +2,11 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config
-from mmengine.evaluator import BaseMetric, Evaluator
-from mmengine.model import BaseModel, MMDistributedDataParallel
-from torch import nn
-from torch.utils.data import DataLoader
+from mmengine.evaluator import BaseMetric
 
 from engine.build.build import (
     amp_dtype,
@@ -27,18 +22,20 @@ from engine.build.build import (
 )
 from engine.evaluation.depth_metric import FIELDS as DEPTH_FIELDS
 from engine.evaluation.depth_metric import DepthMetric
+from engine.evaluation.evaluator import evaluation_section
 from engine.evaluation.occupancy_metric import OccupancyMetric, check_score_name
+from engine.progress_hook import ProgressHook
+from engine.runner import Trainer, runner_options, wrap_network
 from engine.training.board import Board
 from engine.training.checkpoint_hook import CheckpointHook
 from engine.training.hooks import AverageHook, LearningRateHook, SeedHook
+from engine.training.loop import TrainLoop
 from engine.training.pictures import PicturesHook
 from engine.training.plan import training_plan
-from engine.training.runner import EvalLoop, Trainer, TrainLoop
 from utils.checkpoint import LATEST
 from utils.config import Runtime, Schedule, read_section
 from utils.distributed import Process
 from utils.labels import label_set
-from utils.progress import ProgressHook
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +95,7 @@ def build_trainer(
             hooks.append(PicturesHook(scored, label_set(cfg.labels), precision))
     logger.info(training_plan(cfg, network, counts, process))
     trainer = Trainer(
-        model=_wrap(network, process, runtime.find_unused_parameters),
+        model=wrap_network(network, process, runtime.find_unused_parameters),
         train_dataloader=train_loader(cfg, frames, process, seed),
         train_cfg={
             "type": TrainLoop,
@@ -109,37 +106,10 @@ def build_trainer(
         randomness={"seed": seed},
         custom_hooks=hooks,
         **validation,
-        **_runner_options(cfg, runtime, work_dir, process),
+        **runner_options(cfg, runtime, work_dir, process, [Board.__name__] * runtime.tensorboard),
     )
     trainer.goes_on = resume_from is not None
     return trainer
-
-
-def build_evaluator(
-    cfg: Config,
-    network: BaseModel,
-    metric: OccupancyMetric,
-    work_dir: Path,
-    process: Process,
-    *,
-    frames: Any,
-    batch_size: int,
-    precision: str = "off",
-) -> Trainer:
-    """What scores a network on the frames of a data set, ready to ``val()``.
-
-    Raises:
-        ValueError: If the config is at fault.
-    """
-    runtime = read_section(cfg, "runtime", Runtime)
-    loader = eval_loader(cfg, frames, process, batch_size)
-    mode = "reduce-overhead" if runtime.compile else None
-    return Trainer(
-        model=_wrap(place(network, process.device, compile_mode=mode), process, False),
-        custom_hooks=[ProgressHook()],
-        **_evaluation(loader, [metric], amp_dtype(precision, process.device)),
-        **_runner_options(cfg, replace(runtime, tensorboard=False), work_dir, process),
-    )
 
 
 def _validation(
@@ -152,7 +122,7 @@ def _validation(
         metrics.append(DepthMetric(build_grid(cfg)))
     frames = build_dataset(cfg, "val", fields=fields)
     loader = eval_loader(cfg, frames, process, schedule.batch_size)
-    return _evaluation(loader, metrics, amp_dtype(schedule.amp, process.device))
+    return evaluation_section(loader, metrics, amp_dtype(schedule.amp, process.device))
 
 
 def _training_hooks(
@@ -177,50 +147,3 @@ def _training_hooks(
     )
     hooks = [rate, SeedHook(seed), checkpoints, ProgressHook()]
     return [*hooks, average] if average else hooks
-
-
-def _evaluation(
-    loader: DataLoader, metrics: Sequence[BaseMetric], precision: torch.dtype | None
-) -> dict[str, Any]:
-    return {
-        "val_dataloader": loader,
-        "val_evaluator": Evaluator(metrics),
-        "val_cfg": {"type": EvalLoop, "amp_dtype": precision},
-    }
-
-
-def _runner_options(
-    cfg: Config, runtime: Runtime, work_dir: Path, process: Process
-) -> dict[str, Any]:
-    backends = [{"type": "LocalVisBackend"}]
-    if runtime.tensorboard:
-        backends.append({"type": Board.__name__})
-    return {
-        "work_dir": str(work_dir),
-        "cfg": cfg,
-        "experiment_name": str(work_dir),
-        "launcher": "pytorch" if process.world_size > 1 else "none",
-        "env_cfg": {"cudnn_benchmark": runtime.cudnn_benchmark},
-        "visualizer": {"type": "Visualizer", "vis_backends": backends},
-        "log_processor": {"window_size": runtime.log_interval},
-        "default_hooks": {
-            "logger": {"type": "LoggerHook", "interval": runtime.log_interval},
-            "sampler_seed": None,
-            "param_scheduler": None,
-            "checkpoint": None,
-        },
-    }
-
-
-def _wrap(network: BaseModel, process: Process, find_unused: bool) -> nn.Module:
-    """The network as several processes train it together; alone, the network itself."""
-    if process.world_size == 1:
-        return network
-    on_gpu = process.device.type == "cuda"
-    if on_gpu:
-        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
-    return MMDistributedDataParallel(
-        network,
-        device_ids=[process.device.index] if on_gpu else None,
-        find_unused_parameters=find_unused,
-    )

@@ -9,7 +9,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from engine.build.sampler import EpochBatches
-from engine.training.runner import EvalLoop, TrainLoop
+from engine.evaluation.loop import EvalLoop
+from engine.training.loop import TrainLoop
 
 
 class Numbers:

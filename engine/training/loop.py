@@ -1,58 +1,12 @@
-"""mmengine's Runner with loops that start in mid-epoch and count each frame once."""
+"""The training loop, which can start in mid-epoch and counts each frame once."""
 
-import logging
-from typing import Any
-
-import torch
 from mmengine.dist import broadcast, is_distributed
-from mmengine.evaluator import Evaluator
-from mmengine.logging import MMLogger
-from mmengine.logging.logger import FilterDuplicateWarning
 from mmengine.runner import BaseLoop, Runner
-from mmengine.runner.amp import autocast
 from torch import nn
 from torch.utils.data import DataLoader
 
 from engine.build.sampler import EpochBatches
 from engine.training.hooks import unwrap
-from utils.console import ConsoleHandler, log_to
-
-
-class Trainer(Runner):
-    """The Runner; its checkpoints are those of ``CheckpointHook``, its console is the caller's.
-
-    Attributes:
-        goes_on: Whether it goes on from a checkpoint, which holds all weights: no others are read.
-    """
-
-    goes_on = False
-
-    def _init_model_weights(self) -> None:
-        if not self.goes_on:
-            super()._init_model_weights()
-
-    def load_or_resume(self) -> None:
-        """Let the hooks restore what they keep; called after everything is built."""
-        self.call_hook("resume_training")
-
-    def dump_config(self) -> None:
-        """Keep the config of a training in its folder; scoring does not overwrite it."""
-        if self._train_loop is not None:
-            super().dump_config()
-
-    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
-        """Mmengine's log file, which this project's log lines go to as well.
-
-        Of mmengine's own lines, the console shows warnings and errors only.
-        """
-        logger = super().build_logger(*args, **kwargs)
-        files = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
-        for handler in files:
-            log_to(handler)
-        console = ConsoleHandler(logging.WARNING if self.rank == 0 else logging.ERROR)
-        console.addFilter(FilterDuplicateWarning(logger.name))
-        logger.handlers = [console, *files]
-        return logger
 
 
 class TrainLoop(BaseLoop):
@@ -119,51 +73,6 @@ class TrainLoop(BaseLoop):
         )
         if self.runner.val_loop and is_finished and is_due and self.epoch > self.validated_epoch:
             self.runner.val_loop.run()
-
-
-class EvalLoop(BaseLoop):
-    """Scores a network on a loader; with several processes, each scores its own share.
-
-    Args:
-        runner: The runner.
-        dataloader: Loader of this process's frames.
-        evaluator: The metrics.
-        amp_dtype: Precision to predict in; None: that of the weights.
-    """
-
-    def __init__(
-        self,
-        runner: Runner,
-        dataloader: DataLoader,
-        evaluator: Evaluator,
-        amp_dtype: torch.dtype | None = None,
-    ):
-        super().__init__(runner, dataloader)
-        self.evaluator = evaluator
-        self.amp_dtype = amp_dtype
-
-    @torch.no_grad()
-    def run(self) -> dict[str, float]:
-        """Predict and score every frame.
-
-        Returns:
-            The scores by name.
-        """
-        self.runner.call_hook("before_val")
-        self.runner.call_hook("before_val_epoch")
-        self.runner.model.eval()
-        for index, batch in enumerate(self.dataloader):
-            self.runner.call_hook("before_val_iter", batch_idx=index, data_batch=batch)
-            with autocast(dtype=self.amp_dtype, enabled=self.amp_dtype is not None):
-                outputs = self.runner.model.val_step(batch)
-            self.evaluator.process(data_samples=outputs, data_batch=batch)
-            self.runner.call_hook(
-                "after_val_iter", batch_idx=index, data_batch=batch, outputs=outputs
-            )
-        metrics: dict[str, float] = self.evaluator.evaluate(len(self.dataloader.dataset))
-        self.runner.call_hook("after_val_epoch", metrics=metrics)
-        self.runner.call_hook("after_val")
-        return metrics
 
 
 def _share_buffers(model: nn.Module) -> None:
