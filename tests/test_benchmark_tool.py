@@ -83,5 +83,5 @@ def test_a_mistake_ends_with_one_line_from_any_folder(tmp_path):
     command = [sys.executable, str(SCRIPT), "--py-config", "nowhere.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.strip().splitlines()[-1].startswith("error: no config nowhere.py")
+    assert done.stderr.strip().splitlines()[-1].startswith("error: config nowhere.py not found")
     assert "Traceback" not in done.stderr

@@ -48,7 +48,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, network, monkeypatch
 
 
 def test_a_missing_checkpoint_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no checkpoint .*w\.pth; train\.py writes"):
+    with pytest.raises(FileNotFoundError, match=r"checkpoint .*w\.pth not found; train\.py writes"):
         read_checkpoint(tmp_path / "w.pth")
 
 
@@ -57,7 +57,7 @@ def test_a_truncated_checkpoint_is_refused(tmp_path, network, keep):
     path = tmp_path / "w.pth"
     save_atomically(network.state_dict(), path)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ValueError, match=r"w\.pth .*(damaged|no checkpoint)"):
+    with pytest.raises(ValueError, match=r"w\.pth .*(not a checkpoint|more than tensors)"):
         read_checkpoint(path)
 
 
@@ -96,7 +96,7 @@ def test_weights_are_found_where_projects_put_them(network):
 
 @pytest.mark.parametrize("content", [{}, {"epoch": 3}, {"state_dict": {"a": 3}}])
 def test_a_file_without_weights_is_refused(content):
-    with pytest.raises(ValueError, match=r"w\.pth holds no weights of a network"):
+    with pytest.raises(ValueError, match=r"w\.pth holds no network weights"):
         network_weights(content, "w.pth")
 
 
@@ -106,7 +106,7 @@ def test_weights_of_another_network_are_refused_with_the_differences(tmp_path, n
     weights["0.weight"] = torch.zeros(4, 2)
     weights["9.weight"] = weights.pop("0.bias")
     save_atomically(weights, tmp_path / "w.pth")
-    with pytest.raises(ValueError, match="weights of another network") as error:
+    with pytest.raises(ValueError, match="does not match the network") as error:
         load_weights(network, tmp_path / "w.pth")
     message = str(error.value)
     assert "1 missing (0.bias)" in message

@@ -83,7 +83,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     path: Path = tmp_path / "model_state_dict.pth"
     save_atomically(nn.Linear(1, 2).state_dict(), path)
     hook = CheckpointHook(tmp_path, seed=0, best_metric="miou", resume_from=path)
-    with pytest.raises(ValueError, match="weights of another network"):
+    with pytest.raises(ValueError, match="does not match the network"):
         hook.resume_training(runner_of(nn.Linear(1, 1)))
 
 

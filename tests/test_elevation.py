@@ -166,7 +166,7 @@ def test_frames_of_a_batch_do_not_see_each_other():
 
 
 def test_a_surface_of_other_sizes_is_refused():
-    with pytest.raises(ValueError, match=r"rows and columns in multiples of 16, got \(16, 40\)"):
+    with pytest.raises(ValueError, match=r"must be multiples of 16, got \(16, 40\)"):
         lay_surface(torch.zeros(1, 1, 16, 40), torch.zeros(1, 1, 16, 40), stretch=1.0)
 
 

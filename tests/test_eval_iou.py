@@ -64,7 +64,7 @@ def test_split_checkpoint_and_convention_can_be_chosen(trained, tmp_path):
 
 
 def test_a_missing_checkpoint_is_named(trained, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no checkpoint .*model_state_dict\.pth"):
+    with pytest.raises(FileNotFoundError, match=r"checkpoint .*model_state_dict\.pth not found"):
         run(trained[0], tmp_path)
 
 
@@ -87,7 +87,7 @@ def test_options_of_nuscenes_are_refused(trained, words):
 
 
 def test_a_config_of_another_data_set_is_refused(trained):
-    with pytest.raises(ValueError, match=r"--dataset nuscenes, but .* is a config of ToyFrames"):
+    with pytest.raises(ValueError, match=r"nuscenes, but .* is a config for ToyFrames"):
         run(*trained, "--dataset nuscenes")
 
 

@@ -150,7 +150,7 @@ def test_options_change_what_they_say(unscenes3d, tmp_path):
         ("--num-rays 1 20", "at least 2×2 rays"),
         ("--frames 0", "must be positive, got 0"),
         ("--limit -1", "a limit >= 0"),
-        ("--resume-from nowhere.pth", r"no checkpoint nowhere\.pth"),
+        ("--resume-from nowhere.pth", r"checkpoint nowhere\.pth not found"),
     ],
 )
 def test_wrong_options_are_refused(unscenes3d, words, message):
@@ -191,7 +191,7 @@ def test_the_script_ends_with_one_message_and_a_status(tmp_path, monkeypatch, ca
     with pytest.raises(SystemExit) as end:
         runpy.run_path(eval_novel_depth.__file__, run_name="__main__")
     assert end.value.code == 1
-    assert capsys.readouterr().err.startswith("error: no config")
+    assert capsys.readouterr().err.startswith("error: config ")
 
 
 @pytest.mark.parametrize("data", ["unscenes3d", "nuscenes", "minesim"])

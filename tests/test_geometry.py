@@ -49,7 +49,7 @@ def test_coarsening_and_back() -> None:
     assert coarse.coarsening_of(LABEL_GRID) == 4
     with pytest.raises(ValueError, match="does not divide"):
         LABEL_GRID.coarsen(5)
-    with pytest.raises(ValueError, match="in larger voxels"):
+    with pytest.raises(ValueError, match="is not a coarsening"):
         VoxelGrid((0.0, 0.0, 0.0), 1.2, (64, 64, 8)).coarsening_of(LABEL_GRID)
 
 

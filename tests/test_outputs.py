@@ -19,10 +19,10 @@ def test_what_is_there_and_what_is_not_can_be_written_to(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("kind", "name", "message"),
     [
-        (output_file, "folder", "folder is a folder; name a file"),
-        (output_file, "a.json/b.json", r"a\.json is a file; name a folder"),
-        (output_folder, "a.json", r"a\.json is a file; name a folder"),
-        (output_folder, "a.json/b/c", r"a\.json is a file; name a folder"),
+        (output_file, "folder", "folder is a folder; expected a file"),
+        (output_file, "a.json/b.json", r"a\.json is a file; expected a folder"),
+        (output_folder, "a.json", r"a\.json is a file; expected a folder"),
+        (output_folder, "a.json/b/c", r"a\.json is a file; expected a folder"),
     ],
 )
 def test_what_is_in_the_way_is_named(tmp_path, monkeypatch, kind, name, message):
@@ -58,5 +58,5 @@ def test_scripts_say_so_before_they_work(tmp_path, monkeypatch, capsys, script, 
     assert (
         capsys.readouterr()
         .err.strip()
-        .endswith(("is a file; name a folder to write to", "is a folder; name a file to write"))
+        .endswith(("expected a folder to write to", "expected a file to write"))
     )

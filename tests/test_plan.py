@@ -36,7 +36,7 @@ def test_without_data_the_rest_is_checked(cfg):
     assert "missing   the data" in plan
     assert "no data set at nowhere" in plan
     cfg.model.dropuot = 0.1
-    with pytest.raises(ValueError, match="no key 'dropuot'"):
+    with pytest.raises(ValueError, match="unknown key 'dropuot'"):
         dry_run(cfg, ALONE, seed=0)
 
 
@@ -52,7 +52,7 @@ def test_without_pretrained_weights_the_rest_is_checked(cfg, monkeypatch):
 
 def test_a_misspelt_section_is_found_without_training(cfg):
     cfg.runtime.workers = 3
-    with pytest.raises(ValueError, match=r"runtime of .* has no key 'workers'"):
+    with pytest.raises(ValueError, match=r"runtime of .*: unknown key 'workers'"):
         dry_run(cfg, ALONE, seed=0)
 
 

@@ -75,9 +75,9 @@ def test_a_recording_is_predicted(arguments, tmp_path):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"--resume-from": "nothing.pth"}, FileNotFoundError, "no checkpoint nothing.pth"),
+        ({"--resume-from": "nothing.pth"}, FileNotFoundError, "checkpoint nothing.pth not found"),
         ({"--data-root": "nowhere"}, FileNotFoundError, "no data set at 'nowhere'"),
-        ({"--py-config": "nothing.py"}, FileNotFoundError, "no config nothing.py"),
+        ({"--py-config": "nothing.py"}, FileNotFoundError, "config nothing.py not found"),
         ({"--stems": "12.5"}, ValueError, r"such as \['12.5'\]"),
         ({"--cfg-options": "modalty=lidar"}, ValueError, "modality"),
         ({"--amp": "bf16"}, ValueError, "needs a CUDA device"),

@@ -119,7 +119,7 @@ def test_build_unsocc_loads_config_and_weights(tmp_path):
     assert predictor.inputs.image_size == (30, 48)
     changed = build_unsocc(config, weights, options={"dataset.image_size": (60, 96)})
     assert changed.inputs.image_size == (60, 96)
-    with pytest.raises(FileNotFoundError, match="no checkpoint"):
+    with pytest.raises(FileNotFoundError, match=r"checkpoint .* not found"):
         build_unsocc(config, tmp_path / "nothing.pth")
     with pytest.raises(ValueError, match="needs a CUDA device"):
         build_unsocc(config, weights, device="cpu", amp="fp16")

@@ -259,7 +259,7 @@ def test_half_precision_needs_a_gpu(tmp_path):
 
 def test_a_wrong_data_set_name_and_data_without_depth(tmp_path):
     config = write_toy_config(tmp_path, epochs=1)
-    with pytest.raises(ValueError, match="is a config of ToyFrames"):
+    with pytest.raises(ValueError, match="is a config for ToyFrames"):
         run(config, tmp_path / "out", "--dataset nuscenes")
     with pytest.raises(ValueError, match="have no depth to score; the data set must be built with"):
         run(config, tmp_path / "out", "--depth-metric")
@@ -280,7 +280,7 @@ def test_the_script_ends_with_one_message_and_a_status(tmp_path, monkeypatch, ca
     assert end.value.code == 1
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1
-    assert lines[0].startswith("error: no config")
+    assert lines[0].startswith("error: config ")
 
 
 def test_somebody_who_stops_it_is_told_how_to_go_on():

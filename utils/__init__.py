@@ -1,1 +1,1 @@
-"""Geometry, label sets, metrics, checkpoints and pictures: what every other package stands on."""
+"""Common ground: geometry, labels, configs, checkpoints, files, processes and the console."""

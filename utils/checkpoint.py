@@ -1,8 +1,8 @@
-"""Checkpoint files: written whole or not at all, and read without running code from them.
+"""Checkpoints: written atomically, and loaded without executing code.
 
-``latest.pth`` holds all that a run needs to go on; ``model_state_dict.pth`` holds the weights of
-the best validation, name by name, as ``torch.nn.Module.load_state_dict`` takes them; ``best.json``
-says which validation that was.
+``latest.pth`` holds everything needed to resume a run. ``model_state_dict.pth`` holds the weights
+with the best validation score, ready for ``torch.nn.Module.load_state_dict``. ``best.json`` says
+which validation that was.
 """
 
 import os
@@ -22,11 +22,11 @@ BEST = "model_state_dict.pth"
 BEST_MARK = "best.json"
 WEIGHTS = "weights"
 AVERAGED = "averaged_weights"
-"""Keys of ``latest.pth``: the weights in training, and their moving average where there is one."""
+"""Keys of ``latest.pth``: the weights in training, and their moving average if there is one."""
 
 
 def save_atomically(content: Any, path: Path) -> None:
-    """Write a checkpoint so that ``path`` is, at any moment, the old file or the new one, whole."""
+    """Write a checkpoint atomically: at any moment, ``path`` is the complete old or new file."""
     with new_file(path) as partial, partial.open("wb") as file:
         torch.save(content, file)
         file.flush()
@@ -34,26 +34,26 @@ def save_atomically(content: Any, path: Path) -> None:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint to the CPU; only tensors and plain values, never code.
+    """Load a checkpoint to the CPU: tensors and plain values only, never code.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is damaged, or is no checkpoint, or holds objects of classes.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file is corrupt, is not a checkpoint, or holds other objects.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint {path}; train.py writes {BEST} and {LATEST}")
+        raise FileNotFoundError(f"checkpoint {path} not found; train.py writes {BEST} and {LATEST}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
-            f"{path} is no checkpoint of tensors and plain values, and is not opened because "
-            f"a checkpoint must not run code: {_first_sentence(error)}"
+            f"{path} holds more than tensors and plain values; it is not loaded, because a "
+            f"checkpoint must not run code: {_first_sentence(error)}"
         ) from error
     except (RuntimeError, EOFError, OSError, KeyError, BadZipFile) as error:
         size = path.stat().st_size
         raise ValueError(
-            f"{path} ({size} bytes) is damaged or no checkpoint: {_first_sentence(error)}; "
+            f"{path} ({size} bytes) is corrupt or not a checkpoint: {_first_sentence(error)}; "
             "copy it again, or train again"
         ) from error
     if not isinstance(content, dict):
@@ -62,10 +62,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def network_weights(checkpoint: Mapping[str, Any], path: str | Path) -> dict[str, Tensor]:
-    """The weights to predict with: the averaged ones where a checkpoint has both.
+    """Pick the weights for inference: the averaged ones if the checkpoint has both.
 
     Raises:
-        ValueError: If the checkpoint has no weights where this project or mmengine puts them.
+        ValueError: If there are no weights where this project or mmengine stores them.
     """
     for key in (AVERAGED, WEIGHTS, "state_dict"):
         if checkpoint.get(key) is not None:
@@ -75,31 +75,31 @@ def network_weights(checkpoint: Mapping[str, Any], path: str | Path) -> dict[str
         found = checkpoint
     if not found or not all(isinstance(value, Tensor) for value in found.values()):
         keys = sorted(map(str, found))[:5]
-        raise ValueError(f"{path} holds no weights of a network; its keys begin with {keys}")
+        raise ValueError(f"{path} holds no network weights; its first keys are {keys}")
     prefix = "module."
     wrapped = all(name.startswith(prefix) for name in found)
     return {name.removeprefix(prefix) if wrapped else name: value for name, value in found.items()}
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:
-    """Load the weights of a checkpoint into a network, every one of them.
+    """Load the weights of a checkpoint into a network, all of them.
 
     Args:
         model: The network, on any device.
         path: ``model_state_dict.pth`` or ``latest.pth``.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no checkpoint, or one of another network.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it is not a checkpoint, or belongs to another network.
     """
     fill(model, network_weights(read_checkpoint(path), path), path)
 
 
 def fill(model: nn.Module, weights: Mapping[str, Tensor], path: str | Path) -> None:
-    """Load ``weights``, which came from ``path``, into a network.
+    """Load ``weights``, read from ``path``, into a network.
 
     Raises:
-        ValueError: If names or shapes differ from the network's.
+        ValueError: If names or shapes do not match.
     """
     own = model.state_dict()
     shapes = [
@@ -118,13 +118,11 @@ def fill(model: nn.Module, weights: Mapping[str, Tensor], path: str | Path) -> N
             for what, names in differences.items()
             if names
         )
-        raise ValueError(
-            f"{path} holds the weights of another network than the config describes: {listed}"
-        )
+        raise ValueError(f"{path} does not match the network of the config: {listed}")
     model.load_state_dict(weights)
 
 
 def _first_sentence(error: Exception) -> str:
-    """What an error of torch's begins with: it goes on with advice, to run the file's code even."""
+    """First sentence of a torch error: the rest is advice, such as to run the file's code."""
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
     return line.partition(". ")[0].rstrip(".")

@@ -1,4 +1,4 @@
-"""What makes this project's packages import together, quickly and on any machine.
+"""Make torchvision and spconv importable, quickly and on any machine.
 
 Import this module before torchvision, spconv, or anything that imports them.
 """
@@ -9,15 +9,15 @@ import warnings
 
 import torch
 
-_libraries: list[torch.library.Library] = []  # A library's schemas live as long as it does.
+_libraries: list[torch.library.Library] = []  # Schemas live as long as their library.
 
 
 def ensure_torchvision() -> None:
-    """Import torchvision, declaring the operators it misses if that is why the import fails.
+    """Import torchvision, declaring its missing operators if the import fails for lack of them.
 
-    A torchvision wheel built for CUDA cannot load its compiled operators beside a CPU torch, and
-    its import then fails while it registers shapes for them. Nothing here uses those operators, so
-    their schemas are declared first.
+    A torchvision wheel built for CUDA cannot load its compiled operators next to a CPU torch, and
+    its import fails while it registers their shapes. This project does not use those operators,
+    so declaring their schemas is enough.
     """
     try:
         importlib.import_module("torchvision")
@@ -32,10 +32,10 @@ def ensure_torchvision() -> None:
 
 
 def ensure_spconv() -> None:
-    """Import spconv; where there is no CUDA, without its tables of CUDA kernels.
+    """Import spconv; without CUDA, skip its tables of CUDA kernels.
 
-    Building those tables takes seconds of every start, and a CPU has no use for them. The warnings
-    left out are of names that torch has renamed and spconv still uses, which no user can change.
+    Building those tables takes seconds at each start, and a CPU has no use for them. The muted
+    warnings are about deprecated torch names in spconv, which users cannot change.
     """
     tracing = logging.getLogger("torch.fx._symbolic_trace")
     tracing.addFilter(lambda record: "is_fx_tracing" not in str(record.msg))

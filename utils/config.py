@@ -1,4 +1,4 @@
-"""Configs: reading, overriding on the command line, and refusing keys that nobody reads."""
+"""Load configs, apply command-line overrides, and reject unknown keys."""
 
 import ast
 import dataclasses
@@ -25,21 +25,21 @@ SECTIONS = (
 )
 """The top-level keys of a config; augmentation may be None."""
 MODALITIES = ("both", "camera", "lidar")
-"""Sensors that a network is built for."""
+"""Sensors a network can be built for."""
 PRECISIONS = ("off", "bf16", "fp16")
 
 _ARGUMENT_ERROR = re.compile("unexpected keyword argument|missing .*required .*argument")
-"""How Python says that a call's arguments are not those of the function."""
+"""Python's messages for a call with wrong arguments."""
 
 Section = TypeVar("Section")
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How the network is trained; config/_base_/schedule.py explains each value.
+    """Training schedule; config/_base_/schedule.py explains each value.
 
     Raises:
-        ValueError: If a value is out of its range.
+        ValueError: If a value is out of range.
     """
 
     epochs: int
@@ -70,10 +70,10 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Runtime:
-    """What a run does besides training; config/_base_/runtime.py explains each value.
+    """Runtime options; config/_base_/runtime.py explains each value.
 
     Raises:
-        ValueError: If a value is out of its range.
+        ValueError: If a value is out of range.
     """
 
     num_workers: int
@@ -92,25 +92,25 @@ class Runtime:
 
 
 def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> Config:
-    """Read a config file, override some of its values and check its top level.
+    """Load a config file, apply overrides, and check its top level.
 
     Args:
         path: An mmengine text config.
-        options: Values by dotted key, as ``parse_options`` returns them.
+        options: Overrides by dotted key, as returned by ``parse_options``.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is not a config, an option's key is not in it, or its top level
-            lacks a section or has an unknown one.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file is not a valid config, an override has an unknown key, or a
+            top-level section is missing or unknown.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no config {path}; the configs of this project are in config/")
+        raise FileNotFoundError(f"config {path} not found; the configs are in config/")
     try:
         cfg = Config.fromfile(str(path))
-    except Exception as error:  # A config is Python: it may raise anything.
+    except Exception as error:  # A config is Python code and can raise anything.
         kind = type(error).__name__
-        raise ValueError(f"{path} cannot be read as a config: {kind}: {error}") from error
+        raise ValueError(f"{path} is not a valid config: {kind}: {error}") from error
     for key, value in (options or {}).items():
         _check_option(cfg, key, value, path)
         cfg.merge_from_dict({key: value})
@@ -119,28 +119,28 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
 
 
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
-    """Turn ``key=value`` words of the command line into values by dotted key.
+    """Parse ``key=value`` arguments into values by dotted key.
 
-    A value is a Python literal (``1e-3``, ``(384, 1280)``, ``None``), ``true`` or ``false``, or
-    else text.
+    A value is a Python literal (``1e-3``, ``(384, 1280)``, ``None``), ``true``, ``false``, or a
+    plain string.
 
     Raises:
-        ValueError: If a word has no "=".
+        ValueError: If an argument has no "=".
     """
     options: dict[str, Any] = {}
     for pair in pairs:
         key, separator, text = pair.partition("=")
         if not (separator and key):
-            raise ValueError(f"--cfg-options takes key=value, got '{pair}'")
+            raise ValueError(f"--cfg-options expects key=value, got '{pair}'")
         options[key.strip()] = _parse_value(text.strip())
     return options
 
 
 def read_section(cfg: Config, name: str, kind: type[Section]) -> Section:
-    """The section ``name`` as the dataclass ``kind``.
+    """Read the section ``name`` into the dataclass ``kind``.
 
     Raises:
-        ValueError: If keys are missing or unknown, or a value has another type.
+        ValueError: If a key is missing or unknown, or a value has the wrong type.
     """
     values = _mapping(cfg, name)
     known = {field.name: field.type for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
@@ -148,7 +148,7 @@ def read_section(cfg: Config, name: str, kind: type[Section]) -> Section:
     check_keys(values, known, f"{name} of {where}")
     missing = sorted(known.keys() - values.keys())
     if missing:
-        raise ValueError(f"{name} of {where} lacks {missing}")
+        raise ValueError(f"{name} of {where} is missing {missing}")
     for key, value in values.items():
         allowed = (int, float) if known[key] is float else known[key]
         is_flag = isinstance(value, bool) and known[key] is not bool
@@ -161,10 +161,10 @@ def read_section(cfg: Config, name: str, kind: type[Section]) -> Section:
 
 
 def read_choice(cfg: Config, name: str, choices: Iterable[str]) -> str:
-    """The top-level value ``name``, which must be one of ``choices``.
+    """Read the top-level value ``name``.
 
     Raises:
-        ValueError: If it is not.
+        ValueError: If it is not one of ``choices``.
     """
     if cfg[name] not in choices:
         raise ValueError(f"{name} of {_place(cfg)} must be one of {choices}, got {cfg[name]!r}")
@@ -172,30 +172,30 @@ def read_choice(cfg: Config, name: str, choices: Iterable[str]) -> str:
 
 
 def check_dataset_name(cfg: Config, name: str | None) -> None:
-    """Refuse a config of another data set than the one that the command line names, if it does.
+    """Check that the config is for the data set named on the command line, if any.
 
     Raises:
-        ValueError: If they differ.
+        ValueError: If it is for another one.
     """
     kind = _mapping(cfg, "dataset").get("type", "")
     if name is not None and name.lower() != str(kind).lower():
-        raise ValueError(f"--dataset {name}, but {_place(cfg)} is a config of {kind}")
+        raise ValueError(f"--dataset is {name}, but {_place(cfg)} is a config for {kind}")
 
 
 def build_section(
     cfg: Config, name: str, registry: Any, injected: Mapping[str, Any] | None = None
 ) -> Any:
-    """Build the object that a section describes: the class of its ``type`` with its other keys.
+    """Build the object of a section: its ``type`` names the class, other keys are arguments.
 
     Args:
         cfg: The config.
         name: "model" or "dataset".
-        registry: Where the class is registered.
-        injected: Arguments that every section of this name gets besides its own keys.
+        registry: Registry that holds the class.
+        injected: Arguments passed in addition to the keys of the section.
 
     Raises:
-        ValueError: If the class is unknown, or a key is none of its arguments, also in sections
-            below that have a ``type`` of their own, or an argument is missing.
+        ValueError: If the class is unknown, a key is not one of its arguments (also in nested
+            sections with their own ``type``), or an argument is missing.
     """
     values = plain(_mapping(cfg, name))
     where = f"{name} of {_place(cfg)}"
@@ -203,7 +203,7 @@ def build_section(
     own = {key: value for key, value in values.items() if key != "type"}
     twice = sorted(own.keys() & (injected or {}).keys())
     if twice:
-        raise ValueError(f"{where}: {twice} come from elsewhere in the config; leave them out here")
+        raise ValueError(f"{where}: {twice} are set elsewhere in the config; remove them here")
     arguments = own | dict(injected or {})
     try:
         return constructor(**arguments)
@@ -214,19 +214,21 @@ def build_section(
 
 
 def check_keys(given: Iterable[str], known: Iterable[str], where: str) -> None:
-    """Refuse keys that are not known, with the nearest known one as a hint.
+    """Reject unknown keys, suggesting the closest known one.
 
     Raises:
-        ValueError: If there is one.
+        ValueError: If a key is unknown.
     """
     known = sorted(known)
     for key in given:
         if key not in known:
-            raise ValueError(f"{where} has no key '{key}'{_hint(key, known)}; it has {known}")
+            raise ValueError(
+                f"{where}: unknown key '{key}'{_hint(key, known)} (known keys: {known})"
+            )
 
 
 def plain(value: Any) -> Any:
-    """The same value in dict, list and tuple, without mmengine's wrappers."""
+    """Convert mmengine's wrappers to plain dicts, lists and tuples."""
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, tuple):
@@ -235,20 +237,20 @@ def plain(value: Any) -> Any:
 
 
 def _constructor(values: Mapping[str, Any], registry: Any, where: str) -> Callable[..., Any]:
-    """The class that ``values`` names, after a check of its keys and those of classes in it."""
+    """Look up the class of a section and check its keys, nested sections included."""
     kind = values.get("type")
     constructor = registry.get(kind) if isinstance(kind, str) else None
     if constructor is None:
         names = sorted(registry.module_dict)
         hint = _hint(str(kind), names)
-        raise ValueError(f"{where}: type {kind!r} is not registered{hint}")
+        raise ValueError(f"{where}: unknown type {kind!r}{hint}")
     check_keys((key for key in values if key != "type"), _arguments(constructor), where)
     _check_nested(values, registry, where)
     return constructor
 
 
 def _check_nested(values: Mapping[str, Any], registry: Any, where: str) -> None:
-    """Check the sections below a section that name classes of their own, at any depth."""
+    """Check nested sections that have a ``type``, at any depth."""
     for key, value in values.items():
         if isinstance(value, Mapping) and "type" in value:
             _constructor(value, registry, f"{key} in {where}")
@@ -274,21 +276,21 @@ def _check_top_level(cfg: Config, path: Path) -> None:
     check_keys((key for key in cfg if not key.startswith("_")), SECTIONS, str(path))
     missing = [name for name in SECTIONS if name not in cfg and name != "augmentation"]
     if missing:
-        raise ValueError(f"{path} lacks {missing}; take them from config/_base_/")
+        raise ValueError(f"{path} is missing {missing}; inherit them from config/_base_/")
     read_choice(cfg, "modality", MODALITIES)
 
 
 def _check_option(cfg: Config, key: str, value: Any, path: Path) -> None:
-    """Refuse a dotted key that the config does not have."""
+    """Reject an override whose key is not in the config."""
     values = cfg.to_dict()
     parent: Any = values
     for part in key.split("."):
         if not isinstance(parent, Mapping) or part not in parent:
             known = _dotted_keys(values)
-            raise ValueError(f"--cfg-options: {path} has no key '{key}'{_hint(key, known)}")
+            raise ValueError(f"--cfg-options: unknown key '{key}' in {path}{_hint(key, known)}")
         parent = parent[part]
     if isinstance(parent, Mapping) and value is not None:
-        raise ValueError(f"--cfg-options: '{key}' is a section; set its keys, or set it to None")
+        raise ValueError(f"--cfg-options: '{key}' is a section; set one of its keys, or None")
 
 
 def _dotted_keys(values: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -301,7 +303,7 @@ def _dotted_keys(values: Mapping[str, Any], prefix: str = "") -> list[str]:
 
 
 def _hint(word: str, known: Sequence[str]) -> str:
-    """The end of a message: did you mean the nearest known word? Nothing when none is near."""
+    """Suffix of an error message that suggests the closest known word, if any is close."""
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if not near:
         same_name = [key for key in known if key.rpartition(".")[2] == word.rpartition(".")[2]]

@@ -1,4 +1,4 @@
-"""What the scripts say: log lines beside progress bars, and errors a user can act on."""
+"""Console output of the scripts: log lines beside progress bars, and readable errors."""
 
 import io
 import logging
@@ -11,10 +11,10 @@ from mmengine.logging import MMLogger
 from tqdm import tqdm
 
 USER_ERRORS = (ValueError, FileNotFoundError, FloatingPointError, OSError)
-"""Errors of input; others are bugs and keep their traceback."""
+"""Errors caused by input. All others are bugs and keep their traceback."""
 TRACEBACK_VARIABLE = "UNSOCC_TRACEBACK"
 OWN_LOGGERS = ("__main__", "dataset", "engine", "loss", "model", "utils")
-"""What this project logs under; of other packages only warnings are shown."""
+"""Loggers of this project; other packages show warnings only."""
 
 _MARK = "is_log_of_the_run"
 _STATUS_OF_SIGPIPE = 128 + 13
@@ -23,10 +23,10 @@ logger = logging.getLogger(__name__)
 
 
 class ConsoleHandler(logging.Handler):
-    """Writes log lines to standard error without tearing progress bars apart."""
+    """Writes log lines to stderr without breaking progress bars."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record: the message alone, with its level from warnings on."""
+        """Write one record: the message, prefixed with its level from warnings up."""
         text = record.getMessage()
         if record.levelno >= logging.WARNING:
             text = f"{record.levelname.lower()}: {text}"
@@ -34,12 +34,12 @@ class ConsoleHandler(logging.Handler):
 
 
 def say(text: str) -> None:
-    """Write a line to standard error, above any progress bar."""
+    """Print a line to stderr, above any progress bar."""
     tqdm.write(text, file=sys.stderr)
 
 
 def start_logging(rank: int = 0) -> None:
-    """Send log lines to the console: all from the first process, warnings from the others."""
+    """Log to the console: everything from rank 0, warnings from the other ranks."""
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if isinstance(handler, ConsoleHandler)]:
         root.removeHandler(handler)
@@ -47,14 +47,14 @@ def start_logging(rank: int = 0) -> None:
     root.addHandler(ConsoleHandler(level))
     for name in OWN_LOGGERS:
         logging.getLogger(name).setLevel(logging.INFO)
-    # What is logged through mmengine before there is a runner goes the same way.
+    # Messages that mmengine logs before there is a runner go the same way.
     MMLogger.get_current_instance().handlers = [ConsoleHandler(level)]
 
 
 def log_to(file: logging.FileHandler) -> None:
-    """Send log lines to the log file of a run too, and no longer to that of an earlier one.
+    """Also log to the file of a run, and stop logging to the file of an earlier run.
 
-    The file also gets the tracebacks that the console leaves out.
+    The file also receives the tracebacks that the console leaves out.
     """
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if hasattr(handler, _MARK)]:
@@ -64,19 +64,19 @@ def log_to(file: logging.FileHandler) -> None:
 
 
 def run_script(main: Callable[[], None], *, on_interruption: str = "stopped") -> None:
-    """Run a script; an error of its input ends it with one message and exit status 1.
+    """Run a script; an input error ends it with one message and exit status 1.
 
-    The whole traceback stands in the run's log file, if it has one, and on the console where the
-    environment has UNSOCC_TRACEBACK=1. A reader that closes the standard output, such as ``head``,
-    ends the script without a word, with the status that a shell gives for SIGPIPE.
+    The full traceback is in the log file of the run, if there is one, and on the console if
+    UNSOCC_TRACEBACK=1 is set. A closed stdout, as after ``| head``, ends the script silently with
+    the exit status that a shell reports for SIGPIPE.
 
     Args:
-        main: What the script does.
-        on_interruption: What is said where Ctrl-C ended it: how to go on, if one can.
+        main: The script.
+        on_interruption: Message after Ctrl-C, such as how to resume.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # Each line goes out at once, also into a pipe: if nobody reads it, that shows here, and
-        # not when Python flushes what is left after the script's end.
+        # Flush each line, also into a pipe: a closed pipe then shows up here and not when Python
+        # flushes the rest at exit.
         sys.stdout.reconfigure(line_buffering=True)
     try:
         main()
@@ -94,23 +94,23 @@ def run_script(main: Callable[[], None], *, on_interruption: str = "stopped") ->
 
 
 def _nobody_reads_output() -> bool:
-    """Whether the standard output is a pipe that has no reader any more."""
+    """Whether stdout is a pipe whose reader is gone."""
     pipe = select.poll()
     pipe.register(sys.stdout.fileno(), select.POLLERR)
     return bool(pipe.poll(0))
 
 
 def _discard_output() -> None:
-    """Let the standard output go nowhere, so that Python can flush it when it ends."""
+    """Redirect stdout to /dev/null, so that Python can flush it at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
 
 
 def brief(error: BaseException) -> str:
-    """The message of an error: the file first, where it is the system's.
+    """Shorten an error to its message, with the file first for system errors.
 
-    Of an error that a data loader's process raised, it is its own message.
+    For an error from a data loader worker, this is the original message.
     """
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename2 or error.filename}: {error.strerror}"

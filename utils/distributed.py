@@ -1,4 +1,4 @@
-"""One process a GPU: how a script becomes several processes, and what each of them sets up."""
+"""One process per GPU: launch the processes of a script, and set each of them up."""
 
 import os
 import sys
@@ -12,12 +12,12 @@ import torch.distributed as dist
 
 @dataclass(frozen=True)
 class Process:
-    """This process among those of the run.
+    """This process of the run.
 
     Attributes:
-        rank: Its index among all processes; 0 writes the files and speaks.
-        world_size: Number of processes on all machines.
-        device: Where its network lives.
+        rank: Global rank; rank 0 writes files and logs.
+        world_size: Number of processes on all nodes.
+        device: Device of the network.
     """
 
     rank: int
@@ -26,33 +26,33 @@ class Process:
 
 
 def pick_device(name: str) -> torch.device:
-    """The device that a script without several processes runs on.
+    """Choose the device of a single-process script.
 
     Args:
-        name: "auto" takes a GPU if there is one.
+        name: "auto" (a GPU if there is one), "cpu" or "cuda".
 
     Raises:
-        ValueError: If it is "cuda" and there is none.
+        ValueError: If it is "cuda" and there is no GPU.
     """
     has_gpu = torch.cuda.is_available()
     if name == "cuda" and not has_gpu:
-        raise ValueError("--device cuda: torch sees no GPU here; leave the option out for the CPU")
+        raise ValueError("--device cuda: torch finds no GPU; omit the option to run on the CPU")
     return torch.device("cuda" if has_gpu and name != "cpu" else "cpu")
 
 
 def relaunch_arguments(
     gpus: int, environment: Mapping[str, str], argv: Sequence[str]
 ) -> list[str] | None:
-    """Arguments of ``torch.distributed.run`` that start ``argv`` once a GPU.
+    """Arguments of ``torch.distributed.run`` that start ``argv`` once per GPU.
 
     Args:
         gpus: Number of visible GPUs.
         environment: Environment variables of this process.
-        argv: Script and arguments that this process was started with.
+        argv: Script and arguments of this process.
 
     Returns:
-        None where this process goes on by itself: it was started by ``torchrun`` already, or
-        there are not several GPUs.
+        None if this process runs the script itself: ``torchrun`` started it already, or there are
+        fewer than two GPUs.
     """
     if "WORLD_SIZE" in environment or gpus < 2:
         return None
@@ -60,9 +60,9 @@ def relaunch_arguments(
 
 
 def use_all_gpus() -> None:
-    """Where several GPUs are visible, run this script once on each, and exit with its result.
+    """If several GPUs are visible, run this script once on each and exit with its status.
 
-    Started by ``torchrun``, or with CUDA_VISIBLE_DEVICES naming one GPU, a script goes on alone.
+    A script started by ``torchrun``, or with a single visible GPU, continues in this process.
     """
     arguments = relaunch_arguments(torch.cuda.device_count(), os.environ, sys.argv)
     if arguments is None:
@@ -82,9 +82,9 @@ def use_all_gpus() -> None:
 
 @contextmanager
 def process_group() -> Iterator[Process]:
-    """Join the processes that ``torchrun`` started, if it did: NCCL on GPUs, gloo on CPUs.
+    """Join the process group of ``torchrun``, if any: NCCL on GPUs, gloo on CPUs.
 
-    Inside another ``process_group`` it stays in that one.
+    A nested ``process_group`` reuses the outer one.
 
     Yields:
         This process.

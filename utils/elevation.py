@@ -1,4 +1,4 @@
-"""Elevation maps: where their cells lie, heights of points in them, and maps without gaps."""
+"""Elevation maps: their grid, heights of points per cell, and gap filling."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,32 +14,32 @@ from torch.nn.functional import avg_pool2d, conv2d, grid_sample, interpolate
 from utils.geometry import Points, as_array
 
 COARSEST_CELLS = 16
-"""Cells along an edge of the blocks of a surface's coarsest scale."""
+"""Cells per edge of a block at the coarsest scale of a surface."""
 _SIGMA_CELLS = 1.5
-"""Of the Gaussian across the direction of stretch, in blocks of the scale."""
+"""Standard deviation of the Gaussian across the direction of stretch, in blocks."""
 _EASE = 0.05
-"""Weight of what the coarser scales say, of a known cell right here."""
+"""Weight of the coarser scales, relative to a known cell right here."""
 _ALONG = 3.0
-"""Roads, ruts and walls run along x, the way that the vehicle drives."""
+"""Stretch along x: roads, ruts and walls run in the driving direction."""
 _ODD_M = 0.1
-"""A cell that is this much off the others' surface counts by half."""
+"""A cell that deviates this much from the surface of the others counts half."""
 _DOUBTS = 2
-"""Times that the weights follow the surface, and it them."""
+"""Iterations of reweighting."""
 
 
 @dataclass(frozen=True)
 class ElevationGrid:
-    """A rectangle of the ground in square cells, which are counted from its near right corner on.
+    """A rectangle of ground in square cells, counted from its near right corner.
 
-    Maps of it have the far end in row 0 and the left in column 0, as one sees them from above.
+    Maps have the far end in row 0 and the left in column 0, like a view from above.
 
     Attributes:
         near_right_m: The corner (x, y) [m] from which the cells are counted.
-        cell_m: Edge of a cell [m].
-        shape: Number of rows (along x) and of columns (along y).
+        cell_m: Size of a cell [m].
+        shape: Number of rows (along x) and columns (along y).
 
     Raises:
-        ValueError: If it has no cells.
+        ValueError: If there are no cells.
     """
 
     near_right_m: tuple[float, float]
@@ -47,7 +47,7 @@ class ElevationGrid:
     shape: tuple[int, int]
 
     def __post_init__(self) -> None:
-        """Check the fields."""
+        """Validate the fields."""
         if self.cell_m <= 0 or min(self.shape) < 1:
             raise ValueError(
                 "an elevation grid needs cell_m > 0 and a positive shape=(rows, columns), got "
@@ -56,10 +56,10 @@ class ElevationGrid:
 
     @classmethod
     def from_config(cls, grid: "ElevationGrid | Mapping[str, Any]") -> "ElevationGrid":
-        """The grid itself, or that of a config's ``dict(near_right_m, cell_m, shape)``.
+        """Return a grid as it is, or build one from ``dict(near_right_m, cell_m, shape)``.
 
         Raises:
-            ValueError: If the keys or the values are not those of a grid.
+            ValueError: If keys or values are wrong.
         """
         if isinstance(grid, ElevationGrid):
             return grid
@@ -72,26 +72,26 @@ class ElevationGrid:
 
     @property
     def far_left_m(self) -> tuple[float, float]:
-        """The corner (x, y) [m] at which the first row and column of a map begin."""
+        """Corner (x, y) [m] where the first row and column of a map begin."""
         (near, right), (rows, columns) = self.near_right_m, self.shape
         return near + rows * self.cell_m, right + columns * self.cell_m
 
     def cells_of(self, points_m: Points) -> Points:
-        """Row and column (..., 2) of the cells that points (x, y, …) [m] lie in.
+        """Row and column (..., 2) of the cells that contain points (x, y, …) [m].
 
-        They are whole numbers in the points' own type; where ``holds`` does not, they are those
-        that the cells would have if they went on. A cell has its near and right edges.
+        They are integers in the dtype of the points, and continue outside the grid (see
+        ``holds``). A cell includes its near and right edges.
         """
         array = torch if isinstance(points_m, Tensor) else np
         corner, shape = (as_array(values, points_m) for values in (self.near_right_m, self.shape))
         return shape - 1 - array.floor((points_m[..., :2] - corner) / self.cell_m)
 
     def holds(self, cells: Points) -> Any:
-        """Which cells (row, column) of (..., 2) are cells of the grid: bool (...)."""
+        """Whether cells (row, column), shape (..., 2), are in the grid: bool (...)."""
         return ((cells >= 0) & (cells < as_array(self.shape, cells))).all(-1)
 
     def centers_m(self, device: torch.device | str = "cpu") -> Float[Tensor, "rows cols 2"]:
-        """Middles (x, y) of the cells [m]."""
+        """Centers (x, y) of the cells [m]."""
         axes = [
             end - (torch.arange(number, dtype=torch.float32, device=device) + 0.5) * self.cell_m
             for end, number in zip(self.far_left_m, self.shape, strict=True)
@@ -99,14 +99,14 @@ class ElevationGrid:
         return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
 
     def widen(self, least: int, multiple: int) -> tuple["ElevationGrid", tuple[int, int]]:
-        """The grid with more cells all around.
+        """Pad the grid with cells on all sides.
 
         Args:
-            least: At least so many cells on each side.
-            multiple: What rows and columns shall be multiples of.
+            least: Minimum number of cells on each side.
+            multiple: Rows and columns become multiples of this.
 
         Returns:
-            The wide grid, and the row and column in it of this one's first cell.
+            The padded grid, and the row and column of this grid's first cell in it.
         """
         (rows, columns), (near, right) = self.shape, self.near_right_m
         wide = [ceil((number + 2 * least) / multiple) * multiple for number in self.shape]
@@ -121,14 +121,14 @@ class ElevationGrid:
 def mean_heights(
     points: Sequence[Float[Tensor, "_ F"]], grid: ElevationGrid
 ) -> tuple[Float[Tensor, "B 1 rows cols"], Float[Tensor, "B 1 rows cols"]]:
-    """Mean height of the points in each cell, and how many there are.
+    """Mean height and number of the points in each cell.
 
     Args:
-        points: x, y, z [m] and more, frame by frame; those outside the grid do not matter.
+        points: x, y, z [m] and more, per frame; points outside the grid are ignored.
         grid: The cells.
 
     Returns:
-        Heights [m], 0 where no point is, and counts.
+        Heights [m], 0 in empty cells, and counts.
     """
     rows, columns = grid.shape
     height, count = [], []
@@ -152,28 +152,27 @@ def lay_surface(
     finest: int = 1,
     passes: int = 2,
 ) -> Float[Tensor, "B 1 rows cols"]:
-    """A map without gaps through cells of known height.
+    """Fit a dense map to cells of known height.
 
-    From coarse to fine, each scale adds what the surface so far lacks at the known cells near by,
-    their mean under a Gaussian. So a slope is followed into the gaps, and noise is averaged where
-    cells are dense.
+    From coarse to fine, each scale adds the Gaussian-weighted mean of the residuals at nearby known
+    cells. Slopes thus extend into gaps, and noise is averaged where cells are dense.
 
     Args:
         height_m: Heights [m]; anything finite where the weight is 0.
-        weight: How much each cell is known: 0 not at all, 1 for sure.
-        stretch: How much further along the rows' axis x a cell's height carries than across it.
-        finest: Cells along an edge of the blocks of the finest scale: a power of two up to 16.
-        passes: Times that each scale is gone over; the second mends what the first has smoothed.
+        weight: Confidence of each cell: 0 unknown, 1 certain.
+        stretch: How much farther a height carries along x than across it.
+        finest: Cells per edge of a block at the finest scale: a power of two up to 16.
+        passes: Passes per scale; the second restores what the first has smoothed.
 
     Returns:
-        Heights [m]; 0 in a frame where no cell is known.
+        Heights [m]; 0 in frames without known cells.
 
     Raises:
-        ValueError: If rows or columns are no multiple of 16.
+        ValueError: If rows or columns are not multiples of 16.
     """
     if any(number % COARSEST_CELLS for number in height_m.shape[-2:]):
         raise ValueError(
-            f"a surface needs rows and columns in multiples of {COARSEST_CELLS}, got "
+            f"rows and columns must be multiples of {COARSEST_CELLS}, got "
             f"{tuple(height_m.shape[-2:])}"
         )
     weights = weight.sum((-2, -1), keepdim=True).clamp(min=_EASE)
@@ -192,15 +191,15 @@ def lay_surface(
 def credible(
     height_m: Float[Tensor, "B 1 rows cols"], is_known: Bool[Tensor, "B 1 rows cols"]
 ) -> Float[Tensor, "B 1 rows cols"]:
-    """How far known cells fit to those around: 1 for those that do, near 0 for dust in the air.
+    """Weight known cells by how well they fit their surroundings: dust in the air gets about 0.
 
     Args:
         height_m: Heights [m]; anything finite where unknown.
-        is_known: Where they are known.
+        is_known: Mask of known heights.
 
     Returns:
-        A weight for ``lay_surface``: 1 / (1 + (error / 10 cm)²) of the surface that all lay
-        together, each by its weight; 0 where unknown.
+        A weight for ``lay_surface``: 1 / (1 + (residual / 10 cm)²) against the weighted surface of
+        all cells; 0 where unknown.
     """
     known = is_known.to(height_m.dtype)
     weight = known
@@ -213,13 +212,13 @@ def credible(
 def resample_map(
     elevation_m: Float[Tensor, "B rows cols"], source: ElevationGrid, target: ElevationGrid
 ) -> Float[Tensor, "B rows2 cols2"]:
-    """A map at the cells of another grid, by bilinear interpolation; itself where they are its own.
+    """Resample a map to another grid by bilinear interpolation; the same grid is a no-op.
 
-    Beyond the middles of the outermost cells of ``source`` these hold.
+    Border values extend beyond the centers of the outermost cells of ``source``.
     """
     if source == target:
         return elevation_m
-    # (row, column) of the targets' middles in cells of the source, middles at integer + 0.5.
+    # (row, column) of the target centers in cells of the source, centers at integer + 0.5.
     corner = elevation_m.new_tensor(source.far_left_m)
     cells = (corner - target.centers_m(elevation_m.device)) / source.cell_m
     where = 2 * cells / cells.new_tensor(source.shape) - 1
@@ -232,7 +231,7 @@ def resample_map(
 
 
 def _blur(values: Float[Tensor, "B C rows cols"], stretch: float) -> Float[Tensor, "B C rows cols"]:
-    """Sum of the cells around each, under a Gaussian that is 1 in the middle."""
+    """Convolve with a Gaussian whose peak is 1."""
     channels = values.shape[1]
     for sigma, shape in ((stretch * _SIGMA_CELLS, (1, 1, -1, 1)), (_SIGMA_CELLS, (1, 1, 1, -1))):
         reach = ceil(2.5 * sigma)

@@ -1,4 +1,4 @@
-"""The voxel grid, and the maps between its indices, metres and sampling coordinates."""
+"""The voxel grid, and conversions between voxels, meters and sampling coordinates."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Points = TypeVar("Points", np.ndarray, Tensor)
 
 @dataclass(frozen=True)
 class VoxelGrid:
-    """A box of equal cubes in the LiDAR frame; the owner of every range and voxel size.
+    """A box of cubic voxels in the LiDAR frame; the only owner of ranges and voxel sizes.
 
     Attributes:
         origin_m: Lower corner (x, y, z) of voxel (0, 0, 0) [m].
@@ -23,7 +23,7 @@ class VoxelGrid:
         shape: Number of voxels along x (forward), y (left), z (up).
 
     Raises:
-        ValueError: If an edge or a count is not positive.
+        ValueError: If the voxel size or a count is not positive.
     """
 
     origin_m: tuple[float, float, float]
@@ -31,7 +31,7 @@ class VoxelGrid:
     shape: tuple[int, int, int]
 
     def __post_init__(self) -> None:
-        """Check the fields."""
+        """Validate the fields."""
         if self.voxel_m <= 0:
             raise ValueError(f"a grid needs voxel_m > 0, got {self.voxel_m}")
         if min(self.shape) < 1:
@@ -39,10 +39,10 @@ class VoxelGrid:
 
     @classmethod
     def from_config(cls, grid: "VoxelGrid | Mapping[str, Any]") -> "VoxelGrid":
-        """The grid itself, or the one that a config's ``dict(origin_m, voxel_m, shape)`` means.
+        """Return a grid as it is, or build one from ``dict(origin_m, voxel_m, shape)``.
 
         Raises:
-            ValueError: If the keys or the values are not those of a grid.
+            ValueError: If keys or values are wrong.
         """
         if isinstance(grid, VoxelGrid):
             return grid
@@ -53,7 +53,7 @@ class VoxelGrid:
             origin_m, voxel_m = (float(x), float(y), float(z)), float(grid["voxel_m"])
         except (TypeError, ValueError) as error:
             raise ValueError(
-                "a grid has three numbers for origin_m, one for voxel_m and three whole ones for "
+                "a grid needs three numbers for origin_m, one for voxel_m and three integers for "
                 f"shape, got {dict(grid)}"
             ) from error
         return cls(origin_m, voxel_m, (nx, ny, nz))
@@ -65,7 +65,7 @@ class VoxelGrid:
         return x, y, z
 
     def coarsen(self, factor: int) -> "VoxelGrid":
-        """The same box in voxels ``factor`` times as wide.
+        """The same box with voxels ``factor`` times as large.
 
         Raises:
             ValueError: If ``factor`` does not divide the shape.
@@ -76,49 +76,49 @@ class VoxelGrid:
         return VoxelGrid(self.origin_m, self.voxel_m * factor, (x, y, z))
 
     def coarsening_of(self, fine: "VoxelGrid") -> int:
-        """The factor for which ``fine.coarsen(factor)`` is this grid.
+        """The factor for which ``fine.coarsen(factor)`` equals this grid.
 
         Raises:
-            ValueError: If there is none.
+            ValueError: If there is no such factor.
         """
         factor = fine.shape[0] // self.shape[0]
         same_shape = tuple(n * factor for n in self.shape) == fine.shape
         same_box = np.allclose(self.origin_m, fine.origin_m) and np.allclose(self.end_m, fine.end_m)
         if not (same_shape and same_box):
-            raise ValueError(f"{self} is not {fine} in larger voxels")
+            raise ValueError(f"{self} is not a coarsening of {fine}")
         return factor
 
     def voxel_from_metres(self, points_m: Points) -> Points:
-        """Continuous voxel coordinates (..., 3); ``floor`` gives the index, k + 0.5 a centre."""
+        """Continuous voxel coordinates (..., 3); ``floor`` gives the index, k + 0.5 is a center."""
         return (points_m - as_array(self.origin_m, points_m)) / self.voxel_m
 
     def metres_from_voxel(self, voxels: Points) -> Points:
-        """Metres (..., 3) of continuous voxel coordinates; index + 0.5 gives the centre."""
+        """Points (..., 3) [m] of continuous voxel coordinates; index + 0.5 is a center."""
         return voxels * self.voxel_m + as_array(self.origin_m, voxels)
 
     def sampling_from_metres(self, points_m: Float[Tensor, "*any 3"]) -> Float[Tensor, "*any 3"]:
         """Coordinates (..., 3) for ``grid_sample(volume, ..., align_corners=False)``.
 
-        They are in [-1, 1] inside the box, last volume axis first: (z, y, x) for (X, Y, Z).
+        Inside the box they are in [-1, 1], last volume axis first: (z, y, x) for (X, Y, Z).
         """
         unit = self.voxel_from_metres(points_m) / as_array(self.shape, points_m)
         return 2.0 * unit.flip(-1) - 1.0
 
     def contains(self, points_m: Float[Tensor, "*any 3"]) -> Bool[Tensor, "*any"]:
-        """Which points [m] lie in the box, lower faces included and upper faces not."""
+        """Whether points [m] lie in the box: lower faces inclusive, upper faces exclusive."""
         voxels = torch.floor(self.voxel_from_metres(points_m))
         return ((voxels >= 0) & (voxels < as_array(self.shape, points_m))).all(-1)
 
     def centers_m(self, device: torch.device | str = "cpu") -> Float[Tensor, "X Y Z 3"]:
-        """Centres of all voxels [m]."""
+        """Centers of all voxels [m]."""
         axes = [torch.arange(n, device=device, dtype=torch.float32) + 0.5 for n in self.shape]
         return self.metres_from_voxel(torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1))
 
 
 def as_array(values: tuple[float | int, ...], points: Points) -> Points:
-    """``values`` in the array library, type and device of ``points``."""
+    """Convert ``values`` to the array type, dtype and device of ``points``."""
     if isinstance(points, Tensor):
-        if torch.compiler.is_compiling():  # It folds constants itself.
+        if torch.compiler.is_compiling():  # The compiler folds constants itself.
             return torch.tensor(values, dtype=points.dtype, device=points.device)
         return _constant(values, points.dtype, points.device)
     return np.asarray(values, dtype=points.dtype)
@@ -128,15 +128,15 @@ def as_array(values: tuple[float | int, ...], points: Points) -> Points:
 def _constant(
     values: tuple[float | int, ...], dtype: torch.dtype, device: torch.device
 ) -> Float[Tensor, "numbers"]:
-    """Numbers that lie on a device once for all: copying them there makes it wait each time."""
-    with torch.inference_mode(False):  # Else no later training could use it.
+    """Constants cached on a device: each copy from the host would synchronize."""
+    with torch.inference_mode(False):  # Otherwise training could not use it later.
         return torch.tensor(values, dtype=dtype, device=device)
 
 
 def transform_points(
     dst_from_src: Float[Tensor, "*batch 4 4"], points: Float[Tensor, "*batch N 3"]
 ) -> Float[Tensor, "*batch N 3"]:
-    """Apply rigid or affine transforms to points, row by row."""
+    """Apply rigid or affine transforms to points."""
     rotation, translation = dst_from_src[..., :3, :3], dst_from_src[..., :3, 3]
     return points @ rotation.transpose(-1, -2) + translation[..., None, :]
 
@@ -151,8 +151,8 @@ def project_points(
         points: Points in the LiDAR frame [m].
 
     Returns:
-        Pixels (u right, v down; pixel centres at integer + 0.5) and camera depth [m]. Pixels of
-        points at depth <= 0 are finite but mean nothing: mask by depth.
+        Pixels (u right, v down; pixel centers at integer + 0.5) and camera depth [m]. Pixels of
+        points at depth <= 0 are finite but meaningless: mask them by depth.
     """
     homogeneous = transform_points(pixel_from_lidar, points)
     depth = homogeneous[..., 2]

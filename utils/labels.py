@@ -1,4 +1,4 @@
-"""Label sets: the names, colours and special ids of each data set's classes."""
+"""Label sets: names, colors and special ids of the classes of each data set."""
 
 from dataclasses import dataclass
 
@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 FREE = 0
-"""Label of a free voxel in every grid that the network sees."""
+"""Label of free voxels, in every grid of the project."""
 IGNORE = 255
-"""Label of a voxel or pixel that counts in no loss and no metric."""
+"""Label of voxels and pixels that no loss and no metric counts."""
 
 GROUND_CLASSES = frozenset({"driveable_surface", "terrain", "muddy", "other_flat", "sidewalk"})
 
@@ -18,10 +18,10 @@ class LabelSet:
     """The classes of one data set.
 
     Attributes:
-        name: What configs and command lines call it.
-        class_names: One name a label, free first.
-        colors: RGB of each class, 0–255, same order; the colour of free is never drawn.
-        common: The classes left out of the long-tail mean.
+        name: Its name in configs and on the command line.
+        class_names: One name per label, free first.
+        colors: RGB (0–255) of each class, in the same order; free is never drawn.
+        common: Classes that the long-tail mean leaves out.
     """
 
     name: str
@@ -31,14 +31,14 @@ class LabelSet:
 
     @property
     def num_classes(self) -> int:
-        """Number of labels, free included."""
+        """Number of labels, including free."""
         return len(self.class_names)
 
     def index(self, class_name: str) -> int:
         """Label of a class.
 
         Raises:
-            ValueError: If there is no such class.
+            ValueError: If the class is unknown.
         """
         if class_name not in self.class_names:
             raise ValueError(f"{self.name} has no class '{class_name}'; it has {self.class_names}")
@@ -46,18 +46,18 @@ class LabelSet:
 
     @property
     def long_tail(self) -> tuple[int, ...]:
-        """Labels that the long-tail mean is taken over: neither free nor common."""
+        """Labels of the long-tail mean: neither free nor common."""
         labels = range(1, self.num_classes)
         return tuple(i for i in labels if self.class_names[i] not in self.common)
 
     @property
     def ground(self) -> tuple[int, ...]:
-        """Labels of what one drives, walks or slides on."""
+        """Labels of ground surfaces."""
         names = enumerate(self.class_names)
         return tuple(label for label, name in names if name in GROUND_CLASSES)
 
     def palette(self) -> UInt8[np.ndarray, "256 3"]:
-        """RGB by label; labels that are no class, 255 among them, are light grey."""
+        """RGB by label; values that are not a class, such as 255, are light gray."""
         palette = np.full((256, 3), 200, dtype=np.uint8)
         palette[: self.num_classes] = self.colors
         return palette
@@ -139,20 +139,20 @@ NUSCENES = LabelSet(
         (0, 0, 0),
     ),
 )
-"""Labels 1–16 are those of nuScenes' LiDAR segmentation, which all its occupancy benchmarks share.
+"""Labels 1–16 are those of nuScenes LiDAR segmentation, which its occupancy benchmarks share.
 
-Occ3D alone labels others, as 0, and free as 17; here the two change places, so that free is 0 as in
-every grid of the project (``dataset/nuscenes/labels.py``).
+Only Occ3D labels "others" (as 0), and it labels free as 17. Here the two are swapped, so that free
+is 0 as in every grid of the project (``dataset/nuscenes/labels.py``).
 """
 
 LABEL_SETS = {labels.name: labels for labels in (UNSCENES3D, NUSCENES)}
 
 
 def label_set(name: str) -> LabelSet:
-    """Look a label set up by name.
+    """Look up a label set by name.
 
     Raises:
-        ValueError: If there is none of that name.
+        ValueError: If the name is unknown.
     """
     if name not in LABEL_SETS:
         raise ValueError(f"unknown label set '{name}'; known: {sorted(LABEL_SETS)}")

@@ -1,4 +1,4 @@
-"""The same work on many things at once: worker processes, a progress bar, results in order."""
+"""Map a function over items in worker processes, with a progress bar, results in order."""
 
 import functools
 import multiprocessing
@@ -13,55 +13,55 @@ import cv2
 
 from utils.progress import with_progress
 
-Thing = TypeVar("Thing")
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_THINGS_AT_ONCE = 4
-"""What a process fetches each time; more would make the bar jump."""
+_CHUNK_SIZE = 4
+"""Items that a worker fetches at a time; more would make the bar jump."""
 
 
 def map_in_processes(
-    function: Callable[[Thing], Result],
-    things: Sequence[Thing],
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
     *,
     title: str,
     workers: int | None = None,
     progress: bool = True,
 ) -> Iterator[Result]:
-    """Apply a function to each thing; the results come in the order of the things.
+    """Apply a function to each item and yield the results in order.
 
     Args:
-        function: Of a module's top level, or a ``functools.partial`` of one, for it is sent to
-            other processes.
-        things: What to apply it to.
+        function: A top-level function or a ``functools.partial`` of one, so that it can be
+            pickled.
+        items: Its arguments.
         title: Name of the progress bar.
-        workers: Processes; None for one a core. A single one works in this process.
+        workers: Number of processes; None for one per core. One worker runs in this process.
         progress: Whether to show a bar.
 
     Raises:
         ValueError: If ``workers`` is not positive.
-        RuntimeError: If a process dies.
+        RuntimeError: If a worker dies.
     """
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
-    processes = min(workers or os.cpu_count() or 1, -(-len(things) // _THINGS_AT_ONCE) or 1)
-    results = map(function, things) if processes == 1 else _map(function, things, processes)
-    yield from with_progress(results, title, len(things), shown=progress)
+    processes = min(workers or os.cpu_count() or 1, -(-len(items) // _CHUNK_SIZE) or 1)
+    results = map(function, items) if processes == 1 else _map(function, items, processes)
+    yield from with_progress(results, title, len(items), shown=progress)
 
 
 def _map(
-    function: Callable[[Thing], Result], things: Sequence[Thing], processes: int
+    function: Callable[[Item], Result], items: Sequence[Item], processes: int
 ) -> Iterator[Result]:
-    # A server process that has no threads forks the workers: fast, and safe beside other threads.
+    # A fork server has no threads, so that forking from it is fast and safe.
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     inner = function.func if isinstance(function, functools.partial) else function
     context.set_forkserver_preload([inner.__module__])
     with ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker) as pool:
         try:
-            yield from pool.map(function, things, chunksize=_THINGS_AT_ONCE)
+            yield from pool.map(function, items, chunksize=_CHUNK_SIZE)
         except BrokenProcessPool as error:
-            message = "a worker process died, probably for want of memory; take fewer workers"
+            message = "a worker process died, probably out of memory; use fewer workers"
             raise RuntimeError(message) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -69,6 +69,6 @@ def _map(
 
 
 def _start_worker() -> None:
-    """Set a worker process up: no threads of its own, and Ctrl-C ends it without a traceback."""
+    """Set up a worker: no extra threads, and Ctrl-C ends it without a traceback."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     cv2.setNumThreads(1)

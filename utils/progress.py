@@ -1,4 +1,4 @@
-"""Progress of training and scoring: bars on a terminal, a few lines elsewhere."""
+"""Progress: bars on a terminal, a few lines elsewhere."""
 
 import sys
 import time
@@ -15,16 +15,16 @@ Item = TypeVar("Item")
 
 LINE_SECONDS = 10.0
 LINE_SHARE = 0.02
-"""Without a terminal, a line comes when both this time and this share of the work have passed."""
+"""Without a terminal, a line is printed once this time and this share of the work have passed."""
 
 
 class Progress:
-    """A bar on a terminal; elsewhere a line now and then, never hundreds of them.
+    """A progress bar on a terminal; elsewhere an occasional line.
 
     Args:
-        name: What is going on.
+        name: Label of the bar.
         total: Number of steps.
-        done: Steps done before.
+        done: Steps done already.
     """
 
     def __init__(self, name: str, total: int, done: int = 0):
@@ -41,10 +41,10 @@ class Progress:
             )
 
     def advance(self, facts: Callable[[], str]) -> None:
-        """One step more.
+        """Advance by one step.
 
         Args:
-            facts: Called for a short text about the step when one is to be shown.
+            facts: Returns a short text about the step; called only when it is shown.
         """
         self.done += 1
         if self._bar is not None:
@@ -55,7 +55,7 @@ class Progress:
             say(f"{self.name} {self.done}/{self.total}  {facts()}  {self._time_left()} left")
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
 
@@ -76,14 +76,14 @@ def with_progress(
     facts: Callable[[Item], str] = lambda _: "",
     shown: bool = True,
 ) -> Iterator[Item]:
-    """The items one by one, with a bar that goes on when one is done with.
+    """Iterate over items, advancing a bar after each.
 
     Args:
-        items: What is worked on.
-        name: What is going on.
+        items: The items.
+        name: Label of the bar.
         total: Number of items.
-        facts: A short text about an item.
-        shown: False shows nothing.
+        facts: Returns a short text about an item.
+        shown: Whether to show progress.
     """
     progress = Progress(name, total) if shown else None
     try:

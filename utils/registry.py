@@ -1,4 +1,4 @@
-"""The registries that configs name classes from; filled by ``import model`` and ``dataset``."""
+"""Registries of the classes that configs can name; ``model`` and ``dataset`` fill them."""
 
 from mmengine.registry import DATASETS, HOOKS, METRICS, MODELS
 

@@ -1,4 +1,4 @@
-"""How long a computation takes on its device, as a whole and part by part."""
+"""Time computations on their device, as a whole and by stage."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -13,12 +13,12 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Timing:
-    """Times of many runs.
+    """Statistics of many timed runs.
 
     Attributes:
         median_ms: Median [ms].
-        p10_ms: The tenth part of the runs was faster [ms].
-        p90_ms: The tenth part of the runs was slower [ms].
+        p10_ms: 10th percentile [ms].
+        p90_ms: 90th percentile [ms].
     """
 
     median_ms: float
@@ -27,20 +27,20 @@ class Timing:
 
     @classmethod
     def of_runs(cls, times_ms: list[float]) -> "Timing":
-        """Sum up at least one run."""
+        """Summarize at least one run."""
         p10, median, p90 = np.percentile(times_ms, (10, 50, 90)).tolist()
         return cls(median, p10, p90)
 
 
 class Clock:
-    """Reads the time on a device: CUDA events in its stream, the processor's counter elsewhere."""
+    """Reads the time on a device: CUDA events on a GPU, the CPU clock elsewhere."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.on_gpu = device.type == "cuda"
 
     def mark(self) -> Any:
-        """A point in time: when all that was asked of the device until now is done."""
+        """Mark the time at which all work queued so far is done."""
         if not self.on_gpu:
             return time.perf_counter()
         event = torch.cuda.Event(enable_timing=True)
@@ -53,18 +53,18 @@ class Clock:
             torch.cuda.synchronize(self.device)
 
     def milliseconds(self, start: Any, end: Any) -> float:
-        """Time between two marks [ms]; needs a ``wait`` after the second."""
+        """Time between two marks [ms]; call ``wait`` after the second one."""
         return start.elapsed_time(end) if self.on_gpu else 1e3 * (end - start)
 
     def reset_peak(self) -> None:
-        """Forget the largest use of memory until now."""
+        """Reset the peak memory statistics."""
         if self.on_gpu:
             torch.cuda.reset_peak_memory_stats(self.device)
 
     def peak_bytes(self) -> int | None:
-        """Largest memory of all tensors at once since ``reset_peak``; None on a CPU.
+        """Peak memory since ``reset_peak`` [bytes]; None on a CPU.
 
-        CUDA graphs keep memory of their own, which torch does not count; here it counts in full.
+        Private pools of CUDA graphs, which torch does not count, are counted in full.
         """
         if not self.on_gpu:
             return None
@@ -74,15 +74,15 @@ class Clock:
 
 
 def time_runs(run: Callable[[], Any], clock: Clock, iterations: int, warmup: int) -> Timing:
-    """Time whole runs, each on an idle device: what is timed includes starting the kernels.
+    """Time whole runs, each on an idle device, kernel launches included.
 
-    Afterwards the clock's peak memory is that of the timed runs.
+    Afterwards the peak memory of the clock is that of the timed runs.
 
     Args:
-        run: What is timed; its result is dropped.
+        run: The function to time; its result is dropped.
         clock: The clock of its device.
         iterations: Number of timed runs, at least 1.
-        warmup: Number of runs before.
+        warmup: Number of untimed runs before them.
     """
     for _ in range(warmup):
         run()
@@ -101,17 +101,17 @@ def time_runs(run: Callable[[], Any], clock: Clock, iterations: int, warmup: int
 def time_stages(
     run: Callable[[], Any], network: nn.Module, clock: Clock, iterations: int, warmup: int
 ) -> dict[str, Timing]:
-    """Time the network's parts within whole runs, without its knowledge.
+    """Time the parts of a network within whole runs.
 
     Args:
         run: Calls the network; its result is dropped.
-        network: Each direct part of it that a run calls is a stage.
+        network: Each direct submodule that a run calls is a stage.
         clock: The clock of its device.
         iterations: Number of timed runs, at least 1.
-        warmup: Number of runs before.
+        warmup: Number of untimed runs before them.
 
     Returns:
-        Times by the part's name, in the order of the calls.
+        Times by submodule name, in call order.
     """
     for _ in range(warmup):
         run()
@@ -131,7 +131,7 @@ def time_stages(
 
 
 class Call(NamedTuple):
-    """One call of a part of a network: its name, and what was read before and after."""
+    """One call of a submodule: its name, and what was read before and after."""
 
     name: str
     before: Any
@@ -140,21 +140,21 @@ class Call(NamedTuple):
 
 @contextmanager
 def watch_stages(network: nn.Module, read: Callable[[Any], Any]) -> Iterator[list[Call]]:
-    """Read something before and after each call of each direct part of a network.
+    """Read something before and after each call of each direct submodule of a network.
 
-    For so long, stand-ins take the parts' places. Hooks would be compiled with a compiled part.
+    Proxies replace the submodules meanwhile: hooks would be compiled with a compiled submodule.
 
     Args:
         network: The network.
-        read: Called with the arguments before a call, and with the result after it.
+        read: Called with the arguments before each call, and with the result after it.
 
     Yields:
-        The calls, filled while the context lasts.
+        The calls, filled while the context is open.
     """
     calls: list[Call] = []
     parts = dict(network.named_children())
-    # An instance's own attributes come before the parts that torch keeps in a table.
-    vars(network).update({name: _StandIn(part, name, read, calls) for name, part in parts.items()})
+    # Instance attributes take precedence over the submodules that torch keeps in a table.
+    vars(network).update({name: _Proxy(part, name, read, calls) for name, part in parts.items()})
     try:
         yield calls
     finally:
@@ -162,8 +162,8 @@ def watch_stages(network: nn.Module, read: Callable[[Any], Any]) -> Iterator[lis
             del vars(network)[name]
 
 
-class _StandIn:
-    """Does what a part of a network does, and writes its calls down."""
+class _Proxy:
+    """Forwards to a submodule and records its calls."""
 
     def __init__(
         self, part: nn.Module, name: str, read: Callable[[Any], Any], calls: list[Call]

@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all, whatever stops the program that writes them."""
+"""Atomic file writes: a file appears complete or not at all."""
 
 import json
 import os
@@ -10,11 +10,11 @@ from typing import Any
 
 @contextmanager
 def new_file(path: Path, *, ending: str = "") -> Iterator[Path]:
-    """Where to write a file, which takes its place when all has been written.
+    """Yield a temporary path; on success it replaces ``path``.
 
     Args:
-        path: Its place; what is there is replaced, and its folder made if need be.
-        ending: Of the name until then, where the format is told by it.
+        path: The final path; an existing file is replaced, and the folder is created.
+        ending: Suffix of the temporary name, for writers that infer the format from it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial{ending}")
@@ -26,7 +26,7 @@ def new_file(path: Path, *, ending: str = "") -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
-    """Write a file of bytes, or of text in UTF-8."""
+    """Write bytes, or text as UTF-8."""
     with new_file(path) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
 
