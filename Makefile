@@ -10,12 +10,17 @@ NUSCENES_OUT ?= out/nuscenes_demo
 NUSCENES := --py-config config/minesim/minesim_nuscenes.py --work-dir $(NUSCENES_OUT) \
 	--cfg-options data_root=$(NUSCENES_DATA)/nuscenes
 
-.PHONY: help demo test constraints modalities nuscenes-demo docs clean
+# What a new Python or a new package breaks first: layers, file formats, a few steps of training.
+SMOKE := $(addprefix tests/test_,compat.py constraints.py sparse.py formats.py unscenes3d.py \
+	transforms.py lidar_encoder.py overfit.py)
+
+.PHONY: help demo test smoke constraints modalities nuscenes-demo docs clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo        a small mine: data, training, scores and pictures in $(OUT)"
 	@echo "make test        lint, types and all tests"
+	@echo "make smoke       types and a few tests, about a minute"
 	@echo "make constraints newest versions of all packages into constraints.txt"
 	@echo "make modalities  the demo's camera-only and LiDAR-only variants, to compare with it"
 	@echo "make nuscenes-demo  the same in nuScenes' layout: six cameras, Occ3D scores, novel-view depth"
@@ -81,6 +86,10 @@ test: $(VENV)/.installed-dev
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 	$(RUN) -m pytest -n 2 --durations 10
+
+smoke: $(VENV)/.installed-dev
+	$(RUN) -m mypy
+	$(RUN) -m pytest -n 2 $(SMOKE)
 
 # uv resolves for all supported Pythons at once and downloads none of the packages.
 constraints:
