@@ -14,8 +14,8 @@ from pathlib import Path
 
 from dataset.splits import SPLITS
 from engine.command_line import add_config_options, add_device_option, read_config
-from engine.frames.prediction import Frames, RecordingPaths, open_recording, predict_frames
 from engine.prediction.files import KINDS, FrameWriter
+from engine.prediction.frames import Frames, RecordingPaths, open_recording, predict_frames
 from engine.prediction.predictor import build_predictor
 from utils.config import PRECISIONS, Runtime, read_section
 from utils.console import run_script, say, start_logging

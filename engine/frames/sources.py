@@ -12,16 +12,20 @@ from mmengine.config import Config
 from dataset import layout
 from dataset.inventory import folders_of, stems_in, time_order
 from dataset.nuscenes import labels as nuscenes_labels
-from dataset.occupancy_files import SUFFIX, dense_from_rows, is_sparse, read_labels
+from dataset.occupancy_files import (
+    SUFFIX,
+    check_labels,
+    dense_from_rows,
+    is_sparse,
+    read_labels,
+)
 from dataset.options import restrict
 from dataset.sample import Sample
 from engine.build.build import build_dataset, build_grid
 from engine.frames.annotations import Annotations
-from engine.prediction.predictor import GridPredictor
-from engine.viewer.shapes import Splats, splats_of
-from engine.viewer.voxels import check_labels
+from engine.frames.splats import Splats
 from utils.geometry import VoxelGrid
-from utils.labels import FREE, NUSCENES, UNSCENES3D, LabelSet, label_set
+from utils.labels import NUSCENES, UNSCENES3D, LabelSet, label_set
 
 SENSORS = ("images", "pixel_from_lidar", "points")
 ANNOTATIONS = ("occupancy", "elevation_m")
@@ -206,20 +210,6 @@ class SavedPredictions:
 
     def _path(self, stem: str) -> Path:
         return self.folder / f"{stem}{SUFFIX}"
-
-
-def predict_live(predictor: GridPredictor) -> Callable[[Sample], Predicted]:
-    """What a network says of frames, one at a time, with its Gaussians where it has them."""
-    colors = predictor.labels.colors
-    of_classes = [color for label, color in enumerate(colors) if label != FREE]
-    class_colors = np.array(of_classes, dtype=np.uint8)
-
-    def predict(sample: Sample) -> Predicted:
-        grid, gaussians = predictor.predict_with_gaussians(sample)
-        splats = None if gaussians is None else splats_of(gaussians, class_colors)
-        return Predicted(grid.occupancy, splats)
-
-    return predict
 
 
 def _may_be_there(cfg: Config, field: str) -> bool:
