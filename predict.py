@@ -12,6 +12,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from torch.utils.data import Subset
+
+from dataset.sample import Sample
 from dataset.splits import SPLITS
 from engine.command_line import add_config_options, add_device_option, read_config
 from engine.prediction.files import KINDS, FrameWriter
@@ -67,6 +70,7 @@ def main(args: argparse.Namespace) -> None:
     cfg = read_config(args)
     predictor = build_predictor(cfg, args.resume_from, device=args.device, amp=args.amp)
     chosen = dict(stems=args.stems, limit=args.limit)
+    frames: Frames | Subset[Sample]
     if is_own:
         frames = open_recording(cfg, paths, **chosen)
     else:

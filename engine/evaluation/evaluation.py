@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from mmengine.model import BaseModel
 
+from dataset.frame_dataset import FrameDataset
 from engine.evaluation.occupancy_metric import OccupancyMetric
 from engine.metrics.occupancy import OccupancyScores
 
@@ -19,7 +20,7 @@ class Evaluation(NamedTuple):
         facts: What else the scores' JSON says.
     """
 
-    frames: Any
+    frames: FrameDataset
     network: BaseModel
     metric: OccupancyMetric
     grid: str

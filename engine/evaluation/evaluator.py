@@ -10,6 +10,7 @@ from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.model import BaseModel
 from torch.utils.data import DataLoader
 
+from dataset.frame_dataset import FrameDataset
 from engine.build.build import amp_dtype, eval_loader, place
 from engine.evaluation.loop import EvalLoop
 from engine.evaluation.occupancy_metric import OccupancyMetric
@@ -26,7 +27,7 @@ def build_evaluator(
     work_dir: Path,
     process: Process,
     *,
-    frames: Any,
+    frames: FrameDataset,
     batch_size: int,
     precision: str = "off",
 ) -> Trainer:
