@@ -48,18 +48,17 @@ def main(args: argparse.Namespace) -> None:
         cfg = read_config(args)
         check_dataset_name(cfg, args.dataset)
         network = build_model(cfg)
-        job = build_evaluation(cfg, network, args)
+        evaluation = build_evaluation(cfg, network, args)
         load_weights(network, weights_of(args))
         batch_size = args.batch_size or read_section(cfg, "schedule", Schedule).batch_size
         evaluator = build_evaluator(
-            cfg, job.network, job.metric, args.work_dir, process,
-            frames=job.frames, batch_size=batch_size, precision=args.amp,
-        )  # fmt: skip
+            cfg, evaluation, args.work_dir, process, batch_size=batch_size, precision=args.amp
+        )
         evaluator.val()
         if process.rank == 0:
             if args.json is not None:
-                write_json(job.to_json(), args.json)
-            sys.stdout.write(job.table() + "\n")
+                write_json(evaluation.to_json(), args.json)
+            sys.stdout.write(evaluation.table() + "\n")
 
 
 if __name__ == "__main__":

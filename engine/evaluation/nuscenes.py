@@ -19,7 +19,7 @@ from dataset.occupancy_files import write_archive, write_prediction
 from dataset.sample import Batch, Sample
 from dataset.transforms import coarsen_occupancy
 from engine.build.build import build_dataset, build_grid, input_fields
-from engine.evaluation.evaluation import Evaluation
+from engine.evaluation.evaluator import Evaluation
 from engine.evaluation.nuscenes_grids import EvaluatedGrid
 from engine.evaluation.nuscenes_network import GridPrediction, LabelGridNetwork
 from engine.evaluation.nuscenes_options import OCC3D, BenchmarkOptions, benchmark_options

@@ -13,7 +13,7 @@ from dataset.layout import LABEL_GRID
 from dataset.nuscenes.dataset import NuScenes
 from engine.build.build import build_dataset, build_grid
 from engine.build.dataset_class import dataset_class
-from engine.evaluation.evaluation import Evaluation
+from engine.evaluation.evaluator import Evaluation
 from engine.evaluation.nuscenes import nuscenes_evaluation
 from engine.evaluation.nuscenes_options import add_nuscenes_options, refuse_nuscenes_options
 from engine.evaluation.occupancy_metric import OccupancyMetric
