@@ -85,6 +85,7 @@ test: $(VENV)/.installed-dev
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports --no-logo
 	$(RUN) -m pytest -n 2 --durations 10
 
 smoke: $(VENV)/.installed-dev

@@ -8,7 +8,8 @@ from dataset.arrays import InputOptions
 from dataset.occupancy_files import write_prediction
 from dataset.sample import Sample
 from engine.build.build import build_grid, build_model
-from engine.frames.sources import Recordings, SavedPredictions, predict_live
+from engine.frames.sources import Recordings, SavedPredictions
+from engine.prediction.options import predict_live
 from engine.prediction.predictor import GridPredictor
 from engine.viewer.choice import CAMERAS, DIFFERENCE, ELEVATION, POINTS, extras_of, layers_of
 from tests.layout_files import TRUCK, write_tiny_unscenes3d

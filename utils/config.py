@@ -213,6 +213,20 @@ def build_section(
         raise ValueError(f"{where}: {error}") from error
 
 
+def section_class(cfg: Config, name: str, registry: Any) -> Any:
+    """The class that a section names by its ``type``, after a check of the section's keys.
+
+    Args:
+        cfg: The config.
+        name: "model" or "dataset".
+        registry: Where the class is registered.
+
+    Raises:
+        ValueError: If the class is unknown, or a key is none of its arguments.
+    """
+    return _constructor(plain(_mapping(cfg, name)), registry, f"{name} of {_place(cfg)}")
+
+
 def check_keys(given: Iterable[str], known: Iterable[str], where: str) -> None:
     """Reject unknown keys, suggesting the closest known one.
 

@@ -8,6 +8,8 @@ from dataset.minesim.sensors.rig import Camera
 
 VERSION = 2
 """Of the bytes that a seed gives; raise it whenever they change."""
+NUSCENES_FOLDER = "nuscenes"
+"""Folder of a data set in nuScenes' layout; those of the benchmarks lie beside it."""
 SPLITS = ("train", "val", "test")
 STEP_RANGE_M = (0.05, 0.3)
 """How far apart the points may be that labels are made of [m]."""
