@@ -73,7 +73,7 @@ def rendered_depth(
     return error_m / max_depth_m
 
 
-def rendered_colour(
+def rendered_color(
     colours: Float[Tensor, "B R 3"],
     opacity: Float[Tensor, "B R"],
     target: Float[Tensor, "B R 3"],

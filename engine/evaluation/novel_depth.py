@@ -22,7 +22,7 @@ from dataset.sample import Sample, collate
 from engine.build.build import build_dataset, input_fields
 from engine.build.sampler import EvalIndices
 from engine.metrics.depth import DepthMeter
-from model.novel_view import ViewOptions, labelled_centers, render_depth, sample_depth
+from model.novel_view import ViewOptions, labeled_centers, render_depth, sample_depth
 from utils.distributed import Process
 from utils.geometry import project_points
 from utils.progress import with_progress
@@ -166,7 +166,7 @@ def measured_by_points(frame: Sample, image_size: tuple[int, int]) -> list[Measu
 def measured_by_pixels(frame: Sample) -> list[Measured]:
     """The pixels of each of a frame's images that have a depth label."""
     assert frame.depth_m is not None, "asked for"
-    return [Measured(*labelled_centers(depth_m)) for depth_m in frame.depth_m]
+    return [Measured(*labeled_centers(depth_m)) for depth_m in frame.depth_m]
 
 
 @torch.no_grad()

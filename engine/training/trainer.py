@@ -80,7 +80,6 @@ def build_trainer(
     cfg = balance_classes(cfg)
     mode = "default" if runtime.compile else None
     network = place(build_model(cfg, seed=seed), process.device, compile_mode=mode)
-    network.gives_log_free = depth_metric
     frames: Any = build_dataset(cfg, "train", training=True, seed=seed)
     counts = {"train": len(frames)}
     hooks = _training_hooks(schedule, runtime, work_dir, seed, resume_from, iter_resume)
