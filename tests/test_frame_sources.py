@@ -199,8 +199,8 @@ def test_the_gaussians_of_the_network_are_those_it_trains_with():
     )
     with torch.no_grad():
         (expected,) = network(batch, mode="predict")
-    predictor = GridPredictor(network, GRID, UNSCENES3D, InputOptions(IMAGE_SIZE))
-    predictor.use_gaussians(50)
+    inputs = InputOptions(IMAGE_SIZE)
+    predictor = GridPredictor(network, GRID, UNSCENES3D, inputs, num_gaussians=50)
     predicted = predict_live(predictor)(sample)
     np.testing.assert_array_equal(predicted.occupancy, expected.occupancy.numpy())
     splats = predicted.splats

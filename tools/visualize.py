@@ -161,7 +161,13 @@ def _branches(args: argparse.Namespace) -> None:
 
     def predict(frame: ViewFrame) -> ViewFrame:
         sample = frame.sample
-        shown = render_branches(network, sample, camera=args.camera, stride=args.stride)
+        shown = render_branches(
+            network,
+            sample,
+            camera=args.camera,
+            stride=args.stride,
+            num_gaussians=args.gaussians,
+        )
         rendered[sample.stem] = shown
         return ViewFrame(sample, Predicted(shown.occupancy))
 

@@ -22,7 +22,7 @@ from engine.build.build import build_dataset, input_fields
 from engine.build.dataset_class import dataset_class
 from engine.build.sampler import EvalIndices
 from engine.metrics.depth import DepthMeter
-from model.novel_view import ViewOptions, labelled_centers, render_depth, sample_depth
+from model.novel_view import ViewOptions, labeled_centers, render_depth, sample_depth
 from model.unsocc import UnsOcc
 from utils.distributed import Process
 from utils.geometry import project_points
@@ -162,7 +162,7 @@ def measured_by_points(frame: Sample, image_size: tuple[int, int]) -> list[Measu
 def measured_by_pixels(frame: Sample) -> list[Measured]:
     """The pixels of each of a frame's images that have a depth label."""
     assert frame.depth_m is not None, "asked for"
-    return [Measured(*labelled_centers(depth_m)) for depth_m in frame.depth_m]
+    return [Measured(*labeled_centers(depth_m)) for depth_m in frame.depth_m]
 
 
 @torch.no_grad()

@@ -95,9 +95,7 @@ def load_predictor(args: argparse.Namespace, cfg: Config) -> GridPredictor:
     """
     if args.gaussians is not None and args.gaussians < 1:
         raise ValueError(f"--gaussians is at least 1, got {args.gaussians}")
-    predictor = build_predictor(cfg, args.resume_from, device=args.device)
-    predictor.use_gaussians(args.gaussians)
-    return predictor
+    return build_predictor(cfg, args.resume_from, device=args.device, num_gaussians=args.gaussians)
 
 
 def predict_live(predictor: GridPredictor) -> Callable[[Sample], Predicted]:

@@ -85,7 +85,6 @@ def build_trainer(
     cfg = balance_classes(cfg)
     mode = "default" if runtime.compile else None
     network = place(build_model(cfg, seed=seed), process.device, compile_mode=mode)
-    network.gives_log_free = depth_metric
     train_frames = build_dataset(cfg, "train", training=True, seed=seed)
     val_frames = _validation_frames(cfg, depth_metric) if schedule.val_interval else None
     counts = {"train": len(train_frames)} | ({} if val_frames is None else {"val": len(val_frames)})
