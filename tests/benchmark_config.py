@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from model_inputs import GRID, IMAGE_SIZE, model_config
-
+from tests.model_inputs import GRID, IMAGE_SIZE, model_config
 from utils.config import load_config
 
 BASE = Path(__file__).parents[1] / "config" / "_base_"

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.model import BaseModel
-from model_inputs import model_config
 from torch import Tensor, nn
 
 from dataset.sample import Batch
 from model.preprocess import BatchPreprocessor
 from model.unsocc import UnsOcc
+from tests.model_inputs import model_config
 from utils.geometry import VoxelGrid
 from utils.labels import label_set
 from utils.registry import MODELS

@@ -1,12 +1,12 @@
 import pytest
 import torch
-from benchmark_config import tiny_config
-from model_inputs import make_model
 from torch import nn
 
 from engine.benchmark import floor, synthetic
 from engine.benchmark import measure as module
 from engine.benchmark.measure import Options, benchmark, term_variants, top_kernels
+from tests.benchmark_config import tiny_config
+from tests.model_inputs import make_model
 from utils.timing import Clock
 
 CPU = torch.device("cpu")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from benchmark_config import write_config
 
 from engine.benchmark import floor, synthetic
+from tests.benchmark_config import write_config
 from tools.benchmark import main, options_of, parse_arguments
 
 SCRIPT = Path(__file__).parents[1] / "tools" / "benchmark.py"

@@ -4,10 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from layout_files import write_tiny_unscenes3d
-from nuscenes_files import SCENES, write_tiny_nuscenes
 from torch import nn
-from toy_training import write_toy_config
 
 from engine.build.build import (
     amp_dtype,
@@ -22,6 +19,9 @@ from engine.build.build import (
     train_loader,
 )
 from model.render.views import label_views
+from tests.layout_files import write_tiny_unscenes3d
+from tests.nuscenes_files import SCENES, write_tiny_nuscenes
+from tests.toy_training import write_toy_config
 from utils.config import Schedule, load_config, plain, read_section
 from utils.distributed import Process
 

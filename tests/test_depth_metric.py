@@ -4,13 +4,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.evaluator import Evaluator
-from model_inputs import pinhole
 
 from dataset.sample import Batch
 from engine.evaluation.depth_metric import DepthMetric
 from engine.metrics.depth_errors import DepthRule
 from model.novel_view import ViewOptions
 from model.prediction import Prediction
+from tests.model_inputs import pinhole
 from utils.geometry import VoxelGrid
 
 GRID = VoxelGrid(origin_m=(0.0, -6.0, -3.0), voxel_m=0.5, shape=(40, 24, 12))

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from toy_training import write_toy_config
 
+from tests.toy_training import write_toy_config
 from utils.checkpoint import read_checkpoint
 from utils.distributed import pick_device, process_group, relaunch_arguments
 
 ROOT = Path(__file__).parents[1]
 RUNNER = """
 import sys
-sys.path[:0] = [{root!r}, {tests!r}]
-import toy_training
+sys.path.insert(0, {root!r})
+from tests import toy_training
 import eval_iou, train
 from utils.distributed import process_group
 words = sys.argv[1:]
@@ -58,7 +58,7 @@ def test_two_processes_train_and_score_like_one(tmp_path):
     """Five frames on two processes: a share each of three and two, none counted twice."""
     config = write_toy_config(tmp_path, epochs=2, gradient_accumulation=1)
     script = tmp_path / "both.py"
-    script.write_text(RUNNER.format(root=str(ROOT), tests=str(ROOT / "tests")))
+    script.write_text(RUNNER.format(root=str(ROOT)))
     options = ["--cfg-options", "dataset.num_frames=5"]
     words = ["--py-config", str(config), "--work-dir", str(tmp_path / "two"), *options]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

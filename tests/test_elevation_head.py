@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from model_inputs import GRID, make_batch, make_model, model_config
 
 from dataset import layout
 from engine.benchmark.synthetic import synthetic_batch
 from loss.elevation import elevation_loss
 from model.elevation_head import STRETCHES, UNIT_M, ElevationHead, surfaces_through
+from tests.model_inputs import GRID, make_batch, make_model, model_config
 from utils.config import load_config
 from utils.elevation import ElevationGrid, mean_heights
 

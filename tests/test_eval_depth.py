@@ -3,13 +3,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from model_inputs import make_batch, make_model
 
 import eval_depth
 from engine.build.build import build_model
 from engine.evaluation.camera_depth import camera_depth, expected_depth, read_frames, rendered_depth
 from model.lift import DepthBins
 from tests.layout_files import write_tiny_unscenes3d
+from tests.model_inputs import make_batch, make_model
 from utils.config import load_config
 
 CONFIG = Path(__file__).parents[1] / "config" / "minesim" / "minesim_occ.py"

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_training import write_toy_config
 
 import eval_iou
 import train
+from tests.toy_training import write_toy_config
 
 
 def run(config: Path, work_dir: Path, words: str = "") -> None:

@@ -8,13 +8,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from layout_files import write_tiny_unscenes3d
-from novel_depth_config import write_config
-from nuscenes_files import write_tiny_nuscenes
 
 import eval_novel_depth
 import train
 from dataset.nuscenes.index import CAMERAS
+from tests.layout_files import write_tiny_unscenes3d
+from tests.novel_depth_config import write_config
+from tests.nuscenes_files import write_tiny_nuscenes
 from utils.config import load_config, plain
 
 CONFIG = Path(__file__).parents[1] / "config"

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from nuscenes_config import TINY_GRID, write_nuscenes_config, write_painting_config
 
 import eval_iou
 import train
@@ -19,6 +18,7 @@ from engine.evaluation.nuscenes_grids import WITHOUT_OTHERS
 from engine.evaluation.nuscenes_network import GridPrediction
 from engine.metrics.confusion import Confusion
 from engine.metrics.occupancy import occupancy_scores
+from tests.nuscenes_config import TINY_GRID, write_nuscenes_config, write_painting_config
 from tests.nuscenes_files import (
     ego_from_sensor,
     paint,

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from model_inputs import GRID, IMAGE_SIZE, make_batch, make_model
 
 from dataset import layout
 from dataset.arrays import InputOptions
@@ -13,6 +12,7 @@ from engine.prediction.options import predict_live
 from engine.prediction.predictor import GridPredictor
 from engine.viewer.choice import CAMERAS, DIFFERENCE, ELEVATION, POINTS, extras_of, layers_of
 from tests.layout_files import TRUCK, write_tiny_unscenes3d
+from tests.model_inputs import GRID, IMAGE_SIZE, make_batch, make_model
 from tests.nuscenes_config import write_nuscenes_config
 from tests.nuscenes_files import write_tiny_nuscenes
 from tests.predict_config import write_config

@@ -2,9 +2,9 @@ import math
 
 import pytest
 import torch
-from model_inputs import GRID, pinhole
 
 from model.gs_refinement import SCALE, SCALE_RANGE, GSRefinement, is_in_view
+from tests.model_inputs import GRID, pinhole
 from utils.labels import FREE
 
 SIZE = (32, 64)

@@ -2,7 +2,6 @@ import math
 
 import pytest
 import torch
-from model_inputs import make_batch, make_model, model_config
 
 from model.knn_fusion import (
     KnnFusion,
@@ -13,6 +12,7 @@ from model.knn_fusion import (
     nearest,
     strongest,
 )
+from tests.model_inputs import make_batch, make_model, model_config
 from utils.geometry import VoxelGrid
 
 GRID = VoxelGrid(origin_m=(0.0, -4.0, -2.0), voxel_m=1.0, shape=(6, 8, 4))

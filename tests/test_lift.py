@@ -1,7 +1,6 @@
 import pytest
 import torch
 from jaxtyping import TypeCheckError
-from model_inputs import GRID, IMAGE_SIZE, make_batch, pinhole
 from torch.autograd import gradcheck
 
 from model.lift import (
@@ -16,6 +15,7 @@ from model.lift import (
     sample_plane,
     sample_surface,
 )
+from tests.model_inputs import GRID, IMAGE_SIZE, make_batch, pinhole
 from utils.geometry import VoxelGrid, project_points
 
 

@@ -2,7 +2,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from minesim_world import TRUCK_BOX, tiny_world
 
 from dataset.minesim.sensors.camera import Photographer
 from dataset.minesim.sensors.lidar import scan
@@ -13,6 +12,7 @@ from dataset.minesim.sensors.rig import (
     vehicle_from_lidar,
 )
 from dataset.minesim.sensors.stage import make_stage
+from tests.minesim_world import TRUCK_BOX, tiny_world
 
 CAMERA = Camera(240, 150)
 TICK = 10

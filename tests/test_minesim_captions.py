@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from minesim_world import tiny_world
 
 from dataset.minesim.scene.world import SceneObject
 from dataset.minesim.sensors.rig import Camera
 from dataset.minesim.write.captions import caption, objects_in_view
+from tests.minesim_world import tiny_world
 
 CAMERA = Camera(480, 300)
 START = np.eye(4)

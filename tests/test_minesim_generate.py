@@ -3,13 +3,13 @@ import json
 from dataclasses import replace
 
 import pytest
-from minesim_world import tiny_world
 
 from dataset import layout
 from dataset.minesim.write import generate as module
 from dataset.minesim.write.generate import generate, make_scene
 from dataset.minesim.write.plan import SPLITS, VERSION, GenerateOptions
 from dataset.minesim.write.production import prepare_folder
+from tests.minesim_world import tiny_world
 
 OPTIONS = GenerateOptions(scenes=3, frames=2, image_size=(48, 30), map_voxel_m=0.3)
 

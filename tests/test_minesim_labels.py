@@ -2,7 +2,6 @@ from itertools import product
 
 import numpy as np
 import pytest
-from minesim_world import TRUCK, straight_drive, tiny_world
 
 from dataset import layout
 from dataset.minesim.sensors.camera import Photographer
@@ -20,6 +19,7 @@ from dataset.minesim.write.labels import (
     splat_window,
     thin,
 )
+from tests.minesim_world import TRUCK, straight_drive, tiny_world
 
 CAMERA = Camera(480, 300)
 TICK = 20

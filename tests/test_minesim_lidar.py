@@ -2,7 +2,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from minesim_world import CONE, TRUCK, tiny_world
 
 from dataset.minesim.sensors.lidar import (
     FOV_DEG,
@@ -16,6 +15,7 @@ from dataset.minesim.sensors.lidar import (
 )
 from dataset.minesim.sensors.rig import LIDAR_HEIGHT_M, vehicle_from_lidar
 from dataset.minesim.sensors.stage import make_stage
+from tests.minesim_world import CONE, TRUCK, tiny_world
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,6 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from minesim_world import tiny_world
-from nuscenes_config import write_nuscenes_config
 from torch.nn import functional
 
 import eval_iou
@@ -21,6 +19,8 @@ from dataset.minesim.write.nuscenes.recorder import RigRecorder
 from dataset.nuscenes.dataset import FIELDS, NuScenes
 from dataset.nuscenes.index import CAMERAS, LIDAR
 from dataset.nuscenes.labels import BENCHMARKS
+from tests.minesim_world import tiny_world
+from tests.nuscenes_config import write_nuscenes_config
 from utils.geometry import project_points
 from utils.labels import NUSCENES
 

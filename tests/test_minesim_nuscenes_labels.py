@@ -2,7 +2,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from minesim_world import TRUCK_BOX, tiny_world
 
 from dataset.minesim.scene.materials import material_index
 from dataset.minesim.sensors.raycast import Caster
@@ -19,6 +18,7 @@ from dataset.minesim.write.nuscenes.labels import (
 )
 from dataset.minesim.write.nuscenes.rig import RigCamera, ego_from_sensor
 from dataset.nuscenes.index import LIDAR
+from tests.minesim_world import TRUCK_BOX, tiny_world
 from utils.geometry import VoxelGrid
 from utils.labels import NUSCENES, UNSCENES3D
 

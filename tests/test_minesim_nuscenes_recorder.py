@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from minesim_world import SPEED_MPS, straight_drive, tiny_world
 
 from dataset.minesim.write.nuscenes.plan import LEAD_S, NuScenesOptions
 from dataset.minesim.write.nuscenes.recorder import RigRecorder, pose_at
 from dataset.minesim.write.nuscenes.writer import SceneCard, SceneWriter
 from dataset.nuscenes.index import CAMERAS, LIDAR
+from tests.minesim_world import SPEED_MPS, straight_drive, tiny_world
 
 OPTIONS = NuScenesOptions(
     scenes=1, frames=2, image_size=(32, 18), sweeps=1, lidar_columns=8, surface_step_m=0.3

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
-from minesim_world import SPEED_MPS, tiny_world
 
 from dataset import layout
 from dataset.minesim.sensors.rig import LIDAR_HEIGHT_M, Camera
 from dataset.minesim.sensors.stage import make_stage
 from dataset.minesim.write.recorder import Recorder, write_scene
 from dataset.minesim.write.schedule import Frame
+from tests.minesim_world import SPEED_MPS, tiny_world
 
 CAMERA = Camera(96, 60)
 FRAMES = (

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from minesim_world import straight_drive, tiny_world
 
 from dataset.minesim.sensors.shading import Shader, Spots, road_coordinates
 from dataset.minesim.sensors.sky import make_light
 from dataset.minesim.sensors.stage import make_stage
+from tests.minesim_world import straight_drive, tiny_world
 
 
 def test_road_coordinates_on_a_straight_drive_are_x_and_y():

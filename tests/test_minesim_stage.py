@@ -1,8 +1,8 @@
 import numpy as np
-from minesim_world import TRUCK, tiny_world
 
 from dataset.minesim.scene.materials import MATERIALS
 from dataset.minesim.sensors.stage import face_normals, make_stage
+from tests.minesim_world import TRUCK, tiny_world
 
 
 def test_normals_point_out_of_boxes_and_up_from_the_ground():

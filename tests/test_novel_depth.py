@@ -5,10 +5,7 @@ from collections import namedtuple
 
 import pytest
 import torch
-from layout_files import SCENES, world_from_imu, write_tiny_unscenes3d
 from mmengine.model import BaseModel
-from novel_depth_config import write_config
-from nuscenes_files import write_tiny_nuscenes
 from torch import Tensor
 
 from dataset import layout
@@ -25,6 +22,9 @@ from engine.metrics.depth import DepthMeter
 from engine.metrics.depth_errors import DepthRule
 from model.novel_view import ViewOptions
 from model.unsocc import UnsOcc
+from tests.layout_files import SCENES, world_from_imu, write_tiny_unscenes3d
+from tests.novel_depth_config import write_config
+from tests.nuscenes_files import write_tiny_nuscenes
 from utils.config import load_config
 from utils.console import start_logging
 from utils.distributed import Process

@@ -5,8 +5,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from model_inputs import GRID as WIDE
-from model_inputs import make_batch, make_model, model_config, pinhole
 
 from dataset.sample import Neighbors
 from model.novel_view import (
@@ -23,6 +21,8 @@ from model.novel_view import (
     voxel_edges,
 )
 from model.render.volume import termination_weights
+from tests.model_inputs import GRID as WIDE
+from tests.model_inputs import make_batch, make_model, model_config, pinhole
 from utils.geometry import VoxelGrid, project_points
 
 GRID = VoxelGrid(origin_m=(0.0, -6.0, -3.0), voxel_m=0.5, shape=(40, 24, 12))

@@ -1,10 +1,9 @@
 import pytest
-from benchmark_config import write_config
-from model_inputs import GRID
 from torch.utils.data import Dataset
 
 from dataset.sample import Sample
-from tests.model_inputs import make_batch
+from tests.benchmark_config import write_config
+from tests.model_inputs import GRID, make_batch
 from tools import overfit
 
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from toy_training import ToyNetwork, write_toy_config
 
 from engine.training.plan import dry_run
+from tests.toy_training import ToyNetwork, write_toy_config
 from utils.config import load_config
 from utils.distributed import Process
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from model_inputs import GRID, make_batch
 
 from dataset.clouds import read_any_cloud
 from dataset.nuscenes.labels import BENCHMARKS, read_occ3d
 from dataset.sample import Sample
 from engine.prediction.files import KINDS, FrameWriter, in_view, occupied_ply, with_return
 from engine.prediction.predictor import PredictedGrid
+from tests.model_inputs import GRID, make_batch
 from utils.labels import FREE, IGNORE, NUSCENES, UNSCENES3D
 
 STEM = "1718.5"

@@ -4,12 +4,12 @@ from math import log
 import numpy as np
 import pytest
 import torch
-from model_inputs import GRID, IMAGE_SIZE, make_batch, make_model
 
 from dataset.arrays import InputOptions
 from dataset.sample import Sample
 from engine.build.build import build_model
 from engine.prediction.predictor import GridPredictor, PredictedGrid, build_unsocc
+from tests.model_inputs import GRID, IMAGE_SIZE, make_batch, make_model
 from tests.predict_config import write_config
 from utils.config import load_config
 from utils.labels import UNSCENES3D

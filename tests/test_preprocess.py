@@ -1,7 +1,7 @@
 import torch
-from model_inputs import make_batch, make_model
 
 from model.preprocess import BatchPreprocessor
+from tests.model_inputs import make_batch, make_model
 
 
 def test_names_the_batch_for_forward():

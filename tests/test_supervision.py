@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from model_inputs import GRID, make_batch, pinhole
 
 from dataset.sample import Batch
 from model.fusion import Field, Fused
@@ -19,6 +18,7 @@ from model.supervision import (
     splat_terms,
     volume_terms,
 )
+from tests.model_inputs import GRID, make_batch, pinhole
 
 OPTIONS = RenderOptions(stride=2, ray_step=1, near_m=0.5, far_m=16.0, num_segments=320)
 WEIGHT = torch.ones(12)

@@ -2,12 +2,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from benchmark_config import tiny_config
-from model_inputs import GRID, IMAGE_SIZE, pinhole
 
 from dataset.layout import LABEL_GRID
 from engine.benchmark import synthetic
 from engine.benchmark.synthetic import depth_maps, front_camera, surfaces, synthetic_batch
+from tests.benchmark_config import tiny_config
+from tests.model_inputs import GRID, IMAGE_SIZE, pinhole
 from utils.config import load_config
 
 CONFIG = Path(__file__).parents[1] / "config" / "unscenes3d" / "unscenes3d_occ.py"

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from layout_files import write_tiny_unscenes3d
 from mmengine.hooks import Hook
-from toy_training import write_toy_config
 
 import train
 from engine.runner import Trainer
+from tests.layout_files import write_tiny_unscenes3d
+from tests.toy_training import write_toy_config
 from utils.checkpoint import read_checkpoint, save_atomically
 
 WORDS = "--py-config {config} --work-dir {work_dir}"

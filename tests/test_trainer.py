@@ -1,12 +1,12 @@
 from pathlib import Path
 
 import torch
-from toy_training import ToyNetwork, write_toy_config
 
 from engine.training.checkpoint_hook import CheckpointHook
 from engine.training.hooks import AverageHook
 from engine.training.pictures import PicturesHook
 from engine.training.trainer import build_trainer, find_checkpoint
+from tests.toy_training import ToyNetwork, write_toy_config
 from utils.config import load_config
 from utils.distributed import Process
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from mmengine.runner import Runner
-from model_inputs import GRID, make_batch, make_model
 from torch import nn
 
 from dataset.sample import Sample
@@ -19,6 +18,7 @@ from engine.training.pictures import (
     page_of_maps,
 )
 from tests.listed_frames import ListedFrames
+from tests.model_inputs import GRID, make_batch, make_model
 from utils.labels import FREE, IGNORE, UNSCENES3D
 
 TRUCK, GROUND = 2, 11

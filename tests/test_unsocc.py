@@ -6,13 +6,13 @@ import torch
 from jaxtyping import TypeCheckError
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
-from model_inputs import GRID, make_batch, make_model, model_config
 
 from dataset.layout import LABEL_GRID
 from dataset.sample import Batch
 from engine.benchmark.synthetic import synthetic_batch
 from engine.build.build import build_model
 from model.objective import TERMS, check_finite
+from tests.model_inputs import GRID, make_batch, make_model, model_config
 from utils.config import load_config
 from utils.labels import UNSCENES3D
 from utils.registry import MODELS

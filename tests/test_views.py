@@ -1,8 +1,8 @@
 import pytest
 import torch
-from model_inputs import GRID, make_batch
 
 from model.render.views import DISPLACEMENT_M, bird_camera, label_views
+from tests.model_inputs import GRID, make_batch
 from utils.geometry import project_points
 
 SIZE = (32, 64)
