@@ -8,7 +8,7 @@ import pytest
 from dataset.minesim.scene.ground import DRIVEABLE, Ground, build_ground
 from dataset.minesim.scene.locations import REGIONS
 from dataset.minesim.scene.materials import material_index
-from dataset.minesim.scene.placement import KINDS, furnish
+from dataset.minesim.scene.placement import KINDS, place_objects
 from dataset.minesim.scene.placer import CORRIDOR_M, Placer
 from dataset.minesim.scene.road import draw_road
 from dataset.minesim.scene.terrain import Terrain
@@ -32,7 +32,7 @@ def scene() -> tuple[Ground, Terrain]:
 
 @pytest.fixture(scope="module")
 def placers(scene: tuple[Ground, Terrain]) -> list[Placer]:
-    return [furnish(np.random.default_rng(k), *scene, END_M, plants=True) for k in range(3)]
+    return [place_objects(np.random.default_rng(k), *scene, END_M, plants=True) for k in range(3)]
 
 
 def test_ego_lane_is_free(placers: list[Placer]) -> None:
@@ -85,13 +85,13 @@ def test_face_class_follows_the_meshes(placers: list[Placer]) -> None:
 
 
 def test_same_seed_same_places(scene: tuple[Ground, Terrain], placers: list[Placer]) -> None:
-    again = furnish(np.random.default_rng(0), *scene, END_M, plants=True)
+    again = place_objects(np.random.default_rng(0), *scene, END_M, plants=True)
     assert [thing.name for thing in again.objects] == [t.name for t in placers[0].objects]
     assert np.array_equal(again.meshes[-1].vertices, placers[0].meshes[-1].vertices)
 
 
 def test_plants_only_where_wanted(scene: tuple[Ground, Terrain], placers: list[Placer]) -> None:
-    plain = furnish(np.random.default_rng(0), *scene, END_M, plants=False)
+    plain = place_objects(np.random.default_rng(0), *scene, END_M, plants=False)
     plant = material_index("plant")
     assert any((mesh.face_material == plant).any() for mesh in placers[0].meshes)
     assert not any((mesh.face_material == plant).any() for mesh in plain.meshes)

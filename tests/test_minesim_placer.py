@@ -10,7 +10,7 @@ from dataset.minesim.scene.road import Road, Waves
 from utils.labels import UNSCENES3D
 
 FLAT = Waves(np.zeros(1), np.ones(1), np.zeros(1))
-GREY = (0.5, 0.5, 0.5)
+GRAY = (0.5, 0.5, 0.5)
 
 
 def make_placer(label: int = DRIVEABLE, seed: int = 0) -> Placer:
@@ -19,14 +19,14 @@ def make_placer(label: int = DRIVEABLE, seed: int = 0) -> Placer:
     road = Road(24.0, FLAT, FLAT, FLAT)
     heights = 0.05 * x[:, None] + 0.02 * d[None, :]
     labels = np.full((len(x) - 1, len(d) - 1), label, dtype=np.uint8)
-    nothing = box((1, 1, 1), (0, 0, 0), "soil", GREY)
+    nothing = box((1, 1, 1), (0, 0, 0), "soil", GRAY)
     ground = Ground(road, x, d, heights, labels, nothing, np.zeros(12, dtype=np.uint8))
     return Placer(ground, np.random.default_rng(seed), 60.0)
 
 
 def crate(rng: np.random.Generator) -> Mesh:
     """A box on z = 0 that is not centred."""
-    return box((4.0, 2.0, 1.0), (3.0, 1.0, 0.5), "paint", GREY)
+    return box((4.0, 2.0, 1.0), (3.0, 1.0, 0.5), "paint", GRAY)
 
 
 def test_put_centres_the_footprint_and_leans_with_the_ground() -> None:

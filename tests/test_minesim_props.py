@@ -20,7 +20,7 @@ HEIGHTS = {
     "fence": (1.6, 1.8),
     "power_pole": (9.0, 11.0),
     "tuft": (0.1, 0.45),
-    "worn_tyre": (0.7, 0.8),
+    "worn_tire": (0.7, 0.8),
 }
 
 

@@ -115,8 +115,8 @@ def test_demo_size_has_a_fraction_of_the_triangles() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"duration_s": 0.0}, "duration_s >= 0.1"),
-        ({"cell_m": 5.0}, "cell_m must be within"),
+        ({"duration_s": 0.0}, "duration_s must be >= 0.1"),
+        ({"cell_m": 5.0}, "cell_m must be between"),
         ({"extent_m": 10.0}, "extent_m must be >= 150"),
         ({"location": "location_9"}, "unknown location"),
     ],
