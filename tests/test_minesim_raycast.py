@@ -32,5 +32,5 @@ def test_refuses_an_empty_mesh():
 
 
 def test_refuses_faces_that_name_absent_vertices():
-    with pytest.raises(ValueError, match="name vertices 0…6, but there are 6"):
+    with pytest.raises(ValueError, match="use vertices 0…6, but there are 6"):
         Caster(VERTICES, np.array([[0, 1, 6]], np.int32))

@@ -76,9 +76,9 @@ def accumulate(
 def _scan_ticks(world_from_vehicle: Float[np.ndarray, "T 4 4"]) -> Int64[np.ndarray, "S"]:
     """Poses that are about ``_SCAN_STEP_M`` apart along the drive, both ends included."""
     steps = np.linalg.norm(np.diff(world_from_vehicle[:, :3, 3], axis=0), axis=1)
-    travelled = np.concatenate([[0.0], np.cumsum(steps)])
-    wanted = np.arange(0.0, travelled[-1] + _SCAN_STEP_M, _SCAN_STEP_M)
-    ticks = np.minimum(np.searchsorted(travelled, wanted), len(travelled) - 1)
+    traveled = np.concatenate([[0.0], np.cumsum(steps)])
+    wanted = np.arange(0.0, traveled[-1] + _SCAN_STEP_M, _SCAN_STEP_M)
+    ticks = np.minimum(np.searchsorted(traveled, wanted), len(traveled) - 1)
     return np.unique(ticks).astype(np.int64)
 
 

@@ -100,7 +100,7 @@ class RigRecorder:
         time_us = shot.time_us + MOUNTS[camera.channel].delay_us
         own = replace(shot, time_us=time_us, world_from_ego=self.world_from_ego(time_us))
         rng = np.random.default_rng((*self._seed, _CAMERA, number, time_us))
-        picture = self._photographer.through(camera).take(own.world_from_ego, rng)
+        picture = self._photographer.with_camera(camera).take(own.world_from_ego, rng)
         writer.picture(camera, own, picture.image)
         pose = own.world_from_ego @ camera.vehicle_from_cam
         return View(camera, pose, picture.depth_m)
