@@ -13,12 +13,12 @@ from dataset.minesim.write.labels import (
     DEPTH_RANGE_M,
     ClipMap,
     accumulate,
-    depth_picture,
-    elevation_picture,
+    depth_image,
+    elevation_image,
     local_map,
     occupancy_rows,
     splat_window,
-    thin,
+    voxel_downsample,
 )
 
 CAMERA = Camera(480, 300)
@@ -80,8 +80,8 @@ def test_map_holds_most_of_a_frames_own_returns(clip, pose, returns):
 
 def test_thinning_keeps_the_first_point_of_each_cube():
     points = np.array([[0.5, 0, 0], [-0.5, 0, 0], [0.6, 0.1, 0], [0.5, 0, 1.5]], np.float32)
-    assert thin(points, 1.0).tolist() == [1, 0, 3]  # By cube: x = −1, then 0, then a storey up.
-    assert thin(points[:0], 1.0).tolist() == []
+    assert voxel_downsample(points, 1.0).tolist() == [1, 0, 3]  # By x, then z.
+    assert voxel_downsample(points[:0], 1.0).tolist() == []
 
 
 def test_thinning_agrees_with_a_dictionary():
@@ -89,13 +89,13 @@ def test_thinning_agrees_with_a_dictionary():
     first: dict[tuple[int, ...], int] = {}
     for index, point in enumerate(points):
         first.setdefault(tuple(np.floor(point / np.float32(0.7)).astype(int).tolist()), index)
-    assert thin(points, 0.7).tolist() == [first[cube] for cube in sorted(first)]
+    assert voxel_downsample(points, 0.7).tolist() == [first[cube] for cube in sorted(first)]
 
 
 def test_thinning_refuses_more_cubes_than_it_can_number():
     points = np.array([[0, 0, 0], [1e7, 1e7, 1e7]], np.float32)
-    with pytest.raises(ValueError, match="take a larger voxel_m"):
-        thin(points, 0.1)
+    with pytest.raises(ValueError, match="use a larger voxel_m"):
+        voxel_downsample(points, 0.1)
 
 
 def test_local_map_stands_in_the_lidar_frame():
@@ -154,7 +154,7 @@ def test_depth_label_agrees_with_the_surface_that_the_camera_sees(stage, clip, p
         stage.world.drive.world_from_vehicle[TICK], np.random.default_rng(0)
     )
     points = np.concatenate([local_map(clip, pose)[0], returns.points[:, :3]])
-    depth = depth_picture(points, picture.depth_m, CAMERA)
+    depth = depth_image(points, picture.depth_m, CAMERA)
     valid = depth > 0
     assert 0.3 < valid.mean() < 0.7
     error = np.abs(depth[valid] / layout.DEPTH_UNITS_PER_M / picture.depth_m[valid] - 1)
@@ -175,7 +175,7 @@ def _ahead(*depths_m):
 
 
 def test_a_point_fills_its_window():
-    depth = depth_picture(_ahead(10.0), _flat_depth(), CAMERA)
+    depth = depth_image(_ahead(10.0), _flat_depth(), CAMERA)
     edge = splat_window(CAMERA) // 2
     rows, columns = np.nonzero(depth)
     assert (rows.min(), rows.max()) == (150 - edge, 150 + edge)
@@ -184,18 +184,18 @@ def test_a_point_fills_its_window():
 
 
 def test_nearest_point_wins_and_hidden_points_do_not_show():
-    assert depth_picture(_ahead(30.0, 10.0, 20.0), _flat_depth(), CAMERA)[150, 240] == 2560
-    assert not depth_picture(_ahead(30.0), _flat_depth(10.0), CAMERA).any()
+    assert depth_image(_ahead(30.0, 10.0, 20.0), _flat_depth(), CAMERA)[150, 240] == 2560
+    assert not depth_image(_ahead(30.0), _flat_depth(10.0), CAMERA).any()
 
 
 def test_depth_is_kept_within_its_range():
     low, high = DEPTH_RANGE_M
     points = _ahead(low - 0.1, high + 0.1, -5.0)
-    assert not depth_picture(points, _flat_depth(), CAMERA).any()
+    assert not depth_image(points, _flat_depth(), CAMERA).any()
 
 
 def test_border_is_empty(clip, pose):
-    depth = depth_picture(local_map(clip, pose)[0], _flat_depth(), CAMERA)
+    depth = depth_image(local_map(clip, pose)[0], _flat_depth(), CAMERA)
     edge = splat_window(CAMERA) // 2
     assert not depth[-edge:].any()
     assert not depth[:, :edge].any()
@@ -214,7 +214,7 @@ def test_elevation_is_the_mean_of_all_points_in_a_cell():
     points = np.array(
         [[25.01, -10.87, -2], [25.09, -10.79, -1], [45.39, 10.81, -2.5], [25.11, 10.71, -3]]
     )
-    picture = elevation_picture(points.astype(np.float32))
+    picture = elevation_image(points.astype(np.float32))
     assert picture.shape == (204, 217)
     assert picture[203, 216] == (1.0 + 1.5) * 256  # The near right corner.
     assert picture[0, 0] == (1.0 + 2.5) * 256  # The far left one.
@@ -224,20 +224,20 @@ def test_elevation_is_the_mean_of_all_points_in_a_cell():
 
 def test_beyond_the_last_cell_elevation_wraps_around_to_the_other_side():
     far, left, out = [45.45, 0.0, -2], [30.0, 10.85, -3], [45.5, 0.0, -2]
-    picture = elevation_picture(np.array([far, left, out, [24.9, 0, -2]], np.float32))
+    picture = elevation_image(np.array([far, left, out, [24.9, 0, -2]], np.float32))
     assert picture[203].max() == (1.0 + 2.0) * 256
     assert picture[153, 216] == (1.0 + 3.0) * 256
     assert np.count_nonzero(picture) == 2
 
 
 def test_elevation_above_a_metre_wraps_around():
-    picture = elevation_picture(np.array([[30.0, 0.0, 1.5]], np.float32))
+    picture = elevation_image(np.array([[30.0, 0.0, 1.5]], np.float32))
     assert picture.max() == 65_536 - 128
     assert picture.max() > layout.ELEVATION_WRAPPED
 
 
 def test_elevation_decodes_to_the_terrains_height(stage, clip, pose):
-    picture = elevation_picture(local_map(clip, pose)[0])
+    picture = elevation_image(local_map(clip, pose)[0])
     valid = picture > 0
     assert valid.mean() > 0.3
     height = layout.ELEVATION_TOP_M - picture / layout.ELEVATION_UNITS_PER_M + LIDAR_HEIGHT_M

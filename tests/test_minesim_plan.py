@@ -38,10 +38,10 @@ def test_splits_part_the_scenes():
         ({"scenes": 0}, "at least 1, got 0"),
         ({"frames": 0}, "at least 1, got 3 and 0"),
         ({"seed": -1}, "must not be negative"),
-        ({"map_voxel_m": 0.01}, r"within 0.05–0.3"),
-        ({"ground_cell_m": 5.0}, r"within 0.2–2"),
+        ({"map_voxel_m": 0.01}, "between 0.05 and 0.3"),
+        ({"ground_cell_m": 5.0}, "between 0.2 and 2"),
         ({"image_size": (4, 4)}, "at least 16×16"),
-        ({"val": 2, "test": 1}, "at least one left to train on"),
+        ({"val": 2, "test": 1}, "at least one train scene"),
         ({"val": -1}, "cannot be split"),
     ],
 )
