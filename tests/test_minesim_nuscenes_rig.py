@@ -94,7 +94,7 @@ def test_the_car_stands_on_the_ground():
 
 
 def test_refuses_another_camera_and_a_size_that_is_too_small():
-    with pytest.raises(ValueError, match="no camera is called 'CAM_TOP'"):
+    with pytest.raises(ValueError, match="unknown camera 'CAM_TOP'"):
         RigCamera("CAM_TOP", 160, 90)
     with pytest.raises(ValueError, match="at least 16×16 pixels, got 160×9"):
         RigCamera("CAM_FRONT", 160, 9)
