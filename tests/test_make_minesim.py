@@ -91,9 +91,9 @@ def test_the_nuscenes_layout(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("--num-sweeps 2", "--num-sweeps can only be given with --layout nuscenes"),
-        ("--lidar-columns 8", "--lidar-columns can only be given with --layout nuscenes"),
-        ("--layout nuscenes --test 1", "--test can only be given with --layout unscenes3d"),
+        ("--num-sweeps 2", "--num-sweeps can only be used with --layout nuscenes"),
+        ("--lidar-columns 8", "--lidar-columns can only be used with --layout nuscenes"),
+        ("--layout nuscenes --test 1", "--test can only be used with --layout unscenes3d"),
     ],
 )
 def test_refuses_options_of_the_other_layout(line, message, capsys):
