@@ -1,4 +1,4 @@
-"""Where things stand: clear of the ego's lane and of one another, on the ground."""
+"""Placement of objects: on the ground, clear of the ego lane and of each other."""
 
 from dataclasses import replace
 
@@ -52,7 +52,7 @@ def test_machines_do_not_overlap(placers: list[Placer]) -> None:
             for second in things[k + 1 :]:
                 gap = np.linalg.norm((first.center_m - second.center_m)[:2])
                 reach = np.hypot(*first.size_m[:2]) / 2 + np.hypot(*second.size_m[:2]) / 2
-                assert gap > reach - 0.2  # leaning shifts a box's middle a little
+                assert gap > reach - 0.2  # tilting shifts a box's center slightly
 
 
 def test_machines_stand_on_driveable_ground(placers: list[Placer]) -> None:
@@ -69,7 +69,7 @@ def test_machines_stand_on_driveable_ground(placers: list[Placer]) -> None:
     assert len(found) >= 4
 
 
-def test_every_class_stands_somewhere(placers: list[Placer]) -> None:
+def test_every_class_occurs(placers: list[Placer]) -> None:
     seen = {label for placer in placers for label in placer.labels}
     for name in ("barrier", "truck", "machinery", "traffic_cone"):
         assert UNSCENES3D.index(name) in seen
@@ -90,7 +90,7 @@ def test_same_seed_same_places(scene: tuple[Ground, Terrain], placers: list[Plac
     assert np.array_equal(again.meshes[-1].vertices, placers[0].meshes[-1].vertices)
 
 
-def test_plants_only_where_wanted(scene: tuple[Ground, Terrain], placers: list[Placer]) -> None:
+def test_plants_are_optional(scene: tuple[Ground, Terrain], placers: list[Placer]) -> None:
     plain = place_objects(np.random.default_rng(0), *scene, END_M, plants=False)
     plant = material_index("plant")
     assert any((mesh.face_material == plant).any() for mesh in placers[0].meshes)
