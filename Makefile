@@ -10,31 +10,39 @@ NUSCENES_OUT ?= out/nuscenes_demo
 NUSCENES := --py-config config/minesim/minesim_nuscenes.py --work-dir $(NUSCENES_OUT) \
 	--cfg-options data_root=$(NUSCENES_DATA)/nuscenes
 
-.PHONY: help demo test modalities nuscenes-demo docs clean
+# What a new Python or a new package breaks first: layers, file formats, a few steps of training.
+SMOKE := $(addprefix tests/test_,compat.py constraints.py sparse.py formats.py unscenes3d.py \
+	transforms.py lidar_encoder.py overfit.py)
+
+.PHONY: help demo test smoke constraints modalities nuscenes-demo docs clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo        a small mine: data, training, scores and pictures in $(OUT)"
 	@echo "make test        lint, types and all tests"
+	@echo "make smoke       types and a few tests, about a minute"
+	@echo "make constraints newest versions of all packages into constraints.txt"
 	@echo "make modalities  the demo's camera-only and LiDAR-only variants, to compare with it"
 	@echo "make nuscenes-demo  the same in nuScenes' layout: six cameras, Occ3D scores, novel-view depth"
 	@echo "make docs        the documents as a site in site/, without a network but for its packages"
 	@echo "make clean       remove the demo's data and results"
 
+# Versions are those of constraints.txt, on every Python.
+#
 # OpenCV's wheel needs system libraries for windows, which a server may lack; the headless wheel
 # has the same modules without them, and nothing here opens a window.
 define install
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --disable-pip-version-check -r $(1)
+	$(RUN) -m pip install --disable-pip-version-check -r $(1) -c constraints.txt
 	@$(RUN) -c "import cv2" || $(RUN) -m pip install --disable-pip-version-check \
-		--force-reinstall --no-deps opencv-python-headless
+		-c constraints.txt --force-reinstall --no-deps opencv-python-headless
 endef
 
-$(VENV)/.installed: requirements.txt
+$(VENV)/.installed: requirements.txt constraints.txt
 	$(call install,requirements.txt)
 	@touch $@
 
-$(VENV)/.installed-dev: requirements-dev.txt requirements.txt
+$(VENV)/.installed-dev: requirements-dev.txt requirements.txt constraints.txt
 	$(call install,requirements-dev.txt)
 	@touch $@ $(VENV)/.installed
 
@@ -77,7 +85,20 @@ test: $(VENV)/.installed-dev
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports --no-logo
 	$(RUN) -m pytest -n 2 --durations 10
+
+smoke: $(VENV)/.installed-dev
+	$(RUN) -m mypy
+	$(RUN) -m pytest -n 2 $(SMOKE)
+
+# uv resolves for all supported Pythons at once and downloads none of the packages.
+constraints:
+	$(PYTHON) -m venv $(VENV)-uv
+	$(VENV)-uv/bin/python -m pip install --disable-pip-version-check uv==0.13.9
+	echo opencv-python-headless | $(VENV)-uv/bin/uv pip compile --upgrade --universal \
+		--python-version 3.11 --no-annotate --custom-compile-command "make constraints" \
+		--output-file constraints.txt requirements-dev.txt -
 
 # The site needs none of the project's packages, and has an environment of its own.
 $(VENV)-docs/.installed: requirements-docs.txt

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from engine.build.build import load_network
 from engine.command_line import (
     add_config_options,
-    add_depth_range_options,
     add_device_option,
     add_split_option,
     add_weight_options,
@@ -20,6 +19,7 @@ from engine.command_line import (
     weights_of,
 )
 from engine.evaluation.camera_depth import SOURCES, read_frames, score_depth
+from engine.evaluation.depth_options import add_depth_range_options
 from engine.metrics.depth import DepthMeter
 from engine.metrics.depth_errors import DepthRule
 from utils.config import Runtime, read_section

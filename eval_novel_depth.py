@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from engine.build.build import load_network
 from engine.command_line import (
     add_config_options,
-    add_depth_range_options,
     add_split_option,
     add_weight_options,
     read_config,
     weights_of,
 )
+from engine.evaluation.depth_options import add_depth_range_options
 from engine.evaluation.novel_depth import NovelViews, score_novel_depth
 from engine.metrics.depth import DepthMeter
 from engine.metrics.depth_errors import DepthRule

@@ -12,10 +12,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from torch.utils.data import Subset
+
+from dataset.sample import Sample
 from dataset.splits import SPLITS
 from engine.command_line import add_config_options, add_device_option, read_config
-from engine.frames.prediction import Frames, RecordingPaths, open_recording, predict_frames
 from engine.prediction.files import KINDS, FrameWriter
+from engine.prediction.frames import Frames, RecordingPaths, open_recording, predict_frames
 from engine.prediction.predictor import build_predictor
 from utils.config import PRECISIONS, Runtime, read_section
 from utils.console import run_script, say, start_logging
@@ -67,6 +70,7 @@ def main(args: argparse.Namespace) -> None:
     cfg = read_config(args)
     predictor = build_predictor(cfg, args.resume_from, device=args.device, amp=args.amp)
     chosen = dict(stems=args.stems, limit=args.limit)
+    frames: Frames | Subset[Sample]
     if is_own:
         frames = open_recording(cfg, paths, **chosen)
     else:

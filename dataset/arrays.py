@@ -120,8 +120,11 @@ def _check_view(stem: str, image: np.ndarray, matrix: np.ndarray) -> None:
             f"frame {stem}: an image is uint8 (height, width, 3) in RGB, got {image.dtype} "
             f"{image.shape}"
         )
-    is_projection = matrix.shape == (4, 4) and np.isfinite(matrix).all()
-    is_projection = is_projection and np.allclose(matrix[3], (0, 0, 0, 1))
+    is_projection = (
+        matrix.shape == (4, 4)
+        and bool(np.isfinite(matrix).all())
+        and np.allclose(matrix[3], (0, 0, 0, 1))
+    )
     if not is_projection or np.linalg.det(matrix) == 0:
         raise ValueError(
             f"frame {stem}: pixel_from_lidar is a (4, 4) matrix with an inverse, of which the last "

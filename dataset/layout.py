@@ -6,9 +6,6 @@ from jaxtyping import Bool
 from utils.elevation import ElevationGrid
 from utils.geometry import VoxelGrid
 
-DATASET_TYPE = "UnScenes3D"
-"""Type of the data set, in configs, that reads this layout."""
-
 CALIBS = "calibs"
 IMAGES = "images"
 CLOUDS = "clouds"

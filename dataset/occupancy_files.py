@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 
 from dataset.transforms import coarsen_occupancy
-from utils.labels import FREE, IGNORE
+from utils.geometry import VoxelGrid
+from utils.labels import FREE, IGNORE, LabelSet
 from utils.whole_files import write_whole
 
 SUFFIX = ".npy"
@@ -153,6 +154,25 @@ def dense_from_rows(
     grid = np.full(shape, free_label, dtype=np.int32)
     grid[tuple(index.astype(np.int64).T)] = label
     return grid
+
+
+def check_labels(occupancy: UInt8[np.ndarray, "X Y Z"], grid: VoxelGrid, labels: LabelSet) -> None:
+    """Refuse labels of another grid or label set.
+
+    Raises:
+        ValueError: If the shape is not the grid's, or a label is no class and not 255.
+    """
+    if occupancy.shape != grid.shape:
+        raise ValueError(
+            f"labels of shape {occupancy.shape} do not fill the grid of {grid.shape} voxels; "
+            "choose the config of their grid"
+        )
+    strays = np.unique(occupancy[(occupancy >= labels.num_classes) & (occupancy != IGNORE)])
+    if len(strays):
+        raise ValueError(
+            f"labels {strays.tolist()} are none of the {labels.num_classes} classes of "
+            f"{labels.name} and not {IGNORE} (ignored); choose another label set"
+        )
 
 
 def read_pair(

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.logging import MMLogger
-from torch.utils.data import Dataset
 
 from dataset import formats, layout, transforms
 from dataset.augmentation import Augmentation, Choices
+from dataset.frame_dataset import FrameDataset
 from dataset.inventory import (
     complete_stems,
     folders_of,
@@ -39,7 +39,7 @@ ALL = "all"
 
 
 @DATASETS.register_module()
-class UnScenes3D(Dataset[Sample]):
+class UnScenes3D(FrameDataset):
     """Frames of one split of a data set in the UnScenes3D layout (``docs/prepare_data.md``).
 
     Args:
@@ -75,6 +75,10 @@ class UnScenes3D(Dataset[Sample]):
             ``stems`` is not in it.
         FileNotFoundError: If folders or files are missing; counts and names them.
     """
+
+    camera_names = ("camera",)
+    measured_depth = "depth_m"
+    has_statistics = True
 
     # A config gives each of these by its own key.
     def __init__(  # noqa: PLR0913
@@ -165,6 +169,11 @@ class UnScenes3D(Dataset[Sample]):
             **self._text_fields(stem),
             **self._neighbor_fields(draw.index, choices),
         )
+
+    @classmethod
+    def may_have(cls, data_root: str | Path, field: str) -> bool:
+        """Whether a stem has a file in each folder of a field."""
+        return bool(set.intersection(*(stems_in(data_root, name) for name in folders_of([field]))))
 
     def stems_with(self, field: str) -> list[str]:
         """Stems that have the files of a field of a Sample, which need not be one of ``fields``."""

@@ -8,7 +8,6 @@ from typing import Any
 from mmengine.config import Config
 
 from dataset.splits import SPLITS
-from engine.metrics.depth_errors import DepthRule
 from utils.checkpoint import BEST
 from utils.config import load_config, parse_options
 
@@ -51,22 +50,6 @@ def _seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f"a number from 0 to {2**32 - 1} is expected, got {text}")
     return int(text)
-
-
-def add_depth_range_options(options: Options, *, largest: str = "largest depth") -> None:
-    """Add the range of depths that count, by default that of ``DepthRule``.
-
-    Args:
-        options: A parser, or a group of one.
-        largest: What the upper end is, in the words of the help.
-    """
-    rule = DepthRule()
-    low, high = rule.min_depth_m, rule.max_depth_m
-    add = options.add_argument
-    add("--min-depth", type=float, default=low, metavar="M",
-        help=f"least depth that counts [m]; default: {low:g}")  # fmt: skip
-    add("--max-depth", type=float, default=high, metavar="M",
-        help=f"{largest} that counts [m]; default: {high:g}")  # fmt: skip
 
 
 def read_config(args: argparse.Namespace, values: Mapping[str, Any] | None = None) -> Config:

@@ -20,14 +20,17 @@ from utils.distributed import Process
 class Trainer(Runner):
     """The Runner; its checkpoints are those of ``CheckpointHook``, its console is the caller's.
 
-    Attributes:
-        goes_on: Whether it goes on from a checkpoint, which holds all weights: no others are read.
+    Args:
+        is_resumed: Whether a checkpoint brings all weights, so that no pretrained ones are read.
+        options: Arguments of mmengine's ``Runner``.
     """
 
-    goes_on = False
+    def __init__(self, *, is_resumed: bool = False, **options: Any) -> None:
+        self._is_resumed = is_resumed
+        super().__init__(**options)
 
     def _init_model_weights(self) -> None:
-        if not self.goes_on:
+        if not self._is_resumed:
             super()._init_model_weights()
 
     def load_or_resume(self) -> None:

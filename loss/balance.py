@@ -12,11 +12,11 @@ def effective_number_weights(counts: Sequence[int | float], beta: float) -> Floa
     """Weights of classes by their effective number of samples: (1 − β) / (1 − β^count).
 
     Args:
-        counts: Labelled voxels (or pixels) of each class.
-        beta: 0 weighs all classes alike; towards 1 the weights go to 1 / count.
+        counts: Labeled voxels (or pixels) of each class.
+        beta: 0 weights all classes alike; towards 1 the weights approach 1 / count.
 
     Returns:
-        Weights with a mean of 1 over the classes that have samples; 0 for those that have none.
+        Weights with a mean of 1 over the classes that have samples; 0 for the others.
 
     Raises:
         ValueError: If a count is negative or β is not in [0, 1).
@@ -29,7 +29,7 @@ def effective_number_weights(counts: Sequence[int | float], beta: float) -> Floa
     if not 0 <= beta < 1:
         raise ValueError(f"beta must be in [0, 1), got {beta}")
     is_present = number > 0
-    # β^n = exp(n·log β); expm1 keeps 1 − β^n exact for β near 1.
+    # β^n = exp(n·log β); expm1 keeps 1 − β^n accurate for β near 1.
     log_beta = math.log(beta) if beta > 0 else -math.inf
     effective = -torch.expm1(torch.where(is_present, number, 1.0) * log_beta) / (1 - beta)
     weights = torch.where(is_present, 1 / effective, 0.0)
@@ -41,10 +41,10 @@ def log_share_weights(shares: Sequence[int | float], offset: float = 1.02) -> Fl
 
     Args:
         shares: Share of the labels that each class has, 0–1.
-        offset: Bounds the weight of the rarest at 1 / log(offset); must be > 1.
+        offset: Limits the weight of the rarest class to 1 / log(offset); must be > 1.
 
     Returns:
-        Weights; about 50 for a class of no share and 1.4 for a share of 1 at the usual offset.
+        Weights; with the default offset, about 50 for a share of 0 and 1.4 for a share of 1.
 
     Raises:
         ValueError: If a share is not in 0–1, they sum to more than 1, or the offset is not above 1.
@@ -64,7 +64,7 @@ def log_share_weights(shares: Sequence[int | float], offset: float = 1.02) -> Fl
 def weighted_terms(
     terms: Mapping[str, Float[Tensor, ""]], weights: Mapping[str, int | float]
 ) -> dict[str, Float[Tensor, ""]]:
-    """Each term times its own fixed weight, under the name that the training loop sums and logs.
+    """Each term times its fixed weight, under the name that the training loop sums and logs.
 
     Args:
         terms: Unweighted losses by name.

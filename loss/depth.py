@@ -1,7 +1,7 @@
-"""Losses between predicted depth, as a distribution or as metres, and depth labels.
+"""Losses between predicted depth, as a distribution or as meters, and depth labels.
 
-Conventions of all of them: a label of 0 means that there is none, and where nothing counts the
-loss is a differentiable 0 with zero gradient. A NaN in a prediction that counts shows in the loss.
+Conventions: a label of 0 means that there is none; where nothing counts, the loss is a
+differentiable 0 with zero gradient. A NaN in a prediction that counts makes the loss NaN.
 """
 
 import torch
@@ -45,8 +45,8 @@ def depth_bin_cross_entropy(
     Args:
         depth_logits: Scores of the D bins at each cell of the feature map.
         depth_m: Depth labels of the cells [m]; 0 where there is none.
-        bin_edges_m: The D + 1 edges of the bins, increasing [m]. A bin holds its lower edge. Labels
-            off the bins do not count.
+        bin_edges_m: The D + 1 edges of the bins, increasing [m]. A bin includes its lower edge.
+            Labels outside the bins do not count.
         valid: Cells that count; all when None.
 
     Returns:
@@ -101,5 +101,5 @@ def masked_depth_l1(
 
 
 def _precise(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Float32 where the values are of less."""
+    """At least float32."""
     return values if values.dtype == torch.float64 else values.float()

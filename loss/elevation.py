@@ -1,4 +1,4 @@
-"""The loss between predicted and labelled elevation maps."""
+"""The loss between predicted and labeled elevation maps."""
 
 import torch
 from jaxtyping import Float
@@ -6,11 +6,11 @@ from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 
 BETA_M = 0.01
-"""Errors below this count by their square: labels are exact to half a centimetre."""
+"""Smaller errors count quadratically: labels are exact to half a centimeter."""
 NEAR_M = 0.02
-"""Errors of about this size are those that the logarithm draws together."""
+"""Scale of the errors that the logarithm emphasizes."""
 NEAR_WEIGHT = 0.05
-"""Of the logarithm; at an error of 0 its slope is 2.5 times that of the absolute error."""
+"""Weight of the logarithm; at an error of 0 its slope is 2.5 times that of the absolute error."""
 
 
 def elevation_loss(
@@ -18,8 +18,8 @@ def elevation_loss(
 ) -> Float[Tensor, ""]:
     """Mean over the cells with a label of smooth |e| + 0.05 · log(1 + |e| / 2 cm).
 
-    The absolute error alone is ruled by walls and gaps, where it is metres. The logarithm makes
-    centimetres count everywhere else.
+    Walls and gaps, with errors of meters, dominate the absolute error. The logarithm makes
+    centimeters count everywhere else.
 
     Args:
         pred_m: Predicted heights [m].
@@ -29,16 +29,16 @@ def elevation_loss(
         Scalar [m]; a differentiable 0 where no cell counts.
 
     Raises:
-        ValueError: If the labels have other cells.
+        ValueError: If the labels have different cells.
     """
     if pred_m.shape != target_m.shape:
         raise ValueError(
-            f"elevation labels of {tuple(target_m.shape[1:])} cells cannot teach a map of "
-            f"{tuple(pred_m.shape[1:])}: give model.parts.elevation.cells the labels' cell_m and "
-            "shape"
+            f"elevation labels have {tuple(target_m.shape[1:])} cells, the predicted map has "
+            f"{tuple(pred_m.shape[1:])}: set cell_m and shape of model.parts.elevation.cells to "
+            "those of the labels"
         )
     is_known = ~target_m.isnan()
-    # What is unknown is replaced before the difference: 0 · NaN would be a NaN in the gradient.
+    # Unknown labels are replaced before the difference: 0 · NaN would be NaN in the gradient.
     target_m = torch.where(is_known, target_m, 0.0)
     error = smooth_l1_loss(pred_m.float(), target_m, reduction="none", beta=BETA_M)
     error = error + NEAR_WEIGHT * torch.log1p((pred_m.float() - target_m).abs() / NEAR_M)

@@ -1,8 +1,8 @@
-"""Losses between class logits and labels of voxels (or of pixels: any spatial shape).
+"""Losses between class logits and labels of voxels, or of pixels: any spatial shape.
 
-Conventions of all of them: label 255 is ignored, the batch is pooled, the arithmetic is float32
-(or the logits' float64) even under autocast, and when nothing is labelled the loss is a
-differentiable 0 with zero gradient. A NaN in the logits shows in the loss.
+Conventions: label 255 is ignored, the batch is pooled, the arithmetic is float32 (or the logits'
+float64) even under autocast. Where nothing is labeled, the loss is a differentiable 0 with zero
+gradient. A NaN in the logits makes the loss NaN.
 """
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from utils.labels import FREE, IGNORE
 
 MAX_NEGATIVE_LOG = 100.0
-"""−log(0) counts as this much, as in ``torch.nn.functional.binary_cross_entropy``."""
+"""−log(0) is clamped to this, as in ``torch.nn.functional.binary_cross_entropy``."""
 _SMALLEST = torch.finfo(torch.float32).tiny
 
 
@@ -21,7 +21,7 @@ def cross_entropy(
     target: Integer[Tensor, "B *spatial"],
     class_weight: Float[Tensor, "C"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Cross entropy, weighted by class: sum(w · nll) / sum(w) over the labelled voxels.
+    """Cross entropy, weighted by class: sum(w · nll) / sum(w) over the labeled voxels.
 
     Args:
         logits: Class scores.
@@ -48,7 +48,7 @@ def lovasz_softmax(
         target: Labels; 255 is ignored.
 
     Returns:
-        Scalar in 0–1; a differentiable 0 when nothing is labelled.
+        Scalar in 0–1; a differentiable 0 when nothing is labeled.
 
     Raises:
         ValueError: If the shapes do not fit or a label is no class.
@@ -64,16 +64,16 @@ def sem_scal(
 ) -> Float[Tensor, ""]:
     """Semantic scene-class affinity: −log of soft precision, recall and specificity by class.
 
-    The three are summed for each class that is labelled somewhere, free included, and averaged
-    over these classes. One whose denominator is 0 is left out: the specificity of a class that
-    fills the scene, the precision of one with no probability anywhere.
+    The three are summed for each class that has labels, free included, and averaged over these
+    classes. Ratios with a denominator of 0 are left out: the specificity of a class that fills the
+    scene, the precision of a class with no probability anywhere.
 
     Args:
         logits: Class scores; the softmax is taken here.
         target: Labels; 255 is ignored.
 
     Returns:
-        Scalar; a differentiable 0 when nothing is labelled.
+        Scalar; a differentiable 0 when nothing is labeled.
 
     Raises:
         ValueError: If the shapes do not fit or a label is no class.
@@ -90,15 +90,15 @@ def geo_scal(
 ) -> Float[Tensor, ""]:
     """Geometric scene-class affinity: the same for occupied (any class but free) against free.
 
-    With nothing occupied, precision and recall say nothing and the specificity alone is left;
-    with nothing free, the specificity is left out.
+    With nothing occupied, precision and recall are undefined and only the specificity counts; with
+    nothing free, the specificity is left out.
 
     Args:
         logits: Class scores, free first; the softmax is taken here.
         target: Labels; 0 is free, 255 is ignored.
 
     Returns:
-        Scalar; a differentiable 0 when nothing is labelled.
+        Scalar; a differentiable 0 when nothing is labeled.
 
     Raises:
         ValueError: If the shapes do not fit or a label is no class.
@@ -116,7 +116,7 @@ def occupancy_terms(
     target: Integer[Tensor, "B *spatial"],
     class_weight: Float[Tensor, "C"] | None = None,
 ) -> dict[str, Float[Tensor, ""]]:
-    """All four losses of this module by name, for little more than the dearest of them.
+    """All four losses of this module by name, at little more than the cost of the most expensive.
 
     Args:
         logits: Class scores, free first.
@@ -143,12 +143,12 @@ def occupancy_terms(
 def _flatten(
     logits: Float[Tensor, "B C *spatial"], target: Integer[Tensor, "B *spatial"]
 ) -> tuple[Float[Tensor, "B C V"], Int64[Tensor, "B V"], Int64[Tensor, "C"]]:
-    """Log probabilities, labels, and how many voxels each class labels, with the input checked."""
+    """Check the input; log probabilities, labels, and the number of voxels of each class."""
     batch, num_classes = logits.shape[:2]
     if target.shape != (batch, *logits.shape[2:]):
         raise ValueError(
-            f"labels of shape {(batch, *logits.shape[2:])} belong to logits of shape "
-            f"{tuple(logits.shape)}, got {tuple(target.shape)}"
+            f"logits of shape {tuple(logits.shape)} need labels of shape "
+            f"{(batch, *logits.shape[2:])}, got {tuple(target.shape)}"
         )
     labels = target.reshape(batch, -1).long()
     counts = torch.bincount(labels.flatten(), minlength=IGNORE + 1)
@@ -185,12 +185,12 @@ def _cross_entropy(
         )
     weight = log_probability.new_ones(len(counts)) if class_weight is None else class_weight
     weight = weight.to(log_probability)
-    is_labelled = labels != IGNORE
-    label = labels.masked_fill(~is_labelled, FREE)
-    # Not nll_loss: on a GPU that sums in another order, so to other digits, every time.
+    is_labeled = labels != IGNORE
+    label = labels.masked_fill(~is_labeled, FREE)
+    # Not nll_loss: on a GPU its order of summation, and so its last digits, vary between calls.
     nll = -log_probability.gather(1, label[:, None])[:, 0]
     total = (counts * weight.double()).sum()
-    return (nll * weight[label] * is_labelled).sum() / torch.where(total == 0, 1.0, total).to(nll)
+    return (nll * weight[label] * is_labeled).sum() / torch.where(total == 0, 1.0, total).to(nll)
 
 
 def _lovasz_softmax(
@@ -209,14 +209,14 @@ def _lovasz_softmax(
 
 
 def _jaccard_steps(error: Float[Tensor, "V"], is_class: Bool[Tensor, "V"]) -> Float[Tensor, "V"]:
-    """What each voxel adds to the Jaccard loss when voxels turn wrong, largest error first.
+    """Increase of the Jaccard loss at each voxel as voxels turn wrong, largest error first.
 
-    With G voxels of the class, of which F come before, and B others before, a voxel of the class
-    adds 1 / (G + B), and another one (G − F) / ((G + B)(G + B + 1)). These closed forms of the
-    differences keep the digits that subtracting two Jaccard losses near 1 would lose. Ignored
-    voxels have error 0: they come last, behind the whole class or where they weigh nothing.
+    Of G voxels of the class, F come before a voxel, and so do B others. A voxel of the class adds
+    1 / (G + B), any other (G − F) / ((G + B)(G + B + 1)). These closed forms keep the digits that
+    subtracting two Jaccard losses near 1 would lose. Ignored voxels have error 0: they come last,
+    after the whole class or where they have no weight.
     """
-    # Floats >= 0 order like their bits, and integers are sorted several times as fast on a CPU.
+    # Floats >= 0 sort like their bits, and integers sort several times faster on a CPU.
     bits = error.view(torch.int64 if error.dtype == torch.float64 else torch.int32)
     order = bits.sort().indices  # Smallest error first, so "before" is what follows.
     in_order = is_class[order]
@@ -230,18 +230,18 @@ def _jaccard_steps(error: Float[Tensor, "V"], is_class: Bool[Tensor, "V"]) -> Fl
 def _soft_counts(
     probability: Float[Tensor, "B K V"], labels: Int64[Tensor, "B V"]
 ) -> tuple[Float64[Tensor, "K"], Float64[Tensor, "K"]]:
-    """Summed probability of the first K classes, on their own voxels and on all labelled ones."""
+    """Summed probability of the first K classes, on their own voxels and on all labeled voxels."""
     label = torch.arange(probability.shape[1], device=labels.device)
     on_class = torch.where(labels[:, None] == label[:, None], probability, 0.0)
-    # Millions of probabilities: in float32 the differences of such sums would be noise.
+    # Millions of probabilities: in float32 the differences of these sums would be noise.
     return on_class.sum((0, 2), dtype=torch.float64), probability.sum((0, 2), dtype=torch.float64)
 
 
 def _sem_scal(
     hits: Float64[Tensor, "C"], predicted: Float64[Tensor, "C"], counts: Int64[Tensor, "C"]
 ) -> Float64[Tensor, ""]:
-    labelled = counts.double()
-    terms = _affinity(hits, predicted, labelled, labelled.sum())
+    labeled = counts.double()
+    terms = _affinity(hits, predicted, labeled, labeled.sum())
     is_present = counts > 0
     return torch.where(is_present, terms, 0.0).sum() / is_present.sum().clamp(min=1)
 
@@ -258,22 +258,22 @@ def _geo_scal(
 def _affinity(
     hits: Float64[Tensor, "*K"],
     predicted: Float64[Tensor, "*K"],
-    labelled: Float64[Tensor, "*K"],
+    labeled: Float64[Tensor, "*K"],
     total: Float64[Tensor, ""],
 ) -> Float64[Tensor, "*K"]:
-    """−log precision − log recall − log specificity, without those that are not defined.
+    """−log precision − log recall − log specificity, without undefined ones.
 
     Args:
         hits: Summed probability on the voxels of the class.
-        predicted: Summed probability on all labelled voxels.
-        labelled: Voxels of the class.
-        total: Labelled voxels.
+        predicted: Summed probability on all labeled voxels.
+        labeled: Voxels of the class.
+        total: Labeled voxels.
     """
-    others = total - labelled
+    others = total - labeled
     correctly_other = others - (predicted - hits)
-    # Without a voxel of the class its precision is 0 whatever the prediction is: it says nothing.
-    precision = _negative_log(hits, torch.where(labelled > 0, predicted, 0.0))
-    return precision + _negative_log(hits, labelled) + _negative_log(correctly_other, others)
+    # Without a voxel of the class, its precision is 0 whatever the prediction: leave it out.
+    precision = _negative_log(hits, torch.where(labeled > 0, predicted, 0.0))
+    return precision + _negative_log(hits, labeled) + _negative_log(correctly_other, others)
 
 
 def _negative_log(

@@ -1,7 +1,7 @@
-"""Losses of rendered pictures: depth, semantics, colour, and the agreement of two volumes.
+"""Losses of renderings: depth, semantics, color, and the alignment of two volumes.
 
-Conventions: R rays or pixels a frame; a label of 255 and a depth of 0 say that there is none; where
-nothing counts the loss is a differentiable 0. Depth and opacity come from the renderers.
+Conventions: R rays or pixels a frame; a label of 255 and a depth of 0 mean that there is none.
+Where nothing counts, the loss is a differentiable 0. Depth and opacity come from the renderers.
 """
 
 import torch
@@ -13,13 +13,13 @@ from loss.occupancy import cross_entropy, lovasz_softmax
 from utils.labels import IGNORE
 
 _SMALLEST = 1e-5
-"""Probabilities below this count as this much."""
+"""Smaller probabilities are clamped to this."""
 
 
 def class_log_probability(
     probability: Float[Tensor, "B R C"], opacity: Float[Tensor, "B R"]
 ) -> Float[Tensor, "B classes R"]:
-    """Log probability of what a ray ends in, free (it passes through) first.
+    """Log probability of the class in which a ray ends, free (it passes through) first.
 
     Args:
         probability: Of each class but free, times the probability that the ray ends; they sum to
@@ -40,8 +40,8 @@ def rendered_semantics(
 
     Args:
         probability: As in ``class_log_probability``.
-        opacity: Likewise.
-        labels: What the rays meet first; 255 is ignored.
+        opacity: As in ``class_log_probability``.
+        labels: Class of the first voxel along each ray; 255 is ignored.
         class_weight: Weight of each class, free first.
     """
     return cross_entropy(class_log_probability(probability, opacity), labels, class_weight)
@@ -67,39 +67,39 @@ def rendered_depth(
         max_depth_m: Labels beyond this do not count.
 
     Returns:
-        0 to about 1: in metres the far pixels' errors alone would outweigh every other term.
+        0 to about 1. In meters, the errors of far pixels would outweigh every other term.
     """
     error_m = masked_depth_l1(depth_m, target_m, target_m > 0, max_depth_m=max_depth_m)
     return error_m / max_depth_m
 
 
-def rendered_colour(
-    colours: Float[Tensor, "B R 3"],
+def rendered_color(
+    colors: Float[Tensor, "B R 3"],
     opacity: Float[Tensor, "B R"],
     target: Float[Tensor, "B R 3"],
     labels: UInt8[Tensor, "B R"],
 ) -> Float[Tensor, ""]:
-    """Mean squared error of rendered colours where the rays meet a labelled surface.
+    """Mean squared error of rendered colors where the rays hit a labeled surface.
 
     Args:
-        colours: Rendered, 0–1, of the part of the ray that ends; black where it passes through.
+        colors: Rendered colors, 0–1, times the opacity: black where a ray passes through.
         opacity: Probability that the ray ends.
         target: The image there, 0–1.
-        labels: What the rays meet first; 255 is ignored.
+        labels: Class of the first voxel along each ray; 255 is ignored.
     """
     counts = labels != IGNORE
-    error = (colours - opacity[..., None] * target).square().mean(-1)
+    error = (colors - opacity[..., None] * target).square().mean(-1)
     return torch.where(counts, error, 0.0).sum() / counts.sum().clamp(min=1)
 
 
 def termination_alignment(
     first: Float[Tensor, "B R S"], second: Float[Tensor, "B R S"]
 ) -> Float[Tensor, ""]:
-    """How far two volumes are from ending the same rays at the same places.
+    """How far two volumes are from ending the same rays at the same depths.
 
-    The Kullback–Leibler divergence of each distribution from the other one's detached, in both
-    directions: each learns from the other as it stands. A ray counts by the teacher's opacity: a
-    volume that lets it pass may just not have seen anything.
+    The Kullback–Leibler divergence in both directions, with the teacher's distribution detached.
+    A ray is weighted by the teacher's opacity: a volume that lets it pass may just not have seen
+    anything.
 
     Args:
         first: Probability that a ray ends in each of its segments, by one volume.

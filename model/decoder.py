@@ -13,9 +13,9 @@ from utils.registry import MODELS
 class ResidualBlock(nn.Module):
     """Two 3×3×3 convolutions beside a shortcut; the first may halve the resolution.
 
-    Batch normalisation, because a volume gives it 10⁴ and more positions even at batch size 1,
-    it folds into the convolution at inference, and unlike group normalisation it keeps the
-    channels_last_3d layout on a GPU.
+    Batch normalization: a volume has 10⁴ positions or more even at batch size 1, the layer can be
+    folded into the convolution at inference, and unlike group normalization it keeps the
+    channels_last_3d memory format on a GPU.
     """
 
     def __init__(self, in_channels: int, channels: int, *, stride: int = 1) -> None:
@@ -41,7 +41,7 @@ class ResidualBlock(nn.Module):
 
 @MODELS.register_module()
 class UNet3d(nn.Module):
-    """Residual blocks at two or three resolutions, with additive skips on the way up.
+    """Residual blocks at several resolutions, with additive skip connections.
 
     Args:
         in_channels: Channels of the volume.
@@ -49,7 +49,7 @@ class UNet3d(nn.Module):
         channels: Channels at each resolution, finest first; the first is the output's.
 
     Raises:
-        ValueError: If the shape cannot be halved that often.
+        ValueError: If the shape cannot be halved once per resolution after the first.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class UNet3d(nn.Module):
         self.refine = nn.ModuleList(ResidualBlock(fine, fine) for fine in channels[:-1])
 
     def forward(self, volume: Float[Tensor, "B in_channels X Y Z"]) -> Float[Tensor, "B C X Y Z"]:
-        """Features that see the whole scene, at the resolution of the volume."""
+        """Features with the context of the whole scene, at the resolution of the volume."""
         levels = []
         for block in self.down:
             volume = block(volume)

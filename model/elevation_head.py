@@ -1,9 +1,9 @@
 """The elevation head: heights of small cells of the ground ahead.
 
-The decoded columns say where the ground is to within a voxel; returns of the LiDAR say it to within
-a centimetre, but only where there are any, and some come from dust. The head lays several surfaces
-through the returns, each right about another kind of ground, learns which to follow where, and by
-how much it is wrong, from what returns and decoded columns are like there.
+The decoded columns locate the ground to within a voxel. LiDAR points locate it to within a
+centimeter, but only where there are any, and some come from dust. The head fits several surfaces to
+the points, each suited to another kind of ground. From the points and decoded columns around a cell
+it learns which surface to follow, and a correction.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,19 +33,19 @@ from utils.geometry import VoxelGrid
 from utils.registry import MODELS
 
 MARGIN = 16
-"""Least number of cells around the map that are looked at too."""
+"""Minimum number of cells around the map that the network also sees."""
 DETAIL_CELLS = 9
-"""Detail is what differs from the mean of so many cells along each axis."""
+"""Detail is the difference from the mean of this many cells along each axis."""
 UNIT_M = 0.1
-"""Corrections and details are about as large as this."""
+"""Typical size of corrections and details."""
 STRETCHES = ((True, 3.0), (True, 1.0), (True, 6.0), (False, 1.0))
-"""The surfaces: whether odd returns count less, and how far each return carries along the road."""
+"""The surfaces: whether outliers count less, and how far each point extends along the road."""
 FIRST_TRUST = (3.0, 0.0, 0.0, 0.0, -4.0)
-"""Logits before training of these and of the columns' height: weights of 87, 4, 4, 4 and 0.1 %."""
+"""Initial logits of these and of the columns' height: weights of 87, 4, 4, 4 and 0.1 %."""
 _EVIDENCE = 3
-"""Maps of what the returns are like."""
+"""Number of maps that describe the points."""
 BLOCK = 2
-"""Cells along an edge of the blocks that the network looks at; it answers for each cell."""
+"""Cells along an edge of the blocks that the network sees; its output is for each cell."""
 
 
 @MODELS.register_module()
@@ -54,11 +54,11 @@ class ElevationHead(nn.Module):
 
     Args:
         in_channels: Channels of the decoded volume.
-        grid: Where the decoded volume stands.
-        uses_points: Whether there are LiDAR points to lay a surface through.
-        cells: Where the cells lie, as of ``ElevationGrid``.
-        channels: Channels of the network at each resolution, from two cells on; each is half the
-            resolution of the one before.
+        grid: Grid of the decoded volume.
+        uses_points: Whether there are LiDAR points to fit a surface to.
+        cells: The cells, or the arguments of ``ElevationGrid``.
+        channels: Channels of the network at each resolution, from two cells on; each resolution is
+            half of the one before.
         context_channels: Channels of the decoded columns that the network sees.
 
     Raises:
@@ -97,8 +97,8 @@ class ElevationHead(nn.Module):
         """Heights of the cells [m], in float32 also under autocast.
 
         Args:
-            decoded: Features at the feature grid.
-            points: x, y, z [m] and more, frame by frame; None: the head was built without.
+            decoded: Features on the feature grid.
+            points: x, y, z [m] and more, frame by frame; None if the head was built without.
         """
         assert (points is not None) == self.uses_points, "built for another modality"
         with torch.autocast(decoded.device.type, enabled=False):
@@ -120,7 +120,7 @@ class ElevationHead(nn.Module):
     def _columns(
         self, decoded: Float[Tensor, "B in_channels X Y Z"]
     ) -> tuple[Float[Tensor, "B 1 rows cols"], Float[Tensor, "B C rows cols"]]:
-        """Expected height of the ground [m], and the features there, of the wide region's cells."""
+        """Expected height of the ground [m] and features of the wide region's cells."""
         scores, features = self.columns(decoded).split([1, self.columns.out_channels - 1], dim=1)
         share = scores.softmax(dim=-1)
         heights = self.grid.centers_m(decoded.device)[0, 0, :, 2]
@@ -136,16 +136,15 @@ class ElevationHead(nn.Module):
 def surfaces_through(
     points: Sequence[Float[Tensor, "_ F"]], grid: ElevationGrid
 ) -> tuple[list[Float[Tensor, "B 1 rows cols"]], list[Float[Tensor, "B 1 rows cols"]]]:
-    """The surfaces of ``STRETCHES`` through the returns, and what the returns are like.
+    """The surfaces of ``STRETCHES`` through the points, and maps that describe the points.
 
     Args:
         points: x, y, z [m] and more, frame by frame.
         grid: The cells, in multiples of 16.
 
     Returns:
-        Heights [m], and maps of what a network can judge them by: how many returns each cell has,
-        how far they fit to those around them, and how much they are off the first surface; 0 where
-        there is none.
+        Heights [m], and maps to judge them by: the number of points in each cell, how well they fit
+        those around them, and their distance from the first surface; 0 where there is none.
     """
     height, count = mean_heights(points, grid)
     weight = {True: credible(height, count > 0), False: (count > 0).to(height.dtype)}
@@ -155,9 +154,9 @@ def surfaces_through(
 
 
 class MapUNet(nn.Module):
-    """Convolutions over a map at several resolutions, to channels that begin as 0.
+    """Convolutions over a map at several resolutions, with outputs that start at 0.
 
-    Group normalisation: the same in training and inference, however few frames a batch has.
+    Group normalization: the same in training and inference, however few frames a batch has.
 
     Args:
         in_channels: Channels of the map.
@@ -197,7 +196,7 @@ class MapUNet(nn.Module):
 
 
 def convolutions(in_channels: int, channels: int, *, stride: int = 1) -> nn.Sequential:
-    """Two 3×3 convolutions, each with its normalisation; the first may halve the resolution."""
+    """Two normalized 3×3 convolutions; the first may halve the resolution."""
     return nn.Sequential(
         nn.Conv2d(in_channels, channels, 3, stride=stride, padding=1, bias=False),
         nn.GroupNorm(gcd(8, channels), channels),
@@ -209,7 +208,7 @@ def convolutions(in_channels: int, channels: int, *, stride: int = 1) -> nn.Sequ
 
 
 def _looks_of(surfaces: Sequence[Float[Tensor, "B 1 H W"]]) -> list[Float[Tensor, "B 1 H W"]]:
-    """The first surface's shape, at large and in detail, and how the others differ from it."""
+    """The first surface's shape and detail, and the differences of the others from it."""
     first = surfaces[0]
     around = avg_pool2d(
         first, DETAIL_CELLS, stride=1, padding=DETAIL_CELLS // 2, count_include_pad=False
@@ -220,7 +219,7 @@ def _looks_of(surfaces: Sequence[Float[Tensor, "B 1 H W"]]) -> list[Float[Tensor
 
 
 def _check_inside(cells: ElevationGrid, grid: VoxelGrid) -> None:
-    """Refuse cells of which the decoded volume knows nothing."""
+    """Reject cells outside the decoded volume."""
     for axis, ends in enumerate(zip(cells.near_right_m, cells.far_left_m, strict=True)):
         low, high = grid.origin_m[axis], grid.end_m[axis]
         if ends[0] < low or ends[1] > high:

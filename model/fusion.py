@@ -1,8 +1,8 @@
-"""Fusion of the camera's and the LiDAR's volumes: what every fusion gives, and the plain one.
+"""Fusion of the camera and LiDAR volumes: what every fusion returns, and the plain fusion.
 
-A fusion is called with the two volumes, either of which may be None where the network was built
-without that sensor. Asked ``with_fields``, which only training does, it also gives what the volumes
-look like to a renderer.
+A fusion is called with the two volumes; one of them is None if the network was built without that
+sensor. With ``with_fields``, which only training asks for, it also returns the volumes as a
+renderer sees them. Its attribute ``fields`` names the fields of ``Fused`` that it then fills.
 """
 
 from typing import NamedTuple
@@ -10,7 +10,6 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor, cat, nn
 
-from utils.geometry import VoxelGrid
 from utils.registry import MODELS
 
 
@@ -19,7 +18,7 @@ class Field(NamedTuple):
 
     Attributes:
         density: Absorption [1/m], >= 0.
-        features: What is rendered besides depth, if anything: probabilities, colours.
+        features: What is rendered besides depth, if anything: probabilities, colors.
     """
 
     density: Float[Tensor, "B 1 X Y Z"]
@@ -27,13 +26,13 @@ class Field(NamedTuple):
 
 
 class Fused(NamedTuple):
-    """What a fusion gives. The fields are None at inference, and where a fusion has no such.
+    """Output of a fusion. Fields are None at inference, and those that a fusion does not have.
 
     Attributes:
         volume: The fused features.
-        camera: The camera volume, for its depth.
-        lidar: The LiDAR volume, with the probability of each class but free, for its semantics.
-        fused: The fused volume, with colours (red, green, blue; 0–1), for depth and colour.
+        camera: The camera volume, for depth.
+        lidar: The LiDAR volume with the probability of each class but free, for semantics.
+        fused: The fused volume with colors (RGB, 0–1), for depth and color.
     """
 
     volume: Float[Tensor, "B C X Y Z"]
@@ -44,29 +43,26 @@ class Fused(NamedTuple):
 
 @MODELS.register_module()
 class ConcatFusion(nn.Module):
-    """Concatenation and a convolution: the plain fusion, which sees no geometry.
+    """Concatenation and a convolution: the plain fusion, without geometry or rendering.
 
     Args:
         camera_channels: Channels of the camera volume; 0 without a camera.
         lidar_channels: Channels of the LiDAR volume; 0 without a LiDAR.
-        grid: Where the volumes stand; no matter here.
-        num_classes: Likewise.
         channels: Channels of the fused volume.
 
     Raises:
         ValueError: If there is neither volume.
     """
 
+    fields: tuple[str, ...] = ()
+
     def __init__(
         self,
         camera_channels: int,
         lidar_channels: int,
-        grid: VoxelGrid,
-        num_classes: int,
         channels: int,
     ) -> None:
         super().__init__()
-        del grid, num_classes
         check_any_channels(camera_channels, lidar_channels)
         self.in_channels = (camera_channels, lidar_channels)
         self.channels = channels
@@ -83,10 +79,10 @@ class ConcatFusion(nn.Module):
         *,
         with_fields: bool = False,
     ) -> Fused:
-        """Fuse the volumes. This fusion has no fields.
+        """Fuse the volumes.
 
         Raises:
-            ValueError: If a volume is absent, or has other channels than it was built for.
+            ValueError: If a volume is missing, or its channels are not those of the constructor.
         """
         del with_fields
         check_channels(self.in_channels, camera, lidar)
@@ -94,7 +90,7 @@ class ConcatFusion(nn.Module):
 
 
 def check_channels(expected: tuple[int, int], camera: Tensor | None, lidar: Tensor | None) -> None:
-    """Refuse volumes that a fusion was not built for.
+    """Reject volumes that a fusion was not built for.
 
     Args:
         expected: Channels of camera and LiDAR; 0 for a volume that is None.
@@ -102,7 +98,7 @@ def check_channels(expected: tuple[int, int], camera: Tensor | None, lidar: Tens
         lidar: The LiDAR volume.
 
     Raises:
-        ValueError: If a volume is absent, there against expectation, or has other channels.
+        ValueError: If a volume is missing or unexpected, or has other channels.
     """
     got = tuple(0 if volume is None else volume.shape[1] for volume in (camera, lidar))
     if got != tuple(expected):
@@ -110,7 +106,7 @@ def check_channels(expected: tuple[int, int], camera: Tensor | None, lidar: Tens
 
 
 def check_any_channels(camera_channels: int, lidar_channels: int) -> None:
-    """Refuse to build a fusion of nothing.
+    """Reject a fusion of nothing.
 
     Raises:
         ValueError: If neither volume has channels.

@@ -1,11 +1,11 @@
-"""GSRefinement: Gaussians at the most occupied voxels, whose pictures supervise the network.
+"""GSRefinement: Gaussians at the most occupied voxels, whose renderings supervise the network.
 
-Pixels know no class balance of volumes: a person of a few voxels is a patch of the picture. The
-Gaussians take their opacity and their classes from the logits themselves, so that a loss on the
-pictures reaches the occupancy head, and their form from the decoded features. Only training does
-any of this.
+Classes are less imbalanced in an image than in a volume: a person of a few voxels covers a patch of
+pixels. The Gaussians take their opacity and classes from the logits, so a loss on the rendered
+images reaches the occupancy head. Their shape comes from the decoded features. All of this runs in
+training only.
 
-What is rendered and what supervises it are the paper's; how the Gaussians are placed is ours.
+What is rendered and how it is supervised follow the paper; how the Gaussians are placed is ours.
 """
 
 import torch
@@ -18,11 +18,11 @@ from utils.labels import FREE
 from utils.registry import MODELS
 
 MARGIN = 0.1
-"""Voxels this share of the picture beyond its border still reach into it."""
+"""Voxels up to this share of the image outside its border still count as in view."""
 SCALE = 0.4
-"""Standard deviation of an untrained Gaussian, in voxels: neighbours close a surface."""
+"""Standard deviation of an untrained Gaussian, in voxels: neighbors form a closed surface."""
 SCALE_RANGE = 3.0
-"""Factor by which training may widen or narrow it."""
+"""Largest factor by which training can widen or narrow it."""
 
 
 @MODELS.register_module()
@@ -34,7 +34,7 @@ class GSRefinement(nn.Module):
         grid: The label grid, where the logits lie.
         coarsening: Label voxels per voxel of the decoded volume along each axis.
         num_gaussians: Gaussians a frame; all voxels, where the grid has fewer.
-        hidden_channels: Channels between features and form.
+        hidden_channels: Channels between features and shape.
 
     Raises:
         ValueError: If there are no Gaussians.
@@ -53,7 +53,7 @@ class GSRefinement(nn.Module):
             raise ValueError(f"num_gaussians must be positive, got {num_gaussians}")
         self.grid, self.coarsening, self.num_gaussians = grid, coarsening, num_gaussians
         last = nn.Linear(hidden_channels, 3 + 3 + 4)
-        # Untrained Gaussians are balls at the voxels' centres.
+        # Untrained Gaussians are balls at the voxels' centers.
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         self.form = nn.Sequential(
@@ -66,17 +66,21 @@ class GSRefinement(nn.Module):
         logits: Float[Tensor, "B classes X Y Z"],
         pixel_from_lidar: Float[Tensor, "B N 4 4"],
         image_size: tuple[int, int],
+        *,
+        num_gaussians: int | None = None,
     ) -> Gaussians:
         """The Gaussians of the most occupied voxels that any of the cameras can see.
 
         Args:
-            decoded: Features that the Gaussians' form is read from.
+            decoded: Features that determine the Gaussians' shape.
             logits: Class scores; 1 − P(free) is a Gaussian's opacity, and the shares of the other
                 classes in it are its features.
-            pixel_from_lidar: Projections into the pictures to be rendered.
+            pixel_from_lidar: Projections into the images to render.
             image_size: Height and width of those [px].
+            num_gaussians: Gaussians a frame; None: as many as in training.
         """
-        voxels = self.choose(logits.detach(), pixel_from_lidar, image_size)  # (B, G)
+        count = self.num_gaussians if num_gaussians is None else num_gaussians
+        voxels = self.choose(logits.detach(), pixel_from_lidar, image_size, count)  # (B, G)
         scores = gather(logits.flatten(2), voxels).float()  # (B, G, classes)
         probabilities = scores.softmax(dim=-1)
         classes = [label for label in range(scores.shape[-1]) if label != FREE]
@@ -98,16 +102,17 @@ class GSRefinement(nn.Module):
         logits: Float[Tensor, "B classes X Y Z"],
         pixel_from_lidar: Float[Tensor, "B N 4 4"],
         image_size: tuple[int, int],
+        count: int,
     ) -> Int64[Tensor, "B G"]:
-        """Flat indices of the likeliest occupied voxels in view."""
+        """Flat indices of the ``count`` voxels in view that are most likely occupied."""
         others = torch.cat([logits[:, :FREE], logits[:, FREE + 1 :]], dim=1)
         occupied = others.logsumexp(dim=1) - logits[:, FREE]  # log odds, (B, X, Y, Z)
         in_view = is_in_view(self.grid, pixel_from_lidar, image_size)
         score = occupied.flatten(1).masked_fill(~in_view, -torch.inf)
-        return score.topk(min(self.num_gaussians, score.shape[1]), dim=1, sorted=False).indices
+        return score.topk(min(count, score.shape[1]), dim=1, sorted=False).indices
 
     def decoded_voxel(self, voxels: Int64[Tensor, "B G"]) -> Int64[Tensor, "B G"]:
-        """Flat index of the decoded volume's voxel that covers a label voxel."""
+        """Flat index of the decoded voxel that contains a label voxel."""
         _, height, depth = self.grid.shape
         x, y, z = (
             part // self.coarsening
@@ -120,7 +125,7 @@ class GSRefinement(nn.Module):
 def is_in_view(
     grid: VoxelGrid, pixel_from_lidar: Float[Tensor, "B N 4 4"], image_size: tuple[int, int]
 ) -> Tensor:
-    """Voxels whose centre lies in one of the pictures, or just beside it; (B, X·Y·Z)."""
+    """Voxels whose center lies in one of the images, or just outside; (B, X·Y·Z)."""
     centers_m = grid.centers_m(pixel_from_lidar.device).reshape(-1, 3)
     pixels, depth_m = project_points(
         pixel_from_lidar, centers_m.expand(*pixel_from_lidar.shape[:2], -1, -1)

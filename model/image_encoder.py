@@ -1,4 +1,4 @@
-"""The image encoder: a torchvision ResNet and a feature pyramid down to one stride."""
+"""The image encoder: a torchvision ResNet and a feature pyramid to one stride."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ NORMS = {
 }
 _KEY = "model.parts.image_encoder.weights"
 _RANDOM = ", with norm=group and frozen_stages=0 beside it"
-"""Random weights that stay frozen, with statistics of nothing, would be no encoder."""
+"""Frozen random weights and statistics would not encode anything."""
 STRIDES = (4, 8, 16, 32)
 """Of the four stages of a ResNet."""
 
@@ -32,18 +32,18 @@ class ImageEncoder(nn.Module):
 
     Args:
         depth: Layers of the ResNet: 18, 34 or 50.
-        weights: Where ``init_weights`` takes the ResNet's weights from: None (they stay random),
+        weights: Source of the ResNet's weights for ``init_weights``: None (they stay random),
             "imagenet" (torchvision's cache), or the path of a file in torchvision's format.
         stride: Pixels per feature cell: 4, 8, 16 or 32.
         channels: Channels of the features.
         num_stages: Stages of the ResNet in use, 1–4.
         norm: "batch"; "frozen" for batch norms that keep the statistics of ``weights``; or "group"
-            to train from random weights with one or two images a batch, whose statistics differ
-            from those that a batch norm would use afterwards.
-        frozen_stages: That many stages, and the stem, are not trained; 0 trains all.
+            to train from random weights with one or two images a batch, which are too few for the
+            statistics of a batch norm.
+        frozen_stages: Number of stages that are not trained, nor is the stem; 0 trains all.
 
     Raises:
-        ValueError: If an argument is none of the above.
+        ValueError: If an argument is not one of the above.
     """
 
     mean: Tensor
@@ -79,7 +79,7 @@ class ImageEncoder(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
 
     def init_weights(self) -> None:
-        """Load the ResNet's weights, if the configuration names any."""
+        """Load the ResNet's weights, if the config names any."""
         if self.weights is not None:
             load_resnet(self, find_weights(self.weights, self.depth))
 
@@ -132,28 +132,28 @@ class Pyramid(nn.Module):
 
 
 def find_weights(weights: str, depth: int) -> Path:
-    """The file that a configuration's ``weights`` means.
+    """The file that a config's ``weights`` refers to.
 
     Args:
         weights: "imagenet" or a path.
         depth: Layers of the ResNet.
 
     Raises:
-        FileNotFoundError: If there is no such file. Nothing is downloaded in silence.
+        FileNotFoundError: If there is no such file. Nothing is downloaded automatically.
     """
     if weights != "imagenet":
         path, cure = Path(weights), f"correct {_KEY}, or set it to None{_RANDOM}"
     else:
         url = torchvision.models.get_model_weights(f"resnet{depth}").IMAGENET1K_V1.url
         path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
-        cure = f"download {url} to it, or set {_KEY} to your file or to None{_RANDOM}"
+        cure = f"download {url} there, or set {_KEY} to your file or to None{_RANDOM}"
     if not path.is_file():
         raise FileNotFoundError(f"no weights of ResNet-{depth} at {path}: {cure}")
     return path
 
 
 def load_resnet(encoder: ImageEncoder, path: Path) -> None:
-    """Copy a torchvision ResNet's weights into an encoder; its classifier is left out.
+    """Copy a torchvision ResNet's weights into an encoder, without the classifier.
 
     Raises:
         ValueError: If the file holds another network.
@@ -169,7 +169,7 @@ def load_resnet(encoder: ImageEncoder, path: Path) -> None:
         if name in own:
             state[name] = value
     wanted = {key for key in own if key.startswith(("stem.", "stages."))}
-    # Files older than PyTorch 0.4.1 lack the batch counters, which nothing here reads.
+    # Files older than PyTorch 0.4.1 lack the batch counters, which are not used here.
     missing = sorted(key for key in wanted - set(state) if not key.endswith("batches_tracked"))
     wrong = sorted(key for key, value in state.items() if value.shape != own[key].shape)
     if missing or wrong:
@@ -189,6 +189,6 @@ def _check(**choices: tuple[object, tuple[object, ...]]) -> None:
 
 
 def _out_channels(stage: nn.Module) -> int:
-    """Channels that a stage of a ResNet gives."""
+    """Output channels of a stage of a ResNet."""
     convolutions = [layer for layer in stage.modules() if isinstance(layer, nn.Conv2d)]
     return convolutions[-1].out_channels

@@ -1,14 +1,13 @@
-"""Fusion by nearest neighbours, as in Co-Occ: the direct baseline of RenderFusion.
+"""Fusion by nearest neighbors, as in Co-Occ: the direct baseline of RenderFusion.
 
-Each voxel that a sensor sees something in is related to the nearest ones that the other sensor
-sees something in, both ways. The neighbours are exact within a distance: the offsets of a ball of
-voxels, nearest first, are looked up around every voxel, so that the cost is voxels × offsets and
-not all pairs of voxels.
+Each voxel that one sensor sees is related to the nearest voxels that the other sensor sees, in both
+directions. The search is exact within a distance: the offsets of a ball of voxels, nearest first,
+are looked up around every voxel. The cost is voxels × offsets instead of all pairs of voxels.
 
 Source: Pan et al., "Co-Occ: Coupling Explicit Feature Fusion with Volume Rendering Regularization
-for Multi-Modal 3D Semantic Occupancy Prediction", 2024 (GSFusion). There the neighbours are found
-for a sample of the voxels, whose surroundings share them, and what was related lies beside both
-volumes in the convolution; here it is added to the volume that it enhances.
+for Multi-Modal 3D Semantic Occupancy Prediction", 2024 (GSFusion). There the neighbors are found
+for a sample of the voxels and shared with their surroundings, and the related features are
+concatenated with both volumes; here they are added to the volume that they enhance.
 """
 
 import math
@@ -25,28 +24,31 @@ from utils.geometry import VoxelGrid
 from utils.registry import MODELS
 
 _QUERIES_AT_ONCE = 2**15
-"""Bounds the memory of a search: at 257 offsets, 70 MB for the addresses."""
+"""Bounds the memory of a search: with 257 offsets, 70 MB for the addresses."""
 
 
 @MODELS.register_module()
 class KnnFusion(nn.Module):
     """Each sensor's voxels, enhanced by the other sensor's nearest, and a convolution over both.
 
-    With one sensor only the convolution is left.
+    With one sensor there is only the convolution.
 
     Args:
         camera_channels: Channels of the camera volume; 0 without a camera.
         lidar_channels: Channels of the LiDAR volume; 0 without a LiDAR.
         grid: The feature grid, where the volumes lie.
-        num_classes: Classes, free included. This fusion knows of none; every fusion is told.
         channels: Channels of the fused volume.
         neighbors: Voxels of the other sensor that each voxel is related to.
-        max_distance_m: How far these may lie, centre to centre [m].
-        max_camera_voxels: The camera's voxels with the largest features, which are those near its
-            most certain surfaces, that take part in each frame.
+        max_distance_m: How far these may be, center to center [m].
+        max_camera_voxels: Camera voxels used in each frame: those with the largest features, which
+            lie near the most certain surfaces.
+
+    Attributes:
+        fields: The fused volume, with colors. Without a camera there is none, for lack of an image
+            plane to render to.
 
     Raises:
-        ValueError: If there is neither volume, or no room for the neighbours in that distance.
+        ValueError: If there is neither volume, or fewer voxels within the distance than neighbors.
     """
 
     offsets: Tensor
@@ -56,21 +58,20 @@ class KnnFusion(nn.Module):
         camera_channels: int,
         lidar_channels: int,
         grid: VoxelGrid,
-        num_classes: int,
         channels: int,
         neighbors: int = 2,
         max_distance_m: float = 2.4,
         max_camera_voxels: int = 16384,
     ) -> None:
         super().__init__()
-        del num_classes
         check_any_channels(camera_channels, lidar_channels)
         self.in_channels, self.channels = (camera_channels, lidar_channels), channels
+        self.fields: tuple[str, ...] = ("fused",) if camera_channels else ()
         self.neighbors, self.max_camera_voxels = neighbors, max_camera_voxels
         offsets = ball_offsets(max_distance_m / grid.voxel_m)
         if not 1 <= neighbors <= len(offsets) or max_camera_voxels < 1:
             raise ValueError(
-                f"nearest neighbours need 1 to {len(offsets)} neighbors, which is how many voxels "
+                f"nearest neighbors need 1 to {len(offsets)} neighbors, which is how many voxels "
                 f"of {grid.voxel_m} m lie within max_distance_m = {max_distance_m}, and "
                 f"max_camera_voxels of at least 1; got {neighbors} and {max_camera_voxels}"
             )
@@ -97,11 +98,8 @@ class KnnFusion(nn.Module):
     ) -> Fused:
         """Fuse the volumes.
 
-        The field is that of the fused volume, with colours. Without a camera there is none, for
-        there is no image plane to render to.
-
         Raises:
-            ValueError: If a volume is absent, or has other channels than it was built for.
+            ValueError: If a volume is missing, or its channels are not those of the constructor.
         """
         check_channels(self.in_channels, camera, lidar)
         if camera is not None and lidar is not None:
@@ -113,7 +111,7 @@ class KnnFusion(nn.Module):
         return Fused(volume, fused=Field(density, self.color(hidden).float().sigmoid()))
 
     def _enhanced(self, camera: Tensor, lidar: Tensor) -> tuple[Tensor, Tensor]:
-        """Both volumes, each with what the other one's neighbours add to it."""
+        """Both volumes, each enhanced by its neighbors in the other."""
         in_camera = strongest(magnitude(camera), self.max_camera_voxels)
         in_lidar = magnitude(lidar) > 0
         of_camera = nearest(in_camera, in_lidar, self.offsets, self.neighbors)
@@ -124,13 +122,13 @@ class KnnFusion(nn.Module):
         )
 
 
-class Neighbors(NamedTuple):
-    """The neighbours of Q voxels; all indices count the voxels of a batch: frames, x, y, z.
+class NearestVoxels(NamedTuple):
+    """The nearest voxels of Q voxels, as flat indices into a batch of volumes: frame, x, y, z.
 
     Attributes:
         voxel: The voxels, in order.
-        neighbor: Their neighbours, nearest first; where there is none, the voxel itself.
-        is_found: Where there is one.
+        neighbor: Their neighbors, nearest first; where there is none, the voxel itself.
+        is_found: Whether there is one.
     """
 
     voxel: Int64[Tensor, "Q"]
@@ -139,9 +137,9 @@ class Neighbors(NamedTuple):
 
 
 class Relate(nn.Module):
-    """Adds to each voxel its own features, gated by those of its neighbours.
+    """Adds to each voxel its own features, gated by those of its neighbors.
 
-    There is no bias, so that a voxel without neighbours stays as it is.
+    There is no bias, so a voxel without neighbors does not change.
     """
 
     def __init__(self, channels: int, other_channels: int, neighbors: int) -> None:
@@ -152,14 +150,14 @@ class Relate(nn.Module):
         self,
         volume: Float[Tensor, "B C X Y Z"],
         other: Float[Tensor, "B other X Y Z"],
-        neighbors: Neighbors,
+        neighbors: NearestVoxels,
     ) -> Float[Tensor, "B C X Y Z"]:
         """The enhanced volume (channels_last_3d).
 
         Args:
-            volume: What is enhanced.
-            other: Where the neighbours' features come from.
-            neighbors: Voxels of ``volume``, and their neighbours in ``other``.
+            volume: The volume to enhance.
+            other: The volume that holds the neighbors.
+            neighbors: Voxels of ``volume``, and their neighbors in ``other``.
         """
         features = volume.permute(0, 2, 3, 4, 1).flatten(0, 3)  # (B·X·Y·Z, C)
         around = other.permute(0, 2, 3, 4, 1).flatten(0, 3)[neighbors.neighbor]  # (Q, k, other)
@@ -171,12 +169,12 @@ class Relate(nn.Module):
 
 
 def magnitude(volume: Float[Tensor, "B C X Y Z"]) -> Float[Tensor, "B X Y Z"]:
-    """Length of the features, without a gradient; 0 where a sensor sees nothing."""
+    """Norm of the features, without a gradient; 0 where a sensor sees nothing."""
     return torch.linalg.vector_norm(volume.detach(), dim=1)
 
 
 def strongest(strength: Float[Tensor, "B X Y Z"], limit: int) -> Bool[Tensor, "B X Y Z"]:
-    """The voxels of largest strength > 0 of each frame, ``limit`` of them at most."""
+    """The voxels of each frame with the largest strength > 0, at most ``limit`` of them."""
     flat = strength.flatten(1)
     top, voxel = flat.topk(min(limit, flat.shape[1]), dim=1, sorted=False)
     kept = torch.zeros_like(flat, dtype=torch.bool).scatter(1, voxel, top > 0)
@@ -184,15 +182,15 @@ def strongest(strength: Float[Tensor, "B X Y Z"], limit: int) -> Bool[Tensor, "B
 
 
 def ball_offsets(radius: float) -> Int64[Tensor, "offsets 3"]:
-    """The voxels whose centres lie within ``radius`` voxels of one's own, nearest first.
+    """Offsets to the voxels whose centers lie within ``radius`` voxels, nearest first.
 
-    Those equally far are in the order of x, y, z.
+    Ties are in the order of x, y, z.
 
     Raises:
         ValueError: If the radius is negative.
     """
     if radius < 0:
-        raise ValueError(f"the distance of neighbours must be at least 0, got {radius} voxels")
+        raise ValueError(f"the distance of neighbors must be at least 0, got {radius} voxels")
     radius += 1e-6  # 0.6 / 0.2 is a little less than 3
     reach = math.floor(radius)
     axis = torch.arange(-reach, reach + 1)
@@ -207,14 +205,14 @@ def nearest(
     keys: Bool[Tensor, "B X Y Z"],
     offsets: Int64[Tensor, "offsets 3"],
     count: int,
-) -> Neighbors:
-    """The nearest keys around each query, in its own frame.
+) -> NearestVoxels:
+    """The nearest keys of each query, in the same frame.
 
     Args:
-        queries: Voxels that neighbours are sought for.
-        keys: Voxels that can be neighbours.
-        offsets: Where they are sought, in this order.
-        count: Neighbours of a query, at most the number of offsets.
+        queries: Voxels to find neighbors for.
+        keys: Voxels that can be neighbors.
+        offsets: Where to look, nearest first.
+        count: Neighbors of a query, at most the number of offsets.
     """
     reach = int(offsets.abs().max())
     framed = pad(keys, (reach,) * 6)  # so that no offset leaves the volume
@@ -222,7 +220,7 @@ def nearest(
     shift = _address(offsets, keys.shape[1:])
     framed_shift = _address(offsets, framed.shape[1:])
     start = voxel[:, 0] * framed[0].numel() + _address(voxel[:, 1:] + reach, framed.shape[1:])
-    # Scores fall from the first offset to the last, and are 0 without a key.
+    # Scores decrease from the first offset to the last, and are 0 without a key.
     score = torch.arange(len(offsets), 0, -1, dtype=torch.int32, device=keys.device)
     ranks = [score.new_zeros(0, count)]
     for part in start.split(_QUERIES_AT_ONCE):
@@ -232,10 +230,10 @@ def nearest(
     is_found = rank > 0
     own = voxel[:, 0] * keys[0].numel() + _address(voxel[:, 1:], keys.shape[1:])
     chosen = shift[(len(offsets) - rank).clamp(max=len(offsets) - 1).long()]
-    return Neighbors(own, own[:, None] + chosen.where(is_found, 0), is_found)
+    return NearestVoxels(own, own[:, None] + chosen.where(is_found, 0), is_found)
 
 
 def _address(index: Tensor, shape: torch.Size) -> Int64[Tensor, "N"]:
-    """Number of voxels before each (x, y, z) of a volume; also of an offset."""
+    """Flat index of each (x, y, z) in a volume; also of an offset."""
     _, y, z = shape
     return (index[:, 0] * y + index[:, 1]) * z + index[:, 2]

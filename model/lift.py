@@ -1,9 +1,9 @@
 """The lift from image features to voxels, by depth distributions (after Lift-Splat-Shoot).
 
-Where Lift-Splat-Shoot pushes every pixel's frustum into the voxels, here every voxel pulls: its
-centre is projected into the image, the features there are sampled and weighted with the
-probability that the pixel's surface lies within the voxel. The result has no holes, costs the
-same at any number of depth bins, and suits bins finer or coarser than the voxels.
+Lift-Splat-Shoot pushes every pixel's frustum into the voxels; here every voxel pulls. Its center is
+projected into the image, and the features sampled there are weighted by the probability that the
+pixel's surface lies within the voxel. The result has no holes, its cost does not depend on the
+number of depth bins, and the bins may be finer or coarser than the voxels.
 """
 
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ from utils.registry import MODELS
 
 @dataclass(frozen=True)
 class DepthBins:
-    """Division of the depth range into bins.
+    """Depth bins.
 
     Attributes:
         min_m: Near end of the first bin [m].
         max_m: Far end of the last bin [m].
         num: Number of bins.
-        spacing: "uniform", or "linear" for widths that grow linearly with the bin's number.
+        spacing: "uniform", or "linear" for widths that grow linearly with the bin's index.
 
     Raises:
         ValueError: If the range or the number is empty, or the spacing unknown.
@@ -46,12 +46,12 @@ class DepthBins:
             raise ValueError(f"spacing must be 'uniform' or 'linear', got '{self.spacing}'")
 
     def coordinate(self, depth_m: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-        """Continuous bin number: bin k covers [k, k + 1); below 0 and from ``num`` on, none."""
+        """Continuous bin index: bin k covers [k, k + 1); below 0 and from ``num`` on is no bin."""
         share = (depth_m - self.min_m) / (self.max_m - self.min_m)
         if self.spacing == "uniform":
             return share * self.num
-        # Edge k lies at the share k(k + 1) / (num(num + 1)) of the range; this is its inverse,
-        # with the line through the origin's slope before the range, where the root ends.
+        # Edge k lies at the share k(k + 1) / (num(num + 1)) of the range; this is the inverse.
+        # Below the range, where the square root is undefined, it is linear.
         scaled = share * self.num * (self.num + 1)
         return torch.where(scaled < 0, scaled, ((1 + 4 * scaled.clamp(min=0)).sqrt() - 1) / 2)
 
@@ -65,13 +65,13 @@ class DepthBins:
 
 
 class Lifted(NamedTuple):
-    """What the camera says about the voxels.
+    """Volumes of the cameras, and the scores behind them.
 
     Attributes:
-        volume: Features at the feature grid; 0 where no camera looks.
-        evidence: A few channels at the label grid: image features, probabilities of the classes
+        volume: Features on the feature grid; 0 where no camera looks.
+        evidence: A few channels on the label grid: image features, probabilities of the classes
             but free, probability that the surface lies within the voxel, and probability that it
-            lies before it; None if not asked for.
+            lies in front of it; None if the lift was built without evidence.
         depth_logits: Scores of the depth bins, for the depth loss.
         class_logits: Scores of the classes but free, for their losses; None without evidence.
     """
@@ -95,7 +95,7 @@ class Lift(nn.Module):
         channels: Channels of the volume.
         hidden_channels: Channels between the image features and the distributions.
         evidence_channels: Image features in the evidence, beside its probabilities; None: no
-            evidence, for a head that has no use for it.
+            evidence, for a head that does not use it.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class Lift(nn.Module):
         self.split = (self.bins.num, channels, evidence_channels or 0, classes)
         self.heads = nn.Sequential(
             nn.Conv2d(in_channels + 3, hidden_channels, 3, padding=1, bias=False),
-            # As good with one image a batch as with many.
+            # Does not depend on the number of images in a batch.
             nn.GroupNorm(gcd(8, hidden_channels), hidden_channels),
             nn.ReLU(inplace=True),
             nn.Conv2d(hidden_channels, sum(self.split), 1),
@@ -164,20 +164,20 @@ class Lift(nn.Module):
 
 
 OUTSIDE = -3.0
-"""Coordinates of what no camera sees, beyond whatever ``grid_sample`` reads or has gradients for.
-Near half of the voxels would otherwise all add their zeros to the gradients of the same cells."""
+"""Coordinates of voxels out of view: where ``grid_sample`` neither reads nor has gradients.
+Otherwise, nearly half of the voxels would add zeros to the gradients of the same few cells."""
 
 
-class View(NamedTuple):
-    """Where V voxels are seen by the N cameras.
+class ProjectedVoxels(NamedTuple):
+    """Where the N cameras see V voxels.
 
     Attributes:
-        near: Where the pixel's ray comes into the voxel: (u, v, depth), each in [-1, 1] for
-            ``grid_sample``, with depth from the first edge of the bins to the last. Beyond the
-            outermost cells' centres, where there is nothing to interpolate with, those centres;
-            of voxels out of view, ``OUTSIDE``, so that all samples there are 0.
+        near: Where the pixel's ray enters the voxel: (u, v, depth), each in [-1, 1] for
+            ``grid_sample``, with depth from the first edge of the bins to the last. Coordinates are
+            clamped to the centers of the outermost cells; those of voxels out of view are
+            ``OUTSIDE``, so all their samples are 0.
         far: Where it leaves the voxel.
-        in_view: Voxels whose centre lies in the image and in the depth range.
+        in_view: Voxels whose center lies in the image and in the depth range.
     """
 
     near: Float[Tensor, "B N V 3"]
@@ -191,8 +191,8 @@ def project_grid(
     image_size: tuple[int, int],
     feature_size: tuple[int, int],
     bins: DepthBins,
-) -> View:
-    """Project the voxel centres of a grid into every camera.
+) -> ProjectedVoxels:
+    """Project the voxel centers of a grid into every camera.
 
     Args:
         grid: The V voxels, flattened in the order x, y, z.
@@ -221,22 +221,22 @@ def project_grid(
         return where.where(in_view[..., None], OUTSIDE)
 
     half = grid.voxel_m / 2
-    return View(sampling_at(depth_m - half), sampling_at(depth_m + half), in_view)
+    return ProjectedVoxels(sampling_at(depth_m - half), sampling_at(depth_m + half), in_view)
 
 
 def cumulative_probability(logits: Float[Tensor, "B N D h w"]) -> Float[Tensor, "B N edges h w"]:
-    """Probability that a pixel's surface lies before each of the D + 1 edges of the bins."""
+    """Probability that a pixel's surface lies in front of each of the D + 1 edges of the bins."""
     summed = logits.softmax(dim=2).cumsum(dim=2)
     return torch.cat([torch.zeros_like(summed[:, :, :1]), summed], dim=2)
 
 
 def sample_surface(
-    cumulative: Float[Tensor, "B N edges h w"], view: View
+    cumulative: Float[Tensor, "B N edges h w"], view: ProjectedVoxels
 ) -> tuple[Float[Tensor, "B N 1 V"], Float[Tensor, "B N 1 V"]]:
-    """Probability that the surface lies within a voxel, and that it lies before it.
+    """Probability that the surface lies within a voxel, and that it lies in front of it.
 
     Args:
-        cumulative: Probability of a surface before each edge of the bins.
+        cumulative: Probability of a surface in front of each edge of the bins.
         view: The voxels; both are 0 out of view.
     """
     before = sample_frustum(cumulative, view.near)
@@ -255,7 +255,9 @@ def sample_frustum(
     return sampled.flatten(2).unflatten(0, values.shape[:2])
 
 
-def sample_plane(features: Float[Tensor, "B N C h w"], view: View) -> Float[Tensor, "B N C V"]:
+def sample_plane(
+    features: Float[Tensor, "B N C h w"], view: ProjectedVoxels
+) -> Float[Tensor, "B N C V"]:
     """Bilinear samples of image features at the voxels; 0 out of view."""
     sampled = grid_sample(
         features.flatten(0, 1),
@@ -271,7 +273,7 @@ def mean_over_views(
     """Mean over the cameras that see a voxel; 0 where none does.
 
     Args:
-        values: What each camera says; 0 out of its view.
+        values: Values of each camera; 0 out of its view.
         in_view: Voxels that it sees.
     """
     if values.shape[1] == 1:  # The sum over one camera would only copy a volume.
@@ -282,10 +284,10 @@ def mean_over_views(
 def as_volume(
     flat: Float[Tensor, "B C V"], shape: tuple[int, int, int], dtype: torch.dtype
 ) -> Float[Tensor, "B C X Y Z"]:
-    """Values of voxels as convolutions read them fastest, with the channels side by side.
+    """A volume in the memory format that convolutions read fastest: channels last.
 
-    The LiDAR's volumes lie so anyhow; a mixture would be copied again and again. Likewise the type:
-    under autocast, that which the image features come in and the convolutions compute in.
+    The LiDAR volumes have this format already; mixed formats would cost a copy at every layer. The
+    same holds for the type: under autocast it is that of the image features and convolutions.
     """
     volume = flat.unflatten(-1, shape)
     return volume.to(dtype, memory_format=torch.channels_last_3d)
@@ -296,10 +298,10 @@ def pixel_directions(
     image_size: tuple[int, int],
     feature_size: tuple[int, int],
 ) -> Float[Tensor, "B N 3 h w"]:
-    """Unit vectors in the LiDAR frame along the rays of the feature cells' centres.
+    """Unit vectors in the LiDAR frame along the rays of the feature cells' centers.
 
-    They tell the depth head what no picture shows: how the camera is mounted, and what a resize,
-    a crop or a flip has done to it.
+    They give the depth head what an image does not show: how the camera is mounted, and how the
+    image was resized, cropped or flipped.
     """
     rows = pixel_from_lidar[..., :3, :3]
     # The inverse's columns, up to its determinant, are cross products of the matrix's rows.

@@ -1,7 +1,7 @@
-"""Depth of a predicted volume, as cameras anywhere see it: volume rendered, or by Gaussians.
+"""Depth of a predicted volume in cameras anywhere, by volume rendering or by Gaussians.
 
-A picture has a value at each node of a lattice that spans the image from corner to corner, so that
-bilinear sampling with ``align_corners=True`` at any pixel is exact between the nodes.
+A depth map has a value at each node of a lattice that spans the image from corner to corner, so
+bilinear sampling with ``align_corners=True`` is defined at every pixel.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ RENDERERS = ("volume", "gaussians")
 RAW, MAX = "raw", "max"
 DEPTH_TARGETS = (RAW, MAX)
 MOST_GAUSSIANS = 40_000
-"""Gaussians a frame of a network without GSRefinement, at most."""
+"""Maximum number of Gaussians a frame, for a network without GSRefinement."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,14 @@ class ViewOptions:
     """How depth is rendered.
 
     Attributes:
-        renderer: "volume": rays through the density of ``occupancy_density``; "gaussians": those
-            of GSRefinement, or untrained ones where a network has none.
-        depth_target: Depth of a ray: "raw" for its expected depth, "max" for the one at which it
-            most likely ends; of volume rendering only.
+        renderer: "volume": rays through the density of ``occupancy_density``; "gaussians":
+            GSRefinement's, or untrained ones for a network without it.
+        depth_target: Depth of a ray: "raw" for its expected depth, "max" for the depth at which it
+            most likely ends, with volume rendering only.
         size: Rows and columns of the lattice.
         near_m: Camera depth where rays begin [m].
-        far_m: Camera depth where they end [m]; it stands in for rays that meet nothing.
-        rays_at_once: Rays rendered at a time; 0: all of a picture.
+        far_m: Camera depth where they end [m], and the depth of rays that hit nothing.
+        rays_at_once: Rays rendered at a time; 0: all of an image.
 
     Raises:
         ValueError: If an option is unknown or out of its range, or Gaussians are asked for "max".
@@ -62,7 +62,7 @@ class ViewOptions:
             )
         if self.renderer == "gaussians" and self.depth_target == MAX:
             raise ValueError(
-                "depth at the largest weight (max) is of volume rendering; Gaussians give the "
+                "depth at the largest weight (max) needs volume rendering; Gaussians give the "
                 "expected one (raw) only"
             )
         if min(self.size) < 2 or self.rays_at_once < 0:
@@ -93,12 +93,12 @@ class ViewOptions:
 def occupancy_density(
     log_free: Float[Tensor, "B X Y Z"], voxel_m: float
 ) -> Float[Tensor, "B 1 X Y Z"]:
-    """Absorption [1/m] by which a ray ends in a voxel with the probability that it is occupied.
+    """Absorption [1/m] with which a ray ends in a voxel with probability P(occupied).
 
     −log(1 − P(occupied)) / voxel_m: across one voxel, 1 − exp(−density · voxel_m) = P(occupied).
 
     Args:
-        log_free: log(1 − P(occupied)) of each voxel; logits give it without loss.
+        log_free: log(1 − P(occupied)) of each voxel, which logits give without rounding to 0.
         voxel_m: Edge of a voxel [m].
     """
     return -log_free[:, None] / voxel_m
@@ -118,11 +118,11 @@ def voxel_edges(
 
 
 def lattice_from_pixel(image_size: tuple[int, int], size: tuple[int, int]) -> Float[Tensor, "4 4"]:
-    """From an image to a picture whose first and last pixel centres are the image's corners.
+    """From image pixels to a lattice whose first and last nodes are the image's corners.
 
     Args:
         image_size: Height and width of the image [px].
-        size: Rows and columns of the picture.
+        size: Rows and columns of the lattice.
     """
     (height, width), (rows, columns) = image_size, size
     matrix = torch.diag(torch.tensor([(columns - 1) / width, (rows - 1) / height, 1.0, 1.0]))
@@ -135,7 +135,7 @@ def sample_depth(
     pixels: Float[Tensor, "P 2"],
     image_size: tuple[int, int],
 ) -> Float[Tensor, "P"]:
-    """Rendered depth at pixels (u, v) of the image, bilinear, the border's beyond it.
+    """Rendered depth at pixels (u, v) of the image, bilinear; outside, that of the border.
 
     Args:
         depth_m: Depth at the nodes of the lattice.
@@ -150,10 +150,10 @@ def sample_depth(
     return sampled.flatten()
 
 
-def labelled_centers(
+def labeled_centers(
     depth_m: Float[Tensor, "H W"],
 ) -> tuple[Float[Tensor, "P 2"], Float[Tensor, "P"]]:
-    """Centres (u, v) of the pixels of a depth map that have a label, and the labels [m]."""
+    """Centers (u, v) of the pixels of a depth map that have a label, and the labels [m]."""
     row, column = torch.nonzero(depth_m > 0, as_tuple=True)
     return torch.stack((column, row), dim=-1) + 0.5, depth_m[row, column]
 
@@ -170,10 +170,10 @@ def volume_depth(
 
     Args:
         log_free: Log probability that each voxel is free.
-        grid: Where the voxels stand.
-        pixel_from_lidar: Cameras, anywhere, that look at it.
+        grid: Grid of the voxels.
+        pixel_from_lidar: Cameras anywhere.
         image_size: Height and width of their images [px].
-        options: How rays are cast and read.
+        options: How depth is rendered.
     """
     density = occupancy_density(log_free.float(), grid.voxel_m)
     edges_m = voxel_edges(grid, options.near_m, options.far_m, density.device)
@@ -223,27 +223,26 @@ def gaussian_depth(
     """Mean depth of the Gaussians by blending weight; the far end where there are none [m].
 
     Args:
-        refinement: What places and forms the Gaussians; None: one without learned form, balls at
-            the voxels' centres, is used in its place.
+        refinement: Gives the Gaussians; None: untrained ones, balls at the voxels' centers.
         decoded: The decoded volume.
         logits: Class scores.
-        grid: Where their voxels stand.
-        pixel_from_lidar: Cameras, anywhere, that look at it.
+        grid: Grid of the logits.
+        pixel_from_lidar: Cameras anywhere.
         image_size: Height and width of their images [px].
-        options: Size of the pictures and the far end.
+        options: Size of the depth maps and the far end.
     """
     projections = lattice_from_pixel(image_size, options.size).to(logits.device)
     projections = projections @ pixel_from_lidar.float()
     place = refinement or untrained_refinement(decoded, logits, grid)
     gaussians = place(decoded, logits, projections, options.size)
-    picture = splat(gaussians, projections, *options.size)
-    return picture.depth_m.where(picture.opacity > 0, options.far_m)
+    rendered = splat(gaussians, projections, *options.size)
+    return rendered.depth_m.where(rendered.opacity > 0, options.far_m)
 
 
 def untrained_refinement(
     decoded: Float[Tensor, "B C x y z"], logits: Float[Tensor, "B classes X Y Z"], grid: VoxelGrid
 ) -> GSRefinement:
-    """The Gaussians of a network without GSRefinement, as many as can be seen at all."""
+    """Gaussians for a network without GSRefinement, as many as are visible."""
     visible = (1 - log_free_of(logits).exp() >= MIN_ALPHA).flatten(1).sum(dim=1)
     number = min(max(int(visible.max()), 1), MOST_GAUSSIANS)
     coarsening = grid.shape[0] // decoded.shape[2]
@@ -257,12 +256,12 @@ def render_depth(
     image_size: tuple[int, int],
     options: ViewOptions,
 ) -> Float[Tensor, "B N rows columns"]:
-    """Depth of what a network predicted, by the renderer that the options name [m].
+    """Depth of a network's prediction, by the renderer of the options [m].
 
     Args:
         network: An ``UnsOcc``.
-        outputs: What its ``infer`` gave.
-        pixel_from_lidar: Cameras, anywhere, that look at the volume.
+        outputs: Outputs of its ``infer``.
+        pixel_from_lidar: Cameras anywhere.
         image_size: Height and width of their images [px].
         options: How depth is rendered.
     """

@@ -1,4 +1,4 @@
-"""Occupancy heads: class scores of all label voxels, computed there or at the feature grid."""
+"""Occupancy heads: class scores of all label voxels, computed on the label or the feature grid."""
 
 from collections.abc import Sequence
 from math import log
@@ -14,10 +14,10 @@ from utils.registry import MODELS
 
 @MODELS.register_module()
 class OccupancyHead(nn.Module):
-    """Few channels at full resolution: upsampled features beside each sensor's fine evidence.
+    """Few channels at full resolution: upsampled features plus each sensor's fine evidence.
 
-    The labels are surfaces one voxel thin, which features at half resolution cannot place; the
-    evidence can. Nothing here is wider than ``channels``, apart from the evidence as it comes.
+    The labels are surfaces one voxel thin. Features at half resolution cannot locate them; the
+    evidence can. No layer here has more than ``channels`` channels, except its evidence input.
 
     Args:
         in_channels: Channels of the decoded volume.
@@ -25,10 +25,10 @@ class OccupancyHead(nn.Module):
         num_classes: Classes, free included.
         coarsening: Label voxels per voxel of the decoded volume along each axis.
         channels: Channels at full resolution.
-        free_prior: Probability of "free" that every voxel starts from, in (0, 1).
+        free_prior: Initial probability of "free" in every voxel, in (0, 1).
 
     Raises:
-        ValueError: If the prior is no probability.
+        ValueError: If the prior is not in (0, 1).
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class OccupancyHead(nn.Module):
         free_prior: float = 0.95,
     ) -> None:
         super().__init__()
-        # One small matrix for each of the voxels that a coarse one is cut into.
+        # One small matrix for each fine voxel in a coarse one.
         self.upsample = nn.ConvTranspose3d(in_channels, channels, coarsening, stride=coarsening)
         self.project = (
             nn.Conv3d(evidence_channels, channels, 1, bias=False) if evidence_channels else None
@@ -60,8 +60,8 @@ class OccupancyHead(nn.Module):
         """Class scores of every voxel, in float32 also under autocast.
 
         Args:
-            decoded: Features at the feature grid.
-            evidence: (B, E, X, Y, Z) of each sensor, at the label grid.
+            decoded: Features on the feature grid.
+            evidence: (B, E, X, Y, Z) of each sensor, on the label grid.
         """
         fine = self.upsample(decoded)
         if self.project is not None:
@@ -73,10 +73,10 @@ class OccupancyHead(nn.Module):
 
 @MODELS.register_module()
 class CoarseOccupancyHead(nn.Module):
-    """Class scores at the feature grid, interpolated to the label grid: a half-resolution head.
+    """Class scores on the feature grid, interpolated to the label grid: a half-resolution head.
 
-    It is what ``OccupancyHead`` is measured against. Fine evidence has no place in it. With a
-    ``coarsening`` of 1 the feature grid is the label grid, and nothing is interpolated.
+    The baseline of ``OccupancyHead``; it does not use fine evidence. With a ``coarsening`` of 1 the
+    feature grid is the label grid, and nothing is interpolated.
 
     Args:
         in_channels: Channels of the decoded volume.
@@ -84,10 +84,10 @@ class CoarseOccupancyHead(nn.Module):
         num_classes: Classes, free included.
         coarsening: Label voxels per voxel of the decoded volume along each axis.
         channels: Channels between the decoded volume and the scores.
-        free_prior: Probability of "free" that every voxel starts from, in (0, 1).
+        free_prior: Initial probability of "free" in every voxel, in (0, 1).
 
     Raises:
-        ValueError: If there is evidence, or the prior is no probability.
+        ValueError: If there is evidence, or the prior is not in (0, 1).
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class CoarseOccupancyHead(nn.Module):
         """Class scores of every voxel, in float32 also under autocast.
 
         Args:
-            decoded: Features at the feature grid.
+            decoded: Features on the feature grid.
             evidence: Empty.
         """
         assert not evidence, "built without evidence"
@@ -134,7 +134,7 @@ class CoarseOccupancyHead(nn.Module):
 def classifier(channels: int, num_classes: int, free_prior: float) -> nn.Conv3d:
     """A 1×1×1 convolution to class scores that starts from a prior.
 
-    Nearly all voxels are free: starting there spares the first steps from learning it.
+    Nearly all voxels are free; the prior saves the first iterations from learning that.
 
     Args:
         channels: Channels of the features.
@@ -142,7 +142,7 @@ def classifier(channels: int, num_classes: int, free_prior: float) -> nn.Conv3d:
         free_prior: Probability of "free", in (0, 1); the others share the rest.
 
     Raises:
-        ValueError: If the prior is no probability.
+        ValueError: If the prior is not in (0, 1).
     """
     if not 0 < free_prior < 1:
         raise ValueError(f"free_prior must lie between 0 and 1, got {free_prior}")

@@ -1,4 +1,4 @@
-"""The data preprocessor: what stands between the data loader and the network."""
+"""The data preprocessor, between data loader and network."""
 
 from mmengine.model import BaseDataPreprocessor
 
@@ -15,10 +15,10 @@ class BatchPreprocessor(BaseDataPreprocessor):
 
         Args:
             data: A collated batch, on any device.
-            training: mmengine says which loop asks; the answer is the same.
+            training: Passed by mmengine's loops; makes no difference.
 
         Returns:
-            The keyword arguments of the network's ``forward``, ``mode`` apart.
+            The keyword arguments of the network's ``forward``, without ``mode``.
         """
         del training
         return {"batch": data.to(self.device)}

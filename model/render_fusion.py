@@ -1,10 +1,10 @@
 """RenderFusion: two volumes that supervise each other by rendering, and gates that fuse them.
 
-Each volume is looked at through a small convolution of its own, which gives a density and hidden
-features. In training the densities are rendered: the camera's for depth, the LiDAR's for semantics,
-and both are drawn towards each other along every ray. At inference they only steer the gates.
+A small convolution turns each volume into a density and hidden features. In training the densities
+are rendered: the camera's for depth, the LiDAR's for semantics, and an alignment loss pulls them
+together along every ray. At inference they only feed the gates.
 
-The two supervisions are the paper's; the form of the gates is ours.
+The two supervisions follow the paper; the form of the gates is ours.
 """
 
 import torch
@@ -13,28 +13,30 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool3d, softplus
 
 from model.fusion import Field, Fused, check_any_channels, check_channels
-from utils.geometry import VoxelGrid
 from utils.registry import MODELS
 
 INITIAL_DENSITY = -4.0
 """Before softplus: 0.018 / m. A ray through 77 m of an untrained volume ends in it with probability
-0.75, so that every voxel on the way has a gradient."""
+0.75, so every voxel along it gets a gradient."""
 
 
 @MODELS.register_module()
 class RenderFusion(nn.Module):
     """Gated fusion of volumes that are aligned by rendering.
 
-    A sensor's weight is 1 wherever the other one sees nothing. Where both see, a gate for each
-    channel decides, from both features and densities in the 3×3×3 voxels around.
+    A sensor's weight is 1 wherever the other one sees nothing. Where both see something, each
+    channel has a gate, computed from the features and densities of both in the 3×3×3 neighborhood.
 
     Args:
         camera_channels: Channels of the camera volume; 0 without a camera.
         lidar_channels: Channels of the LiDAR volume; 0 without a LiDAR.
-        grid: Where the volumes stand; no matter here.
         num_classes: Classes, free included.
         channels: Channels of the fused volume.
-        hidden_channels: Channels of what a volume is looked at through.
+        hidden_channels: Hidden channels of each volume's density and of the gates.
+
+    Attributes:
+        fields: Those of the sensors' volumes. The LiDAR alone has none: without a camera there is
+            no image plane to render to.
 
     Raises:
         ValueError: If there is neither volume.
@@ -44,18 +46,18 @@ class RenderFusion(nn.Module):
         self,
         camera_channels: int,
         lidar_channels: int,
-        grid: VoxelGrid,
         num_classes: int,
         channels: int,
         hidden_channels: int = 32,
     ) -> None:
         super().__init__()
-        del grid
         check_any_channels(camera_channels, lidar_channels)
         self.in_channels, self.channels = (camera_channels, lidar_channels), channels
+        self.fields: tuple[str, ...] = ()
         if camera_channels:
             self.camera_aspect = Aspect(camera_channels, hidden_channels)
             self.project_camera = nn.Conv3d(camera_channels, channels, 1, bias=False)
+            self.fields = ("camera", "lidar") if lidar_channels else ("camera",)
         if lidar_channels:
             self.project_lidar = nn.Conv3d(lidar_channels, channels, 1, bias=False)
         if camera_channels and lidar_channels:
@@ -83,11 +85,8 @@ class RenderFusion(nn.Module):
     ) -> Fused:
         """Fuse the volumes.
 
-        Without a LiDAR there is the camera's field alone; without a camera there is none, for
-        there is no image plane to render to.
-
         Raises:
-            ValueError: If a volume is absent, or has other channels than it was built for.
+            ValueError: If a volume is missing, or its channels are not those of the constructor.
         """
         check_channels(self.in_channels, camera, lidar)
         if camera is None:
@@ -115,7 +114,7 @@ class RenderFusion(nn.Module):
 
 
 class Aspect(nn.Module):
-    """What a sensor's volume says on its own: hidden features, and how dense it is where."""
+    """Hidden features and density of a volume."""
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
@@ -136,10 +135,10 @@ class Aspect(nn.Module):
 
 
 def is_seen(volume: Float[Tensor, "B C X Y Z"]) -> Bool[Tensor, "B 1 X Y Z"]:
-    """Voxels that a sensor says anything about: its volume is 0 everywhere else."""
+    """Voxels that a sensor sees: its volume is 0 everywhere else."""
     return (volume != 0).any(dim=1, keepdim=True)
 
 
 def is_near_seen(volume: Float[Tensor, "B C X Y Z"]) -> Bool[Tensor, "B 1 X Y Z"]:
-    """Voxels with one that the sensor says anything about among the 3×3×3 around them."""
+    """Voxels with a seen voxel in their 3×3×3 neighborhood."""
     return max_pool3d(is_seen(volume).to(volume.dtype), 3, stride=1, padding=1) > 0

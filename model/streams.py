@@ -1,4 +1,4 @@
-"""A second stream of work on a GPU: a branch of many small kernels beside one of few large ones."""
+"""A second CUDA stream: a branch of many small kernels beside one of few large kernels."""
 
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -12,16 +12,16 @@ Result = TypeVar("Result", bound=Iterable[Tensor | None])
 class SideStream:
     """Runs functions beside the main stream of a GPU.
 
-    Sparse convolutions are waited for by the processor again and again; on a stream of their own
-    they wait for themselves only, and the GPU works on what was queued before. Elsewhere than on a
-    GPU, and while gradients are recorded, a function just runs.
+    Sparse convolutions make the CPU wait for the GPU many times. On a separate stream they wait for
+    their own kernels only, while the GPU works on what was queued before. On a CPU, and while
+    gradients are recorded, a function simply runs.
     """
 
     def __init__(self) -> None:
         self._stream: torch.cuda.Stream | None = None
 
     def begin(self, device: torch.device) -> torch.cuda.Event | None:
-        """Mark what the function may rely on: all that is queued now. None: there is no stream."""
+        """Mark the work that the function depends on: all that is queued now. None: no stream."""
         if device.type != "cuda" or torch.is_grad_enabled():
             return None
         if self._stream is None or self._stream.device != device:
@@ -29,15 +29,15 @@ class SideStream:
         return torch.cuda.current_stream(device).record_event()
 
     def run(self, begun: torch.cuda.Event | None, function: Callable[[], Result]) -> Result:
-        """Run a function beside what has been queued since ``begin``, and join it.
+        """Run a function beside what was queued since ``begin``, and join the streams.
 
         Args:
-            begun: What ``begin`` gave.
+            begun: The mark from ``begin``.
             function: Its tensors are ready for the main stream when this returns.
         """
         if begun is None:
             return function()
-        assert self._stream is not None, "begin() made it"
+        assert self._stream is not None, "begin() creates it"
         main = torch.cuda.current_stream(self._stream.device)
         with torch.cuda.stream(self._stream):
             self._stream.wait_event(begun)
@@ -45,5 +45,5 @@ class SideStream:
         main.wait_stream(self._stream)
         for tensor in result:
             if tensor is not None:
-                tensor.record_stream(main)  # Its memory is not given away before main is done.
+                tensor.record_stream(main)  # Keep its memory until main is done.
         return result

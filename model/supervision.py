@@ -1,15 +1,16 @@
-"""What rendering teaches: the terms of the loss that compare rendered pictures with labels."""
+"""Supervision in the image plane: the loss terms that compare renderings with labels."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Shaped, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from loss.occupancy import cross_entropy, lovasz_softmax
 from loss.rendering import (
-    rendered_colour,
+    rendered_color,
     rendered_depth,
     rendered_lovasz,
     rendered_semantics,
@@ -27,18 +28,18 @@ from utils.labels import IGNORE
 
 @dataclass(frozen=True)
 class RenderOptions:
-    """Pictures that training renders.
+    """What training renders.
 
     Attributes:
-        stride: Image pixels along each edge of a pixel of the pictures.
-        ray_step: Rays through the volumes go through every so many pixels of the pictures.
+        stride: Image pixels along each edge of a rendered pixel.
+        ray_step: Rendered pixels between rays through the volumes, along each axis.
         near_m: Camera depth where rays begin [m].
-        far_m: Camera depth where they end, and beyond which no depth counts [m].
+        far_m: Camera depth where rays end, and beyond which no depth counts [m].
         num_segments: Samples of a volume along a ray.
-        virtual: Further cameras that the Gaussians are seen by, of ``VIRTUAL_CAMERAS``.
-        novel_views: Other frames of the scene from whose poses, beside the frame's own, the depth
-            of the predicted occupancy is supervised; 0: it is not.
-        novel_rays: Rays for that, a frame: through pixels with a depth label, drawn at random.
+        virtual: Additional cameras for the Gaussians, of ``VIRTUAL_CAMERAS``.
+        novel_views: Other frames of the scene whose depth also supervises the predicted occupancy,
+            from their own poses; 0: no novel views.
+        novel_rays: Rays a frame for that, through random pixels with a depth label.
 
     Raises:
         ValueError: If a number is out of its range.
@@ -73,18 +74,18 @@ def image_terms(
     views: Views,
     class_weight: Float[Tensor, "classes"],
 ) -> dict[str, Float[Tensor, ""]]:
-    """Terms of the classes that the lift tells from the image, by the real cameras' pictures.
+    """Terms of the image semantics that the lift predicts, in the real cameras.
 
     Args:
         class_logits: Scores of each class but free, at the cells of the feature map.
-        views: Pictures of the labels.
+        views: Views of the labels.
         class_weight: Weight of each class, free first.
     """
     size = (views.height, views.width)
     logits = class_scores(class_logits.flatten(0, 1), size)
     cameras = class_logits.shape[1]
     labels = views.hit.labels.unflatten(1, (-1, *size))[:, :cameras].flatten(0, 1)
-    # A pixel whose ray meets nothing has no label: none is "free".
+    # Rays that hit nothing have no label, so no pixel is "free".
     labels = labels.where(labels == IGNORE, labels - 1)
     return {
         "image_semantic": cross_entropy(logits, labels, class_weight[1:]),
@@ -95,62 +96,95 @@ def image_terms(
 def class_scores(
     class_logits: Float[Tensor, "M C h w"], size: tuple[int, int]
 ) -> Float[Tensor, "M C H W"]:
-    """Scores at the pixels of a picture, from those at the cells of its feature map."""
+    """Scores at the pixels of an image, interpolated from the cells of its feature map."""
     return interpolate(class_logits.float(), size, mode="bilinear", align_corners=False)
+
+
+class RayTargets(NamedTuple):
+    """Rays through the volumes, and what they should see.
+
+    Attributes:
+        rays: Rays of the real cameras.
+        labels: Class of the first voxel along each ray; 255 where no label counts.
+        depth_m: Camera depth of the surface [m]; 0 where no depth counts.
+        colors: RGB of the images, 0–1.
+    """
+
+    rays: Rays
+    labels: UInt8[Tensor, "B R"]
+    depth_m: Float[Tensor, "B R"]
+    colors: Float[Tensor, "B R 3"]
+
+
+def ray_targets(
+    views: Views,
+    images: UInt8[Tensor, "B N 3 H W"],
+    depth_m: Float[Tensor, "B N H W"] | None,
+    grid: VoxelGrid,
+    options: RenderOptions,
+) -> RayTargets:
+    """Choose the rays through the volumes, and read what supervises them.
+
+    Args:
+        views: Views of the labels.
+        images: The real images, 0–255.
+        depth_m: LiDAR depth of their pixels [m], 0 where there is none; surfaces outside the grid
+            do not count. None: depth of the labels.
+        grid: The volumes' grid.
+        options: Which rays are cast.
+    """
+    chosen = chosen_rays(views, images.shape[1], options.ray_step)
+    rays = Rays(*(part[:, chosen] for part in views.rays))
+    if depth_m is None:
+        target_m = (views.hit.depth_m * views.hit.is_valid)[:, chosen]
+    else:
+        target_m = at_rays(depth_m[:, :, None], options.stride)[:, chosen, 0]
+        # No volume can end a ray outside itself: it would learn walls at its border.
+        target_m = target_m * grid.contains(rays.at(target_m[..., None])[:, :, 0])
+    colors = at_rays(images, options.stride)[:, chosen] / 255
+    return RayTargets(rays, views.hit.labels[:, chosen], target_m, colors)
 
 
 def volume_terms(
     fused: Fused,
     grid: VoxelGrid,
-    views: Views,
-    images: Float[Tensor, "B N 3 H W"],
-    depth_m: Float[Tensor, "B N H W"] | None,
+    targets: RayTargets,
     class_weight: Float[Tensor, "classes"],
     options: RenderOptions,
 ) -> dict[str, Float[Tensor, ""]]:
-    """Terms of the volumes' own pictures, by the real cameras.
+    """Terms of the rendered volumes, by the real cameras.
 
     Args:
-        fused: The volumes as a renderer sees them; those that are None have no terms.
-        grid: Where they stand.
-        views: Pictures of the labels.
-        images: The real images, 0–1.
-        depth_m: Their depth by LiDAR [m], of which surfaces outside of the grid do not count; None:
-            by the labels.
+        fused: The volumes as a renderer sees them; fields that are None have no terms.
+        grid: The volumes' grid.
+        targets: The rays, and what they should see.
         class_weight: Weight of each class, free first.
         options: How rays are cast.
     """
-    chosen = chosen_rays(views, images.shape[1], options.ray_step)
-    rays = Rays(*(part[:, chosen] for part in views.rays))
     edges_m = uniform_depths(
-        options.near_m, options.far_m, options.num_segments, device=images.device
+        options.near_m, options.far_m, options.num_segments, device=targets.depth_m.device
     )
 
     def render(field: Field | None) -> Rendering | None:
-        return field and render_volume(field.density, field.features, grid, rays, edges_m)
+        return field and render_volume(field.density, field.features, grid, targets.rays, edges_m)
 
     camera, lidar, both = render(fused.camera), render(fused.lidar), render(fused.fused)
-    labels = views.hit.labels[:, chosen]
-    target_m = (views.hit.depth_m * views.hit.is_valid)[:, chosen]
-    if depth_m is not None:
-        target_m = at_rays(depth_m[:, :, None], options.stride)[:, chosen, 0]
-        # No volume can end a ray beyond itself: it would learn walls at its border.
-        target_m = target_m * grid.contains(rays.at(target_m[..., None])[:, :, 0])
     terms = {}
     for rendering in (camera, both):  # No fusion has both.
         if rendering is not None:
             terms["render_depth"] = rendered_depth(
-                rendering.depth_m, target_m, max_depth_m=options.far_m
+                rendering.depth_m, targets.depth_m, max_depth_m=options.far_m
             )
     if lidar is not None and lidar.features is not None:
         terms["render_semantic"] = rendered_semantics(
-            lidar.features, lidar.opacity, labels, class_weight
+            lidar.features, lidar.opacity, targets.labels, class_weight
         )
     if camera is not None and lidar is not None:
         terms["render_alignment"] = termination_alignment(camera.weights, lidar.weights)
     if both is not None and both.features is not None:
-        colours = at_rays(images, options.stride)[:, chosen]
-        terms["render_colour"] = rendered_colour(both.features, both.opacity, colours, labels)
+        terms["render_color"] = rendered_color(
+            both.features, both.opacity, targets.colors, targets.labels
+        )
     return terms
 
 
@@ -160,24 +194,24 @@ def splat_terms(
     class_weight: Float[Tensor, "classes"],
     options: RenderOptions,
 ) -> dict[str, Float[Tensor, ""]]:
-    """Terms of the Gaussians' dense pictures, by all cameras.
+    """Terms of the splatted Gaussians, in all cameras.
 
     Args:
-        gaussians: With the probability of each class but free as features.
-        views: Pictures of the labels.
+        gaussians: Gaussians with the probability of each class but free as features.
+        views: Views of the labels.
         class_weight: Weight of each class, free first.
         options: How far depth counts.
     """
-    picture = splat(gaussians, views.pixel_from_lidar, views.height, views.width)
-    probability, opacity = picture.features.flatten(1, 3), picture.opacity.flatten(1)
+    rendered = splat(gaussians, views.pixel_from_lidar, views.height, views.width)
+    probability, opacity = rendered.features.flatten(1, 3), rendered.opacity.flatten(1)
     target_m = views.hit.depth_m * views.hit.is_valid
-    # Where no Gaussian is, there is no depth to correct.
+    # Pixels without a Gaussian have no depth to correct.
     target_m = target_m * (opacity.detach() > 0)
     return {
         "splat_semantic": rendered_semantics(probability, opacity, views.hit.labels, class_weight),
         "splat_lovasz": rendered_lovasz(probability, opacity, views.hit.labels),
         "splat_depth": rendered_depth(
-            picture.depth_m.flatten(1), target_m, max_depth_m=options.far_m
+            rendered.depth_m.flatten(1), target_m, max_depth_m=options.far_m
         ),
     }
 
@@ -189,16 +223,16 @@ def novel_depth_term(
     depth_m: Float[Tensor, "B V H W"],
     options: RenderOptions,
 ) -> Float[Tensor, ""]:
-    """Error of the predicted occupancy's depth, as cameras anywhere measured it.
+    """Depth error of the predicted occupancy, in cameras anywhere.
 
     Args:
-        logits: Class scores; the density is that of P(occupied).
-        grid: Where their voxels stand. Labels of surfaces outside of it do not count.
+        logits: Class scores, which give P(occupied) and with it the density.
+        grid: Grid of the logits. Labels of surfaces outside it do not count.
         pixel_from_lidar: Projections into the views.
         depth_m: Depth labels of their pixels [m]; 0 where there is none.
         options: How many rays are cast, and how far.
     """
-    view, pixels, target_m = labelled_pixels(depth_m, options.novel_rays)
+    view, pixels, target_m = labeled_pixels(depth_m, options.novel_rays)
     matrices = pixel_from_lidar[torch.arange(len(view), device=view.device)[:, None], view]
     flat = pixel_rays(matrices.flatten(0, 1), pixels.flatten(0, 1)[:, None])
     rays = Rays(*(part.view(*pixels.shape[:2], 3) for part in flat))
@@ -209,19 +243,19 @@ def novel_depth_term(
     return rendered_depth(rendering.depth_m, target_m * is_inside, max_depth_m=options.far_m)
 
 
-def labelled_pixels(
+def labeled_pixels(
     depth_m: Float[Tensor, "B V H W"], number: int
 ) -> tuple[Int64[Tensor, "B R"], Float[Tensor, "B R 2"], Float[Tensor, "B R"]]:
-    """Pixels with a depth label, drawn at random from all views of a frame.
+    """Random pixels with a depth label, from all views of a frame.
 
-    LiDAR labels few pixels, so that rays on a regular lattice would mostly miss them.
+    LiDAR labels few pixels; rays on a regular lattice would mostly miss them.
 
     Args:
         depth_m: Depth labels [m]; 0 where there is none.
-        number: Pixels a frame, at most; where fewer have a label, others come too.
+        number: Pixels a frame, at most. If fewer have a label, pixels without one fill up.
 
     Returns:
-        View, centre (u, v) and label of each; a label of 0 for those that have none.
+        View, center (u, v) and label of each pixel; a label of 0 for those without one.
     """
     height, width = depth_m.shape[-2:]
     flat = depth_m.flatten(1)
@@ -240,7 +274,7 @@ def chosen_rays(views: Views, cameras: int, step: int) -> Int64[Tensor, "R"]:
     return index[:, step // 2 :: step, step // 2 :: step].flatten()
 
 
-def at_rays(images: Float[Tensor, "B N C H W"], stride: int) -> Float[Tensor, "B R C"]:
-    """Values of the real images at the pixels that hold the rays."""
+def at_rays(images: Shaped[Tensor, "B N C H W"], stride: int) -> Shaped[Tensor, "B R C"]:
+    """Values of the real images at the pixels that contain the rays."""
     middle = stride // 2
     return images[..., middle::stride, middle::stride].movedim(2, -1).flatten(1, 3)

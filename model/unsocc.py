@@ -1,11 +1,10 @@
 """UnsOcc: camera and LiDAR in, a label for every voxel out.
 
-``UnsOcc.infer`` is the whole way of a frame through the network, in the order of the framework
-figure; the other methods of the class only wrap it for mmengine's loops.
+``UnsOcc.infer`` is the full forward pass, in the order of the framework figure. The other methods
+wrap it for mmengine's loops.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -14,14 +13,24 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from dataset.sample import Batch, Neighbors
-from loss.balance import effective_number_weights, weighted_terms
+from loss.balance import weighted_terms
 from loss.depth import depth_bin_cross_entropy, downsample_depth
 from loss.elevation import elevation_loss
 from loss.occupancy import occupancy_terms
 from model.fusion import Fused
 from model.lidar_encoder import LidarFeatures
 from model.lift import Lifted
-from model.novel_view import log_free_of
+from model.objective import (
+    IMAGE_TERMS,
+    OCCUPANCY_TERMS,
+    SPLAT_TERMS,
+    LossOptions,
+    check_finite,
+    class_balance,
+    term_weights,
+    volume_term_names,
+)
+from model.parts import Parts, build_part
 from model.prediction import Prediction
 from model.preprocess import BatchPreprocessor
 from model.render.views import label_views
@@ -30,6 +39,7 @@ from model.supervision import (
     RenderOptions,
     image_terms,
     novel_depth_term,
+    ray_targets,
     splat_terms,
     volume_terms,
 )
@@ -42,72 +52,8 @@ DENSE_PARTS = ("image_encoder", "lift", "fusion", "decoder", "head")
 """Parts free of sparse convolutions and of shapes that change with the frame."""
 
 
-@dataclass(frozen=True)
-class Parts:
-    """The config of every part of the network. What a modality has no use for is not built.
-
-    Attributes:
-        image_encoder: Images to features of one stride.
-        lift: Image features to a volume, through depth distributions.
-        lidar_encoder: Points to a volume.
-        fusion: The two volumes, either of which may be absent, to one.
-        decoder: The fused volume to one that has seen the whole scene.
-        head: The decoded volume and the sensors' evidence to logits.
-        refinement: The decoded volume and the logits to Gaussians, in training; None: without.
-        elevation: The decoded volume and the points to heights of the ground; None: without.
-    """
-
-    image_encoder: dict[str, Any]
-    lift: dict[str, Any]
-    lidar_encoder: dict[str, Any]
-    fusion: dict[str, Any]
-    decoder: dict[str, Any]
-    head: dict[str, Any]
-    refinement: dict[str, Any] | None = None
-    elevation: dict[str, Any] | None = None
-
-
-TERMS = (
-    "cross_entropy",
-    "lovasz_softmax",
-    "sem_scal",
-    "geo_scal",
-    "depth",
-    "image_semantic",
-    "image_lovasz",
-    "render_depth",
-    "render_semantic",
-    "render_alignment",
-    "render_colour",
-    "splat_semantic",
-    "splat_lovasz",
-    "splat_depth",
-    "elevation",
-    "novel_depth",
-)
-"""All terms that a loss can have: of the logits, the lift, the volumes, the Gaussians, the map."""
-
-
-@dataclass(frozen=True)
-class LossOptions:
-    """What the training minimises.
-
-    Attributes:
-        weights: Weight of each of ``TERMS``, those too that a modality or a part does without.
-        class_weights: Weight of each class in the cross entropy, free first; None: all alike.
-        class_counts: Labelled voxels of each class in a usual frame, free first, from which the
-            weights in the pictures' cross entropy follow; None: all alike.
-        effective_number_beta: How far those go from all alike (0) to 1 / count (1).
-    """
-
-    weights: Mapping[str, float]
-    class_weights: Sequence[float] | None = None
-    class_counts: Sequence[int] | None = None
-    effective_number_beta: float = 0.0
-
-
 class Outputs(NamedTuple):
-    """What one pass gives: the logits, and what training supervises on the way to them."""
+    """Outputs of a forward pass: the logits, and what else training supervises."""
 
     logits: Float[Tensor, "B classes X Y Z"]
     decoded: Float[Tensor, "B C x y z"]
@@ -122,21 +68,21 @@ class UnsOcc(BaseModel):
     """The network.
 
     Args:
-        grid: The label grid, or a config's dictionary of it: the logits lie on all of it.
-        labels: Name of the label set.
-        modality: "both", "camera" or "lidar"; what the other sensor gives is never read.
+        grid: The label grid, which the logits cover, or a config's dictionary of it.
+        labels: The label set, or its name.
+        modality: "both", "camera" or "lidar"; the other sensor's data is never read.
         coarsening: Label voxels per feature voxel along each axis.
         parts: The arguments of ``Parts``.
         loss: The arguments of ``LossOptions``.
-        rendering: The arguments of ``RenderOptions``; None: nothing is rendered in training. The
-            LiDAR alone has no image plane to render to.
+        rendering: The arguments of ``RenderOptions``; None: nothing is rendered in training.
+            Without a camera there is no image plane to render to, and this has no effect.
 
     Attributes:
-        label_views: What draws the labels; compiled with the dense parts.
-        gives_log_free: Whether predictions have ``log_free``; whoever reads it says so first.
+        label_views: ``model.render.views.label_views``, or its compiled form.
 
     Raises:
-        ValueError: If the modality or a weight's name is unknown, or weights are missing.
+        ValueError: If the modality or a loss weight's name is unknown, or a term that the network
+            computes has no weight.
     """
 
     def __init__(
@@ -157,70 +103,95 @@ class UnsOcc(BaseModel):
         self.uses_camera, self.uses_lidar = modality != "lidar", modality != "camera"
         self.feature_grid = self.grid.coarsen(coarsening)
         self.lidar_stream, self.uses_graphs = SideStream(), False
-        self.label_views, self.gives_log_free = label_views, False
+        self.label_views = label_views
         self.rendering = RenderOptions(**rendering) if rendering and self.uses_camera else None
         self._build(Parts(**parts), coarsening)
         options = LossOptions(**loss)
-        self.loss_weights = _checked_weights(options.weights)
-        weights, pixel_weights = self._class_weights(options)
+        self.loss_weights = term_weights(options.weights, self._terms())
+        weights, pixel_weights = class_balance(options, self.labels)
         self.register_buffer("class_weights", weights, persistent=False)
         self.register_buffer("pixel_class_weights", pixel_weights, persistent=False)
 
     def _build(self, parts: Parts, coarsening: int) -> None:
-        """Build the parts that the modality uses, from the sensors on."""
-        place = dict(grid=self.grid, coarsening=coarsening)
-        channels: dict[str, Any] = dict(camera_channels=0, lidar_channels=0)
-        evidence_channels = 0
+        """Build the parts that the modality uses, in the order of the forward pass."""
+        grid, num_classes = self.grid, self.labels.num_classes
+        camera_channels = lidar_channels = evidence_channels = 0
         if self.uses_camera:
-            self.image_encoder = MODELS.build(parts.image_encoder)
-            of_image: dict[str, Any] = dict(in_channels=self.image_encoder.channels)
-            of_image |= dict(num_classes=self.labels.num_classes)
-            self.lift = MODELS.build(parts.lift, default_args=of_image | place)
-            channels["camera_channels"] = self.lift.channels
+            self.image_encoder = build_part(parts.image_encoder)
+            self.lift = build_part(
+                parts.lift,
+                in_channels=self.image_encoder.channels,
+                grid=grid,
+                coarsening=coarsening,
+                num_classes=num_classes,
+            )
+            camera_channels = self.lift.channels
             evidence_channels += self.lift.evidence_channels
         if self.uses_lidar:
-            self.lidar_encoder = MODELS.build(parts.lidar_encoder, default_args=place)
-            channels["lidar_channels"] = self.lidar_encoder.channels
+            self.lidar_encoder = build_part(parts.lidar_encoder, grid=grid, coarsening=coarsening)
+            lidar_channels = self.lidar_encoder.channels
             evidence_channels += self.lidar_encoder.evidence_channels
-        of_fusion = dict(grid=self.feature_grid, num_classes=self.labels.num_classes)
-        self.fusion = MODELS.build(parts.fusion, default_args=channels | of_fusion)
-        of_volume = dict(in_channels=self.fusion.channels, shape=self.feature_grid.shape)
-        self.decoder = MODELS.build(parts.decoder, default_args=of_volume)
-        of_decoded = dict(
-            in_channels=self.decoder.channels,
+        self.fusion = build_part(
+            parts.fusion,
+            camera_channels=camera_channels,
+            lidar_channels=lidar_channels,
+            grid=self.feature_grid,
+            num_classes=num_classes,
+        )
+        self.decoder = build_part(
+            parts.decoder, in_channels=self.fusion.channels, shape=self.feature_grid.shape
+        )
+        channels = self.decoder.channels
+        self.head = build_part(
+            parts.head,
+            in_channels=channels,
             evidence_channels=evidence_channels,
-            num_classes=self.labels.num_classes,
+            num_classes=num_classes,
             coarsening=coarsening,
         )
-        self.head = MODELS.build(parts.head, default_args=of_decoded)
-        self.refinement = None
+        self.refinement = self.elevation = None
         if parts.refinement is not None and self.rendering is not None:
-            of_gaussians = dict(in_channels=self.decoder.channels) | place
-            self.refinement = MODELS.build(parts.refinement, default_args=of_gaussians)
-        self.elevation = None
+            self.refinement = build_part(
+                parts.refinement, in_channels=channels, grid=grid, coarsening=coarsening
+            )
         if parts.elevation is not None:
-            of_map = dict(in_channels=self.decoder.channels, uses_points=self.uses_lidar)
-            of_map |= dict(grid=self.feature_grid)
-            self.elevation = MODELS.build(parts.elevation, default_args=of_map)
+            self.elevation = build_part(
+                parts.elevation,
+                in_channels=channels,
+                grid=self.feature_grid,
+                uses_points=self.uses_lidar,
+            )
+
+    def _terms(self) -> list[str]:
+        """Names of the loss terms that the parts allow for."""
+        names = [*OCCUPANCY_TERMS]
+        if self.uses_camera:
+            names.append("depth")
+        if self.rendering is not None:
+            names += IMAGE_TERMS if self.lift.evidence_channels else ()
+            names += volume_term_names(self.fusion.fields)
+            names += SPLAT_TERMS if self.refinement is not None else ()
+            names += ["novel_depth"] if self.rendering.novel_views else []
+        if self.elevation is not None:
+            names.append("elevation")
+        return names
 
     def compile_dense(self, mode: str, parts: Sequence[str] = DENSE_PARTS) -> list[str]:
-        """Have torch.compile fuse parts whose shapes are fixed, when they first run.
-
-        Beside them, what draws the labels for the rendering's terms.
+        """Compile the parts whose shapes are fixed, and ``label_views``, when they first run.
 
         Args:
-            mode: As torch.compile's. With "reduce-overhead", which replays CUDA graphs, the
-                outputs of ``infer`` live until its next call: not for training.
-            parts: Their names; those that the modality has no use for are left out.
+            mode: The mode of torch.compile. With "reduce-overhead", which replays CUDA graphs, the
+                outputs of ``infer`` are valid until its next call only: not for training.
+            parts: Names of the parts; those that were not built are skipped.
 
         Returns:
-            The names of what is compiled.
+            Names of the compiled parts.
         """
         names = [name for name in parts if hasattr(self, name)]
         options = torch._inductor.list_mode_options(mode)
         if self.class_weights.is_cuda:
-            # ``place`` has laid the convolutions out. The compiler's own choice of layouts knows of
-            # two dimensions only, and has volumes turned over before and after each convolution.
+            # ``place`` has set the memory formats. The compiler's own layout pass handles 2D only,
+            # and would transpose volumes before and after each convolution.
             options["layout_optimization"] = False
         for name in names:
             getattr(self, name).compile(options=options)
@@ -230,16 +201,16 @@ class UnsOcc(BaseModel):
         return names
 
     def init_weights(self) -> None:
-        """Load pretrained weights. The Runner calls this before it trains, not before it scores."""
+        """Load pretrained weights. The Runner calls this before training, not before scoring."""
         if self.uses_camera:
             self.image_encoder.init_weights()
 
     def infer(self, batch: Batch, *, with_fields: bool = False) -> Outputs:
-        """The way of a batch through the network.
+        """The full forward pass.
 
         Args:
             batch: Frames with the fields that the modality needs.
-            with_fields: Also give the volumes as a renderer sees them.
+            with_fields: Also return the volumes that training renders.
         """
         if self.uses_graphs:
             torch.compiler.cudagraph_mark_step_begin()
@@ -268,8 +239,8 @@ class UnsOcc(BaseModel):
         """Weighted terms of the loss by name.
 
         Raises:
-            FloatingPointError: If one is not finite. Raised here, before anything is changed, and
-                not where the training loop sums them, which several processes do elsewhere.
+            FloatingPointError: If a term is not finite. It is raised here, before the weights
+                change.
         """
         labels = required(batch, "occupancy")
         outputs = self.infer(batch, with_fields=self.rendering is not None)
@@ -291,7 +262,7 @@ class UnsOcc(BaseModel):
     def _rendering_terms(
         self, batch: Batch, outputs: Outputs, options: RenderOptions
     ) -> dict[str, Float[Tensor, ""]]:
-        """The terms of all that is rendered; in float32, for metres and pixels need it."""
+        """Terms of everything that is rendered, in float32, which meters and pixels need."""
         images, projection = required(batch, "images"), required(batch, "pixel_from_lidar")
         views = self.label_views(
             required(batch, "occupancy"),
@@ -305,9 +276,9 @@ class UnsOcc(BaseModel):
         terms: dict[str, Tensor] = {}
         if outputs.camera is not None and outputs.camera.class_logits is not None:
             terms |= image_terms(outputs.camera.class_logits, views, weight)
-        terms |= volume_terms(
-            outputs.fused, self.feature_grid, views, images / 255, batch.depth_m, weight, options
-        )
+        if self.fusion.fields:
+            targets = ray_targets(views, images, batch.depth_m, self.feature_grid, options)
+            terms |= volume_terms(outputs.fused, self.feature_grid, targets, weight, options)
         if self.refinement is not None:
             size = (views.height, views.width)
             gaussians = self.refinement(
@@ -318,8 +289,9 @@ class UnsOcc(BaseModel):
             others: Neighbors = required(batch, "neighbors")
             cameras = torch.cat([projection, others.pixel_from_lidar.flatten(1, 2)], dim=1)
             depth_m = torch.cat([required(batch, "depth_m"), others.depth_m.flatten(1, 2)], dim=1)
-            seen = (cameras, depth_m, options)
-            terms["novel_depth"] = novel_depth_term(outputs.logits, self.grid, *seen)
+            terms["novel_depth"] = novel_depth_term(
+                outputs.logits, self.grid, cameras, depth_m, options
+            )
         return terms
 
     def predict(self, batch: Batch) -> list[Prediction]:
@@ -327,8 +299,7 @@ class UnsOcc(BaseModel):
         outputs = self.infer(batch)
         labels = outputs.logits.argmax(dim=1).to(torch.uint8)
         elevation = [None] * len(batch) if outputs.elevation is None else outputs.elevation
-        log_free = log_free_of(outputs.logits) if self.gives_log_free else [None] * len(batch)
-        frames = zip(batch.stems, labels, elevation, log_free, strict=True)
+        frames = zip(batch.stems, labels, elevation, outputs.logits, strict=True)
         return [Prediction(*frame) for frame in frames]
 
     def forward(
@@ -338,8 +309,8 @@ class UnsOcc(BaseModel):
 
         Args:
             batch: Frames with the fields that the modality needs, and ``occupancy`` for the loss.
-            mode: "tensor" for the logits, "loss" for the weighted terms of the loss by name,
-                "predict" for predictions.
+            mode: "tensor" for the logits, "loss" for the weighted loss terms by name, "predict"
+                for predictions.
 
         Raises:
             ValueError: If the mode is unknown, or the batch lacks a field.
@@ -352,54 +323,17 @@ class UnsOcc(BaseModel):
             return self.predict(batch)
         raise ValueError(f"mode must be 'tensor', 'loss' or 'predict', got '{mode}'")
 
-    def _class_weights(
-        self, options: LossOptions
-    ) -> tuple[Float[Tensor, "classes"], Float[Tensor, "classes"]]:
-        """Weights of the classes in the voxels' and in the pictures' cross entropy."""
-        number = self.labels.num_classes
-        given = {"class_weights": options.class_weights, "class_counts": options.class_counts}
-        for name, values in given.items():
-            if values is not None and len(values) != number:
-                raise ValueError(
-                    f"loss.{name} needs one value for each of the {number} classes of "
-                    f"{self.labels.name}, free first; got {len(values)}"
-                )
-        weights = torch.tensor(options.class_weights or [1.0] * number, dtype=torch.float32)
-        counts = options.class_counts or [1] * number
-        return weights, effective_number_weights(counts, options.effective_number_beta)
-
 
 def required(batch: Batch, field: str) -> Any:
-    """A field of a batch.
+    """A field that the network needs.
 
     Raises:
-        ValueError: If the batch has none.
+        ValueError: If the batch lacks it.
     """
     value = getattr(batch, field)
     if value is None:
         raise ValueError(
             f"frames {batch.stems} were read without '{field}', which the network needs: "
-            "ask the data set for this field, or choose another modality"
+            "add it to the data set's fields, or choose another modality"
         )
     return value
-
-
-def check_finite(terms: Mapping[str, Float[Tensor, ""]], stems: Sequence[str]) -> None:
-    """Stop on a loss that is no number.
-
-    Raises:
-        FloatingPointError: If a term is infinite or NaN, naming the terms and the frames.
-    """
-    values = dict(zip(terms, torch.stack(list(terms.values())).tolist(), strict=True))
-    if not torch.tensor(list(values.values())).isfinite().all():
-        raise FloatingPointError(
-            f"the loss is not finite for the frames {list(stems)}: {values}. Look at these frames "
-            "for values that are no numbers, lower the learning rate, or train in full precision"
-        )
-
-
-def _checked_weights(weights: Mapping[str, float]) -> dict[str, float]:
-    """The weights of the loss, one for every term that there can be."""
-    if set(TERMS) != set(weights):
-        raise ValueError(f"loss.weights needs the terms {sorted(TERMS)}, got {sorted(weights)}")
-    return dict(weights)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dataset.sample import Batch
-from model.unsocc import TERMS
+from model.objective import TERMS
 from utils.geometry import VoxelGrid
 from utils.registry import MODELS
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dataset.sample import Batch
 from model.preprocess import BatchPreprocessor
+from model.unsocc import UnsOcc
 from utils.geometry import VoxelGrid
 from utils.labels import label_set
 from utils.registry import MODELS
@@ -20,13 +21,14 @@ TINY_GRID = VoxelGrid((-25.6, -25.6, -1.0), 1.6, (32, 32, 4))
 
 
 @MODELS.register_module(force=True)
-class PaintedVolume(BaseModel):
+class PaintedVolume(UnsOcc):
     """Predicts the labels that lie in ``folder`` as ``STEM.npy``."""
 
     def __init__(self, grid: VoxelGrid, labels: str, modality: str, folder: str):
-        super().__init__(data_preprocessor=BatchPreprocessor())
+        BaseModel.__init__(self, data_preprocessor=BatchPreprocessor())
         self.grid, self.folder = grid, Path(folder)
         self.num_classes = label_set(labels).num_classes
+        self.uses_camera = False
         self.weight = nn.Parameter(torch.ones(1))
 
     def forward(self, batch: Batch, mode: str = "tensor") -> Tensor:

@@ -64,8 +64,8 @@ def by_name(rendered):
 def test_each_branch_shows_the_wall_where_it_is(monkeypatch):
     network = make_model()
     see_a_wall(network, monkeypatch)
-    network.refinement.num_gaussians = GRID.shape[1] * GRID.shape[2] * (GRID.shape[0] - WALL)
-    rendered = render_branches(network, labelled())
+    behind_the_wall = GRID.shape[1] * GRID.shape[2] * (GRID.shape[0] - WALL)
+    rendered = render_branches(network, labelled(), num_gaussians=behind_the_wall)
     maps = by_name(rendered)
     assert list(maps) == [
         ("LiDAR", SEMANTIC), ("camera", DEPTH), ("Gaussians", SEMANTIC), ("Gaussians", DEPTH),

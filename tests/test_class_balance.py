@@ -109,7 +109,7 @@ def test_the_first_of_several_processes_counts_for_all(data, monkeypatch):
     ("config", "text", "message"),
     [
         ("minesim/minesim_occ.py", "form_data", "None or 'from_data', got 'form_data'"),
-        ("nuscenes/nuscenes_occ.py", "from_data", "labels of UnScenes3D, not of NuScenes"),
+        ("nuscenes/nuscenes_occ.py", "from_data", "labels of NuScenes cannot be counted"),
     ],
 )
 def test_another_text_and_other_labels_are_refused(config, text, message):

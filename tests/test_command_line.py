@@ -8,13 +8,13 @@ import eval_novel_depth
 import train
 from engine.command_line import (
     add_config_options,
-    add_depth_range_options,
     add_device_option,
     add_split_option,
     add_weight_options,
     read_config,
     weights_of,
 )
+from engine.evaluation.depth_options import add_depth_range_options
 from engine.metrics.depth_errors import DepthRule
 from tests.predict_config import write_config
 from tools import overfit
@@ -53,7 +53,7 @@ def test_a_split_and_a_device_are_chosen_among_the_known(capsys):
 
 
 def test_the_range_of_depths_is_that_of_the_rule(monkeypatch):
-    monkeypatch.setattr("engine.command_line.DepthRule", lambda: DepthRule(0.25, 65.0))
+    monkeypatch.setattr("engine.evaluation.depth_options.DepthRule", lambda: DepthRule(0.25, 65.0))
     for script in (eval_depth, eval_novel_depth):
         given = script.parse_arguments(["--py-config", "c.py"])
         assert (given.min_depth, given.max_depth) == (0.25, 65.0)

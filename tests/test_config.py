@@ -84,7 +84,9 @@ def test_top_level_keys_must_be_known_and_complete(tmp_path):
     with pytest.raises(ValueError, match="unknown key 'modalty'; did you mean 'modality'"):
         load_config(path)
     path.write_text(text + "_helper = 3\n")
-    assert load_config(path).schedule.epochs == 4
+    assert "_helper" not in load_config(path)
+    with pytest.raises(ValueError, match="has no key '_helper'"):
+        load_config(path, {"_helper": 4})
     path.write_text(text.replace("data_root", "_data_root"))
     with pytest.raises(ValueError, match=r"is missing \['data_root'\]"):
         load_config(path)

@@ -24,10 +24,10 @@ def make_metric():
 
 def wall(stem, x):
     """A prediction of a wall at the voxels of one x."""
-    log_free = torch.zeros(GRID.shape)
-    log_free[x] = -20.0
-    occupancy = (log_free < 0).to(torch.uint8)
-    return Prediction(stem, occupancy, log_free=log_free)
+    logits = torch.zeros(2, *GRID.shape)
+    logits[1] = -20.0
+    logits[1, x] = 20.0
+    return Prediction(stem, logits.argmax(dim=0).to(torch.uint8), logits=logits)
 
 
 def frames(stems, depth_m, cameras=1):

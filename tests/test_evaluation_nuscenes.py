@@ -10,7 +10,7 @@ from nuscenes_config import TINY_GRID, write_nuscenes_config, write_painting_con
 
 import eval_iou
 import train
-from dataset import NuScenes
+from dataset.nuscenes.dataset import NuScenes
 from dataset.nuscenes.index import LIDAR
 from dataset.nuscenes.labels import BENCHMARKS, read_occ3d, swap_free_and_others
 from dataset.sample import Batch

@@ -8,7 +8,7 @@ from dataset.layout import LABEL_GRID
 from dataset.occupancy_files import write_prediction
 from engine.build.build import build_model
 from engine.command_line import read_config
-from engine.frames.options import add_source_options, build_source, load_predictor
+from engine.prediction.options import add_source_options, build_source, load_predictor
 from tests.layout_files import write_tiny_unscenes3d
 from tests.predict_config import write_config
 from utils.config import load_config

@@ -8,7 +8,8 @@ from dataset.arrays import InputOptions
 from dataset.occupancy_files import write_prediction
 from dataset.sample import Sample
 from engine.build.build import build_grid, build_model
-from engine.frames.sources import Recordings, SavedPredictions, predict_live
+from engine.frames.sources import Recordings, SavedPredictions
+from engine.prediction.options import predict_live
 from engine.prediction.predictor import GridPredictor
 from engine.viewer.choice import CAMERAS, DIFFERENCE, ELEVATION, POINTS, extras_of, layers_of
 from tests.layout_files import TRUCK, write_tiny_unscenes3d
@@ -198,8 +199,8 @@ def test_the_gaussians_of_the_network_are_those_it_trains_with():
     )
     with torch.no_grad():
         (expected,) = network(batch, mode="predict")
-    predictor = GridPredictor(network, GRID, UNSCENES3D, InputOptions(IMAGE_SIZE))
-    predictor.use_gaussians(50)
+    inputs = InputOptions(IMAGE_SIZE)
+    predictor = GridPredictor(network, GRID, UNSCENES3D, inputs, num_gaussians=50)
     predicted = predict_live(predictor)(sample)
     np.testing.assert_array_equal(predicted.occupancy, expected.occupancy.numpy())
     splats = predicted.splats

@@ -2,13 +2,10 @@ import pytest
 import torch
 
 from model.fusion import ConcatFusion
-from utils.geometry import VoxelGrid
-
-PLACE = dict(grid=VoxelGrid((0.0, 0.0, 0.0), 1.0, (4, 4, 2)), num_classes=3)
 
 
 def test_fuses_both_volumes():
-    fusion = ConcatFusion(camera_channels=3, lidar_channels=2, channels=4, **PLACE)
+    fusion = ConcatFusion(camera_channels=3, lidar_channels=2, channels=4)
     camera, lidar = torch.rand(2, 3, 4, 4, 2), torch.rand(2, 2, 4, 4, 2)
     fused = fusion(camera, lidar).volume
     assert fused.shape == (2, 4, 4, 4, 2)
@@ -20,22 +17,22 @@ def test_fuses_both_volumes():
 def test_takes_one_volume(sensor):
     channels = dict(camera_channels=0, lidar_channels=0) | {f"{sensor}_channels": 3}
     volumes = dict(camera=None, lidar=None) | {sensor: torch.rand(1, 3, 4, 4, 2)}
-    assert ConcatFusion(**channels, channels=4, **PLACE)(**volumes).volume.shape == (1, 4, 4, 4, 2)
+    assert ConcatFusion(**channels, channels=4)(**volumes).volume.shape == (1, 4, 4, 4, 2)
 
 
 def test_every_parameter_gets_a_gradient():
-    fusion = ConcatFusion(camera_channels=3, lidar_channels=2, channels=4, **PLACE)
+    fusion = ConcatFusion(camera_channels=3, lidar_channels=2, channels=4)
     fused = fusion(torch.rand(1, 3, 4, 4, 2), torch.rand(1, 2, 4, 4, 2))
     fused.volume.square().sum().backward()
     assert all(weight.grad is not None and weight.grad.any() for weight in fusion.parameters())
 
 
 def test_a_volume_that_it_was_not_built_for_is_refused():
-    fusion = ConcatFusion(camera_channels=3, lidar_channels=2, channels=4, **PLACE)
+    fusion = ConcatFusion(camera_channels=3, lidar_channels=2, channels=4)
     with pytest.raises(ValueError, match=r"built for \(3, 2\) channels .* got \(3, 0\)"):
         fusion(torch.rand(1, 3, 4, 4, 2), None)
 
 
 def test_nothing_to_fuse_is_refused():
     with pytest.raises(ValueError, match="at least one volume"):
-        ConcatFusion(camera_channels=0, lidar_channels=0, channels=4, **PLACE)
+        ConcatFusion(camera_channels=0, lidar_channels=0, channels=4)

@@ -39,6 +39,12 @@ def test_the_most_occupied_voxels_in_view_become_gaussians() -> None:
     assert gaussians.rotations.tolist() == [[[1.0, 0.0, 0.0, 0.0]] * 2]
 
 
+def test_a_call_may_ask_for_another_number_of_gaussians() -> None:
+    refinement = make_refinement(2)
+    assert refinement(*inputs(), CAMERA, SIZE, num_gaussians=5).means_m.shape == (1, 5, 3)
+    assert refinement(*inputs(), CAMERA, SIZE).means_m.shape == (1, 2, 3)
+
+
 def test_opacity_and_classes_come_from_the_logits() -> None:
     gaussians = make_refinement(2)(*inputs(), CAMERA, SIZE)
     first = int(gaussians.means_m[0, :, 0].argmin())

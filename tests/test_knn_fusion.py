@@ -6,7 +6,7 @@ from model_inputs import make_batch, make_model, model_config
 
 from model.knn_fusion import (
     KnnFusion,
-    Neighbors,
+    NearestVoxels,
     Relate,
     ball_offsets,
     magnitude,
@@ -24,7 +24,6 @@ def make_fusion(**changes) -> KnnFusion:
         camera_channels=3,
         lidar_channels=2,
         grid=GRID,
-        num_classes=5,
         channels=8,
         max_distance_m=2.0,
     )
@@ -125,7 +124,7 @@ def test_a_voxel_is_enhanced_by_its_own_features_gated_by_its_neighbours():
     relate.gate.weight.data = torch.tensor([[1.0, 10.0], [-1.0, 0.5]])
     volume = torch.tensor([[2.0, 3.0, 5.0], [-1.0, 4.0, 6.0]]).view(1, 2, 3, 1, 1)
     other = torch.tensor([0.5, 0.25, 7.0]).view(1, 1, 3, 1, 1)
-    neighbors = Neighbors(
+    neighbors = NearestVoxels(
         voxel=torch.tensor([0, 2]),
         neighbor=torch.tensor([[0, 1], [1, 2]]),
         is_found=torch.tensor([[True, True], [True, False]]),
@@ -323,7 +322,7 @@ def test_a_network_renders_depth_and_colour_from_the_fused_volume():
     )
     network = make_model(parts=parts)
     terms = network(make_batch(), mode="loss")
-    assert {"loss_render_depth", "loss_render_colour"} < set(terms)
+    assert {"loss_render_depth", "loss_render_color"} < set(terms)
     assert "loss_image_semantic" not in terms  # It would teach what nothing reads.
     sum(terms.values()).backward()
     assert all(weight.grad is not None for weight in network.parameters())

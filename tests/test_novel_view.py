@@ -12,7 +12,7 @@ from dataset.sample import Neighbors
 from model.novel_view import (
     ViewOptions,
     gaussian_depth,
-    labelled_centers,
+    labeled_centers,
     lattice_from_pixel,
     log_free_of,
     occupancy_density,
@@ -183,10 +183,10 @@ def test_the_ground_is_sampled_where_its_points_are_seen(render):
     assert (error / depth_m[inside]).abs().max() < 0.2
 
 
-def test_labelled_centers_are_those_of_the_pixels():
+def test_labeled_centers_are_those_of_the_pixels():
     depth_m = torch.zeros(3, 4)
     depth_m[1, 2], depth_m[2, 0] = 5.0, 7.0
-    pixels, labels = labelled_centers(depth_m)
+    pixels, labels = labeled_centers(depth_m)
     assert pixels.tolist() == [[2.5, 1.5], [0.5, 2.5]]
     assert labels.tolist() == [5.0, 7.0]
 

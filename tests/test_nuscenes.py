@@ -8,9 +8,8 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader
 
-from dataset import NuScenes
 from dataset.nuscenes.cache import CACHE
-from dataset.nuscenes.dataset import FIELDS, whole_voxels
+from dataset.nuscenes.dataset import FIELDS, NuScenes, whole_voxels
 from dataset.nuscenes.index import CAMERAS, LIDAR
 from dataset.nuscenes.labels import BENCHMARKS, resample_labels
 from dataset.sample import Draw, Sample, collate

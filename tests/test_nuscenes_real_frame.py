@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import predict
-from dataset import NuScenes
+from dataset.nuscenes.dataset import NuScenes
 from dataset.nuscenes.index import CAMERAS
 from dataset.nuscenes.labels import BENCHMARKS
 from engine.build.build import build_model

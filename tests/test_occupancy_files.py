@@ -5,12 +5,15 @@ import pytest
 
 from dataset.occupancy_files import (
     GridForm,
+    check_labels,
     dense_from_rows,
     match_stems,
     read_labels,
     read_pair,
     write_prediction,
 )
+from utils.geometry import VoxelGrid
+from utils.labels import UNSCENES3D
 
 STEM = "1689903584.278848"
 
@@ -208,3 +211,15 @@ def test_labels_that_no_byte_holds_are_refused_before_they_are_coarsened(tmp_pat
     pred, gt = save(tmp_path / "p.npy", np.zeros((1, 1, 1), int)), save(tmp_path / "g.npy", labels)
     with pytest.raises(ValueError, match=rf"g.npy: .* labels from .*{stray}.*, outside 0–255"):
         read_pair(pred, gt, GridForm(None, coarsening=2))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.zeros((6, 8, 5), np.uint8), r"shape \(6, 8, 5\) do not fill the grid"),
+        (np.full((6, 8, 4), 12, np.uint8), r"labels \[12\] are none of the 12 classes"),
+    ],
+)
+def test_labels_of_another_grid_or_label_set_are_rejected(labels, message):
+    with pytest.raises(ValueError, match=message):
+        check_labels(labels, VoxelGrid((10.0, -4.0, -2.0), 0.5, (6, 8, 4)), UNSCENES3D)

@@ -225,7 +225,7 @@ class TestEveryLoss:
     def test_labels_of_another_shape_are_refused(
         self, loss: Callable[..., Tensor], without_type_checks: None
     ) -> None:
-        with pytest.raises(ValueError, match=r"labels of shape \(1, 4\) .* got \(1, 5\)"):
+        with pytest.raises(ValueError, match=r"labels of shape \(1, 4\), got \(1, 5\)"):
             loss(torch.zeros(1, 3, 4), torch.zeros(1, 5, dtype=torch.uint8))
 
     def test_label_that_is_no_class(self, loss: Callable[..., Tensor]) -> None:

@@ -7,8 +7,8 @@ import torch
 from dataset import layout
 from dataset.arrays import InputOptions
 from engine.build.build import build_grid, build_model
-from engine.frames.prediction import Frames, RecordingPaths, Timing, open_recording, predict_frames
 from engine.prediction.files import FrameWriter
+from engine.prediction.frames import Frames, RecordingPaths, Timing, open_recording, predict_frames
 from engine.prediction.predictor import GridPredictor
 from tests.layout_files import write_tiny_unscenes3d
 from tests.nuscenes_config import TINY_GRID, write_nuscenes_config

@@ -97,13 +97,12 @@ def test_labels_of_a_sample_play_no_part():
 
 def test_gaussians_come_with_the_same_grid():
     predictor, (sample,) = predictor_of(), samples_of(make_batch(1))
-    predictor.use_gaussians(None)
     in_training = predictor.network.refinement.num_gaussians
     grid, gaussians = predictor.predict_with_gaussians(sample)
     np.testing.assert_array_equal(grid.occupancy, predictor.predict([sample])[0].occupancy)
     assert gaussians.means_m.shape == (1, in_training, 3)
-    predictor.use_gaussians(7)
-    assert predictor.predict_with_gaussians(sample)[1].means_m.shape == (1, 7, 3)
+    fewer = GridPredictor(make_model(), GRID, UNSCENES3D, INPUTS, num_gaussians=7)
+    assert fewer.predict_with_gaussians(sample)[1].means_m.shape == (1, 7, 3)
     lidar = predictor_of(modality="lidar")
     assert lidar.predict_with_gaussians(sample)[1] is None
 

@@ -1,6 +1,5 @@
 import pytest
 import torch
-from model_inputs import GRID
 
 from model.render_fusion import INITIAL_DENSITY, RenderFusion, is_near_seen, is_seen
 
@@ -9,7 +8,7 @@ SHAPE = (6, 6, 4)
 
 def make_fusion(camera: int = 5, lidar: int = 7, **options: int) -> RenderFusion:
     torch.manual_seed(0)
-    return RenderFusion(camera, lidar, grid=GRID, num_classes=4, channels=8, **options).eval()
+    return RenderFusion(camera, lidar, num_classes=4, channels=8, **options).eval()
 
 
 def volumes(*, seed: int = 1, batch: int = 2) -> tuple[torch.Tensor, torch.Tensor]:

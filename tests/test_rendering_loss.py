@@ -7,7 +7,7 @@ import torch
 
 from loss.rendering import (
     class_log_probability,
-    rendered_colour,
+    rendered_color,
     rendered_depth,
     rendered_lovasz,
     rendered_semantics,
@@ -59,7 +59,7 @@ def test_depth_counts_as_a_share_of_the_range_and_only_within_it() -> None:
 def test_colour_counts_where_a_surface_is_labelled() -> None:
     colours = torch.tensor([[[0.5, 0.5, 0.5], [0.9, 0.9, 0.9]]])
     opacity, target = torch.tensor([[0.5, 1.0]]), torch.full((1, 2, 3), 0.8)
-    loss = rendered_colour(colours, opacity, target, labels(3, 255))
+    loss = rendered_color(colours, opacity, target, labels(3, 255))
     assert loss.item() == pytest.approx((0.5 - 0.4) ** 2)
 
 
@@ -118,7 +118,7 @@ def test_nothing_to_compare_is_a_differentiable_zero(rays: int) -> None:
         rendered_semantics(probability, opacity, none),
         rendered_lovasz(probability, opacity, none),
         rendered_depth(opacity, torch.zeros(1, rays), max_depth_m=9.0),
-        rendered_colour(
+        rendered_color(
             probability.sum(-1, keepdim=True).expand(-1, -1, 3),
             opacity,
             torch.zeros(1, rays, 3),

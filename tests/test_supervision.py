@@ -13,8 +13,9 @@ from model.supervision import (
     at_rays,
     chosen_rays,
     image_terms,
-    labelled_pixels,
+    labeled_pixels,
     novel_depth_term,
+    ray_targets,
     splat_terms,
     volume_terms,
 )
@@ -37,10 +38,10 @@ def painted(batch: Batch, *, shift: tuple[int, int] = (0, 0)) -> Field:
     return Field(50.0 * occupied, classes.movedim(-1, 1).float())
 
 
-def terms_of(fused: Fused, **changes: object) -> dict[str, float]:
+def terms_of(fused: Fused, depth_m: torch.Tensor | None = None) -> dict[str, float]:
     batch, views = batch_and_views()
-    arguments = dict(depth_m=None, class_weight=WEIGHT, options=OPTIONS) | changes
-    terms = volume_terms(fused, GRID, views, batch.images / 255, **arguments)
+    targets = ray_targets(views, batch.images, depth_m, GRID, OPTIONS)
+    terms = volume_terms(fused, GRID, targets, WEIGHT, OPTIONS)
     return {name: term.item() for name, term in terms.items()}
 
 
@@ -92,7 +93,7 @@ def test_terms_of_what_is_there() -> None:
     assert terms_of(Fused(volume)) == {}
     assert list(terms_of(Fused(volume, camera=field))) == ["render_depth"]
     assert list(terms_of(Fused(volume, lidar=field))) == ["render_semantic"]
-    assert list(terms_of(Fused(volume, fused=colours))) == ["render_depth", "render_colour"]
+    assert list(terms_of(Fused(volume, fused=colours))) == ["render_depth", "render_color"]
 
 
 def test_depth_by_lidar_goes_before_depth_by_labels() -> None:
@@ -113,7 +114,8 @@ def test_depth_of_surfaces_outside_of_the_grid_teaches_the_volumes_nothing() -> 
     for label_m, counts in ((16.0, True), (18.0, False)):
         depth_m = torch.zeros(1, 1, 32, 64)
         depth_m[..., 12:20, 28:36] = label_m
-        terms = volume_terms(fused, GRID, views, batch.images / 255, depth_m, WEIGHT, options)
+        targets = ray_targets(views, batch.images, depth_m, GRID, options)
+        terms = volume_terms(fused, GRID, targets, WEIGHT, options)
         (gradient,) = torch.autograd.grad(terms["render_depth"], density, retain_graph=True)
         assert bool(terms["render_depth"] > 0) == bool(gradient.any()) == counts
 
@@ -145,6 +147,18 @@ def test_rays_are_chosen_among_those_of_the_real_cameras() -> None:
     assert len(chosen) == 4 * 8
     assert chosen[:2].tolist() == [2 * 32 + 2, 2 * 32 + 6]
     assert chosen.max() < 16 * 32
+
+
+def test_targets_are_read_where_the_rays_are() -> None:
+    batch, views = batch_and_views()
+    options = RenderOptions(stride=2, ray_step=4, near_m=0.5, far_m=16.0, num_segments=4)
+    targets = ray_targets(views, batch.images, None, GRID, options)
+    first = 2 * 32 + 2  # Row 2, column 2 of 16×32 pixels.
+    assert torch.equal(targets.rays.directions[:, 0], views.rays.directions[:, first])
+    assert torch.equal(targets.labels[:, 0], views.hit.labels[:, first])
+    seen_m = (views.hit.depth_m * views.hit.is_valid)[:, chosen_rays(views, 1, 4)]
+    assert torch.equal(targets.depth_m, seen_m)
+    assert torch.equal(targets.colors[0, 0], batch.images[0, 0, :, 5, 5] / 255)
 
 
 def test_values_at_rays_are_those_of_the_pixels_that_hold_them() -> None:
@@ -217,10 +231,10 @@ def test_depth_labels_beyond_the_grid_do_not_count() -> None:
     assert novel_depth_term(labels_as_logits(batch), GRID, cameras, beyond, NOVEL) == 0
 
 
-def test_rays_go_through_labelled_pixels_of_all_views() -> None:
+def test_rays_go_through_labeled_pixels_of_all_views() -> None:
     depth_m = torch.zeros(2, 3, 4, 5)
     depth_m[0, 0, 1, 2], depth_m[0, 2, 3, 4], depth_m[1, 1, 0, 0] = 5.0, 7.0, 9.0
-    view, pixels, labels = labelled_pixels(depth_m, 6)
+    view, pixels, labels = labeled_pixels(depth_m, 6)
     assert view.shape == labels.shape == (2, 6)
     found = [
         {
@@ -231,7 +245,7 @@ def test_rays_go_through_labelled_pixels_of_all_views() -> None:
         for b in range(2)
     ]
     assert found == [{(0, 2.5, 1.5, 5.0), (2, 4.5, 3.5, 7.0)}, {(1, 0.5, 0.5, 9.0)}]
-    assert labelled_pixels(depth_m, 999)[0].shape == (2, 60)
+    assert labeled_pixels(depth_m, 999)[0].shape == (2, 60)
 
 
 def test_rays_are_drawn_anew_and_repeat_with_the_seed() -> None:
@@ -239,7 +253,7 @@ def test_rays_are_drawn_anew_and_repeat_with_the_seed() -> None:
 
     def draw(seed: int) -> list[list[float]]:
         torch.manual_seed(seed)
-        return sorted(labelled_pixels(depth_m, 50)[1][0].tolist())
+        return sorted(labeled_pixels(depth_m, 50)[1][0].tolist())
 
     assert draw(0) == draw(0)
     assert draw(0) != draw(1)

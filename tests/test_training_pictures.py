@@ -15,10 +15,10 @@ from engine.training.pictures import (
     PANEL_PX,
     PicturesHook,
     from_above,
-    maps_of,
     page_from_above,
     page_of_maps,
 )
+from tests.listed_frames import ListedFrames
 from utils.labels import FREE, IGNORE, UNSCENES3D
 
 TRUCK, GROUND = 2, 11
@@ -33,6 +33,10 @@ def frames(number: int = 5) -> list[Sample]:
         occupancy=batch.occupancy[0],
     )
     return [Sample(f"{index}.5", "scene", **fields) for index in range(number)]
+
+
+def listed(number: int = 5) -> ListedFrames:
+    return ListedFrames(frames(number))
 
 
 def runner_of(network: nn.Module, rank: int = 0) -> tuple[Mock, dict]:
@@ -51,7 +55,7 @@ def network():
 
 def test_the_same_few_frames_are_drawn_each_time(network):
     runner, pictures = runner_of(network)
-    PicturesHook(frames(), UNSCENES3D).after_val_epoch(runner)
+    PicturesHook(listed(), UNSCENES3D).after_val_epoch(runner)
     stems = ("0.5", "2.5", "4.5")
     assert set(pictures) == {f"{kind}/{s}" for kind in ("from_above", "rendered") for s in stems}
     for picture, step in pictures.values():
@@ -62,22 +66,21 @@ def test_the_same_few_frames_are_drawn_each_time(network):
 
 def test_the_first_process_draws_alone(network):
     runner, pictures = runner_of(network, rank=1)
-    PicturesHook(frames(1), UNSCENES3D).after_val_epoch(runner)
+    PicturesHook(listed(1), UNSCENES3D).after_val_epoch(runner)
     assert pictures == {}
 
 
 def test_what_renders_nothing_is_shown_from_above_alone():
     runner, pictures = runner_of(make_model(modality="lidar").eval())
-    PicturesHook(frames(1), UNSCENES3D).after_val_epoch(runner)
+    PicturesHook(listed(1), UNSCENES3D).after_val_epoch(runner)
     assert list(pictures) == ["from_above/0.5"]
-    assert maps_of(nn.Identity(), frames(1)[0]) == ()
 
 
 def test_the_scored_weights_are_drawn():
     """mmengine calls hooks by their priority: the average must still be in its place."""
     runner = Mock(spec=Runner)
     runner._hooks = []
-    for hook in (AverageHook(0.5), PicturesHook(frames(1), UNSCENES3D)):
+    for hook in (AverageHook(0.5), PicturesHook(listed(1), UNSCENES3D)):
         Runner.register_hook(runner, hook)
     assert [type(hook) for hook in runner._hooks] == [PicturesHook, AverageHook]
 
@@ -128,5 +131,5 @@ def test_without_a_camera_there_is_a_panel_less():
 def test_nothing_changes_in_the_network(network):
     before = {name: value.clone() for name, value in network.state_dict().items()}
     runner, _ = runner_of(network)
-    PicturesHook(frames(1), UNSCENES3D).after_val_epoch(runner)
+    PicturesHook(listed(1), UNSCENES3D).after_val_epoch(runner)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())

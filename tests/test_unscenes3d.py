@@ -8,10 +8,11 @@ import torch
 from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader
 
-from dataset import UnScenes3D, layout
+from dataset import layout
 from dataset.augmentation import Augmentation
 from dataset.inventory import FIELD_FOLDERS
 from dataset.sample import Draw, collate
+from dataset.unscenes3d import UnScenes3D
 from tests.layout_files import GROUND_Z_M, Rig, world_from_imu, write_tiny_unscenes3d
 from utils.geometry import project_points, transform_points
 from utils.labels import IGNORE

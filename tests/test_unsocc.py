@@ -12,7 +12,7 @@ from dataset.layout import LABEL_GRID
 from dataset.sample import Batch
 from engine.benchmark.synthetic import synthetic_batch
 from engine.build.build import build_model
-from model.unsocc import check_finite
+from model.objective import TERMS, check_finite
 from utils.config import load_config
 from utils.labels import UNSCENES3D
 from utils.registry import MODELS
@@ -166,11 +166,9 @@ def test_predictions_are_the_likeliest_labels():
         assert torch.equal(prediction.occupancy, label.to(torch.uint8))
 
 
-def test_predictions_say_how_probably_voxels_are_free_if_asked():
+def test_predictions_have_the_probability_that_voxels_are_free():
     model = make_model().eval()
     batch = make_batch()
-    assert all(prediction.log_free is None for prediction in model(batch, mode="predict"))
-    model.gives_log_free = True
     with torch.no_grad():
         probability = model(batch).softmax(dim=1)
         predictions = model(batch, mode="predict")
@@ -314,7 +312,14 @@ def test_pretrained_weights_are_loaded_when_training_starts(tmp_path):
     [
         (dict(modality="radar"), "modality must be one of"),
         (dict(labels="cityscapes"), "unknown label set"),
-        (dict(loss=dict(weights=dict(cross_entropy=1.0))), r"loss\.weights needs the terms"),
+        (
+            dict(loss=dict(weights=dict.fromkeys([*TERMS, "lovász"], 1.0))),
+            r"loss\.weights has unknown terms \['lovász'\]",
+        ),
+        (
+            dict(loss=dict(weights=dict.fromkeys(OCCUPANCY, 1.0)), rendering=None),
+            r"loss\.weights lacks \['depth'\], which this network computes",
+        ),
         (
             dict(loss=model_config()["loss"] | dict(class_weights=[1.0, 2.0])),
             "one value for each of the 12 classes",
@@ -324,6 +329,57 @@ def test_pretrained_weights_are_loaded_when_training_starts(tmp_path):
 def test_wrong_arguments_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         make_model(**changes)
+
+
+NO_EVIDENCE = dict(evidence_channels=None)
+VARIANTS = {
+    "RenderFusion": {},
+    "ConcatFusion": dict(fusion=dict(type="ConcatFusion", channels=16)),
+    "KnnFusion": dict(fusion=dict(type="KnnFusion", channels=16)),
+    "without Gaussians": dict(refinement=None),
+    "without evidence": dict(
+        lift=model_config()["parts"]["lift"] | NO_EVIDENCE,
+        lidar_encoder=model_config()["parts"]["lidar_encoder"] | NO_EVIDENCE,
+    ),
+    "elevation": dict(
+        elevation=dict(
+            type="ElevationHead", cells=dict(near_right_m=(2.0, -4.0), cell_m=0.5, shape=(8, 8))
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("modality", ["both", "camera", "lidar"])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_network_needs_weights_of_the_terms_that_it_computes_and_no_others(variant, modality):
+    parts = model_config()["parts"] | VARIANTS[variant]
+    batch = replace(make_batch(), elevation_m=torch.zeros(2, 8, 8))
+    computed = [name.removeprefix("loss_") for name in all_terms(parts, modality, batch)]
+    config = dict(modality=modality, parts=parts)
+    weights = dict.fromkeys(computed, 1.0)
+    assert set(make_model(**config, loss=dict(weights=weights)).loss_weights) == set(computed)
+    for name in computed:
+        rest = {key: 1.0 for key in computed if key != name}
+        with pytest.raises(ValueError, match=rf"lacks \['{name}'\]"):
+            make_model(**config, loss=dict(weights=rest))
+
+
+def all_terms(parts, modality, batch):
+    return make_model(modality=modality, parts=parts)(batch, mode="loss")
+
+
+@pytest.mark.parametrize("novel_views", [0, 1])
+def test_novel_views_need_a_weight(novel_views):
+    rendering = model_config()["rendering"] | dict(novel_views=novel_views)
+    model = make_model(rendering=rendering)
+    assert ("novel_depth" in model.loss_weights) == bool(novel_views)
+
+
+def test_a_part_cannot_set_what_the_network_determines():
+    parts = model_config()["parts"]
+    parts["head"]["num_classes"] = 3
+    with pytest.raises(ValueError, match=r"OccupancyHead: the network sets \['num_classes'\]"):
+        make_model(parts=parts)
 
 
 def test_a_misspelt_part_is_refused():

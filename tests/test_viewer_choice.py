@@ -4,6 +4,7 @@ import torch
 
 from dataset.sample import Sample
 from engine.frames.sources import Predicted, ViewFrame
+from engine.frames.splats import Splats
 from engine.viewer.choice import (
     CAMERAS,
     DIFFERENCE,
@@ -17,7 +18,6 @@ from engine.viewer.choice import (
     layers_of,
     nearest_layer,
 )
-from engine.viewer.shapes import Splats
 from engine.viewer.voxels import VoxelGroup
 
 VOXELS = np.zeros((2, 2, 2), np.uint8)

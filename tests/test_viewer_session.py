@@ -12,6 +12,7 @@ import torch
 
 from dataset.sample import Sample
 from engine.frames.sources import Predicted, ViewFrame
+from engine.frames.splats import Splats
 from engine.viewer.choice import (
     CAMERAS,
     DIFFERENCE,
@@ -21,7 +22,6 @@ from engine.viewer.choice import (
     POINTS,
     PREDICTION,
 )
-from engine.viewer.shapes import Splats
 from tests.layout_files import Rig
 from utils.geometry import VoxelGrid
 from utils.labels import UNSCENES3D

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import torch
 
 from engine.viewer.shapes import (
     BEVEL,
@@ -8,9 +7,7 @@ from engine.viewer.shapes import (
     camera_shape,
     elevation_mesh,
     height_colors,
-    splats_of,
 )
-from model.render.splat import Gaussians
 from tests.layout_files import Rig
 
 
@@ -76,24 +73,6 @@ def test_unknown_cells_have_no_surface():
     assert len(mesh.faces) == 6
     assert np.isfinite(mesh.vertices).all()
     assert len(elevation_mesh(np.full((40, 43), np.nan, np.float32)).faces) == 0
-
-
-def test_gaussians_become_covariances_and_class_colours():
-    quarter = np.sqrt(0.5)
-    gaussians = Gaussians(
-        means_m=torch.tensor([[[1.0, 2, 3], [0, 0, 0]]]),
-        scales_m=torch.tensor([[[1.0, 2, 3], [0.5, 0.5, 0.5]]]),
-        rotations=torch.tensor([[[quarter, 0, 0, quarter], [2.0, 0, 0, 0]]]).float(),
-        opacities=torch.tensor([[0.25, 1.0]]),
-        features=torch.tensor([[[1.0, 0], [0.5, 0.5]]]),
-    )
-    splats = splats_of(gaussians, np.array([[255, 0, 0], [0, 0, 255]], np.uint8))
-    # A quarter turn about z changes the places of x and y.
-    np.testing.assert_allclose(splats.covariances_m2[0], np.diag([4, 1, 9]), atol=1e-5)
-    np.testing.assert_allclose(splats.covariances_m2[1], 0.25 * np.eye(3), atol=1e-6)
-    np.testing.assert_allclose(splats.colors, [[1, 0, 0], [0.5, 0, 0.5]])
-    np.testing.assert_allclose(splats.opacities, [[0.25], [1]])
-    np.testing.assert_allclose(splats.centers_m, [[1, 2, 3], [0, 0, 0]])
 
 
 def test_colours_go_from_blue_to_red_with_the_height():

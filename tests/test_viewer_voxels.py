@@ -3,7 +3,6 @@ import pytest
 
 from engine.viewer.voxels import (
     DARKEST,
-    check_labels,
     class_groups,
     error_groups,
     is_exposed,
@@ -150,8 +149,6 @@ def test_a_wall_takes_the_sky_on_its_side():
     ],
 )
 def test_wrong_labels_are_refused(labels, message):
-    with pytest.raises(ValueError, match=message):
-        check_labels(labels, GRID, UNSCENES3D)
     with pytest.raises(ValueError, match=message):
         class_groups(labels, GRID, UNSCENES3D)
     with pytest.raises(ValueError, match=message):

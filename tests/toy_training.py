@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
+from dataset.frame_dataset import FrameDataset
 from dataset.sample import Batch, Draw, Sample
 from model.prediction import Prediction
+from model.unsocc import UnsOcc
 from utils.geometry import VoxelGrid
 from utils.labels import label_set
 from utils.registry import DATASETS, MODELS
@@ -21,7 +22,7 @@ RUNTIME = Path(__file__).parents[1] / "config/_base_/runtime.py"
 
 
 @DATASETS.register_module(force=True)
-class ToyFrames(Dataset[Sample]):
+class ToyFrames(FrameDataset):
     """Points in random voxels of a class that their height tells; jittered in training."""
 
     def __init__(
@@ -40,10 +41,17 @@ class ToyFrames(Dataset[Sample]):
         self.split, self.grid, self.fields, self.num_frames = split, grid, fields, num_frames
         self.jitter = (augmentation or {}).get("jitter", 0.0)
         self.seed = seed
+        self.scenes, self.image_size = [""] * num_frames, (0, 0)
         self.stems = [f"{split}_{index}" for index in range(num_frames)]
 
     def __len__(self) -> int:
         return self.num_frames
+
+    def stems_with(self, field: str) -> list[str]:
+        return self.stems if field in ("points", "occupancy") else []
+
+    def neighbors(self, count: int) -> list[list[int]]:
+        raise ValueError("each frame is a scene of its own")
 
     def __getitem__(self, key: int | Draw) -> Sample:
         draw = key if isinstance(key, Draw) else Draw(key)
@@ -62,7 +70,7 @@ class ToyFrames(Dataset[Sample]):
 
 
 @MODELS.register_module(force=True)
-class ToyNetwork(BaseModel):
+class ToyNetwork(UnsOcc):
     """Convolutions over the number of points a voxel, with dropout and running statistics."""
 
     def __init__(
@@ -74,7 +82,9 @@ class ToyNetwork(BaseModel):
         dropout: float = 0.2,
         fail_at: int = -1,
     ):
-        super().__init__(data_preprocessor=dict(type="BatchPreprocessor"))
+        BaseModel.__init__(self, data_preprocessor=dict(type="BatchPreprocessor"))
+        self.uses_camera = False
+        self.rendering = self.refinement = self.elevation = None
         self.grid, self.num_classes = grid, label_set(labels).num_classes
         self.body = nn.Sequential(
             nn.Conv3d(1, 4, 3, padding=1), nn.BatchNorm3d(4), nn.ReLU(), nn.Dropout(dropout)

@@ -12,7 +12,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -34,7 +33,7 @@ from engine.build.build import (
 from engine.command_line import add_config_options, add_device_option, add_seed_option, read_config
 from engine.metrics.confusion import Confusion
 from engine.metrics.occupancy import OccupancyScores, describe_grid, occupancy_scores
-from model.unsocc import required
+from model.unsocc import UnsOcc, required
 from utils.config import PRECISIONS, Schedule, read_section
 from utils.console import run_script, say, start_logging
 from utils.distributed import pick_device
@@ -85,7 +84,7 @@ def read_batches(cfg: Config, frames: int, size: int, device: torch.device) -> l
     Raises:
         ValueError: If there are fewer frames.
     """
-    data: Any = build_dataset(cfg, "train", training=True)
+    data = build_dataset(cfg, "train", training=True)
     if not 0 < frames <= len(data):
         raise ValueError(f"--frames {frames}: the train split has {len(data)} frames")
     samples = [data[index] for index in range(frames)]
@@ -93,7 +92,7 @@ def read_batches(cfg: Config, frames: int, size: int, device: torch.device) -> l
 
 
 def learn(
-    network: Any, batches: list[Batch], schedule: Schedule, iterations: int, device: torch.device
+    network: UnsOcc, batches: list[Batch], schedule: Schedule, iterations: int, device: torch.device
 ) -> None:
     """Go through the batches again and again, with one cosine of the learning rate."""
     optimizer = build_optimizer(network, schedule, device)
@@ -110,7 +109,7 @@ def learn(
 
 @torch.no_grad()
 def score(
-    network: Any, batches: list[Batch], cfg: Config, amp: str, device: torch.device
+    network: UnsOcc, batches: list[Batch], cfg: Config, amp: str, device: torch.device
 ) -> OccupancyScores:
     """Scores on the same frames."""
     labels = label_set(cfg.labels)

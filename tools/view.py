@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from engine.frames.options import add_source_options, build_source
+from engine.prediction.options import add_source_options, build_source
 from utils.console import run_script, say, start_logging
 
 

@@ -19,7 +19,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataset.options import spread
 from engine.command_line import read_config
-from engine.frames.options import add_source_options, build_source, load_predictor
 from engine.frames.sources import FrameSource, Predicted, ViewFrame
 from engine.pictures.branch_figure import branch_tables, stack_pages
 from engine.pictures.branch_maps import RenderedFrame, render_branches
@@ -34,6 +33,7 @@ from engine.pictures.film import check_film, write_film
 from engine.pictures.layers import FigureFrame, LayerOptions, hidden_labels, layers_of, open_peers
 from engine.pictures.page import STYLES, check_picture, write_picture
 from engine.pictures.stage import VIEWS
+from engine.prediction.options import add_source_options, build_source, load_predictor
 from utils.console import run_script, say, start_logging
 from utils.labels import label_set
 from utils.progress import with_progress
@@ -161,7 +161,13 @@ def _branches(args: argparse.Namespace) -> None:
 
     def predict(frame: ViewFrame) -> ViewFrame:
         sample = frame.sample
-        shown = render_branches(network, sample, camera=args.camera, stride=args.stride)
+        shown = render_branches(
+            network,
+            sample,
+            camera=args.camera,
+            stride=args.stride,
+            num_gaussians=args.gaussians,
+        )
         rendered[sample.stem] = shown
         return ViewFrame(sample, Predicted(shown.occupancy))
 

@@ -94,6 +94,8 @@ class Runtime:
 def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> Config:
     """Load a config file, apply overrides, and check its top level.
 
+    Names with a leading underscore are what config files share with each other: they are dropped.
+
     Args:
         path: An mmengine text config.
         options: Overrides by dotted key, as returned by ``parse_options``.
@@ -111,6 +113,8 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
     except Exception as error:  # A config is Python code and can raise anything.
         kind = type(error).__name__
         raise ValueError(f"{path} is not a valid config: {kind}: {error}") from error
+    for key in [key for key in cfg if key.startswith("_")]:
+        cfg.pop(key)
     for key, value in (options or {}).items():
         _check_option(cfg, key, value, path)
         cfg.merge_from_dict({key: value})
@@ -213,6 +217,20 @@ def build_section(
         raise ValueError(f"{where}: {error}") from error
 
 
+def section_class(cfg: Config, name: str, registry: Any) -> Any:
+    """The class that a section names by its ``type``, after a check of the section's keys.
+
+    Args:
+        cfg: The config.
+        name: "model" or "dataset".
+        registry: Where the class is registered.
+
+    Raises:
+        ValueError: If the class is unknown, or a key is none of its arguments.
+    """
+    return _constructor(plain(_mapping(cfg, name)), registry, f"{name} of {_place(cfg)}")
+
+
 def check_keys(given: Iterable[str], known: Iterable[str], where: str) -> None:
     """Reject unknown keys, suggesting the closest known one.
 
@@ -273,7 +291,7 @@ def _place(cfg: Config) -> str:
 
 
 def _check_top_level(cfg: Config, path: Path) -> None:
-    check_keys((key for key in cfg if not key.startswith("_")), SECTIONS, str(path))
+    check_keys(cfg, SECTIONS, str(path))
     missing = [name for name in SECTIONS if name not in cfg and name != "augmentation"]
     if missing:
         raise ValueError(f"{path} is missing {missing}; inherit them from config/_base_/")

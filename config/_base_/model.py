@@ -11,7 +11,7 @@ model = dict(
             channels=256,
             num_stages=4,
             norm="frozen",  # pretrained statistics: one or two images a batch make poor ones
-            frozen_stages=1,  # the stem and the first stage stay as pretrained
+            frozen_stages=1,  # the stem and the first stage keep their pretrained weights
         ),
         lift=dict(
             type="Lift",
@@ -33,14 +33,14 @@ model = dict(
         refinement=dict(type="GSRefinement", num_gaussians=40_000, hidden_channels=64),  # a frame
     ),
     rendering=dict(
-        stride=4,  # image pixels a side of a rendered pixel
+        stride=4,  # image pixels along each edge of a rendered pixel
         ray_step=2,  # rendered pixels between rays through the volumes
         near_m=1.0,  # camera depth where rays begin
         far_m=80.0,
         num_segments=128,  # samples of a volume along a ray
     ),
     loss=dict(
-        weights=dict(
+        weights=dict(  # each term that the network computes needs one; the others have no effect
             cross_entropy=1.0,
             lovasz_softmax=1.0,
             sem_scal=1.0,
@@ -51,18 +51,15 @@ model = dict(
             render_depth=2.0,
             render_semantic=1.0,
             render_alignment=0.1,
-            render_colour=1.0,
+            render_color=1.0,
             splat_semantic=0.2,
             splat_lovasz=0.2,
             splat_depth=0.2,
             elevation=5.0,
             novel_depth=1.0,
         ),
-        # Of the cross entropy: 1 / log(1.2 + share) by the published shares of the labels, over
-        # that of driveable_surface. A larger offset than ENet's, for the other terms balance too.
-        class_weights=(1.0, 3.3, 3.3, 3.4, 3.5, 3.4, 3.4, 3.5, 3.4, 3.4, 1.6, 1.0),
-        # Of the pictures' cross entropy: voxels a frame by the published shares, of 68,000.
-        class_counts=(0, 544, 578, 95, 14, 95, 102, 1, 286, 88, 20012, 46179),
-        effective_number_beta=0.99,
+        class_weights=None,  # in the cross entropy, free first; None: all alike
+        class_counts=None,  # voxels a frame, for the cross entropy of images; None: all alike
+        effective_number_beta=0.99,  # how far those weights go from all alike (0) to 1 / count (1)
     ),
 )

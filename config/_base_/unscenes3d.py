@@ -1,9 +1,20 @@
-# UnScenes3D: grid, classes and how a frame is read.
+# UnScenes3D: grid, classes and how a frame is read. Names with "_" are for other config files.
 labels = "unscenes3d"
 grid = dict(
     origin_m=(0.0, -38.4, -4.0),  # lower corner in the LiDAR frame: x forward, y left, z up
     voxel_m=0.3,
     shape=(256, 256, 32),
+)
+_class_balance = dict(  # of the published shares of the labels; for model.loss, free first
+    # 1 / log(1.2 + share), relative to driveable_surface. The offset is larger than ENet's, because
+    # the other terms balance the classes too.
+    class_weights=(1.0, 3.3, 3.3, 3.4, 3.5, 3.4, 3.4, 3.5, 3.4, 3.4, 1.6, 1.0),
+    class_counts=(0, 544, 578, 95, 14, 95, 102, 1, 286, 88, 20012, 46179),  # of 68,000 a frame
+)
+_elevation_cells = dict(  # of the elevation labels; dataset/layout.py explains how they are counted
+    near_right_m=(25.0, -10.88),  # corner in the LiDAR frame
+    cell_m=0.1,
+    shape=(204, 217),  # rows, the first at the far end, and columns, the first on the left
 )
 modality = "both"  # both | camera | lidar: what the network sees, and so what is read
 data_root = "data/unscenes3d"
@@ -11,13 +22,13 @@ dataset = dict(
     type="UnScenes3D",
     split_source="auto",  # lists if there are any, else official, else region
     image_size=(384, 1280),  # rows, columns after crop and resize
-    image_crop=(0.2, 0.0, 0.95, 1.0),  # top, left, bottom, right kept: no sky, no bonnet
+    image_crop=(0.2, 0.0, 0.95, 1.0),  # top, left, bottom, right kept: no sky, no hood
     num_sweeps=1,  # LiDAR sweeps accumulated, the frame's own included
-    max_range_m=110.0,  # returns farther ahead are dropped, as the data set's authors do
-    pose_rule="auto",  # what Tr_velo_to_imu means: auto | extrinsic | pose
+    max_range_m=110.0,  # farther points are dropped, as the data set's authors do
+    pose_rule="auto",  # meaning of Tr_velo_to_imu: auto | extrinsic | pose
 )
 augmentation = dict(
-    image_scale=(0.95, 1.05),  # zoom about the centre
+    image_scale=(0.95, 1.05),  # zoom about the center
     brightness=0.2,  # ± share
     contrast=0.2,  # ± share
     volume_flip_prob=0.5,  # mirror left and right

@@ -1,4 +1,5 @@
 # The small network on MineSim in nuScenes' layout: six cameras and a spinning LiDAR, on a CPU.
+# Without nuScenes' class balance: MineSim has half of the 17 classes.
 _base_ = [
     "../_base_/nuscenes.py",
     "../_base_/model_small.py",
@@ -6,7 +7,7 @@ _base_ = [
     "../_base_/runtime.py",
 ]
 data_root = "data/minesim_nuscenes/nuscenes"
-grid = dict(voxel_m=0.8, shape=(100, 100, 8))  # two of Occ3D's voxels a side
+grid = dict(voxel_m=0.8, shape=(100, 100, 8))  # 2×2×2 of Occ3D's voxels each
 dataset = dict(image_size=(96, 264), num_sweeps=2)
 augmentation = None
 model = dict(
@@ -16,7 +17,6 @@ model = dict(
         head=dict(free_prior=0.78),  # share of free among the voxels that a camera saw
     ),
     rendering=dict(far_m=60.0),
-    loss=dict(class_weights=None, class_counts=None),  # MineSim has half of the 17 classes
 )
 schedule = dict(epochs=8, lr=2e-3, ema_decay=0.9, val_interval=8)
 runtime = dict(num_workers=0, log_interval=10)

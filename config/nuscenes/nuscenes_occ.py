@@ -15,17 +15,5 @@ model = dict(
         far_m=60.0,  # the grid ends there
         num_segments=96,  # samples of a volume along a ray
     ),
-    loss=dict(
-        # Both from Occ3D's voxels of each class that a camera saw in the 28,130 training frames.
-        # Of the cross entropy: 1 / log(1.2 + share), over that of driveable_surface; free as is.
-        class_weights=(
-            *(1.0, 2.26, 2.29, 2.25, 2.02, 2.28, 2.29, 2.26, 2.29),
-            *(2.25, 2.19, 1.0, 2.22, 1.63, 1.54, 1.26, 1.21, 2.28),
-        ),
-        # Of the pictures' cross entropy: voxels a frame, of 19,500.
-        class_counts=(
-            *(0, 67, 5, 85, 603, 26, 7, 74, 15),
-            *(85, 210, 6253, 152, 1827, 2183, 3767, 4139, 34),
-        ),
-    ),
+    loss={{_base_._class_balance}},
 )

@@ -5,3 +5,4 @@ _base_ = [
     "../_base_/schedule.py",
     "../_base_/runtime.py",
 ]
+model = dict(loss={{_base_._class_balance}})

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Float64, UInt8
 from mmengine.logging import MMLogger
-from torch.utils.data import Dataset
 
 from dataset import transforms
 from dataset.augmentation import Augmentation, Choices
+from dataset.frame_dataset import FrameDataset
 from dataset.lidar_depth import depth_of_points
 from dataset.neighbors import neighbors_of, stack_views
 from dataset.nuscenes import labels as nuscenes_labels
@@ -41,7 +41,7 @@ _NAMED = 5  # How many missing files an error names.
 
 
 @DATASETS.register_module()
-class NuScenes(Dataset[Sample]):
+class NuScenes(FrameDataset):
     """Key frames of one split of nuScenes (``docs/prepare_data.md``).
 
     A Sample's fields are in the frame of the network's volume, which ``frame`` chooses; there
@@ -92,6 +92,9 @@ class NuScenes(Dataset[Sample]):
             ``stems`` is not in it.
         FileNotFoundError: If tables or files are missing; counts and names them.
     """
+
+    camera_names = CAMERAS
+    measured_depth = "points"
 
     # A config gives each of these by its own key.
     def __init__(  # noqa: PLR0913

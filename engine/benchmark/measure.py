@@ -27,7 +27,7 @@ from engine.build.build import (
     place,
 )
 from model.lidar_encoder import LidarEncoder
-from model.unsocc import DENSE_PARTS, required
+from model.unsocc import DENSE_PARTS, UnsOcc, required
 from model.voxelize import voxelize
 from utils.config import Runtime, Schedule, read_section
 from utils.timing import Clock, Timing, time_runs, time_stages
@@ -132,7 +132,7 @@ def term_variants(cfg: Config) -> dict[str, Config]:
     return variants
 
 
-def compile_parts(network: Any, options: Options, runtime: Runtime, *, mode: str) -> list[str]:
+def compile_parts(network: UnsOcc, options: Options, runtime: Runtime, *, mode: str) -> list[str]:
     """Compile what the options name, or else what the config compiles.
 
     Returns:
@@ -175,7 +175,7 @@ def _inference(cfg: Config, options: Options, clock: Clock) -> Report:
 
 
 def _time_inference(
-    network: Any, batch: Batch, precision: str, options: Options, clock: Clock
+    network: UnsOcc, batch: Batch, precision: str, options: Options, clock: Clock
 ) -> Report:
     """Times of one frame, of the whole and by stage, and the peak of memory."""
     logger.info("inference in %s", precision)
@@ -310,7 +310,7 @@ def _num_parameters(module: nn.Module) -> int:
     return sum(weight.numel() for weight in module.parameters())
 
 
-def _describe(cfg: Config, batch: Batch, network: Any) -> Report:
+def _describe(cfg: Config, batch: Batch, network: UnsOcc) -> Report:
     """What a frame holds."""
     occupancy = required(batch, "occupancy")
     sizes: Report = {

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import torch
@@ -10,13 +10,14 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-import dataset as _datasets  # noqa: F401  Fills the registry.
 import model as _models  # noqa: F401  Fills the registry.
+from dataset.frame_dataset import FrameDataset
 from dataset.sample import collate
 from engine.build.class_balance import with_class_balance, without_class_balance
 from engine.build.sampler import EpochBatches, EvalIndices
+from model.unsocc import UnsOcc
 from utils.checkpoint import load_weights
 from utils.config import (
     MODALITIES,
@@ -30,6 +31,8 @@ from utils.config import (
 from utils.distributed import Process
 from utils.geometry import VoxelGrid
 from utils.registry import DATASETS, MODELS
+
+Network = TypeVar("Network", bound=BaseModel)
 
 AMP_DTYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -65,7 +68,7 @@ def build_dataset(
     fields: Sequence[str] | None = None,
     stems: Sequence[str] | None = None,
     seed: int = 0,
-) -> Dataset:
+) -> FrameDataset:
     """Build the data set of a config.
 
     Args:
@@ -93,7 +96,8 @@ def build_dataset(
         injected |= {"augmentation": plain(cfg.get("augmentation")), "seed": seed}
         if novel_views(cfg):
             injected["num_neighbors"] = novel_views(cfg)
-    return build_section(cfg, "dataset", DATASETS, injected)
+    frames: FrameDataset = build_section(cfg, "dataset", DATASETS, injected)
+    return frames
 
 
 def has_elevation(cfg: Config) -> bool:
@@ -116,7 +120,7 @@ def _default_fields(cfg: Config, modality: str, training: bool) -> tuple[str, ..
     return tuple(fields)
 
 
-def build_model(cfg: Config, *, seed: int = 0) -> BaseModel:
+def build_model(cfg: Config, *, seed: int = 0) -> UnsOcc:
     """Build the network of a config, on the CPU; the same seed gives the same weights.
 
     Where the config leaves the balance of the classes to the data, they count alike: for training
@@ -131,10 +135,11 @@ def build_model(cfg: Config, *, seed: int = 0) -> BaseModel:
         "modality": read_choice(cfg, "modality", MODALITIES),
     }
     torch.manual_seed(seed)
-    return build_section(without_class_balance(cfg), "model", MODELS, injected)
+    network: UnsOcc = build_section(without_class_balance(cfg), "model", MODELS, injected)
+    return network
 
 
-def load_network(cfg: Config, weights: str | Path, device: torch.device) -> BaseModel:
+def load_network(cfg: Config, weights: str | Path, device: torch.device) -> UnsOcc:
     """The network of a config with trained weights, on the device that it will run on.
 
     Raises:
@@ -156,9 +161,7 @@ def balance_classes(cfg: Config) -> Config:
     return with_class_balance(cfg, lambda: build_dataset(cfg, "train", fields=("occupancy",)))
 
 
-def place(
-    network: BaseModel, device: torch.device, *, compile_mode: str | None = None
-) -> BaseModel:
+def place(network: Network, device: torch.device, *, compile_mode: str | None = None) -> Network:
     """Bring a network to the device that it will run on, in the form that is fast there.
 
     On a GPU the dense convolutions lie channels last, as its matrix units read them; spconv's
@@ -185,7 +188,7 @@ def _lay_out(weight: Tensor, memory_format: torch.memory_format) -> None:
     weight.data = weight.data.contiguous(memory_format=memory_format)
 
 
-def train_loader(cfg: Config, frames: Any, process: Process, seed: int) -> DataLoader:
+def train_loader(cfg: Config, frames: FrameDataset, process: Process, seed: int) -> DataLoader:
     """Loader of shuffled, augmented batches for this process."""
     schedule = read_section(cfg, "schedule", Schedule)
     batches = EpochBatches(
@@ -198,7 +201,7 @@ def train_loader(cfg: Config, frames: Any, process: Process, seed: int) -> DataL
     return DataLoader(frames, batch_sampler=batches, **_loader_options(cfg, process))
 
 
-def eval_loader(cfg: Config, frames: Any, process: Process, batch_size: int) -> DataLoader:
+def eval_loader(cfg: Config, frames: FrameDataset, process: Process, batch_size: int) -> DataLoader:
     """Loader of this process's share of the frames, in order."""
     indices = EvalIndices(frames, rank=process.rank, world_size=process.world_size)
     options = _loader_options(cfg, process)

@@ -12,7 +12,9 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, get_rank
 
+from dataset.frame_dataset import FrameDataset
 from dataset.statistics import Statistics, split_statistics
+from engine.build.dataset_class import dataset_class
 from loss.balance import log_share_weights
 from utils.config import plain
 from utils.labels import FREE, UNSCENES3D
@@ -21,8 +23,6 @@ FROM_DATA = "from_data"
 """In a config: the numbers come from the labels of the training split."""
 WEIGHT_OFFSET = 1.2
 """Of the configs' class weights."""
-COUNTED = "UnScenes3D"
-"""The kind of data set whose labels can be counted."""
 
 
 def class_weights(statistics: Statistics) -> list[float]:
@@ -67,16 +67,15 @@ def counted_keys(cfg: Config) -> list[str]:
             raise ValueError(
                 f"model.loss.{key} is a number for each class, None or '{FROM_DATA}', got '{text}'"
             )
-    kind = plain(cfg.dataset).get("type")
-    if texts and kind != COUNTED:
+    if texts and not dataset_class(cfg).has_statistics:
         raise ValueError(
-            f"model.loss.{sorted(texts)[0]}='{FROM_DATA}' counts labels of {COUNTED}, not of "
-            f"{kind}: give a number for each class"
+            f"model.loss.{sorted(texts)[0]}='{FROM_DATA}': labels of {cfg.dataset.type} cannot be "
+            "counted; give a number for each class"
         )
     return sorted(texts)
 
 
-def with_class_balance(cfg: Config, build_frames: Callable[[], Any]) -> Config:
+def with_class_balance(cfg: Config, build_frames: Callable[[], FrameDataset]) -> Config:
     """The config with numbers where it leaves them to the data; itself where it does not.
 
     Of several processes the first one counts; all get its numbers.

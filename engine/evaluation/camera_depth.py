@@ -1,16 +1,15 @@
 """Depth of the images' pixels by the camera's own branch, scored against depth labels."""
 
 from operator import attrgetter
-from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from mmengine.config import Config
-from mmengine.model import BaseModel
 from torch import Tensor
 from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader
 
+from dataset.frame_dataset import FrameDataset
 from dataset.sample import Batch, collate
 from engine.build.build import build_dataset, input_fields
 from engine.metrics.depth import DepthMeter
@@ -95,19 +94,19 @@ def camera_depth(network: UnsOcc, batch: Batch, source: str) -> Float[Tensor, "B
     return interpolate(depth_m, size=size, mode="bilinear", align_corners=False)
 
 
-def read_frames(cfg: Config, split: str) -> Any:
+def read_frames(cfg: Config, split: str) -> FrameDataset:
     """The data set of a split, with what the network reads and depth labels."""
     return build_dataset(cfg, split, fields=(*input_fields(cfg.modality), "depth_m"))
 
 
 @torch.no_grad()
 def score_depth(
-    network: BaseModel, frames: Any, meter: DepthMeter, source: str, *, num_workers: int = 0
+    network: UnsOcc, frames: FrameDataset, meter: DepthMeter, source: str, *, num_workers: int = 0
 ) -> None:
     """Predict all frames of a data set and add their errors to a meter.
 
     Args:
-        network: An ``UnsOcc`` on its device; it is put into evaluation mode.
+        network: On its device; it is put into evaluation mode.
         frames: The frames, with depth labels.
         meter: Gets the errors of each image.
         source: One of ``SOURCES``.
@@ -121,6 +120,6 @@ def score_depth(
     loader = DataLoader(frames, batch_size=None, num_workers=num_workers)
     for sample in with_progress(loader, "score", len(frames), facts=attrgetter("stem")):
         batch = collate([sample]).to(device)
-        depth_m = camera_depth(cast(UnsOcc, network), batch, source)[0]
+        depth_m = camera_depth(network, batch, source)[0]
         for number, (predicted, labels) in enumerate(zip(depth_m, sample.depth_m, strict=True)):
             meter.update(f"{sample.stem} {number}", predicted, labels, camera=str(number))

@@ -10,7 +10,7 @@ from torch import Tensor
 from dataset.sample import Batch
 from engine.metrics.depth import DepthMeter, DepthScores
 from engine.metrics.depth_errors import DepthRule
-from model.novel_view import ViewOptions, labelled_centers, sample_depth, volume_depth
+from model.novel_view import ViewOptions, labeled_centers, sample_depth, volume_depth
 from utils.geometry import VoxelGrid
 from utils.registry import METRICS
 
@@ -23,7 +23,10 @@ class FreePrediction(Protocol):
     """What the metric reads of a model's prediction for one frame."""
 
     stem: str
-    log_free: Float[Tensor, "X Y Z"] | None
+
+    @property
+    def log_free(self) -> Float[Tensor, "X Y Z"] | None:
+        """Log probability that each voxel is free; None if the model does not give it."""
 
 
 @METRICS.register_module()
@@ -89,13 +92,13 @@ class DepthMetric(BaseMetric):
         if log_free is None:
             raise ValueError(
                 f"frame {prediction.stem}: depth is rendered from the probability that a voxel is "
-                "free, which this network does not give: set its gives_log_free, if it has that"
+                "free, which this network's predictions lack"
             )
         size = (depth_m.shape[-2], depth_m.shape[-1])
         cameras = pixel_from_lidar[None].to(log_free.device)
         maps = volume_depth(log_free[None], self.grid, cameras, size, self.options)[0]
         for number, (rendered, labels) in enumerate(zip(maps, depth_m, strict=True)):
-            pixels, target_m = labelled_centers(labels)
+            pixels, target_m = labeled_centers(labels)
             self._meter.update(
                 f"{prediction.stem} {number}",
                 sample_depth(rendered, pixels.to(rendered.device), size),

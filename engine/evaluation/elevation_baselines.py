@@ -118,7 +118,7 @@ def _nearest(
     _, label = cv2.distanceTransformWithLabels(
         is_gap, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
     )
-    height_of = np.zeros(label.max() + 1, np.float32)
+    height_of = np.zeros(int(label.max()) + 1, np.float32)
     height_of[label[known[:, 0], known[:, 1]]] = height[known[:, 0], known[:, 1]]
     return height_of[label]
 

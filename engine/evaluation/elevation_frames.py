@@ -3,16 +3,15 @@
 from collections.abc import Callable
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from mmengine.config import Config
-from mmengine.model import BaseModel
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dataset import layout
+from dataset.frame_dataset import FrameDataset
 from dataset.options import spread
 from dataset.sample import Sample, collate
 from engine.build.build import build_dataset, input_fields
@@ -20,6 +19,7 @@ from engine.evaluation.elevation_baselines import interpolated_returns, mean_map
 from engine.metrics.elevation import ElevationMeter
 from engine.pictures.elevation_picture import draw_elevation
 from engine.pictures.page import write_picture
+from model.unsocc import UnsOcc
 from utils.elevation import ElevationGrid, resample_map
 from utils.progress import with_progress
 
@@ -44,16 +44,15 @@ def label_grid(sample: Sample) -> ElevationGrid:
     return layout.elevation_grid((sample.elevation_m.shape[0], sample.elevation_m.shape[1]))
 
 
-def network_mapper(network: BaseModel) -> Mapper:
+def network_mapper(network: UnsOcc) -> Mapper:
     """What a network on its device predicts; it is put into evaluation mode.
 
     Raises:
         ValueError: If it has no elevation head.
     """
-    head = getattr(network, "elevation", None)
-    if head is None:
+    if network.elevation is None:
         raise ValueError(NO_HEAD)
-    cells: ElevationGrid = head.cells
+    cells: ElevationGrid = network.elevation.cells
     network.eval()
 
     def predict(sample: Sample) -> Float[Tensor, "rows cols"]:
@@ -73,7 +72,7 @@ def baseline_mapper(cfg: Config, name: str) -> Mapper:
     if name not in BASELINES:
         raise ValueError(f"baselines are {sorted(BASELINES)}, got '{name}'")
     if name == "mean":
-        labels = cast(Any, build_dataset(cfg, "train", fields=("elevation_m",)))
+        labels = build_dataset(cfg, "train", fields=("elevation_m",))
         mean = mean_map(labels[index] for index in range(len(labels)))
         cells = layout.elevation_grid((mean.shape[0], mean.shape[1]))
         return lambda sample: resample_map(mean[None], cells, label_grid(sample))[0]
@@ -88,7 +87,7 @@ def baseline_mapper(cfg: Config, name: str) -> Mapper:
     return interpolate
 
 
-def read_frames(cfg: Config, split: str, baseline: str | None) -> Any:
+def read_frames(cfg: Config, split: str, baseline: str | None) -> FrameDataset:
     """The data set of a split with the labels, and what the network or the baseline reads."""
     if baseline is None:
         fields = input_fields(cfg.modality)
@@ -99,7 +98,7 @@ def read_frames(cfg: Config, split: str, baseline: str | None) -> Any:
 
 @torch.no_grad()
 def score_maps(
-    frames: Any,
+    frames: FrameDataset,
     mapper: Mapper,
     method: str,
     *,

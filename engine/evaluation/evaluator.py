@@ -1,8 +1,8 @@
-"""From a network and a data set to a runner that scores."""
+"""What is run to score a network, and the runner that runs it."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.config import Config
@@ -10,38 +10,74 @@ from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.model import BaseModel
 from torch.utils.data import DataLoader
 
+from dataset.frame_dataset import FrameDataset
 from engine.build.build import amp_dtype, eval_loader, place
 from engine.evaluation.loop import EvalLoop
 from engine.evaluation.occupancy_metric import OccupancyMetric
+from engine.metrics.occupancy import OccupancyScores
 from engine.progress_hook import ProgressHook
 from engine.runner import Trainer, runner_options, wrap_network
 from utils.config import Runtime, read_section
 from utils.distributed import Process
 
 
+class Evaluation(NamedTuple):
+    """What is run to score a network.
+
+    Attributes:
+        frames: The data set.
+        network: What predicts the grid that the labels of ``frames`` lie on.
+        metric: Compares them.
+        grid: The grid in words.
+        facts: What else the scores' JSON says.
+    """
+
+    frames: FrameDataset
+    network: BaseModel
+    metric: OccupancyMetric
+    grid: str
+    facts: dict[str, Any]
+
+    def table(self) -> str:
+        """The scores, once the network has run, for a terminal."""
+        tables = []
+        for found in self.metric.found:
+            is_masked = self.facts.get("use_mask") and isinstance(found, OccupancyScores)
+            seen = ", those that a camera saw" if is_masked else ""
+            tables.append(found.table(self.grid + seen))
+        return "\n\n".join(tables)
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as fractions, by key."""
+        scores: dict[str, Any] = {}
+        for found in self.metric.found:
+            scores |= found.to_json()
+        return scores | self.facts
+
+
 def build_evaluator(
     cfg: Config,
-    network: BaseModel,
-    metric: OccupancyMetric,
+    evaluation: Evaluation,
     work_dir: Path,
     process: Process,
     *,
-    frames: Any,
     batch_size: int,
     precision: str = "off",
 ) -> Trainer:
-    """What scores a network on the frames of a data set, ready to ``val()``.
+    """What runs an evaluation, ready to ``val()``.
 
     Raises:
         ValueError: If the config is at fault.
     """
     runtime = read_section(cfg, "runtime", Runtime)
-    loader = eval_loader(cfg, frames, process, batch_size)
     mode = "reduce-overhead" if runtime.compile else None
+    network = place(evaluation.network, process.device, compile_mode=mode)
+    loader = eval_loader(cfg, evaluation.frames, process, batch_size)
+    dtype = amp_dtype(precision, process.device)
     return Trainer(
-        model=wrap_network(place(network, process.device, compile_mode=mode), process, False),
+        model=wrap_network(network, process, False),
         custom_hooks=[ProgressHook()],
-        **evaluation_section(loader, [metric], amp_dtype(precision, process.device)),
+        **evaluation_section(loader, [evaluation.metric], dtype),
         **runner_options(cfg, runtime, work_dir, process),
     )
 

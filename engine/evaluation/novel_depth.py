@@ -8,7 +8,7 @@ by the poses and projections of the two Samples. Other frames are of the same sc
 import logging
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -16,20 +16,17 @@ from mmengine.config import Config
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from dataset.nuscenes.index import CAMERAS
 from dataset.options import spread
 from dataset.sample import Sample, collate
 from engine.build.build import build_dataset, input_fields
+from engine.build.dataset_class import dataset_class
 from engine.build.sampler import EvalIndices
 from engine.metrics.depth import DepthMeter
-from model.novel_view import ViewOptions, labelled_centers, render_depth, sample_depth
+from model.novel_view import ViewOptions, labeled_centers, render_depth, sample_depth
+from model.unsocc import UnsOcc
 from utils.distributed import Process
 from utils.geometry import project_points
 from utils.progress import with_progress
-
-MEASURED_BY = {"NuScenes": "points", "UnScenes3D": "depth_m"}
-"""Field that says how deep the pixels of a frame are, by data set: LiDAR returns, or labels."""
-CAMERA_NAMES = {"NuScenes": CAMERAS, "UnScenes3D": ("camera",)}
 
 logger = logging.getLogger(__name__)
 
@@ -92,18 +89,17 @@ class NovelViews(Dataset[tuple[Sample, list[View]]]):
                 "novel views need a limit >= 0 (0: none) and a positive distance, got "
                 f"{limit} and {max_distance_m:g}"
             )
-        kind = cfg.dataset.get("type")
-        if kind not in MEASURED_BY:
-            raise ValueError(f"novel views are of {sorted(MEASURED_BY)}, the config's is {kind}")
-        self.cameras = CAMERA_NAMES[kind]
+        data = dataset_class(cfg)
+        if data.measured_depth is None:
+            raise ValueError(f"{data.__name__} has no depth to score novel views against")
+        self.cameras = data.camera_names
         self._max_distance_m = max_distance_m
-        self._measure = MEASURED_BY[kind]
+        self._measure = data.measured_depth
         inputs = (*input_fields(cfg.modality), "world_from_lidar")
-        self._inputs = cast(Any, build_dataset(cfg, split, fields=inputs))
+        self._inputs = build_dataset(cfg, split, fields=inputs)
         views = (self._measure, "pixel_from_lidar", "world_from_lidar")
-        others = build_dataset(_one_sweep(cfg), split, fields=views, stems=self._inputs.stems)
-        self._others = cast(Any, others)
-        self.image_size: tuple[int, int] = self._others.image_size
+        self._others = build_dataset(_one_sweep(cfg), split, fields=views, stems=self._inputs.stems)
+        self.image_size = self._others.image_size
         self._neighbors = self._others.neighbors(frames)
         able = [frame for frame, others in enumerate(self._neighbors) if others]
         if len(able) < len(self._neighbors):
@@ -166,12 +162,12 @@ def measured_by_points(frame: Sample, image_size: tuple[int, int]) -> list[Measu
 def measured_by_pixels(frame: Sample) -> list[Measured]:
     """The pixels of each of a frame's images that have a depth label."""
     assert frame.depth_m is not None, "asked for"
-    return [Measured(*labelled_centers(depth_m)) for depth_m in frame.depth_m]
+    return [Measured(*labeled_centers(depth_m)) for depth_m in frame.depth_m]
 
 
 @torch.no_grad()
 def score_novel_depth(
-    network: Any,
+    network: UnsOcc,
     views: NovelViews,
     meter: DepthMeter,
     options: ViewOptions,
@@ -182,7 +178,7 @@ def score_novel_depth(
     """Predict this process's share of the frames, and compare what other frames see of them.
 
     Args:
-        network: An ``UnsOcc`` on the process's device; it is put into evaluation mode.
+        network: On the process's device; it is put into evaluation mode.
         views: The frames.
         meter: Gets the errors; afterwards those of all processes.
         options: How depth is rendered.

@@ -1,38 +1,38 @@
 """A network scored on the occupancy benchmarks of nuScenes."""
 
+import argparse
 import logging
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 from mmengine.config import Config
-from mmengine.model import BaseModel
-from torch.utils.data import Dataset
 
+from dataset.frame_dataset import FrameDataset
 from dataset.nuscenes.dataset import NuScenes
 from dataset.nuscenes.labels import swap_free_and_others
 from dataset.occupancy_files import write_archive, write_prediction
 from dataset.sample import Batch, Sample
 from dataset.transforms import coarsen_occupancy
 from engine.build.build import build_dataset, build_grid, input_fields
-from engine.evaluation.evaluation import Evaluation
+from engine.evaluation.evaluator import Evaluation
 from engine.evaluation.nuscenes_grids import EvaluatedGrid
 from engine.evaluation.nuscenes_network import GridPrediction, LabelGridNetwork
-from engine.evaluation.nuscenes_options import OCC3D, BenchmarkOptions
+from engine.evaluation.nuscenes_options import OCC3D, BenchmarkOptions, benchmark_options
 from engine.evaluation.occupancy_metric import FramePrediction, OccupancyMetric, counts_to_add
 from engine.metrics.occupancy import OccupancyScores
 from engine.metrics.ray_iou import RayCounts, RayScores, choose_origins, ray_scores
+from model.unsocc import UnsOcc
 from utils.labels import FREE, IGNORE, NUSCENES
 
 logger = logging.getLogger(__name__)
 
 
-class BenchmarkFrames(Dataset[Sample]):
+class BenchmarkFrames(FrameDataset):
     """Key frames as a network reads them, with the labels of a benchmark.
 
     Args:
@@ -48,7 +48,8 @@ class BenchmarkFrames(Dataset[Sample]):
     def __init__(self, inputs: NuScenes, labels: NuScenes, benchmark: str) -> None:
         assert inputs.stems == labels.stems, "both are of one split"
         self._inputs, self.labels, self._benchmark = inputs, labels, benchmark
-        self.stems = labels.stems
+        self.stems, self.scenes = inputs.stems, inputs.scenes
+        self.grid, self.image_size = labels.grid, inputs.image_size
         self._place = {stem: index for index, stem in enumerate(self.stems)}
 
     def __len__(self) -> int:
@@ -58,6 +59,14 @@ class BenchmarkFrames(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         """Read one key frame and its labels."""
         return replace(self._inputs[index], occupancy=self.labels[index].occupancy)
+
+    def stems_with(self, field: str) -> list[str]:
+        """Stems that have the files of a field of a Sample."""
+        return (self.labels if field == "occupancy" else self._inputs).stems_with(field)
+
+    def neighbors(self, count: int) -> list[list[int]]:
+        """For each key frame, the key frames of its scene that are nearest in time."""
+        return self._inputs.neighbors(count)
 
     def place(self, stem: str) -> int:
         """Index of a key frame."""
@@ -152,29 +161,19 @@ class BenchmarkMetric(OccupancyMetric):
         return RayCounts(self.labels.num_classes, ignore_beyond=self.convention.ignore_beyond)
 
 
-def benchmark_evaluation(
-    cfg: Config,
-    network: BaseModel,
-    options: BenchmarkOptions,
-    *,
-    split: str,
-    convention: str | None = None,
-    save_pred: Path | None = None,
-) -> Evaluation:
-    """Make ready to score a network on a benchmark.
+def nuscenes_evaluation(cfg: Config, network: UnsOcc, args: argparse.Namespace) -> Evaluation:
+    """Score a network on a benchmark of nuScenes.
 
     Args:
         cfg: A config of nuScenes.
         network: Its network.
-        options: What is scored.
-        split: "train", "val" or "test".
-        convention: Name of the convention of the means; None for the benchmark's.
-        save_pred: Folder that gets each prediction as ``TOKEN.npy``; None writes nothing.
+        args: The options of ``add_occupancy_options`` and ``split``.
 
     Raises:
         FileNotFoundError: If files or labels are not there.
-        ValueError: If the config or the data is at fault.
+        ValueError: If the config, an option or the data is at fault.
     """
+    options = benchmark_options(args)
     if cfg.labels != NUSCENES.name:
         raise ValueError(
             f"{cfg.filename}: labels is '{cfg.labels}'; the benchmarks of nuScenes are of "
@@ -184,8 +183,8 @@ def benchmark_evaluation(
     logger.info(
         "scored on the labels of %s; --occ3d or --benchmark chooses others", evaluated.source.name
     )
-    frames = _frames(cfg, split, evaluated, options.use_mask)
-    name = convention or (OCC3D if evaluated.source.name == OCC3D else "default")
+    frames = _frames(cfg, args.split, evaluated, options.use_mask)
+    convention = args.convention or (OCC3D if evaluated.source.name == OCC3D else "default")
     return Evaluation(
         frames,
         LabelGridNetwork(
@@ -195,7 +194,7 @@ def benchmark_evaluation(
             frames.volume_from_label,
             occupied_from=options.occupied_from,
         ),
-        BenchmarkMetric(frames, options, name, save_pred),
+        BenchmarkMetric(frames, options, convention, args.save_pred),
         evaluated.describe(),
         {
             "benchmark": evaluated.source.name,
@@ -245,7 +244,7 @@ def write_occ3d(folder: Path, occupancy: UInt8[np.ndarray, "X Y Z"]) -> Path:
 
 def _frames(cfg: Config, split: str, evaluated: EvaluatedGrid, use_mask: bool) -> BenchmarkFrames:
     """The key frames of a split, and the same ones seen from the labels' frame."""
-    inputs: Any = build_dataset(cfg, split, fields=input_fields(cfg.modality))
+    inputs = build_dataset(cfg, split, fields=input_fields(cfg.modality))
     source = evaluated.source
     of_labels = deepcopy(cfg)
     if cfg.dataset.get("labels_source", OCC3D) != source.name:
@@ -258,5 +257,7 @@ def _frames(cfg: Config, split: str, evaluated: EvaluatedGrid, use_mask: bool) -
         "voxel_m": evaluated.fine.voxel_m,
         "shape": evaluated.fine.shape,
     }
-    labels: Any = build_dataset(of_labels, split, fields=("occupancy",), stems=inputs.stems)
+    labels = build_dataset(of_labels, split, fields=("occupancy",), stems=inputs.stems)
+    assert isinstance(inputs, NuScenes), "EVALUATIONS says so"
+    assert isinstance(labels, NuScenes), "EVALUATIONS says so"
     return BenchmarkFrames(inputs, labels, source.name)

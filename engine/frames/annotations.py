@@ -6,6 +6,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from dataset.frame_dataset import FrameDataset
 from engine.build.build import build_dataset
 
 logger = logging.getLogger(__name__)
@@ -23,9 +24,14 @@ class Annotations:
     """
 
     def __init__(
-        self, cfg: Config, split: str, main: Any, stems: Sequence[str], fields: Sequence[str]
+        self,
+        cfg: Config,
+        split: str,
+        main: FrameDataset,
+        stems: Sequence[str],
+        fields: Sequence[str],
     ) -> None:
-        self._frames: dict[str, Any] = {}
+        self._frames: dict[str, FrameDataset] = {}
         for field in fields:
             having = set(main.stems_with(field))
             those = [stem for stem in stems if stem in having]

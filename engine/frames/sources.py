@@ -3,25 +3,30 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
 from mmengine.config import Config
 
 from dataset import layout
-from dataset.inventory import folders_of, stems_in, time_order
+from dataset.inventory import time_order
 from dataset.nuscenes import labels as nuscenes_labels
-from dataset.occupancy_files import SUFFIX, dense_from_rows, is_sparse, read_labels
+from dataset.occupancy_files import (
+    SUFFIX,
+    check_labels,
+    dense_from_rows,
+    is_sparse,
+    read_labels,
+)
 from dataset.options import restrict
 from dataset.sample import Sample
 from engine.build.build import build_dataset, build_grid
+from engine.build.dataset_class import dataset_class
 from engine.frames.annotations import Annotations
-from engine.prediction.predictor import GridPredictor
-from engine.viewer.shapes import Splats, splats_of
-from engine.viewer.voxels import check_labels
+from engine.frames.splats import Splats
 from utils.geometry import VoxelGrid
-from utils.labels import FREE, NUSCENES, UNSCENES3D, LabelSet, label_set
+from utils.labels import NUSCENES, UNSCENES3D, LabelSet, label_set
 
 SENSORS = ("images", "pixel_from_lidar", "points")
 ANNOTATIONS = ("occupancy", "elevation_m")
@@ -111,12 +116,13 @@ class Recordings:
     ) -> None:
         self.grid, self.labels = build_grid(cfg), label_set(cfg.labels)
         self._predict = predict
-        fields = [field for field in SENSORS if _may_be_there(cfg, field)]
+        data = dataset_class(cfg)
+        fields = [field for field in SENSORS if data.may_have(cfg.data_root, field)]
         if not {"images", "pixel_from_lidar"} <= set(fields):
             fields = [field for field in fields if field == "points"]
         if not fields:
             fields = ["occupancy"]
-        self._main = cast(Any, build_dataset(cfg, split, fields=fields, stems=stems))
+        self._main = build_dataset(cfg, split, fields=fields, stems=stems)
         self.stems: list[str] = list(self._main.stems)
         if among is not None:
             asked = set(restrict(self.stems, list(among), split))
@@ -206,28 +212,6 @@ class SavedPredictions:
 
     def _path(self, stem: str) -> Path:
         return self.folder / f"{stem}{SUFFIX}"
-
-
-def predict_live(predictor: GridPredictor) -> Callable[[Sample], Predicted]:
-    """What a network says of frames, one at a time, with its Gaussians where it has them."""
-    colors = predictor.labels.colors
-    of_classes = [color for label, color in enumerate(colors) if label != FREE]
-    class_colors = np.array(of_classes, dtype=np.uint8)
-
-    def predict(sample: Sample) -> Predicted:
-        grid, gaussians = predictor.predict_with_gaussians(sample)
-        splats = None if gaussians is None else splats_of(gaussians, class_colors)
-        return Predicted(grid.occupancy, splats)
-
-    return predict
-
-
-def _may_be_there(cfg: Config, field: str) -> bool:
-    """Whether a frame has the files of a field; a data set without folders for it will tell."""
-    if cfg.dataset.type != layout.DATASET_TYPE:
-        return True
-    having = (stems_in(cfg.data_root, folder) for folder in folders_of([field]))
-    return bool(set.intersection(*having))
 
 
 def _grid_of(array: np.ndarray, folder: Path, labels: LabelSet) -> VoxelGrid:

@@ -18,7 +18,7 @@ from dataset.lidar_depth import depth_of_points
 from dataset.sample import Batch, Sample, collate
 from model.fusion import Field
 from model.render.rays import Rays, pixel_centers, pixel_rays
-from model.render.splat import splat
+from model.render.splat import Gaussians, splat
 from model.render.views import label_views
 from model.render.volume import render_volume, uniform_depths
 from model.supervision import RenderOptions, class_scores
@@ -75,7 +75,12 @@ class _Targets(NamedTuple):
 
 @torch.no_grad()
 def render_branches(
-    network: BaseModel, sample: Sample, *, camera: int = 0, stride: int = 1
+    network: BaseModel,
+    sample: Sample,
+    *,
+    camera: int = 0,
+    stride: int = 1,
+    num_gaussians: int | None = None,
 ) -> RenderedFrame:
     """Render what each branch of an UnsOcc shows to one camera.
 
@@ -86,6 +91,7 @@ def render_branches(
         sample: The frame; label and points, where it has any, are what the maps are compared with.
         camera: Number of the camera.
         stride: Image pixels along each edge of a pixel of the maps.
+        num_gaussians: Gaussians a frame; None: as many as in training.
 
     Raises:
         ValueError: If the network renders nothing, the frame has no such camera, or the stride
@@ -107,7 +113,15 @@ def render_branches(
     targets = _targets(network, sample, batch, camera, stride)
     maps = _image_maps(outputs, camera, (height, width), targets)
     maps += _volume_maps(network, outputs, rays, (height, width), targets)
-    maps += _gaussian_maps(network, outputs, batch, camera, stride, targets)
+    if network.refinement is not None:
+        gaussians = network.refinement(
+            outputs.decoded,
+            outputs.logits,
+            batch.pixel_from_lidar[:, camera : camera + 1],
+            (batch.images.shape[-2], batch.images.shape[-1]),
+            num_gaussians=num_gaussians,
+        )
+        maps += _gaussian_maps(gaussians, batch, camera, stride, targets)
     if not maps:
         raise ValueError(
             "no branch of this network renders anything: its fusion has no fields and it has no "
@@ -182,21 +196,13 @@ def _render(
 
 
 def _gaussian_maps(
-    network: UnsOcc,
-    outputs: Outputs,
-    batch: Batch,
-    camera: int,
-    stride: int,
-    targets: _Targets,
+    gaussians: Gaussians, batch: Batch, camera: int, stride: int, targets: _Targets
 ) -> list[BranchMap]:
     """Maps of the refinement's Gaussians."""
-    if network.refinement is None:
-        return []
     assert batch.images is not None
     assert batch.pixel_from_lidar is not None
     size = (batch.images.shape[-2], batch.images.shape[-1])
     projection = batch.pixel_from_lidar[:, camera : camera + 1]
-    gaussians = network.refinement(outputs.decoded, outputs.logits, projection, size)
     shrink = torch.diag(projection.new_tensor([1 / stride, 1 / stride, 1.0, 1.0]))
     picture = splat(gaussians, shrink @ projection, size[0] // stride, size[1] // stride)
     opacity = picture.opacity[0, 0]  # (H, W)

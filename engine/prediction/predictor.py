@@ -47,6 +47,7 @@ class GridPredictor:
         labels: Their label set.
         inputs: How it reads recordings.
         amp: Precision to predict in; None: that of the weights.
+        num_gaussians: Gaussians a frame, for a network that has any; None: as many as in training.
     """
 
     def __init__(
@@ -57,10 +58,11 @@ class GridPredictor:
         inputs: InputOptions,
         *,
         amp: torch.dtype | None = None,
+        num_gaussians: int | None = None,
     ) -> None:
         self.network = network.eval()
         self.grid, self.labels, self.inputs = grid, labels, inputs
-        self._amp = amp
+        self._amp, self._num_gaussians = amp, num_gaussians
 
     def __call__(
         self,
@@ -120,17 +122,13 @@ class GridPredictor:
         with self._autocast():
             outputs = network.infer(batch)
             gaussians = network.refinement(
-                outputs.decoded, outputs.logits, batch.pixel_from_lidar, size
+                outputs.decoded,
+                outputs.logits,
+                batch.pixel_from_lidar,
+                size,
+                num_gaussians=self._num_gaussians,
             )
         return _grid_of(outputs.logits[0]), gaussians
-
-    def use_gaussians(self, number: int | None) -> None:
-        """Give the network's refinement, if any, so many Gaussians a frame; None changes nothing.
-
-        Unless it is told otherwise, it has as many as in training.
-        """
-        if number is not None and isinstance(self.network, UnsOcc) and self.network.refinement:
-            self.network.refinement.num_gaussians = number
 
     def _inputs_of(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """What the network is called with: the sensors' fields, on its device."""
@@ -168,7 +166,12 @@ def build_unsocc(
 
 
 def build_predictor(
-    cfg: Config, weights: str | Path, *, device: str = "auto", amp: str = "off"
+    cfg: Config,
+    weights: str | Path,
+    *,
+    device: str = "auto",
+    amp: str = "off",
+    num_gaussians: int | None = None,
 ) -> GridPredictor:
     """The network of a config with the weights of a checkpoint.
 
@@ -177,6 +180,7 @@ def build_predictor(
         weights: A file that train.py wrote.
         device: "auto", "cpu" or "cuda".
         amp: Precision: "off", "bf16" or "fp16".
+        num_gaussians: Gaussians a frame; None: as many as in training.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -190,6 +194,7 @@ def build_predictor(
         label_set(cfg.labels),
         InputOptions.from_section(cfg.dataset),
         amp=precision,
+        num_gaussians=num_gaussians,
     )
 
 

@@ -5,7 +5,6 @@
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +14,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.runner.amp import autocast
 
+from dataset.frame_dataset import FrameDataset
 from dataset.options import spread
 from dataset.sample import Sample, collate
 from engine.pictures.branch_maps import BranchMap, render_branches
@@ -49,7 +49,9 @@ class PicturesHook(Hook):
 
     priority = "ABOVE_NORMAL"
 
-    def __init__(self, frames: Any, labels: LabelSet, amp_dtype: torch.dtype | None = None) -> None:
+    def __init__(
+        self, frames: FrameDataset, labels: LabelSet, amp_dtype: torch.dtype | None = None
+    ) -> None:
         self._frames, self._labels, self._amp_dtype = frames, labels, amp_dtype
         self.indices = spread(range(len(frames)), NUMBER)
 
@@ -59,26 +61,20 @@ class PicturesHook(Hook):
         if runner.rank != 0:
             return
         board = runner.visualizer.get_backend(Board.__name__)
-        network: Any = unwrap(runner.model)
+        network = unwrap(runner.model)
+        assert isinstance(network, UnsOcc), "build_model builds no other"
         for index in self.indices:
-            sample: Sample = self._frames[index]
+            sample = self._frames[index]
             with autocast(dtype=self._amp_dtype, enabled=self._amp_dtype is not None):
                 (prediction,) = network.test_step(collate([sample]))
-            maps = maps_of(network, sample)  # In full precision, which rays need.
             occupancy = prediction.occupancy.cpu().numpy()
             above = page_from_above(sample, occupancy, self._labels)
             board.add_image(f"from_above/{sample.stem}", above, runner.epoch)
-            if maps:
-                far_m = network.rendering.far_m
-                page = page_of_maps(sample.stem, maps, self._labels, far_m)
+            options = network.rendering
+            if options is not None:  # In full precision, which rays need.
+                maps = render_branches(network, sample, stride=options.stride).maps
+                page = page_of_maps(sample.stem, maps, self._labels, options.far_m)
                 board.add_image(f"rendered/{sample.stem}", page, runner.epoch)
-
-
-def maps_of(network: Any, sample: Sample) -> tuple[BranchMap, ...]:
-    """What the branches of a network render at the first camera; nothing of one that does not."""
-    if not isinstance(network, UnsOcc) or network.rendering is None:
-        return ()
-    return render_branches(network, sample, stride=network.rendering.stride).maps
 
 
 def page_of_maps(

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from mmengine.config import Config
 from torch import nn
@@ -42,9 +41,9 @@ def dry_run(cfg: Config, process: Process, seed: int) -> str:
     except FileNotFoundError as error:
         missing += f"\nmissing   the weights that training begins with: {error}"
     try:
-        train: Any = build_dataset(cfg, "train", training=True)
-        val: Any = build_dataset(cfg, "val") if schedule.val_interval else ()
-        frames = {"train": len(train), "val": len(val)}
+        train = len(build_dataset(cfg, "train", training=True))
+        val = len(build_dataset(cfg, "val")) if schedule.val_interval else 0
+        frames = {"train": train, "val": val}
     except FileNotFoundError as error:
         missing += f"\nmissing   the data, which is therefore not checked: {error}"
     keys = counted_keys(cfg)

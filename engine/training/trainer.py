@@ -7,7 +7,10 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
+from mmengine.hooks import Hook
+from torch.utils.data import DataLoader
 
+from dataset.frame_dataset import FrameDataset
 from engine.build.build import (
     amp_dtype,
     balance_classes,
@@ -77,50 +80,62 @@ def build_trainer(
     """
     schedule = read_section(cfg, "schedule", Schedule)
     runtime = read_section(cfg, "runtime", Runtime)
+    if schedule.val_interval:
+        check_score_name(runtime.best_metric, cfg.labels)
     cfg = balance_classes(cfg)
     mode = "default" if runtime.compile else None
     network = place(build_model(cfg, seed=seed), process.device, compile_mode=mode)
-    network.gives_log_free = depth_metric
-    frames: Any = build_dataset(cfg, "train", training=True, seed=seed)
-    counts = {"train": len(frames)}
-    hooks = _training_hooks(schedule, runtime, work_dir, seed, resume_from, iter_resume)
-    validation: dict[str, Any] = {}
-    if schedule.val_interval:
-        check_score_name(runtime.best_metric, cfg.labels)
-        validation = _validation(cfg, schedule, process, depth_metric)
-        scored = validation["val_dataloader"].dataset
-        counts["val"] = len(scored)
-        if runtime.tensorboard:
-            precision = amp_dtype(schedule.amp, process.device)
-            hooks.append(PicturesHook(scored, label_set(cfg.labels), precision))
+    train_frames = build_dataset(cfg, "train", training=True, seed=seed)
+    val_frames = _validation_frames(cfg, depth_metric) if schedule.val_interval else None
+    counts = {"train": len(train_frames)} | ({} if val_frames is None else {"val": len(val_frames)})
     logger.info(training_plan(cfg, network, counts, process))
-    trainer = Trainer(
+    hooks = _training_hooks(schedule, runtime, work_dir, seed, resume_from, iter_resume)
+    if val_frames is not None and runtime.tensorboard:
+        precision = amp_dtype(schedule.amp, process.device)
+        hooks.append(PicturesHook(val_frames, label_set(cfg.labels), precision))
+    return Trainer(
+        is_resumed=resume_from is not None,
         model=wrap_network(network, process, runtime.find_unused_parameters),
-        train_dataloader=train_loader(cfg, frames, process, seed),
-        train_cfg={
-            "type": TrainLoop,
-            "epochs": schedule.epochs,
-            "val_interval": schedule.val_interval,
-        },
         optim_wrapper=build_optimizer(network, schedule, process.device),
         randomness={"seed": seed},
         custom_hooks=hooks,
-        **validation,
+        **_training_section(train_loader(cfg, train_frames, process, seed), schedule),
+        **_validation_section(cfg, val_frames, schedule, process, depth_metric),
         **runner_options(cfg, runtime, work_dir, process, [Board.__name__] * runtime.tensorboard),
     )
-    trainer.goes_on = resume_from is not None
-    return trainer
 
 
-def _validation(
-    cfg: Config, schedule: Schedule, process: Process, depth_metric: bool
-) -> dict[str, Any]:
-    metrics: list[BaseMetric] = [OccupancyMetric(cfg.labels)]
+def _validation_frames(cfg: Config, depth_metric: bool) -> FrameDataset:
+    """The validation split with what its metrics read."""
     fields: Sequence[str] | None = None
     if depth_metric:
         fields = sorted({*fields_of(cfg.modality, training=False), *DEPTH_FIELDS})
+    return build_dataset(cfg, "val", fields=fields)
+
+
+def _training_section(loader: DataLoader, schedule: Schedule) -> dict[str, Any]:
+    """Arguments of ``Trainer`` by which it trains on the frames of a loader."""
+    loop = {
+        "type": TrainLoop,
+        "epochs": schedule.epochs,
+        "val_interval": schedule.val_interval,
+    }
+    return {"train_dataloader": loader, "train_cfg": loop}
+
+
+def _validation_section(
+    cfg: Config,
+    frames: FrameDataset | None,
+    schedule: Schedule,
+    process: Process,
+    depth_metric: bool,
+) -> dict[str, Any]:
+    """Arguments of ``Trainer`` by which it validates; none without frames."""
+    if frames is None:
+        return {}
+    metrics: list[BaseMetric] = [OccupancyMetric(cfg.labels)]
+    if depth_metric:
         metrics.append(DepthMetric(build_grid(cfg)))
-    frames = build_dataset(cfg, "val", fields=fields)
     loader = eval_loader(cfg, frames, process, schedule.batch_size)
     return evaluation_section(loader, metrics, amp_dtype(schedule.amp, process.device))
 
@@ -132,7 +147,8 @@ def _training_hooks(
     seed: int,
     resume_from: Path | None,
     iter_resume: bool,
-) -> list[Any]:
+) -> list[Hook]:
+    """Learning rate, seeds, checkpoints, progress and averaged weights."""
     average = AverageHook(schedule.ema_decay) if schedule.ema_decay else None
     checkpoints = CheckpointHook(
         work_dir,

@@ -1,4 +1,4 @@
-"""Numpy arrays of what the viewer draws besides voxels: cube, camera, points, ground, Gaussians."""
+"""Numpy arrays of what the viewer draws besides voxels: cube, camera, points, ground."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from jaxtyping import Float, Float32, Float64, Int, UInt8
 
 from dataset import layout
 from engine.pictures.color_maps import TURBO
-from model.render.splat import Gaussians, rotation_matrices, split_projection
+from model.render.splat import split_projection
 
 BEVEL = 0.07
 """Share of a cube's edge that is cut off along each side."""
@@ -51,22 +51,6 @@ class CameraShape(NamedTuple):
         rays = np.stack([np.broadcast_to(eye, (4, 3)), corners], axis=1)
         frame = np.stack([corners, np.roll(corners, -1, axis=0)], axis=1)
         return np.concatenate([rays, frame]).astype(np.float32)
-
-
-class Splats(NamedTuple):
-    """Gaussians as a splat renderer takes them.
-
-    Attributes:
-        centers_m: Means [m].
-        covariances_m2: Covariances [m²].
-        colors: RGB, 0–1.
-        opacities: 0–1.
-    """
-
-    centers_m: Float32[np.ndarray, "G 3"]
-    covariances_m2: Float32[np.ndarray, "G 3 3"]
-    colors: Float32[np.ndarray, "G 3"]
-    opacities: Float32[np.ndarray, "G 1"]
 
 
 def bevelled_cube(edge_m: float) -> Mesh:
@@ -125,23 +109,6 @@ def camera_shape(
     corners = distance_m * pixels @ np.linalg.inv(pixel_from_cam).T
     fov = 2 * np.arctan(0.5 * height / pixel_from_cam[1, 1])
     return CameraShape(np.linalg.inv(cam_from_lidar), corners, float(fov))
-
-
-def splats_of(gaussians: Gaussians, class_colors: UInt8[np.ndarray, "C 3"]) -> Splats:
-    """The Gaussians of the first frame in the colours of their classes.
-
-    Args:
-        gaussians: With the probability of each class but free as features.
-        class_colors: RGB of these classes.
-    """
-    one = Gaussians(*(field[0].detach().float().cpu() for field in gaussians))
-    axes = rotation_matrices(one.rotations) * one.scales_m[:, None, :]
-    return Splats(
-        centers_m=one.means_m.numpy(),
-        covariances_m2=(axes @ axes.mT).numpy(),
-        colors=(one.features.numpy() @ (class_colors / np.float32(255))).clip(0, 1),
-        opacities=one.opacities[:, None].numpy().clip(0, 1),
-    )
 
 
 def height_colors(heights_m: Float[np.ndarray, " N"]) -> UInt8[np.ndarray, "N 3"]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
+from dataset.occupancy_files import check_labels
 from engine.pictures.frame_page import ERRORS, error_labels
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE, LabelSet
@@ -64,25 +65,6 @@ def error_groups(
     decisive = np.where(target == FREE, prediction, target)
     is_ground = np.isin(decisive, labels.ground)
     return list(_groups(error_labels(prediction, target), is_ground, grid, ERRORS))
-
-
-def check_labels(occupancy: UInt8[np.ndarray, "X Y Z"], grid: VoxelGrid, labels: LabelSet) -> None:
-    """Refuse labels of another grid or label set.
-
-    Raises:
-        ValueError: If the shape is not the grid's, or a label is no class and not 255.
-    """
-    if occupancy.shape != grid.shape:
-        raise ValueError(
-            f"labels of shape {occupancy.shape} do not fill the grid of {grid.shape} voxels; "
-            "choose the config of their grid"
-        )
-    strays = np.unique(occupancy[(occupancy >= labels.num_classes) & (occupancy != IGNORE)])
-    if len(strays):
-        raise ValueError(
-            f"labels {strays.tolist()} are none of the {labels.num_classes} classes of "
-            f"{labels.name} and not {IGNORE} (ignored); choose another label set"
-        )
 
 
 def is_exposed(mask: Bool[np.ndarray, "X Y Z"]) -> Bool[np.ndarray, "X Y Z"]:

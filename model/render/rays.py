@@ -1,4 +1,4 @@
-"""Rays of pixels, parametrised by camera depth."""
+"""Rays of pixels, parametrized by camera depth."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ class Rays(NamedTuple):
     """Half-lines in the LiDAR frame; ``origins + d · directions`` lies at camera depth d.
 
     Attributes:
-        origins: Camera centres [m].
+        origins: Camera centers [m].
         directions: Steps for one metre of camera depth [m per m]; longer than 1 off the axis.
     """
 
@@ -26,7 +26,7 @@ class Rays(NamedTuple):
 def pixel_centers(
     height: int, width: int, *, stride: int = 1, device: torch.device | str = "cpu"
 ) -> Float[Tensor, "R 2"]:
-    """Pixels (u, v) at the centres of the image's ``stride`` × ``stride`` cells, row by row.
+    """Pixels (u, v) at the centers of the image's ``stride`` × ``stride`` cells, row by row.
 
     Raises:
         ValueError: If the stride does not divide the image.
@@ -40,11 +40,11 @@ def pixel_centers(
 
 
 def pixel_rays(pixel_from_lidar: Float[Tensor, "B 4 4"], pixels: Float[Tensor, "B R 2"]) -> Rays:
-    """Rays from the camera centre through pixels.
+    """Rays from the camera center through pixels.
 
     Args:
         pixel_from_lidar: Maps (x, y, z, 1) [m] to (u·d, v·d, d, 1).
-        pixels: (u, v); pixel centres are at integer + 0.5.
+        pixels: (u, v); pixel centers are at integer + 0.5.
     """
     lidar_from_pixel = torch.linalg.inv(pixel_from_lidar.float())
     ones = torch.ones_like(pixels[..., :1])

@@ -1,10 +1,10 @@
-"""Gaussians splatted to the image plane: gsplat on a GPU, a slow twin of it in torch elsewhere.
+"""Gaussians splatted to the image plane: gsplat on a GPU, a slow equivalent in torch elsewhere.
 
 Each Gaussian's covariance is projected with the camera's local affine map, Σ' = J W Σ Wᵀ Jᵀ + 0.3 I
 [px²]; at a pixel it has α = o · exp(−½ dᵀ Σ'⁻¹ d), and the Gaussians blend front to back.
 
 Source: Zwicker et al., "EWA splatting", 2002; Kerbl et al., "3D Gaussian splatting", 2023; the
-constants are those of gsplat (Ye et al., 2024), so that both ways give the same picture.
+constants are those of gsplat (Ye et al., 2024), so both give the same image.
 """
 
 from collections.abc import Callable
@@ -20,12 +20,12 @@ from model.render.rays import pixel_centers
 BLUR_PX2 = 0.3
 """Added to the projected variances, so that no Gaussian is lost between pixels [px²]."""
 MIN_ALPHA, MAX_ALPHA = 1 / 255, 0.999
-"""A Gaussian fainter than the first at a pixel is skipped; none is more opaque than the second."""
+"""A Gaussian with a smaller α at a pixel is skipped there; a larger α is clamped."""
 MIN_TRANSMITTANCE = 1e-4
-"""Blending ends before the Gaussian that would let less than this through."""
+"""Blending ends before the Gaussian that would reduce the transmittance below this."""
 _NO_KERNELS = (
     "gsplat has no kernels for this GPU and cannot compile them: install the CUDA toolkit with "
-    "nvcc (docs/installation.md), or do without Gaussians, model.parts.refinement=None"
+    "nvcc (docs/installation.md), or disable Gaussians with model.parts.refinement=None"
 )
 NEAR_M = 0.01
 """Gaussians nearer than this, or behind the camera, are skipped [m]."""
@@ -35,11 +35,11 @@ class Gaussians(NamedTuple):
     """G Gaussians a frame, in the LiDAR frame.
 
     Attributes:
-        means_m: Centres [m].
+        means_m: Centers [m].
         scales_m: Standard deviations along the Gaussian's own axes [m].
-        rotations: Quaternions (w, x, y, z) of those axes; normalised where they are used.
+        rotations: Quaternions (w, x, y, z) of those axes; normalized where they are used.
         opacities: In [0, 1].
-        features: What is rendered besides depth: class probabilities, colours, anything linear.
+        features: What is rendered besides depth: class probabilities, colors, anything linear.
     """
 
     means_m: Float[Tensor, "B G 3"]
@@ -50,7 +50,7 @@ class Gaussians(NamedTuple):
 
 
 class Splatting(NamedTuple):
-    """The pictures, one a camera.
+    """Rendered images, one for each camera.
 
     Attributes:
         features: Sum of the Gaussians' features by blending weight; zeros where there are none.
@@ -67,8 +67,8 @@ class Camera(NamedTuple):
     """``pixel_from_lidar`` in the two parts that splatting needs.
 
     Attributes:
-        pixel_from_cam: Focal lengths and centre, without skew [px].
-        cam_from_lidar: Rigid; a reflection too where an augmentation mirrors picture or volume.
+        pixel_from_cam: Focal lengths and center, without skew [px].
+        cam_from_lidar: Rigid; a reflection too if an augmentation mirrors image or volume.
     """
 
     pixel_from_cam: Float[Tensor, "*cameras 3 3"]
@@ -76,7 +76,7 @@ class Camera(NamedTuple):
 
 
 def split_projection(pixel_from_lidar: Float[Tensor, "*cameras 4 4"]) -> Camera:
-    """Take a skewless projection apart; its third row must have unit length.
+    """Decompose a projection without skew; its third row must have unit length.
 
     Args:
         pixel_from_lidar: Maps (x, y, z, 1) [m] to (u·d, v·d, d, 1).
@@ -101,10 +101,10 @@ def splat(
 
     Args:
         gaussians: What to render.
-        pixel_from_lidar: Maps (x, y, z, 1) [m] to (u·d, v·d, d, 1); pixel centres are at
+        pixel_from_lidar: Maps (x, y, z, 1) [m] to (u·d, v·d, d, 1); pixel centers are at
             integer + 0.5.
-        height: Rows of the pictures.
-        width: Columns of the pictures.
+        height: Rows of the images.
+        width: Columns of the images.
     """
     camera = split_projection(pixel_from_lidar)
     if gaussians.means_m.is_cuda:
@@ -113,15 +113,15 @@ def splat(
 
 
 def compiled_rasterization() -> Callable[..., Any]:
-    """Gsplat's function; its kernels are compiled here, when they are first needed.
+    """Gsplat's rasterization; its kernels are compiled here, on first use.
 
     Raises:
-        OSError: If they cannot be.
+        OSError: If they cannot be compiled.
     """
     try:
         from gsplat import rasterization
         from gsplat.cuda._backend import _C as kernels
-    except Exception as error:  # Whatever the compiler, the linker or the loader has to say.
+    except Exception as error:  # Whatever the compiler, the linker or the loader raises.
         raise OSError(f"{_NO_KERNELS} ({error})") from error
     if kernels is None:
         raise OSError(_NO_KERNELS)
@@ -130,7 +130,7 @@ def compiled_rasterization() -> Callable[..., Any]:
 
 def _splat_gsplat(gaussians: Gaussians, camera: Camera, height: int, width: int) -> Splatting:
     means, scales, rotations, opacities, features = (field.float() for field in gaussians)
-    picture, opacity, _ = compiled_rasterization()(
+    image, opacity, _ = compiled_rasterization()(
         means,
         rotations,
         scales,
@@ -145,24 +145,24 @@ def _splat_gsplat(gaussians: Gaussians, camera: Camera, height: int, width: int)
         render_mode="RGB+ED",
         packed=False,
     )
-    return Splatting(picture[..., :-1], picture[..., -1], opacity[..., 0])
+    return Splatting(image[..., :-1], image[..., -1], opacity[..., 0])
 
 
 def splat_slowly(
     gaussians: Gaussians, camera: Camera, height: int, width: int, *, rows: int = 2
 ) -> Splatting:
-    """The same in plain torch, for small pictures: a Gaussian is at all pixels of rows it is in.
+    """The same in plain torch, for small images: a Gaussian is evaluated in all rows it reaches.
 
     Args:
         gaussians: What to render.
         camera: N cameras a frame.
-        height: Rows of the pictures.
-        width: Columns of the pictures.
-        rows: Rows of pixels handled at once.
+        height: Rows of the images.
+        width: Columns of the images.
+        rows: Rows of pixels rendered at once.
     """
     pixels = pixel_centers(height, width, device=gaussians.means_m.device)
     size = camera.pixel_from_cam.new_tensor([width, height])
-    pictures = []
+    images = []
     batch, cameras = camera.cam_from_lidar.shape[:2]
     for frame, index in product(range(batch), range(cameras)):
         one = Gaussians(*(field[frame] for field in gaussians))
@@ -172,14 +172,14 @@ def splat_slowly(
             _blend(_in_rows(projected, one, part), one, part)
             for part in pixels.to(size.dtype).split(rows * width)
         ]
-        pictures.append([torch.cat(values) for values in zip(*parts, strict=True)])
-    features, depth, opacity = (torch.stack(values) for values in zip(*pictures, strict=True))
+        images.append([torch.cat(values) for values in zip(*parts, strict=True)])
+    features, depth, opacity = (torch.stack(values) for values in zip(*images, strict=True))
     shape = (batch, cameras, height, width)
     return Splatting(features.view(*shape, -1), depth.view(shape), opacity.view(shape))
 
 
 class _Projected(NamedTuple):
-    """Gaussians on the image plane, nearest first; ``order`` is where each stood before."""
+    """Gaussians on the image plane, nearest first; ``order`` is their original index."""
 
     means_px: Float[Tensor, "G 2"]
     covariances: Float[Tensor, "G 2 2"]
@@ -199,7 +199,7 @@ def _project(
     depth = means[:, 2:]
     focal, center = pixel_from_cam.diagonal()[:2], pixel_from_cam[:2, 2]
     slopes = means[:, :2] / depth
-    # Far outside the picture the affine map is useless: it is taken 15 % beyond the border.
+    # Far outside the image the affine map is useless: it is clamped 15 % outside the border.
     lowest, highest = (-center - 0.15 * size) / focal, (1.15 * size - center) / focal
     jacobian = torch.zeros(len(means), 2, 3, dtype=means.dtype, device=means.device)
     jacobian[:, 0, 0], jacobian[:, 1, 1] = focal[0] / means[:, 2], focal[1] / means[:, 2]
@@ -210,7 +210,7 @@ def _project(
 
 
 def _in_rows(projected: _Projected, one: Gaussians, pixels: Float[Tensor, "P 2"]) -> _Projected:
-    """Without the Gaussians that are too faint in all of the pixels' rows to count there."""
+    """Drop the Gaussians that are too faint to count anywhere in the pixels' rows."""
     v, spread = projected.means_px[:, 1], projected.covariances[:, 1, 1]
     away = (pixels[:, 1].min() - v).clamp_min(0) + (v - pixels[:, 1].max()).clamp_min(0)
     # Along a row none is more opaque than o · exp(−½ dv² / Σ'vv).

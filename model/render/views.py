@@ -1,4 +1,4 @@
-"""The pictures that supervise every rendering: where they are taken from, and what they show."""
+"""Views of the labels, which supervise every rendering: their cameras, and what these see."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,21 +12,21 @@ from model.render.rays import Rays, pixel_centers, pixel_rays
 from utils.geometry import VoxelGrid
 
 DISPLACEMENT_M = (0.0, 2.0, 1.0)
-"""Of the displaced camera from the real one, in the LiDAR frame: aside and up [m]."""
+"""Offset of the displaced camera from the real one, in the LiDAR frame: left and up [m]."""
 BIRD_HEIGHT_M = 60.0
-"""Of the bird's-eye camera above the grid's top [m]."""
+"""Height of the bird's-eye camera above the grid's top [m]."""
 VIRTUAL_CAMERAS = ("displaced", "bird")
 
 
 class Views(NamedTuple):
-    """Pictures of every frame of a batch, all of one size.
+    """Label images of every frame of a batch, all of one size.
 
     Attributes:
-        pixel_from_lidar: Projections onto these pictures, the real cameras' first.
+        pixel_from_lidar: Projections into these images, the real cameras' first.
         height: Rows.
         width: Columns.
-        rays: Through the pixels' centres: picture after picture, row by row.
-        hit: What those rays meet first in the labels.
+        rays: Rays through the pixel centers: image by image, row by row.
+        hit: The first labeled voxel along those rays.
     """
 
     pixel_from_lidar: Float[Tensor, "B N 4 4"]
@@ -45,16 +45,16 @@ def label_views(
     stride: int = 1,
     virtual: Sequence[str] = (),
 ) -> Views:
-    """Pictures of the labels.
+    """Render the labels.
 
     Args:
         occupancy: Labels; 0 free, 255 ignored.
-        grid: Where they lie.
+        grid: Grid of the labels.
         pixel_from_lidar: The real cameras' projections.
         image_size: Height and width of the real images [px].
-        stride: Pixels of those along each edge of one pixel here.
-        virtual: Further cameras, of ``VIRTUAL_CAMERAS``: "displaced" looks as the first real one
-            does from somewhere beside it, "bird" straight down on the whole grid.
+        stride: Pixels of those along each edge of one rendered pixel.
+        virtual: Additional cameras, of ``VIRTUAL_CAMERAS``: "displaced" is the first real camera,
+            moved to the side and up; "bird" looks straight down on the whole grid.
 
     Raises:
         ValueError: If the stride does not divide the images, or a camera is unknown.
@@ -84,11 +84,11 @@ def _virtual(
 
 
 def bird_camera(grid: VoxelGrid, size: tuple[int, int]) -> Float[Tensor, "4 4"]:
-    """Projection of a camera above a grid's middle that has all of its top in the picture.
+    """Projection of a camera above a grid's center that sees all of its top.
 
     Args:
-        grid: What to look at; its far end (x) is up in the picture.
-        size: Height and width of the picture [px].
+        grid: The grid; its far end (x) is up in the image.
+        size: Height and width of the image [px].
     """
     height, width = size
     extent_m = [n * grid.voxel_m for n in grid.shape]

@@ -18,10 +18,10 @@ from utils.geometry import VoxelGrid
 
 
 class Rendering(NamedTuple):
-    """What a bundle of rays sees.
+    """What rays see.
 
     Attributes:
-        depth_m: Expected camera depth, the far end standing in for rays that pass through [m].
+        depth_m: Expected camera depth; rays that pass through count with the far end [m].
         opacity: Probability that the ray ends inside the volume.
         weights: Probability that it ends in each segment; they sum to the opacity.
         features: Expected features; zeros where the ray passes through.
@@ -67,7 +67,7 @@ def sample_volume(
     *,
     nearest: bool = False,
 ) -> Float[Tensor, "B *any C"]:
-    """Samples of a volume at points [m], trilinear or of the voxel there; zero outside the grid."""
+    """Samples of a volume at points [m], trilinear or nearest; zero outside the grid."""
     batch, channels = volume.shape[:2]
     where = grid.sampling_from_metres(points_m).reshape(batch, -1, 1, 1, 3)
     sampled = torch.nn.functional.grid_sample(
@@ -92,17 +92,17 @@ def render_volume(
 
     Args:
         density: Absorption [1/m]; must be >= 0.
-        features: What to render besides depth: class probabilities, colours, anything linear.
-        grid: Where the volume stands.
+        features: What to render besides depth: class probabilities, colors, anything linear.
+        grid: Grid of the volume.
         rays: Rays in the LiDAR frame.
-        edges_m: Camera depths between which the segments lie, ascending [m]; S + 1 of them. Each
-            segment is sampled at its middle.
-        nearest: Take the values of the voxel there, instead of between voxels. Interpolated, an
-            opaque surface ends rays up to a voxel before it.
+        edges_m: The S + 1 edges of the segments in camera depth, ascending [m]. Each segment is
+            sampled at its middle.
+        nearest: Sample the nearest voxel instead of interpolating. Interpolated, an opaque surface
+            ends rays up to a voxel in front of it.
     """
     middles = (0.5 * (edges_m[1:] + edges_m[:-1])).expand(*rays.origins.shape[:2], -1)
-    metres_per_depth = rays.directions.norm(dim=-1, keepdim=True)
-    lengths = (edges_m[1:] - edges_m[:-1]) * metres_per_depth  # (B, R, S)
+    meters_per_depth = rays.directions.norm(dim=-1, keepdim=True)
+    lengths = (edges_m[1:] - edges_m[:-1]) * meters_per_depth  # (B, R, S)
     points = rays.at(middles)  # (B, R, S, 3)
     absorbing = sample_volume(density, grid, points, nearest=nearest)[..., 0]
     weights = termination_weights(absorbing.float(), lengths)

@@ -1,3 +1,4 @@
-# Camera only: no cloud is opened, no LiDAR branch is built.
-_base_ = "../minesim_full.py"
-modality = "camera"
+# camera of UnScenes3D, on MineSim at full size.
+_base_ = "../../unscenes3d/ablation/camera.py"
+data_root = "data/minesim"
+dataset = dict(split_source="lists")

@@ -1,9 +1,4 @@
-# The plain network: volumes concatenated, nothing rendered in training.
-_base_ = "../minesim_full.py"
-model = dict(
-    parts=dict(
-        fusion=dict(_delete_=True, type="ConcatFusion", channels=128),
-        refinement=None,
-    ),
-    rendering=None,
-)
+# concat of UnScenes3D, on MineSim at full size.
+_base_ = "../../unscenes3d/ablation/concat.py"
+data_root = "data/minesim"
+dataset = dict(split_source="lists")

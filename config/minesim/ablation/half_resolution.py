@@ -1,9 +1,4 @@
-# A head at half resolution: logits at the feature grid, interpolated to the labels'.
-_base_ = "../minesim_full.py"
-model = dict(
-    parts=dict(
-        lift=dict(evidence_channels=None),
-        lidar_encoder=dict(evidence_channels=None),
-        head=dict(type="CoarseOccupancyHead"),
-    ),
-)
+# half_resolution of UnScenes3D, on MineSim at full size.
+_base_ = "../../unscenes3d/ablation/half_resolution.py"
+data_root = "data/minesim"
+dataset = dict(split_source="lists")

@@ -1,3 +1,4 @@
-# LiDAR only: no image is opened, no camera branch is built.
-_base_ = "../minesim_full.py"
-modality = "lidar"
+# lidar of UnScenes3D, on MineSim at full size.
+_base_ = "../../unscenes3d/ablation/lidar.py"
+data_root = "data/minesim"
+dataset = dict(split_source="lists")

@@ -1,3 +1,4 @@
-# Without GSRefinement: no Gaussians are splatted. Volumes are still rendered.
-_base_ = "../minesim_full.py"
-model = dict(parts=dict(refinement=None))
+# no_gs_refinement of UnScenes3D, on MineSim at full size.
+_base_ = "../../unscenes3d/ablation/no_gs_refinement.py"
+data_root = "data/minesim"
+dataset = dict(split_source="lists")

@@ -1,5 +1,4 @@
-# Without RenderFusion: the volumes are concatenated. Gaussians are still splatted.
-_base_ = "../minesim_full.py"
-model = dict(
-    parts=dict(fusion=dict(_delete_=True, type="ConcatFusion", channels=128)),
-)
+# no_render_fusion of UnScenes3D, on MineSim at full size.
+_base_ = "../../unscenes3d/ablation/no_render_fusion.py"
+data_root = "data/minesim"
+dataset = dict(split_source="lists")

@@ -1,3 +1,3 @@
-# Camera only: no cloud is opened, no LiDAR branch is built.
+# Camera only: no point cloud is read, no LiDAR branch is built.
 _base_ = "../unscenes3d_occ.py"
 modality = "camera"

@@ -1,4 +1,4 @@
-# The plain network: volumes concatenated, nothing rendered in training.
+# The plain network: concatenated volumes, no rendering in training.
 _base_ = "../unscenes3d_occ.py"
 model = dict(
     parts=dict(

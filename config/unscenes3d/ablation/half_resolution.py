@@ -1,4 +1,4 @@
-# A head at half resolution: logits at the feature grid, interpolated to the labels'.
+# A head at half resolution: logits on the feature grid, interpolated to the label grid.
 _base_ = "../unscenes3d_occ.py"
 model = dict(
     parts=dict(

@@ -1,3 +1,3 @@
-# LiDAR only: no image is opened, no camera branch is built.
+# LiDAR only: no image is read, no camera branch is built.
 _base_ = "../unscenes3d_occ.py"
 modality = "lidar"

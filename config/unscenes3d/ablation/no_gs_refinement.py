@@ -1,3 +1,3 @@
-# Without GSRefinement: no Gaussians are splatted. Volumes are still rendered.
+# Without GSRefinement: no Gaussians are splatted; volumes are still rendered.
 _base_ = "../unscenes3d_occ.py"
 model = dict(parts=dict(refinement=None))

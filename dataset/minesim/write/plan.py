@@ -8,6 +8,8 @@ from dataset.minesim.sensors.rig import Camera
 
 VERSION = 2
 """Version of the output; increase it whenever a seed gives different bytes."""
+NUSCENES_FOLDER = "nuscenes"
+"""Folder of a data set in the nuScenes layout, next to those of the benchmarks."""
 SPLITS = ("train", "val", "test")
 STEP_RANGE_M = (0.05, 0.3)
 """Range of the spacing of the points that labels are made from [m]."""

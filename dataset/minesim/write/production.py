@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -25,9 +25,7 @@ from jaxtyping import Int64
 from tqdm import tqdm
 
 from dataset import layout
-from dataset.minesim.write.nuscenes.plan import NuScenesOptions
-from dataset.minesim.write.nuscenes.writer import DATA_FOLDER
-from dataset.minesim.write.plan import VERSION, GenerateOptions, scene_name
+from dataset.minesim.write.plan import NUSCENES_FOLDER, VERSION, scene_name
 from dataset.nuscenes.labels import BENCHMARKS
 from utils.whole_files import write_whole
 
@@ -37,14 +35,24 @@ _WORK = ".minesim"
 _FOLDERS = (
     *layout.SUFFIXES,
     layout.IMAGESETS,
-    DATA_FOLDER,
+    NUSCENES_FOLDER,
     *(benchmark.folder for benchmark in BENCHMARKS.values()),
     _WORK,
 )
 """Folders that MineSim writes, in any layout."""
 _logger = logging.getLogger(__name__)
 
-Options = GenerateOptions | NuScenesOptions
+
+@runtime_checkable
+class Options(Protocol):
+    """Options in either layout: a dataclass whose fields are recorded in ``minesim.json``."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def scenes(self) -> int:
+        """Number of scenes."""
+        ...
 
 
 @dataclass(frozen=True)

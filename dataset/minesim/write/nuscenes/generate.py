@@ -16,7 +16,8 @@ from dataset.minesim.write.nuscenes.plan import (
     sample_times_us,
 )
 from dataset.minesim.write.nuscenes.recorder import RigRecorder
-from dataset.minesim.write.nuscenes.writer import DATA_FOLDER, SceneCard, SceneWriter, write_tables
+from dataset.minesim.write.nuscenes.writer import SceneCard, SceneWriter, write_tables
+from dataset.minesim.write.plan import NUSCENES_FOLDER
 from dataset.minesim.write.production import (
     Job,
     Summary,
@@ -56,7 +57,7 @@ def generate_nuscenes(
     job = Job(Path(root), options, make_scene, options.frames)
     notes = make_scenes(job, workers=workers, force=force, progress=progress)
     plan = plan_scenes(options)
-    write_tables(job.root / DATA_FOLDER / plan.version, [note["records"] for note in notes])
+    write_tables(job.root / NUSCENES_FOLDER / plan.version, [note["records"] for note in notes])
     voxels = np.array([note["voxels"] for note in notes], dtype=np.int64).sum(axis=0)
     counts = dict(zip(NUSCENES.class_names[1:], voxels[1:].tolist(), strict=True))
     finish(job.root, options, {"layout": "nuscenes", "scenes": plan.splits, "voxels": counts})

@@ -16,13 +16,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
 from dataset.minesim.write.nuscenes.rig import RigCamera, ego_from_sensor
+from dataset.minesim.write.plan import NUSCENES_FOLDER
 from dataset.minesim.write.writer import JPEG_QUALITY, quaternion_xyzw
 from dataset.nuscenes import labels as nuscenes_labels
 from dataset.nuscenes.index import CAMERAS, LIDAR
 from utils.labels import FREE, NUSCENES
 
-DATA_FOLDER = "nuscenes"
-"""Folder of the data set, next to those of the benchmarks."""
 TABLES = ("log", "scene", "sample", "sample_data", "ego_pose", "calibrated_sensor", "sensor")
 
 _NOISE = 0
@@ -113,14 +112,14 @@ class SceneWriter:
     def write_points(self, shot: Shot, points: Float32[np.ndarray, "N 5"]) -> None:
         """Write a LiDAR recording: x, y, z [m], intensity 0–255 and ring of each point."""
         record = self._record(LIDAR, shot, "pcd", (0, 0))
-        points.tofile(self._path(f"{DATA_FOLDER}/{record['filename']}"))
+        points.tofile(self._path(f"{NUSCENES_FOLDER}/{record['filename']}"))
         if shot.is_key_frame:
             self._lidar[shot.sample] = record
 
     def write_image(self, camera: RigCamera, shot: Shot, image: UInt8[np.ndarray, "H W 3"]) -> None:
         """Write an RGB camera recording."""
         record = self._record(camera.channel, shot, "jpg", (camera.height, camera.width))
-        path = self._path(f"{DATA_FOLDER}/{record['filename']}")
+        path = self._path(f"{NUSCENES_FOLDER}/{record['filename']}")
         if not cv2.imwrite(str(path), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]):
             raise OSError(f"could not write {path}; is the disk full?")
 

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 from mmengine.config import Config
 
 from dataset.sample import Sample
@@ -16,10 +17,10 @@ from engine.frames.sources import (
     Predicted,
     Recordings,
     SavedPredictions,
-    predict_live,
 )
+from engine.frames.splats import splats_of
 from engine.prediction.predictor import GridPredictor, build_predictor
-from utils.labels import LABEL_SETS, label_set
+from utils.labels import FREE, LABEL_SETS, label_set
 
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:
@@ -94,9 +95,21 @@ def load_predictor(args: argparse.Namespace, cfg: Config) -> GridPredictor:
     """
     if args.gaussians is not None and args.gaussians < 1:
         raise ValueError(f"--gaussians is at least 1, got {args.gaussians}")
-    predictor = build_predictor(cfg, args.resume_from, device=args.device)
-    predictor.use_gaussians(args.gaussians)
-    return predictor
+    return build_predictor(cfg, args.resume_from, device=args.device, num_gaussians=args.gaussians)
+
+
+def predict_live(predictor: GridPredictor) -> Callable[[Sample], Predicted]:
+    """What a network says of frames, one at a time, with its Gaussians where it has them."""
+    colors = predictor.labels.colors
+    of_classes = [color for label, color in enumerate(colors) if label != FREE]
+    class_colors = np.array(of_classes, dtype=np.uint8)
+
+    def predict(sample: Sample) -> Predicted:
+        grid, gaussians = predictor.predict_with_gaussians(sample)
+        splats = None if gaussians is None else splats_of(gaussians, class_colors)
+        return Predicted(grid.occupancy, splats)
+
+    return predict
 
 
 def _predictions_alone(args: argparse.Namespace) -> FrameSource:

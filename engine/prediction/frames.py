@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 from mmengine.config import Config
 from torch.utils.data import DataLoader, Dataset, Subset
@@ -55,7 +55,7 @@ class Frames(Dataset[Sample]):
         limit: int = 0,
         is_shown: bool = True,
     ) -> None:
-        self._inputs = cast(Any, build_dataset(cfg, split, fields=input_fields(cfg.modality)))
+        self._inputs = build_dataset(cfg, split, fields=input_fields(cfg.modality))
         self._index = {stem: number for number, stem in enumerate(self._inputs.stems)}
         self.stems = spread(restrict(list(self._index), stems, split), limit)
         fields = EXTRAS if is_shown else ()
@@ -91,7 +91,7 @@ def open_recording(
     *,
     stems: Sequence[str] | None = None,
     limit: int = 0,
-) -> Dataset[Sample]:
+) -> Subset[Sample]:
     """Frames of a recording of one's own, with what the network of a config reads.
 
     Args:
@@ -162,7 +162,7 @@ class Timing:
 
 def predict_frames(
     predictor: GridPredictor,
-    frames: Any,
+    frames: Frames | Subset[Sample],
     writer: FrameWriter,
     *,
     batch_size: int = 1,
@@ -172,7 +172,7 @@ def predict_frames(
 
     Args:
         predictor: The network.
-        frames: Data set of samples: what to predict.
+        frames: What to predict.
         writer: Writes them.
         batch_size: Frames predicted together; the last batch may have fewer.
         num_workers: Processes that read ahead; 0 reads in this one.

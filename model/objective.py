@@ -1,0 +1,121 @@
+"""What training minimizes: the names of the loss terms, their weights, and those of the classes."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from loss.balance import effective_number_weights
+from utils.labels import LabelSet
+
+OCCUPANCY_TERMS = ("cross_entropy", "lovasz_softmax", "sem_scal", "geo_scal")
+IMAGE_TERMS = ("image_semantic", "image_lovasz")
+SPLAT_TERMS = ("splat_semantic", "splat_lovasz", "splat_depth")
+TERMS = (
+    *OCCUPANCY_TERMS,
+    "depth",
+    *IMAGE_TERMS,
+    "render_depth",
+    "render_semantic",
+    "render_alignment",
+    "render_color",
+    *SPLAT_TERMS,
+    "elevation",
+    "novel_depth",
+)
+"""All terms of the loss: of the logits, the lift, the volumes, the Gaussians, and the rest."""
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """What training minimizes.
+
+    Attributes:
+        weights: Weight of each term by name, of ``TERMS``. Each term that the network computes
+            needs one; weights of terms that it does not compute have no effect.
+        class_weights: Weight of each class in the cross entropy, free first; None: all alike.
+        class_counts: Labeled voxels of each class in a typical frame, free first, which give the
+            class weights in the cross entropy of images; None: all alike.
+        effective_number_beta: How far those go from all alike (0) to 1 / count (1).
+    """
+
+    weights: Mapping[str, float]
+    class_weights: Sequence[float] | None = None
+    class_counts: Sequence[int] | None = None
+    effective_number_beta: float = 0.0
+
+
+def volume_term_names(fields: Collection[str]) -> list[str]:
+    """Terms of the volumes that a fusion renders.
+
+    Args:
+        fields: Names of the fields of ``Fused`` that the fusion gives.
+    """
+    names = []
+    if "camera" in fields or "fused" in fields:
+        names.append("render_depth")
+    if "lidar" in fields:
+        names.append("render_semantic")
+    if "camera" in fields and "lidar" in fields:
+        names.append("render_alignment")
+    if "fused" in fields:
+        names.append("render_color")
+    return names
+
+
+def term_weights(weights: Mapping[str, float], computed: Collection[str]) -> dict[str, float]:
+    """The weight of each term that a network computes.
+
+    Args:
+        weights: Weights by name, as a config gives them.
+        computed: Names of the terms that the network computes in training.
+
+    Raises:
+        ValueError: If a name is unknown, or a term has no weight.
+    """
+    unknown = sorted(weights.keys() - set(TERMS))
+    if unknown:
+        raise ValueError(f"loss.weights has unknown terms {unknown}; the terms are {list(TERMS)}")
+    missing = [name for name in computed if name not in weights]
+    if missing:
+        raise ValueError(
+            f"loss.weights lacks {missing}, which this network computes; 0 turns a term off"
+        )
+    return {name: weights[name] for name in computed}
+
+
+def class_balance(
+    options: LossOptions, labels: LabelSet
+) -> tuple[Float[Tensor, "classes"], Float[Tensor, "classes"]]:
+    """Class weights in the cross entropy of voxels and in that of images.
+
+    Raises:
+        ValueError: If there is not one value for each class.
+    """
+    number = labels.num_classes
+    given = {"class_weights": options.class_weights, "class_counts": options.class_counts}
+    for name, values in given.items():
+        if values is not None and len(values) != number:
+            raise ValueError(
+                f"loss.{name} needs one value for each of the {number} classes of {labels.name}, "
+                f"free first; got {len(values)}"
+            )
+    weights = torch.tensor(options.class_weights or [1.0] * number, dtype=torch.float32)
+    counts = options.class_counts or [1] * number
+    return weights, effective_number_weights(counts, options.effective_number_beta)
+
+
+def check_finite(terms: Mapping[str, Float[Tensor, ""]], stems: Sequence[str]) -> None:
+    """Stop on a loss that is NaN or infinite.
+
+    Raises:
+        FloatingPointError: If a term is NaN or infinite, naming the terms and the frames.
+    """
+    values = dict(zip(terms, torch.stack(list(terms.values())).tolist(), strict=True))
+    if not torch.tensor(list(values.values())).isfinite().all():
+        raise FloatingPointError(
+            f"the loss is not finite for the frames {list(stems)}: {values}. Check these frames "
+            "for NaN or infinite values, lower the learning rate, or train in full precision"
+        )
