@@ -1,4 +1,4 @@
-"""A hand-made world for the tests of the sensors: a road, a wall, two boxes, a puddle, a pole."""
+"""A hand-made world for the sensor tests: a road, a wall, two boxes, a puddle, a pole."""
 
 from collections.abc import Callable
 
@@ -12,13 +12,13 @@ from dataset.minesim.scene.world import SceneObject, World
 DRIVEABLE, TERRAIN, TRUCK, CONE, MUDDY = 11, 10, 2, 8, 9
 SPEED_MPS = 6.0
 TRUCK_BOX = ((30.0, 4.0, 1.5), (8.0, 3.0, 3.0))
-"""Centre and size [m] of the haul truck."""
+"""Center and size [m] of the haul truck."""
 
 
 def tiny_world(
     *, sky: Sky = "clear", dust: float = 0.0, snow: bool = False, seconds: float = 8.0
 ) -> World:
-    """A drive at 6 m/s along x over flat ground at height 0, from (0, 0)."""
+    """Build a drive at 6 m/s along x, from (0, 0), over flat ground at height 0."""
     sand = (0.44, 0.41, 0.31)
     parts: list[tuple[Mesh, int]] = [
         (_plane((-30.0, 220.0), (-6.0, 9.0), "road", sand), DRIVEABLE),
@@ -52,7 +52,7 @@ def tiny_world(
 
 
 def straight_drive(seconds: float) -> Drive:
-    """Along x at constant speed."""
+    """Drive along x at constant speed."""
     time = 0.1 * np.arange(round(10 * seconds))
     poses = np.tile(np.eye(4), (len(time), 1, 1))
     poses[:, 0, 3] = SPEED_MPS * time
@@ -77,12 +77,12 @@ def _plane(
     *,
     height: float = 0.0,
 ) -> Mesh:
-    """Level ground in triangles about a metre wide."""
+    """Build level ground of triangles about one meter wide."""
     return _sheet(x, y, lambda y: np.full_like(y, height), material, color)
 
 
 def _slope(y_foot: float, y_top: float, height: float, color: Color) -> Mesh:
-    """A wall that leans away from the road."""
+    """Build a wall that leans away from the road."""
     return _sheet(
         (-30.0, 220.0),
         (y_top, y_foot),
@@ -99,7 +99,7 @@ def _sheet(
     material: str,
     color: Color,
 ) -> Mesh:
-    """Triangles about a metre wide at ``height(y)``."""
+    """Build triangles about one meter wide at ``height(y)``."""
     columns = np.linspace(x[0], x[1], round(x[1] - x[0]) + 1)
     rows = np.linspace(y[0], y[1], max(2, round(y[1] - y[0]) + 1))
     grid_x, grid_y = np.meshgrid(columns, rows, indexing="ij")

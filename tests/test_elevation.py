@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dataset import layout
-from dataset.minesim.write.labels import elevation_picture
+from dataset.minesim.write.labels import elevation_image
 from utils.elevation import ElevationGrid, credible, lay_surface, mean_heights, resample_map
 
 GRID = ElevationGrid((10.0, -3.0), 1.0, (4, 6))
@@ -99,7 +99,7 @@ def test_mean_heights_are_what_the_labels_are_made_of():
     rng = np.random.default_rng(0)
     points = rng.uniform((24, -11, -3), (46, 11, 0), (20_000, 3)).astype(np.float32)
     height, count = mean_heights([torch.from_numpy(points)], RELEASE)
-    units = elevation_picture(points)
+    units = elevation_image(points)
     is_mixed = layout.mixed_elevation_cells(RELEASE.shape)
     units[is_mixed], count[0, 0][torch.from_numpy(is_mixed)] = 0, 0
     is_known = (units > 0) & (count[0, 0].numpy() > 0)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from dataset import layout
-from dataset.minesim.write.labels import elevation_picture
+from dataset.minesim.write.labels import elevation_image
 from dataset.sample import Sample
 from engine.evaluation.elevation_baselines import (
     interpolate_linearly,
@@ -43,7 +43,7 @@ def test_a_mean_of_nothing_is_refused():
 def test_returns_fall_into_the_cells_of_the_label():
     rng = np.random.default_rng(0)
     points = rng.uniform((25.1, -10.8, -3), (45.4, 10.8, 0), (500, 3)).astype(np.float32)
-    units = elevation_picture(points)
+    units = elevation_image(points)
     heights = interpolated_returns(torch.from_numpy(points), GRID).numpy()
     is_known = units > 0
     assert heights.shape == GRID.shape

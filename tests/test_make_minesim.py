@@ -32,18 +32,18 @@ def test_options():
 
 
 @pytest.mark.parametrize("text", ["480", "480x", "ax300", "480x300x3"])
-def test_refuses_a_size_of_another_form(text):
+def test_rejects_a_malformed_size(text):
     with pytest.raises(argparse.ArgumentTypeError, match="expected WIDTHxHEIGHT"):
         image_size(text)
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "many"])
-def test_refuses_another_number_of_workers(text):
+def test_rejects_an_invalid_number_of_workers(text):
     with pytest.raises(argparse.ArgumentTypeError, match="expected 'auto' or a number"):
         worker_count(text)
 
 
-def test_table_leaves_background_out_of_the_shares():
+def test_table_excludes_background_from_the_shares():
     voxels = np.zeros(12, np.int64)
     voxels[[0, 2, 11]] = 500, 25, 75
     scenes = {"train": ("scene_00000",), "val": (), "test": ()}
@@ -55,7 +55,7 @@ def test_table_leaves_background_out_of_the_shares():
     assert rows["train"][0] == "1"
 
 
-def test_a_mistake_ends_with_one_line_and_no_traceback(tmp_path):
+def test_a_user_error_gives_one_line_without_a_traceback(tmp_path):
     (tmp_path / "mine.txt").write_text("")
     command = ["tools/make_minesim.py", "--out", str(tmp_path), "--scenes", "1", "--frames", "1"]
     ran = subprocess.run(
@@ -91,12 +91,12 @@ def test_the_nuscenes_layout(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("--num-sweeps 2", "--num-sweeps can only be given with --layout nuscenes"),
-        ("--lidar-columns 8", "--lidar-columns can only be given with --layout nuscenes"),
-        ("--layout nuscenes --test 1", "--test can only be given with --layout unscenes3d"),
+        ("--num-sweeps 2", "--num-sweeps can only be used with --layout nuscenes"),
+        ("--lidar-columns 8", "--lidar-columns can only be used with --layout nuscenes"),
+        ("--layout nuscenes --test 1", "--test can only be used with --layout unscenes3d"),
     ],
 )
-def test_refuses_options_of_the_other_layout(line, message, capsys):
+def test_rejects_options_of_the_other_layout(line, message, capsys):
     with pytest.raises(SystemExit):
         parse_arguments(["--out", "x", "--scenes", "2", "--frames", "2", *line.split()])
     assert message in capsys.readouterr().err

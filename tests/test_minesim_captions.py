@@ -24,7 +24,7 @@ def _world(*things, sky="clear", dust=0.0, snow=False):
     return replace(tiny_world(sky=sky, dust=dust, snow=snow), objects=things)
 
 
-def test_names_what_is_seen_and_where():
+def test_names_visible_objects_and_their_side():
     world = _world(_thing("haul truck", 20, 6), _thing("sign", 20, -6), _thing("sign", 20, -7))
     text = caption(world, START, _depth(21.0), CAMERA)
     assert text == (
@@ -33,14 +33,14 @@ def test_names_what_is_seen_and_where():
     )
 
 
-def test_what_is_hidden_behind_or_far_is_not_named():
+def test_occluded_or_distant_objects_are_not_named():
     hidden, behind, far = _thing("pickup", 40, 0), _thing("pickup", -20, 0), _thing("pickup", 95, 0)
     assert not objects_in_view(_world(hidden, behind, far), START, _depth(15.0), CAMERA)
     text = caption(_world(hidden), START, _depth(15.0), CAMERA)
     assert text.endswith("Nothing else is in sight.")
 
 
-def test_what_is_outside_the_picture_is_not_named():
+def test_objects_outside_the_image_are_not_named():
     beside, above = _thing("pickup", 5, 30), _thing("pickup", 10, 0, z=20.0)
     assert not objects_in_view(_world(beside, above), START, _depth(8.0), CAMERA)
 
@@ -66,7 +66,7 @@ def test_counts_in_english(names, phrase):
         ("overcast", 0.0, True, "A snow-covered haul road runs through open ground under an over"),
     ],
 )
-def test_tells_the_weather(sky, dust, snow, phrase):
+def test_describes_the_weather(sky, dust, snow, phrase):
     assert phrase in caption(_world(sky=sky, dust=dust, snow=snow), START, _depth(9.0), CAMERA)
 
 
@@ -78,6 +78,6 @@ def test_tells_the_weather(sky, dust, snow, phrase):
         (lambda xy: np.where(np.abs(xy[:, 1]) > 10, 8.0, 0.0), "between high walls"),
     ],
 )
-def test_tells_what_lies_beside_the_road(height, phrase):
+def test_describes_the_roadside(height, phrase):
     world = replace(_world(), height_m=height)
     assert phrase in caption(world, START, _depth(9.0), CAMERA)

@@ -1,4 +1,4 @@
-"""The ego drive: poses on the road, velocities and accelerations that belong to them."""
+"""The ego drive: poses on the road, and consistent velocities and accelerations."""
 
 from itertools import pairwise
 
@@ -34,26 +34,26 @@ def test_a_pose_every_tenth_of_a_second(drive: Drive) -> None:
     assert drive.world_from_vehicle[0, 0, 3] == pytest.approx(0.0, abs=1e-6)
 
 
-def test_velocity_is_the_rate_of_the_poses(drive: Drive) -> None:
+def test_velocity_is_the_derivative_of_the_position(drive: Drive) -> None:
     position = drive.world_from_vehicle[:, :3, 3]
     rate = (position[2:] - position[:-2]) / 0.2
     rotation = drive.world_from_vehicle[1:-1, :3, :3]
     velocity = np.einsum("tij,tj->ti", rotation, drive.velocity_mps[1:-1])
-    # Central differences over 0.2 s miss at most h²/6 of the jerk: about a centimetre a second.
+    # Central differences over 0.2 s are off by h²/6 times the jerk: about 0.01 m/s.
     assert np.abs(velocity - rate).max() < 0.02
 
 
-def test_acceleration_is_the_rate_of_the_velocity(drive: Drive) -> None:
+def test_acceleration_is_the_derivative_of_the_velocity(drive: Drive) -> None:
     rotation = drive.world_from_vehicle[:, :3, :3]
     velocity = np.einsum("tij,tj->ti", rotation, drive.velocity_mps)
     rate = (velocity[2:] - velocity[:-2]) / 0.2
     acceleration = np.einsum("tij,tj->ti", rotation, drive.acceleration_mps2)[1:-1]
-    # The springs pass the ground's bumps at up to 2 Hz: differences over 0.2 s blur those.
+    # The suspension passes bumps of up to 2 Hz, which differences over 0.2 s blur.
     assert np.abs(acceleration - rate)[:, :2].max() < 0.02
     assert np.abs(acceleration - rate)[:, 2].max() < 0.15
 
 
-def test_poses_are_rigid_and_look_along_the_motion(drive: Drive) -> None:
+def test_poses_are_rigid_and_face_the_motion(drive: Drive) -> None:
     rotation = drive.world_from_vehicle[:, :3, :3]
     assert np.allclose(rotation @ rotation.transpose(0, 2, 1), np.eye(3), atol=1e-9)
     assert np.allclose(np.linalg.det(rotation), 1.0)
@@ -62,9 +62,9 @@ def test_poses_are_rigid_and_look_along_the_motion(drive: Drive) -> None:
     assert (rotation[:, 2, 2] > 0.95).all()
 
 
-def test_vehicle_stands_on_the_ground_and_leans_with_it(drive: Drive) -> None:
+def test_vehicle_stands_on_the_ground_and_tilts_with_it(drive: Drive) -> None:
     position = drive.world_from_vehicle[:, :3, 3]
-    # Springs smooth the 3 cm washboard away.
+    # The suspension smooths out the 3 cm washboard.
     assert np.abs(position[:, 2] - bumpy(position[:, :2])).max() < 0.08
     # The ground rises by 4 % to the left.
     left = drive.world_from_vehicle[:, :3, 1]
@@ -73,7 +73,7 @@ def test_vehicle_stands_on_the_ground_and_leans_with_it(drive: Drive) -> None:
     )
 
 
-def test_drive_keeps_its_lane(drive: Drive) -> None:
+def test_drive_stays_in_its_lane(drive: Drive) -> None:
     road = make_road()
     offset = road.offset(drive.world_from_vehicle[:, :2, 3])
     assert np.abs(offset - road.lane_m).max() < 0.31
@@ -93,7 +93,7 @@ def test_distance_along_a_bend_is_the_distance_driven() -> None:
     )
     position = steady.world_from_vehicle[:, :3, 3]
     length = sum(np.linalg.norm(b - a) for a, b in pairwise(position))
-    # 20 m along the centre line; the right lane is a little longer or shorter in a bend.
+    # 20 m along the centerline; the right lane is slightly longer or shorter in a bend.
     assert length == pytest.approx(20.0, rel=0.02)
 
 

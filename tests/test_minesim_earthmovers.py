@@ -1,4 +1,4 @@
-"""Diggers and graders."""
+"""Earthmoving machines."""
 
 from collections.abc import Callable
 
@@ -33,13 +33,13 @@ def test_sizes_and_detail(name: str, seed: int) -> None:
         (extent[:2].max(), extent[:2].min(), extent[2]), SIZES[name], strict=True
     ):
         assert least <= value <= most
-    # Buckets may dig in a little.
+    # Buckets may dig in slightly.
     assert -0.6 < low[2] < 0.02
     assert 400 <= len(mesh.faces) <= 2000
     assert mesh.volume() > 0.0
 
 
-def test_beam_has_its_depth_whichever_way_it_runs() -> None:
+def test_beam_has_its_depth_in_every_direction() -> None:
     for end in ([2.0, 0.0], [-2.0, 0.0], [0.0, -2.0]):
         girder = earthmovers.beam(np.array([[0.0, 0.0], end]), (0.5, 0.5), 0.3, (1.0, 1.0, 0.0))
         assert girder.volume() == pytest.approx(2.0 * 0.5 * 0.3)

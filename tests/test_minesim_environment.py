@@ -17,7 +17,7 @@ def test_most_scenes_are_clear_and_all_skies_occur() -> None:
 
 
 @pytest.mark.parametrize("sky", SKIES)
-def test_what_is_given_is_kept(sky: Sky) -> None:
+def test_given_values_are_kept(sky: Sky) -> None:
     environment = draw_environment(np.random.default_rng(1), 0.0, sky, True)
     assert environment.sky == sky
     assert environment.snow

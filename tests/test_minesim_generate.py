@@ -16,7 +16,7 @@ OPTIONS = GenerateOptions(scenes=3, frames=2, image_size=(48, 30), map_voxel_m=0
 
 @pytest.fixture
 def _tiny_worlds(monkeypatch):
-    """Worlds that take no time to build: the seed only moves the haze."""
+    """Build cheap worlds in which the seed only changes the haze."""
 
     def build(seed, options):
         world = tiny_world(seconds=options.duration_s)
@@ -62,12 +62,12 @@ def test_writes_every_folder_and_the_lists(tmp_path):
 
 
 @pytest.mark.usefixtures("_tiny_worlds")
-def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(tmp_path, monkeypatch):
+def test_an_interrupted_run_resumes_and_gives_the_same_bytes(tmp_path, monkeypatch):
     generate(tmp_path / "whole", OPTIONS, workers=1, progress=False)
     broken = tmp_path / "broken"
     prepare_folder(broken, OPTIONS, force=False)
     make_scene(broken, OPTIONS, 1, lambda: None)
-    half = broken / ".minesim/scene_00002.partial/images"  # Where the run was stopped.
+    half = broken / ".minesim/scene_00002.partial/images"  # Where the run was interrupted.
     half.mkdir(parents=True)
     (half / "rubbish.jpg").write_text("")
     seen = []
@@ -83,7 +83,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(tmp_path, monke
 
 
 @pytest.mark.usefixtures("_tiny_worlds")
-def test_another_seed_gives_other_bytes(tmp_path):
+def test_another_seed_gives_different_bytes(tmp_path):
     options = replace(OPTIONS, scenes=1, frames=1)
     generate(tmp_path / "a", options, workers=1, progress=False)
     generate(tmp_path / "b", replace(options, seed=1), workers=1, progress=False)
@@ -92,7 +92,7 @@ def test_another_seed_gives_other_bytes(tmp_path):
 
 
 def _same_for_all(hashes):
-    """Files whose content no seed changes: calibration, captions, empty lists."""
+    """Return files that do not depend on the seed: calibration, captions, empty lists."""
     return [
         value
         for name, value in hashes.items()
@@ -104,7 +104,7 @@ def test_worker_processes_write_the_same_bytes(tmp_path):
     options = replace(OPTIONS, scenes=2, frames=1, ground_cell_m=1.5)
     generate(tmp_path / "workers", options, workers=2, progress=False)
     prepare_folder(tmp_path / "here", options, force=False)
-    make_scene(tmp_path / "here", options, 1, lambda: None)  # One of them will do.
+    make_scene(tmp_path / "here", options, 1, lambda: None)  # One scene is enough.
     here, workers = _hashes(tmp_path / "here"), _hashes(tmp_path / "workers")
     recorded = {name for name in here if not name.startswith(".minesim")}
     assert len(recorded) == len(layout.SUFFIXES)
@@ -112,7 +112,7 @@ def test_worker_processes_write_the_same_bytes(tmp_path):
 
 
 @pytest.mark.usefixtures("_tiny_worlds")
-def test_a_finished_data_set_is_replaced_only_by_force(tmp_path):
+def test_a_finished_data_set_is_only_replaced_with_force(tmp_path):
     options = replace(OPTIONS, scenes=1, frames=1)
     generate(tmp_path, options, workers=1, progress=False)
     with pytest.raises(FileExistsError, match="pass --force"):
@@ -126,6 +126,6 @@ def test_a_finished_data_set_is_replaced_only_by_force(tmp_path):
     assert not {name for name in before & after if name.startswith("images/")}
 
 
-def test_refuses_no_workers(tmp_path):
+def test_rejects_zero_workers(tmp_path):
     with pytest.raises(ValueError, match="workers must be at least 1"):
         generate(tmp_path, OPTIONS, workers=0)

@@ -41,7 +41,7 @@ def grid_faces(ground: Ground) -> int:
 
 
 def test_mesh_has_no_cracks(ground: Ground) -> None:
-    """Each edge inside the grid belongs to two triangles that run it in opposite directions."""
+    """Each inner edge is shared by two triangles that traverse it in opposite directions."""
     faces = ground.mesh.faces[: grid_faces(ground)].astype(np.int64)
     edges = faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
     count = len(ground.x_m) * len(ground.offset_m)
@@ -58,8 +58,8 @@ def test_faces_look_up(ground: Ground) -> None:
     assert (normal[:, 2] > 0).all()
 
 
-def test_height_is_that_of_the_triangles(ground: Ground) -> None:
-    """Inside a triangle the height is the weighted mean of its corners."""
+def test_height_matches_the_triangles(ground: Ground) -> None:
+    """Inside a triangle, height is the barycentric mean of its corners."""
     rng = np.random.default_rng(0)
     chosen = rng.choice(grid_faces(ground), 300, replace=False)
     weight = rng.dirichlet(np.ones(3), 300)
@@ -67,7 +67,7 @@ def test_height_is_that_of_the_triangles(ground: Ground) -> None:
     points = (weight[..., None] * corners).sum(axis=1)
     near = np.abs(ground.road.offset(points[:, :2])) < 40.0
     error = np.abs(ground.height_m(points[:, :2]) - points[:, 2])[near]
-    # Rows bend with the road while triangles are straight: millimetres.
+    # Rows curve with the road while triangles are straight: a difference of millimeters.
     assert error.max() < 0.01
 
 

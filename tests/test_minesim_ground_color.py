@@ -1,4 +1,4 @@
-"""Colours and materials of the ground."""
+"""Colors and materials of the ground."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def ground() -> Ground:
     return make_ground()
 
 
-def test_snow_whitens_all_but_steep_and_wet_ground(ground: Ground) -> None:
+def test_snow_covers_all_but_steep_and_wet_ground(ground: Ground) -> None:
     snowy = make_ground(snow=True)
     is_snow = snowy.mesh.face_material == material_index("snow")
     assert 0.4 < is_snow.mean() < 1.0
@@ -42,7 +42,7 @@ def test_colors_are_albedos_and_wheel_tracks_are_darker(ground: Ground) -> None:
     assert track < crown
 
 
-def test_road_soil_and_walls_are_of_their_material(ground: Ground) -> None:
+def test_road_soil_and_walls_have_their_materials(ground: Ground) -> None:
     material = ground.mesh.face_material[: 2 * ground.label.size].reshape(*ground.label.shape, 2)
     middle = np.abs(ground.offset_m[:-1]) < 4.0
     assert (material[:, middle] == material_index("road")).mean() > 0.8

@@ -5,7 +5,7 @@ import pytest
 from dataset.minesim.scene.locations import REGIONS, location
 
 
-def test_names_are_those_of_the_mini_release() -> None:
+def test_names_match_the_mini_release() -> None:
     names = [region.name for region in REGIONS]
     assert names == ["location_1", "location_2", "location_3", "location_4_5", "location_6"]
     assert [location(name).name for name in names] == names
@@ -18,6 +18,6 @@ def test_regions_differ_in_soil_and_road() -> None:
         assert all(0.0 < channel < 1.0 for channel in (*region.soil, *region.dark))
 
 
-def test_unknown_location_is_refused() -> None:
+def test_unknown_location_is_rejected() -> None:
     with pytest.raises(ValueError, match="unknown location 'location_9'"):
         location("location_9")

@@ -46,20 +46,20 @@ def test_same_seed_same_machine(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["haul_truck", "widebody_truck", "water_truck", "pickup"])
-def test_vehicles_have_tyres_and_windows(name: str) -> None:
+def test_vehicles_have_tires_and_windows(name: str) -> None:
     mesh = build(name, 0)
     assert (mesh.face_material == material_index("rubber")).sum() >= 4 * 32
     assert (mesh.face_material == material_index("glass")).any()
 
 
 def test_haul_truck_faces_forward() -> None:
-    """The cab's glass is in front, the tail of the tray is behind and open below."""
+    """The cab's windows are in front; the dump body's tail is behind, with space below."""
     mesh = build("haul_truck", 0)
     glass = mesh.faces[mesh.face_material == material_index("glass")]
     assert mesh.vertices[glass][..., 0].min() > 2.0
 
 
-def test_pick_gives_one_of_the_colours() -> None:
+def test_pick_returns_one_of_the_colors() -> None:
     colors = (machines.RED, machines.BLUE)
     drawn = {machines.pick(np.random.default_rng(k), colors) for k in range(10)}
     assert drawn == set(colors)

@@ -9,13 +9,13 @@ def test_index_finds_every_material() -> None:
     assert [material_index(material.name) for material in MATERIALS] == list(range(len(MATERIALS)))
 
 
-def test_unknown_material_is_refused() -> None:
+def test_unknown_material_is_rejected() -> None:
     with pytest.raises(ValueError, match="unknown material 'cheese'"):
         material_index("cheese")
 
 
 def test_linear_rgb_by_hand() -> None:
-    # sRGB 188 is about half the light of white; 10 lies on the curve's straight foot.
+    # sRGB 188 is about half the light of white; 10 is on the linear part of the curve.
     black, half, foot = linear_rgb(0, 188, 10)
     assert black == 0.0
     assert half == pytest.approx(0.5029, abs=1e-4)

@@ -1,4 +1,4 @@
-"""The mesh toolkit: closed solids whose faces turn outwards."""
+"""The mesh toolkit: closed solids whose faces point outward."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ RED = (1.0, 0.0, 0.0)
 
 
 def open_edges(mesh: Mesh) -> int:
-    """Directed edges without a partner that runs the other way."""
+    """Count directed edges without an opposite one."""
     pairs = mesh.faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
     forward = {(int(a), int(b)) for a, b in pairs}
     return sum((b, a) not in forward for a, b in forward)
@@ -49,7 +49,7 @@ SOLIDS = {
 def test_solids_are_closed_and_have_their_volume(name: str) -> None:
     mesh, volume = SOLIDS[name]
     assert open_edges(mesh) == 0
-    # 0.3 %: a 96-gon stands for a circle.
+    # 0.3 %: a 96-gon approximates a circle.
     assert mesh.volume() == pytest.approx(volume, rel=3e-3)
 
 
@@ -68,22 +68,22 @@ def test_wheel_stands_on_the_ground_where_it_is_put() -> None:
 
 
 @pytest.mark.parametrize(("axis", "source", "goal"), [("x", 1, 2), ("y", 2, 0), ("z", 0, 1)])
-def test_axis_rotation_turns_right_handed(axis: str, source: int, goal: int) -> None:
+def test_axis_rotation_is_right_handed(axis: str, source: int, goal: int) -> None:
     turned = axis_rotation(axis, np.pi / 2) @ np.eye(3)[source]
     assert np.allclose(turned, np.eye(3)[goal])
 
 
-def test_axis_rotation_refuses_other_axes() -> None:
+def test_axis_rotation_rejects_other_axes() -> None:
     with pytest.raises(ValueError, match="axis must be"):
         axis_rotation("w", 1.0)
 
 
-def test_moves_keep_the_original() -> None:
+def test_transforms_keep_the_original() -> None:
     mesh = box((1, 1, 1), (0, 0, 0.5), "paint", RED)
     before = mesh.vertices.copy()
     moved = mesh.moved(1.0, 2.0, 3.0).scaled(2.0, 1.0, 1.0).turned("z", np.pi / 2, (2.0, 2.0, 0.0))
     assert np.array_equal(mesh.vertices, before)
-    # The centre goes (0, 0) -> (1, 2) -> (2, 2), the pivot, and stays there.
+    # The center moves (0, 0) -> (1, 2) -> (2, 2), which is the pivot, and stays there.
     low, high = moved.bounds()
     assert np.allclose((low + high) / 2, [2.0, 2.0, 3.5])
     assert np.allclose(high - low, [1.0, 2.0, 1.0])
@@ -104,6 +104,6 @@ def test_merge_keeps_all_parts() -> None:
     assert len(both.faces) == len(both.face_material) == len(both.face_color) == 92
 
 
-def test_merge_of_nothing_is_refused() -> None:
+def test_merge_of_no_meshes_is_rejected() -> None:
     with pytest.raises(ValueError, match="at least one mesh"):
         merge([])

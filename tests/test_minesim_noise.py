@@ -16,7 +16,7 @@ def test_noise_vanishes_on_the_lattice_and_is_smooth(noise: Noise) -> None:
     assert np.allclose(noise.smooth(corner, corner[::-1].copy(), 7.0), 0.0, atol=1e-6)
     x = np.linspace(-40.0, 40.0, 80_001)
     step = np.diff(noise.smooth(x, np.full_like(x, 3.3), 5.0))
-    # Slope stays below 3 a wavelength: no jumps at cell borders.
+    # The slope stays below 3 per wavelength: no jumps at cell borders.
     assert np.abs(step).max() < 3.0 / 5.0 * 0.001
 
 

@@ -39,7 +39,7 @@ ONE = replace(OPTIONS, scenes=1, frames=1, image_size=(32, 18), lidar_columns=4,
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    """A data set, and the depth of each picture's own rays by scene, sample and camera."""
+    """Generate a data set; return it with the rendered depth by scene, sample and camera."""
     root = tmp_path_factory.mktemp("rig")
     depths: list[list[np.ndarray]] = []
     label = RigRecorder._label
@@ -82,11 +82,11 @@ def test_the_loaders_splits_find_the_scenes(tiny):
     assert about["voxels"]["driveable_surface"] == tiny.summary.voxels[11] > 0
 
 
-def test_tables_are_joined_and_name_files_that_are_there(tiny):
+def test_tables_are_linked_and_refer_to_existing_files(tiny):
     names = ("log", "scene", "sample", "sample_data", "ego_pose", "calibrated_sensor", "sensor")
     tables = {name: {r["token"]: r for r in table(tiny.root, name)} for name in names}
     for name, records in tables.items():
-        assert len(records) == len(table(tiny.root, name)), f"{name} has a token twice"
+        assert len(records) == len(table(tiny.root, name)), f"{name} has a duplicate token"
         for record in records.values():
             for key, value in record.items():
                 if key in {"prev", "next"} and value:
@@ -105,35 +105,35 @@ def test_tables_are_joined_and_name_files_that_are_there(tiny):
     assert counted == {LIDAR: 6, **dict.fromkeys(CAMERAS, 4)}
 
 
-def test_returns_land_on_the_surface_that_the_pixel_shows(tiny):
+def test_lidar_points_match_the_depth_images(tiny):
     dataset = load(tiny.root)
     agreeing, shifted = [], []
     for index, depths in enumerate(tiny.depths):
         sample = dataset[index]
         wrong = sample.pixel_from_lidar.clone()
-        wrong[:, 1] += 4 * wrong[:, 2]  # Four rows further down.
+        wrong[:, 1] += 4 * wrong[:, 2]  # Four rows too low.
         for camera, depth_m in enumerate(depths):
             agreeing.append(_agreement(sample.pixel_from_lidar[camera], sample.points, depth_m))
             shifted.append(_agreement(wrong[camera], sample.points, depth_m))
     assert min(len(errors) for errors in agreeing) > 20
-    # The rest lies on the edges of things, where a pixel of so small a picture shows two of them.
+    # The rest are at edges, where a pixel of so small an image covers two surfaces.
     assert (np.concatenate(agreeing) < 0.05).mean() > 0.95
-    assert (np.concatenate(shifted) < 0.05).mean() < 0.5  # The measure would tell.
+    assert (np.concatenate(shifted) < 0.05).mean() < 0.5  # The measure is sensitive.
 
 
 def _agreement(pixel_from_lidar, points, depth_m):
-    """Error of each return's depth against the picture's, as a share."""
+    """Return the relative error of each point's depth against the image's."""
     pixels, depth = (a.numpy() for a in project_points(pixel_from_lidar, points[:, :3]))
     u, v = pixels.T - 0.5
     inside = (depth > 0.5) & (u > 0) & (u < WIDTH - 1) & (v > 0) & (v < HEIGHT - 1)
-    # Inverse depth is linear over the picture of a plane.
+    # Inverse depth is linear over the image of a plane.
     places = (axis[inside, None] for axis in (u, v))
     inverse = cv2.remap(1 / depth_m, *places, cv2.INTER_LINEAR)
     return np.abs(inverse.reshape(-1) * depth[inside] - 1)
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
-def test_labels_agree_with_the_returns(tiny, name):
+def test_labels_match_the_points(tiny, name):
     dataset = load(tiny.root, labels_source=name)
     near, mirrored = [], []
     for index in range(len(dataset)):
@@ -148,7 +148,7 @@ def test_labels_agree_with_the_returns(tiny, name):
     assert np.concatenate(mirrored).mean() < np.concatenate(near).mean() - 0.02
 
 
-def test_masks_hold_what_was_seen(tiny):
+def test_masks_mark_visible_voxels(tiny):
     dataset = load(tiny.root)
     labels, points = dataset.labels(1), dataset[1].points[:, :3]
     points = points[dataset.grid.contains(points)].numpy()
@@ -158,12 +158,12 @@ def test_masks_hold_what_was_seen(tiny):
     assert by_camera[np.abs(points[:, :2]).max(axis=1) > 8.0].mean() > 0.9
     assert not labels.mask_camera[101:104, 99:101, 2].any()  # The road under the car.
     under = labels.mask_lidar[:, :, 0][labels.occupancy[:, :, 2] == 11]
-    assert under.mean() < 0.1  # Nothing under the road is seen.
+    assert under.mean() < 0.1  # Nothing below the road is visible.
     road = NUSCENES.index("driveable_surface")
     assert labels.occupancy[100:108, 100, 2].tolist() == [road] * 8  # The car stands on it.
 
 
-def test_sweeps_are_brought_together(tiny):
+def test_sweeps_are_accumulated(tiny):
     alone, together = load(tiny.root)[1].points, load(tiny.root, num_sweeps=2)[1].points
     assert together.shape[1] == 5
     assert len(together) > 1.8 * len(alone)
@@ -171,7 +171,7 @@ def test_sweeps_are_brought_together(tiny):
 
 def test_the_same_seed_gives_the_same_bytes(tmp_path, monkeypatch):
     def build(seed, options):
-        """A world that takes no time to build; the seed moves it aside."""
+        """Build a cheap world that the seed shifts sideways."""
         world = tiny_world(seconds=options.duration_s)
         aside = np.float32([0, 3 * seed / 2**31, 0])
         return replace(world, vertices=world.vertices + aside, location=options.location)
@@ -182,12 +182,12 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path, monkeypatch):
     generate_nuscenes(tmp_path / "c", replace(ONE, seed=1), workers=1, progress=False)
     first, other = hashes(tmp_path / "a"), hashes(tmp_path / "c")
     assert first == hashes(tmp_path / "b")
-    same = {"nuscenes/v1.0-mini/sensor.json"}  # One rig, whatever the seed.
+    same = {"nuscenes/v1.0-mini/sensor.json"}  # The rig does not depend on the seed.
     assert {name for name in first if first[name] in other.values()} == same
 
 
-def test_a_network_is_trained_and_scored_on_it_as_the_demo_does(tiny, tmp_path, capsys):
-    """``make nuscenes-demo`` at its smallest, and the other benchmarks and renderer besides."""
+def test_a_network_is_trained_and_evaluated_on_it_like_the_demo(tiny, tmp_path, capsys):
+    """The smallest ``make nuscenes-demo``, plus the other benchmarks and the other renderer."""
     config = write_nuscenes_config(tmp_path / "config.py", tiny.root / "nuscenes")
     common = f"--py-config {config} --work-dir {tmp_path / 'out'}".split()
     train.main(train.parse_arguments([*common, "--depth-metric"]))
@@ -213,6 +213,6 @@ def test_a_network_is_trained_and_scored_on_it_as_the_demo_does(tiny, tmp_path, 
     for renderer in ("volume", "gaussians"):
         scores, table = run(eval_novel_depth, f"--num-rays 12 24 --render {renderer}")
         assert set(scores["cameras"]) == set(CAMERAS)
-        assert scores["frames"] == 2 * len(CAMERAS)  # Each of the two key frames from the other.
+        assert scores["frames"] == 2 * len(CAMERAS)  # Each key frame from the other.
         assert 0 < scores["abs_rel"] < 20
         assert "12×24 rays an image" in table

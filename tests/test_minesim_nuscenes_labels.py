@@ -44,7 +44,7 @@ def caster(world):
 # --- classes ---
 
 
-def test_every_class_of_the_mine_has_one_of_nuscenes():
+def test_every_class_maps_to_a_nuscenes_class():
     assert set(NUSCENES_CLASS) == set(UNSCENES3D.class_names[1:])
     assert set(NUSCENES_CLASS.values()) <= set(NUSCENES.class_names[1:])
 
@@ -80,7 +80,7 @@ def test_material_decides_where_the_class_does_not(world, label, material, expec
 # --- the surface ---
 
 
-def test_points_lie_evenly_on_the_faces(world):
+def test_points_are_spread_evenly_over_faces(world):
     one = replace(
         world,
         vertices=np.array([[0, 0, 1], [8, 0, 1], [0, 8, 1]], np.float32),
@@ -98,10 +98,10 @@ def test_points_lie_evenly_on_the_faces(world):
     count = np.zeros((8, 8), int)
     np.add.at(count, tuple(cells.T), 1)
     whole = np.add.outer(np.arange(8), np.arange(8)) < 7
-    assert np.abs(count[whole] - 100).max() <= 12  # Random ones would stray by 30.
+    assert np.abs(count[whole] - 100).max() <= 12  # Random points would deviate by 30.
 
 
-def test_faces_and_points_out_of_reach_are_left_out(world):
+def test_faces_and_points_out_of_reach_are_skipped(world):
     found = sample_surface(world, np.array([[10.0, 0.0, 0.0], [20.0, 0.0, 0.0]]), 5.0, 0.5)
     assert found.points[:, 0].min() >= 5.0
     assert found.points[:, 0].max() <= 25.0
@@ -109,7 +109,7 @@ def test_faces_and_points_out_of_reach_are_left_out(world):
     assert NUSCENES.index("other_flat") in found.label  # The puddle.
 
 
-def test_refuses_no_step(world):
+def test_rejects_a_step_of_zero(world):
     with pytest.raises(ValueError, match="step_m must be positive"):
         sample_surface(world, np.zeros((1, 3)), 5.0, 0.0)
 
@@ -117,7 +117,7 @@ def test_refuses_no_step(world):
 # --- voxels ---
 
 
-def test_a_voxel_takes_the_class_of_what_lies_in_it(surface):
+def test_a_voxel_takes_the_class_of_its_points(surface):
     volume = occupancy(surface, np.eye(4), GRID)
 
     def at(x, y, z):
@@ -145,7 +145,7 @@ def test_the_grid_moves_with_its_frame(surface):
     np.testing.assert_array_equal(np.ptp(truck, axis=0)[:2], [2 + 1, 7 + 1])
 
 
-def test_targets_are_on_the_surface_where_there_is_one(surface):
+def test_targets_are_on_the_surface_if_there_is_one(surface):
     points, is_surface = targets(surface, np.eye(4), GRID)
     volume = occupancy(surface, np.eye(4), GRID)
     np.testing.assert_array_equal(is_surface.reshape(GRID.shape), volume > 0)
@@ -158,7 +158,7 @@ def test_targets_are_on_the_surface_where_there_is_one(surface):
     np.testing.assert_allclose(air, [3.25, 2.25, 1.75])
 
 
-# --- what was seen ---
+# --- visibility ---
 
 
 def _look(caster, camera, world_from_cam):
@@ -173,7 +173,7 @@ PLACES = np.array(
         [25.0, 4.0, 1.5],  # Air before the truck.
         [26.0, 4.0, 1.5],  # The truck's back.
         [34.0, 4.0, 1.5],  # Its front, behind it.
-        [45.0, 5.5, 0.5],  # Air in its shade.
+        [45.0, 5.5, 0.5],  # Air occluded by it.
         [12.0, -1.0, 0.0],  # Road.
         [12.0, -1.0, -0.6],  # Under the road.
         [-12.0, 0.0, 0.5],  # Air behind the car.
@@ -184,7 +184,7 @@ PLACES = np.array(
 IS_SURFACE = np.array([0, 1, 1, 0, 1, 0, 0, 0], bool)
 
 
-def test_cameras_see_what_nothing_hides(caster):
+def test_cameras_see_what_is_not_occluded(caster):
     camera = RigCamera("CAM_FRONT", 160, 90)
     front = _look(caster, camera, camera.vehicle_from_cam)
     seen = seen_by_cameras(caster, [front], PLACES, IS_SURFACE)

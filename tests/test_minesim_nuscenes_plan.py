@@ -12,7 +12,7 @@ from dataset.minesim.write.nuscenes.plan import (
 from dataset.nuscenes.splits import official_scenes
 
 
-def test_scenes_carry_the_official_names_of_their_splits():
+def test_scenes_have_official_names_of_their_splits():
     plan = plan_scenes(NuScenesOptions(scenes=3, frames=1))
     assert plan.version == "v1.0-mini"
     assert plan.names == ("scene-0061", "scene-0553", "scene-0103")
@@ -28,7 +28,7 @@ def test_the_mini_version_is_full_at_ten_scenes():
     assert len(more.names) == len(set(more.names)) == 11
 
 
-def test_one_scene_is_to_train_on():
+def test_a_single_scene_is_for_training():
     assert plan_scenes(NuScenesOptions(scenes=1, frames=1)).splits["val"] == ()
     assert plan_scenes(NuScenesOptions(scenes=4, frames=1, val=2)).splits["val"] == (
         "scene-0103",
@@ -36,7 +36,7 @@ def test_one_scene_is_to_train_on():
     )
 
 
-def test_samples_come_twice_a_second_with_some_jitter():
+def test_samples_are_at_2_hz_with_some_jitter():
     times = sample_times_us(20, 3, np.random.default_rng(0))
     steps = np.diff(times)
     assert np.abs(steps - 500_000).max() <= 4_000
@@ -46,7 +46,7 @@ def test_samples_come_twice_a_second_with_some_jitter():
     assert drive_seconds(20) > LEAD_S + (times[-1] - times[0]) * 1e-6
 
 
-def test_sweeps_lie_between_the_samples_and_belong_to_the_later_one():
+def test_sweeps_are_between_samples_and_belong_to_the_later_one():
     times = np.array([1_000_000, 1_500_000, 2_000_100])
     assert sweep_times_us(times, 1) == [
         (0, 1_000_000, True),
@@ -65,16 +65,16 @@ def test_sweeps_lie_between_the_samples_and_belong_to_the_later_one():
         ({"scenes": 0}, "at least 1, got 0 and 2"),
         ({"frames": 0}, "at least 1, got 2 and 0"),
         ({"seed": -1}, "seed must not be negative"),
-        ({"sweeps": 10}, "sweeps must be within 0–9"),
+        ({"sweeps": 10}, "sweeps must be between 0 and 9"),
         ({"lidar_columns": 0}, "lidar_columns must be at least 1"),
-        ({"surface_step_m": 1.0}, "surface_step_m must be within"),
-        ({"ground_cell_m": 5.0}, "ground_cell_m must be within"),
+        ({"surface_step_m": 1.0}, "surface_step_m must be between"),
+        ({"ground_cell_m": 5.0}, "ground_cell_m must be between"),
         ({"image_size": (160, 8)}, "at least 16×16"),
         ({"val": 2}, "cannot be split into 2 val"),
         ({"val": -1}, "cannot be split"),
         ({"scenes": 2000}, "nuScenes has"),
     ],
 )
-def test_refuses_options_that_make_no_sense(wrong, message):
+def test_rejects_invalid_options(wrong, message):
     with pytest.raises(ValueError, match=message):
         NuScenesOptions(**{"scenes": 2, "frames": 2, **wrong})

@@ -13,7 +13,7 @@ OPTIONS = NuScenesOptions(
 TIMES = np.array([10_000_000, 10_500_000])
 
 
-def test_poses_lie_between_those_of_the_drive():
+def test_poses_are_interpolated():
     drive = straight_drive(2.0)
     pose = pose_at(drive, 0.537)
     np.testing.assert_allclose(pose[:3, 3], [0.537 * SPEED_MPS, 0, 0], atol=1e-12)
@@ -25,12 +25,12 @@ def test_poses_lie_between_those_of_the_drive():
 
 
 @pytest.mark.parametrize("time_s", [-0.01, 1.91])
-def test_refuses_a_time_outside_of_the_drive(time_s):
-    with pytest.raises(ValueError, match=r"the drive lasts 1.9 s, asked"):
+def test_rejects_a_time_outside_the_drive(time_s):
+    with pytest.raises(ValueError, match=r"time_s must be between 0 and 1\.9 s"):
         pose_at(straight_drive(2.0), time_s)
 
 
-def test_each_sensor_records_at_its_own_time_and_place(tmp_path):
+def test_each_sensor_records_at_its_own_time_and_pose(tmp_path):
     recorder = RigRecorder(tiny_world(), OPTIONS, TIMES, (0, 1))
     card = SceneCard("scene-0061", 0, "", "", tuple(TIMES.tolist()), np.eye(4))
     writer = SceneWriter(tmp_path, card, OPTIONS.image_size)

@@ -12,7 +12,7 @@ from dataset.minesim.write.nuscenes.rig import (
 from dataset.nuscenes.index import CAMERAS, LIDAR
 
 
-def test_the_front_camera_looks_ahead_and_its_picture_is_upright():
+def test_the_front_camera_faces_forward_and_its_image_is_upright():
     pose = ego_from_sensor("CAM_FRONT")
     np.testing.assert_allclose(pose[:3, 2], [1, 0, 0], atol=0.01)  # z forward
     np.testing.assert_allclose(pose[:3, 0], [0, -1, 0], atol=0.01)  # x right
@@ -40,11 +40,11 @@ def test_poses_are_right_handed_rotations(channel):
     [("CAM_FRONT_LEFT", (1, 1)), ("CAM_FRONT_RIGHT", (1, -1)), ("CAM_BACK", (-1, 0)),
      ("CAM_BACK_LEFT", (-1, 1)), ("CAM_BACK_RIGHT", (-1, -1))],
 )  # fmt: skip
-def test_cameras_look_where_their_names_say(channel, side):
+def test_cameras_face_the_directions_of_their_names(channel, side):
     assert tuple(np.sign(np.round(ego_from_sensor(channel)[:2, 2], 2))) == side
 
 
-def test_six_cameras_cover_everything_around():
+def test_six_cameras_cover_360_degrees():
     angle = np.deg2rad(np.arange(0, 360, 0.5))
     points = np.stack([30 * np.cos(angle), 30 * np.sin(angle), np.full_like(angle, 1.5)], axis=1)
     views = np.zeros(len(points), int)
@@ -70,10 +70,10 @@ def test_rays_invert_the_camera_matrix():
     camera = RigCamera("CAM_BACK_LEFT", 64, 36)
     pixel = camera.rays[20, 50] @ camera.intrinsic.T
     np.testing.assert_allclose(pixel, [50.5, 20.5, 1.0], rtol=1e-6)
-    assert camera.intrinsic[0, 2] != 32  # The axis is off the middle, as it really is.
+    assert camera.intrinsic[0, 2] != 32  # Off-center, as in the real cameras.
 
 
-def test_a_turn_fires_each_beam_all_around():
+def test_a_turn_covers_360_degrees_with_each_beam():
     directions, ring = turn(8)
     assert directions.shape == (8 * NUM_BEAMS, 3)
     np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1.0, rtol=1e-6)
@@ -93,8 +93,8 @@ def test_the_car_stands_on_the_ground():
     assert faces.max() == len(vertices) - 1
 
 
-def test_refuses_another_camera_and_a_size_that_is_too_small():
-    with pytest.raises(ValueError, match="no camera is called 'CAM_TOP'"):
+def test_rejects_an_unknown_camera_and_too_small_an_image():
+    with pytest.raises(ValueError, match="unknown camera 'CAM_TOP'"):
         RigCamera("CAM_TOP", 160, 90)
     with pytest.raises(ValueError, match="at least 16×16 pixels, got 160×9"):
         RigCamera("CAM_FRONT", 160, 9)

@@ -38,21 +38,21 @@ def writer(tmp_path):
 def test_recordings_are_files_and_linked_records(writer, tmp_path):
     points = np.arange(10, dtype=np.float32).reshape(2, 5)
     for sample, time_us, is_key in ((0, 1_000_000, True), (1, 1_250_000, False)):
-        writer.cloud(shot(sample, time_us, is_key=is_key), points)
-    writer.picture(
+        writer.write_points(shot(sample, time_us, is_key=is_key), points)
+    writer.write_image(
         RigCamera("CAM_BACK", *SIZE), shot(0, 990_000), np.full((20, 32, 3), 90, np.uint8)
     )
-    first, sweep, picture = writer.records["sample_data"]
+    first, sweep, camera_record = writer.records["sample_data"]
     assert first["filename"].startswith("samples/LIDAR_TOP/")
     assert sweep["filename"].startswith("sweeps/LIDAR_TOP/")
     assert sweep["filename"].endswith("__LIDAR_TOP__1250000.pcd.bin")
     assert (first["prev"], first["next"]) == ("", sweep["token"])
     assert (sweep["prev"], sweep["next"]) == (first["token"], "")
-    assert (picture["prev"], picture["height"], picture["width"]) == ("", 20, 32)
+    assert (camera_record["prev"], camera_record["height"], camera_record["width"]) == ("", 20, 32)
     assert sweep["sample_token"] == writer.sample_tokens[1]
     cloud = read_cloud(tmp_path / "nuscenes" / sweep["filename"], columns=5)
     np.testing.assert_array_equal(cloud, points)
-    image = read_image(tmp_path / "nuscenes" / picture["filename"])
+    image = read_image(tmp_path / "nuscenes" / camera_record["filename"])
     assert np.abs(image.astype(int) - 90).max() <= 2
     pose = writer.records["ego_pose"][1]
     np.testing.assert_allclose(pose["translation"], [900, 1501.25, 0])
@@ -73,7 +73,7 @@ def test_the_rig_is_described(writer):
         np.testing.assert_allclose(pose, ego_from_sensor(channel), atol=1e-12)
 
 
-def test_labels_are_read_back_by_each_benchmarks_reader(writer, tmp_path):
+def test_labels_read_back_with_each_benchmark_reader(writer, tmp_path):
     rng = np.random.default_rng(0)
     volumes = {}
     for name, source in BENCHMARKS.items():
@@ -82,8 +82,8 @@ def test_labels_are_read_back_by_each_benchmarks_reader(writer, tmp_path):
         volumes[name][x, y, z] = rng.integers(1, 18, 40)
         volumes[name][3, 2, 1] = OTHERS
     masks = [rng.random((200, 200, 16)) < 0.5 for _ in range(2)]
-    writer.cloud(shot(0, 1_000_000), np.zeros((1, 5), np.float32))
-    writer.labels(0, KeyFrameLabels(volumes, *masks))
+    writer.write_points(shot(0, 1_000_000), np.zeros((1, 5), np.float32))
+    writer.write_labels(0, KeyFrameLabels(volumes, *masks))
     paths = {
         "occ3d": f"occ3d/gts/scene-0061/{writer.sample_tokens[0]}/labels.npz",
         "surroundocc": "nuscenes_occ/samples/minesim-scene-0061__LIDAR_TOP__1000000.pcd.bin.npy",
@@ -118,7 +118,9 @@ def test_tokens_depend_on_all_their_parts():
     assert len(token("x")) == 32
 
 
-def test_a_picture_that_cannot_be_written_is_named(writer, monkeypatch):
+def test_an_image_that_cannot_be_written_is_named(writer, monkeypatch):
     monkeypatch.setattr("cv2.imwrite", lambda *_: False)
     with pytest.raises(OSError, match=r"could not write .*CAM_FRONT__5.jpg"):
-        writer.picture(RigCamera("CAM_FRONT", *SIZE), shot(0, 5), np.zeros((20, 32, 3), np.uint8))
+        writer.write_image(
+            RigCamera("CAM_FRONT", *SIZE), shot(0, 5), np.zeros((20, 32, 3), np.uint8)
+        )

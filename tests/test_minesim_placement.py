@@ -1,4 +1,4 @@
-"""Where things stand: clear of the ego's lane and of one another, on the ground."""
+"""Placement of objects: on the ground, clear of the ego lane and of each other."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ import pytest
 from dataset.minesim.scene.ground import DRIVEABLE, Ground, build_ground
 from dataset.minesim.scene.locations import REGIONS
 from dataset.minesim.scene.materials import material_index
-from dataset.minesim.scene.placement import KINDS, furnish
+from dataset.minesim.scene.placement import KINDS, place_objects
 from dataset.minesim.scene.placer import CORRIDOR_M, Placer
 from dataset.minesim.scene.road import draw_road
 from dataset.minesim.scene.terrain import Terrain
@@ -32,7 +32,7 @@ def scene() -> tuple[Ground, Terrain]:
 
 @pytest.fixture(scope="module")
 def placers(scene: tuple[Ground, Terrain]) -> list[Placer]:
-    return [furnish(np.random.default_rng(k), *scene, END_M, plants=True) for k in range(3)]
+    return [place_objects(np.random.default_rng(k), *scene, END_M, plants=True) for k in range(3)]
 
 
 def test_ego_lane_is_free(placers: list[Placer]) -> None:
@@ -52,7 +52,7 @@ def test_machines_do_not_overlap(placers: list[Placer]) -> None:
             for second in things[k + 1 :]:
                 gap = np.linalg.norm((first.center_m - second.center_m)[:2])
                 reach = np.hypot(*first.size_m[:2]) / 2 + np.hypot(*second.size_m[:2]) / 2
-                assert gap > reach - 0.2  # leaning shifts a box's middle a little
+                assert gap > reach - 0.2  # tilting shifts a box's center slightly
 
 
 def test_machines_stand_on_driveable_ground(placers: list[Placer]) -> None:
@@ -69,7 +69,7 @@ def test_machines_stand_on_driveable_ground(placers: list[Placer]) -> None:
     assert len(found) >= 4
 
 
-def test_every_class_stands_somewhere(placers: list[Placer]) -> None:
+def test_every_class_occurs(placers: list[Placer]) -> None:
     seen = {label for placer in placers for label in placer.labels}
     for name in ("barrier", "truck", "machinery", "traffic_cone"):
         assert UNSCENES3D.index(name) in seen
@@ -85,13 +85,13 @@ def test_face_class_follows_the_meshes(placers: list[Placer]) -> None:
 
 
 def test_same_seed_same_places(scene: tuple[Ground, Terrain], placers: list[Placer]) -> None:
-    again = furnish(np.random.default_rng(0), *scene, END_M, plants=True)
+    again = place_objects(np.random.default_rng(0), *scene, END_M, plants=True)
     assert [thing.name for thing in again.objects] == [t.name for t in placers[0].objects]
     assert np.array_equal(again.meshes[-1].vertices, placers[0].meshes[-1].vertices)
 
 
-def test_plants_only_where_wanted(scene: tuple[Ground, Terrain], placers: list[Placer]) -> None:
-    plain = furnish(np.random.default_rng(0), *scene, END_M, plants=False)
+def test_plants_are_optional(scene: tuple[Ground, Terrain], placers: list[Placer]) -> None:
+    plain = place_objects(np.random.default_rng(0), *scene, END_M, plants=False)
     plant = material_index("plant")
     assert any((mesh.face_material == plant).any() for mesh in placers[0].meshes)
     assert not any((mesh.face_material == plant).any() for mesh in plain.meshes)

@@ -1,4 +1,4 @@
-"""Standing one mesh on the ground."""
+"""Placement of single meshes on the ground."""
 
 import numpy as np
 import pytest
@@ -10,26 +10,26 @@ from dataset.minesim.scene.road import Road, Waves
 from utils.labels import UNSCENES3D
 
 FLAT = Waves(np.zeros(1), np.ones(1), np.zeros(1))
-GREY = (0.5, 0.5, 0.5)
+GRAY = (0.5, 0.5, 0.5)
 
 
 def make_placer(label: int = DRIVEABLE, seed: int = 0) -> Placer:
-    """Ground that rises by 5 % along x and 2 % to the left."""
+    """Build ground that rises by 5 % along x and 2 % to the left."""
     x, d = np.arange(-50.0, 451.0, 2.0), np.arange(-150.0, 151.0, 2.0)
     road = Road(24.0, FLAT, FLAT, FLAT)
     heights = 0.05 * x[:, None] + 0.02 * d[None, :]
     labels = np.full((len(x) - 1, len(d) - 1), label, dtype=np.uint8)
-    nothing = box((1, 1, 1), (0, 0, 0), "soil", GREY)
+    nothing = box((1, 1, 1), (0, 0, 0), "soil", GRAY)
     ground = Ground(road, x, d, heights, labels, nothing, np.zeros(12, dtype=np.uint8))
     return Placer(ground, np.random.default_rng(seed), 60.0)
 
 
 def crate(rng: np.random.Generator) -> Mesh:
-    """A box on z = 0 that is not centred."""
-    return box((4.0, 2.0, 1.0), (3.0, 1.0, 0.5), "paint", GREY)
+    """Build an off-center box on z = 0."""
+    return box((4.0, 2.0, 1.0), (3.0, 1.0, 0.5), "paint", GRAY)
 
 
-def test_put_centres_the_footprint_and_leans_with_the_ground() -> None:
+def test_put_centers_the_footprint_and_tilts_with_the_ground() -> None:
     placer = make_placer()
     placer.put(crate(placer.rng), "truck", np.array([20.0, 10.0]), np.pi / 2, name="crate")
     thing = placer.objects[0]
@@ -37,12 +37,12 @@ def test_put_centres_the_footprint_and_leans_with_the_ground() -> None:
     assert np.allclose(thing.size_m, [4.0, 2.0, 1.0])
     up = np.array([-0.05, -0.02, 1.0]) / np.linalg.norm([0.05, 0.02, 1.0])
     assert np.allclose(thing.center_m, np.array([20.0, 10.0, 1.2]) + 0.5 * up, atol=1e-6)
-    # Its lower corners lie on the slope, which its forward axis, along y, climbs by 2 %.
+    # Its lower corners are on the slope, which rises by 2 % along its forward axis y.
     low = placer.meshes[0].vertices[:4]
     assert np.allclose(low[:, 2], 0.05 * low[:, 0] + 0.02 * low[:, 1], atol=2e-3)
 
 
-def test_upright_things_keep_upright_and_touch_the_lowest_corner() -> None:
+def test_upright_objects_stay_upright_and_touch_the_lowest_corner() -> None:
     placer = make_placer()
     placer.put(crate(placer.rng), "truck", np.array([20.0, 10.0]), 0.0, tilts=False)
     low, high = placer.meshes[0].bounds()
@@ -51,14 +51,14 @@ def test_upright_things_keep_upright_and_touch_the_lowest_corner() -> None:
     assert placer.objects == []
 
 
-def test_room_ends_at_the_ego_lane_and_at_other_things() -> None:
+def test_has_room_excludes_the_ego_lane_and_other_objects() -> None:
     placer = make_placer()
     lane = placer.ground.road.lane_m
     near, far = np.array([50.0, lane + 3.9]), np.array([50.0, lane + 4.6])
-    # 3 m of lane, half a metre to spare, 1 m of half width.
+    # 3 m of lane, 0.5 m of clearance and 1 m of half width.
     assert not placer.has_room(near, lane + 3.9, 2.0, across=1.0, yaw=0.0)
     assert placer.has_room(far, lane + 4.6, 2.0, across=1.0, yaw=0.0)
-    # Across the road it is the reach that counts.
+    # Across the road, the reach counts.
     assert not placer.has_room(far, lane + 4.6, 2.0, across=1.0, yaw=1.5)
     placer.put(crate(placer.rng), "truck", far, 0.0)
     beside = far + np.array([4.0, 0.0])
@@ -86,7 +86,7 @@ def test_signs_face_the_ego_vehicle() -> None:
     assert all(thing.yaw_rad == pytest.approx(np.pi) for thing in placer.objects)
 
 
-def test_nothing_stands_on_ground_that_is_no_driveable_surface() -> None:
+def test_nothing_is_placed_off_the_drivable_surface() -> None:
     placer = make_placer(TERRAIN)
     placer.scatter(Kind("crate", "truck", (crate,), {"near": 5.0, "oncoming": 3.0}))
     assert placer.meshes == []

@@ -7,7 +7,7 @@ from dataset.minesim.write.plan import GenerateOptions, scene_name, split_counts
 OPTIONS = GenerateOptions(scenes=3, frames=2)
 
 
-def test_scene_names_are_those_of_the_data_set():
+def test_scene_names_match_the_data_set():
     assert scene_name(7) == "scene_00007"
 
 
@@ -25,7 +25,7 @@ def test_split_counts(scenes, val, test, expected):
     assert tuple(split_counts(scenes, val, test).values()) == expected
 
 
-def test_splits_part_the_scenes():
+def test_splits_partition_the_scenes():
     parts = split_of_scenes(GenerateOptions(scenes=20, frames=1))
     assert sorted(n for part in parts.values() for n in part) == list(range(20))
     assert parts == split_of_scenes(GenerateOptions(scenes=20, frames=9))
@@ -38,13 +38,13 @@ def test_splits_part_the_scenes():
         ({"scenes": 0}, "at least 1, got 0"),
         ({"frames": 0}, "at least 1, got 3 and 0"),
         ({"seed": -1}, "must not be negative"),
-        ({"map_voxel_m": 0.01}, r"within 0.05–0.3"),
-        ({"ground_cell_m": 5.0}, r"within 0.2–2"),
+        ({"map_voxel_m": 0.01}, "between 0.05 and 0.3"),
+        ({"ground_cell_m": 5.0}, "between 0.2 and 2"),
         ({"image_size": (4, 4)}, "at least 16×16"),
-        ({"val": 2, "test": 1}, "at least one left to train on"),
+        ({"val": 2, "test": 1}, "at least one train scene"),
         ({"val": -1}, "cannot be split"),
     ],
 )
-def test_refuses_options_that_make_no_sense(changes, match):
+def test_rejects_invalid_options(changes, match):
     with pytest.raises(ValueError, match=match):
         replace(OPTIONS, **changes)

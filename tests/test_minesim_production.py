@@ -20,7 +20,7 @@ OPTIONS = GenerateOptions(scenes=3, frames=2, image_size=(48, 30), map_voxel_m=0
 
 
 def make_text(root, options, number, on_frame):
-    """A scene of one file."""
+    """Generate a scene of one file."""
     folder = begin_scene(root, number) / "images"
     folder.mkdir(parents=True)
     (folder / f"{number}.jpg").write_text(f"{options.seed}")
@@ -33,7 +33,7 @@ def run(root, options=OPTIONS, **settings):
     return make_scenes(Job(root, options, make_text, 1), **settings)
 
 
-def test_scenes_are_moved_to_their_places_and_noted(tmp_path):
+def test_scenes_are_moved_into_place_and_noted(tmp_path):
     assert run(tmp_path) == [{"number": 0}, {"number": 1}, {"number": 2}]
     assert sorted(path.name for path in (tmp_path / "images").iterdir()) == [
         "0.jpg",
@@ -45,23 +45,23 @@ def test_scenes_are_moved_to_their_places_and_noted(tmp_path):
     assert '"scenes": 3' in (tmp_path / INFO_FILE).read_text()
 
 
-def test_what_is_there_is_not_made_again(tmp_path):
+def test_complete_scenes_are_not_generated_again(tmp_path):
     run(tmp_path)
     (tmp_path / ".minesim/scene_00001.json").unlink()
     (tmp_path / "images/0.jpg").write_text("kept")
-    (tmp_path / "images/1.jpg").write_text("of a broken run")
+    (tmp_path / "images/1.jpg").write_text("of an interrupted run")
     run(tmp_path)
     assert (tmp_path / "images/0.jpg").read_text() == "kept"
     assert (tmp_path / "images/1.jpg").read_text() == "0"
 
 
-def test_rubbish_of_a_broken_run_does_not_get_in(tmp_path):
+def test_leftovers_of_an_interrupted_run_are_removed(tmp_path):
     prepare_folder(tmp_path, OPTIONS, force=False)
-    rubbish = begin_scene(tmp_path, 0) / "images/rubbish.jpg"
-    rubbish.parent.mkdir(parents=True)
-    rubbish.write_text("")
+    leftover = begin_scene(tmp_path, 0) / "images/leftover.jpg"
+    leftover.parent.mkdir(parents=True)
+    leftover.write_text("")
     run(tmp_path)
-    assert not (tmp_path / "images/rubbish.jpg").exists()
+    assert not (tmp_path / "images/leftover.jpg").exists()
 
 
 def test_force_replaces_a_data_set_of_the_other_layout(tmp_path):
@@ -77,7 +77,7 @@ def test_force_replaces_a_data_set_of_the_other_layout(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "mine.txt", INFO_FILE]
 
 
-def test_refuses_a_folder_that_is_not_its_own_even_by_force(tmp_path):
+def test_rejects_a_foreign_folder_even_with_force(tmp_path):
     (tmp_path / "images").mkdir()
     with pytest.raises(FileExistsError, match="not made by MineSim"):
         prepare_folder(tmp_path, OPTIONS, force=True)
@@ -86,7 +86,7 @@ def test_refuses_a_folder_that_is_not_its_own_even_by_force(tmp_path):
         prepare_folder(tmp_path / "file", OPTIONS, force=False)
 
 
-def test_refuses_to_go_on_with_other_options(tmp_path):
+def test_rejects_resuming_with_different_options(tmp_path):
     prepare_folder(tmp_path, OPTIONS, force=False)
     prepare_folder(tmp_path, OPTIONS, force=False)
     with pytest.raises(FileExistsError, match="pass --force"):
@@ -99,7 +99,7 @@ def test_refuses_to_go_on_with_other_options(tmp_path):
     [
         (ValueError("no road"), ValueError),
         (OSError("no road"), ValueError),
-        (KeyError("no road"), RuntimeError),  # Ours: the script shows where it comes from.
+        (KeyError("no road"), RuntimeError),  # A bug: the script shows its traceback.
     ],
 )
 def test_a_failing_scene_is_named(error, kind):
@@ -120,6 +120,6 @@ def _failed(error):
     return future
 
 
-def test_refuses_no_workers(tmp_path):
+def test_rejects_zero_workers(tmp_path):
     with pytest.raises(ValueError, match="workers must be at least 1"):
         run(tmp_path, workers=0)

@@ -1,4 +1,4 @@
-"""People, cones, signs and other small things."""
+"""People, cones, signs and other small objects."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ HEIGHTS = {
     "fence": (1.6, 1.8),
     "power_pole": (9.0, 11.0),
     "tuft": (0.1, 0.45),
-    "worn_tyre": (0.7, 0.8),
+    "worn_tire": (0.7, 0.8),
 }
 
 
@@ -35,7 +35,7 @@ def test_heights(name: str, seed: int) -> None:
     mesh = build(name, seed)
     low, high = mesh.bounds()
     least, most = HEIGHTS[name]
-    # Leaning things reach a centimetre or two into the ground.
+    # Leaning objects reach one or two centimeters into the ground.
     assert low[2] == pytest.approx(0.0, abs=0.04)
     assert least <= high[2] <= most
     assert len(mesh.faces) <= 600
@@ -47,13 +47,13 @@ def test_stones_sit_in_the_ground() -> None:
         assert -0.5 < low[2] < 0.0 < high[2] < 1.1
 
 
-def test_cones_and_vests_shine_in_the_lidar() -> None:
+def test_cones_and_vests_are_bright_in_the_lidar() -> None:
     for name in ("person", "traffic_cone", "bollard", "sign_board"):
         assert (build(name, 0).face_material == material_index("sign")).any()
 
 
 def test_sign_faces_forward() -> None:
-    """Its writing lies in front of the board."""
+    """Its markings are in front of the board."""
     mesh = build("sign_board", 0)
     sign = mesh.vertices[mesh.faces[mesh.face_material == material_index("sign")]][..., 0]
     post = mesh.vertices[mesh.faces[mesh.face_material == material_index("steel")]][..., 0]

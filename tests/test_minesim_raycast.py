@@ -13,7 +13,7 @@ def test_first_hit_gives_face_distance_and_weights():
     directions = np.array([[0, 0, -1], [0, 0, -0.5], [0, 0, 1]], np.float32)
     hits = caster.first_hits(origin, directions)
     assert hits.face.tolist() == [1, 1, NO_HIT]
-    # The upper triangle at height 2 is 3 m below; half-length directions take twice the steps.
+    # The upper triangle at height 2 is 3 m below; directions of length 0.5 double the distance.
     np.testing.assert_allclose(hits.distance[:2], [3.0, 6.0])
     np.testing.assert_allclose(hits.u[:2], 1 / 4)  # x = 4 u
     np.testing.assert_allclose(hits.v[:2], 2 / 4)  # y = 4 v
@@ -26,11 +26,11 @@ def test_blocked_rays():
     assert caster.are_blocked(origins, up).tolist() == [True, False, False]
 
 
-def test_refuses_an_empty_mesh():
+def test_rejects_an_empty_mesh():
     with pytest.raises(ValueError, match="without faces"):
         Caster(VERTICES, np.empty((0, 3), np.int32))
 
 
-def test_refuses_faces_that_name_absent_vertices():
-    with pytest.raises(ValueError, match="name vertices 0…6, but there are 6"):
+def test_rejects_faces_with_missing_vertices():
+    with pytest.raises(ValueError, match="use vertices 0…6, but there are 6"):
         Caster(VERTICES, np.array([[0, 1, 6]], np.int32))

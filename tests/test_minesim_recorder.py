@@ -26,7 +26,7 @@ def test_only_samples_have_labels(recorder):
     assert [label is not None for label in labels] == [True, False, True]
 
 
-def test_poses_chain_points_into_one_world(recorder):
+def test_poses_align_points_in_one_world(recorder):
     rear = []
     for frame in (FRAMES[0], FRAMES[2]):
         recording, labels = recorder.record(frame)
@@ -39,7 +39,7 @@ def test_poses_chain_points_into_one_world(recorder):
     np.testing.assert_allclose(rear, 26.0, atol=1e-3)
 
 
-def test_a_frame_does_not_depend_on_the_frames_before_it(recorder):
+def test_a_frame_does_not_depend_on_previous_frames(recorder):
     first, _ = recorder.record(FRAMES[2])
     recorder.record(FRAMES[0])
     again, _ = recorder.record(FRAMES[2])

@@ -11,21 +11,21 @@ from dataset.minesim.sensors.rig import (
 )
 
 
-def test_horizon_stands_at_37_percent_of_the_height():
+def test_horizon_is_at_37_percent_of_the_height():
     camera = Camera(1920, 1200)
     far = camera.pixel_from_lidar @ np.array([1e6, 0.0, 0.0, 1.0])
     assert far[0] / far[2] == pytest.approx(960.0)
     assert far[1] / far[2] == pytest.approx(0.37 * 1200, abs=3.0)
 
 
-def test_field_of_view_is_the_recorded_one():
+def test_field_of_view_matches_the_recordings():
     camera = Camera(1920, 1200)
     half = np.rad2deg(np.arctan(960 / camera.focal_px[0]))
     assert 2 * half == pytest.approx(58.9, abs=0.1)
 
 
 @pytest.mark.parametrize("size", [(480, 300), (640, 200), (1920, 1200)])
-def test_a_point_keeps_its_place_in_the_picture_at_any_size(size):
+def test_a_point_keeps_its_relative_position_at_any_image_size(size):
     point = np.array([20.0, 3.0, 1.0, 1.0])
     u, v, depth = (Camera(*size).pixel_from_lidar @ point)[:3]
     u_ref, v_ref, _ = (Camera(1920, 1200).pixel_from_lidar @ point)[:3]
@@ -33,7 +33,7 @@ def test_a_point_keeps_its_place_in_the_picture_at_any_size(size):
     assert v / depth / size[1] == pytest.approx(v_ref / depth / 1200)
 
 
-def test_rays_project_back_to_their_pixels_centres():
+def test_rays_project_back_to_pixel_centers():
     camera = Camera(32, 20)
     rays = camera.rays.astype(np.float64)
     pixels = rays @ camera.p2[:, :3].T
@@ -43,7 +43,7 @@ def test_rays_project_back_to_their_pixels_centres():
     assert (rays[..., 2] == 1.0).all()
 
 
-def test_left_in_the_vehicle_is_left_in_the_picture_and_up_is_up():
+def test_left_in_the_vehicle_is_left_in_the_image_and_up_is_up():
     camera = Camera(1920, 1200)
     left = camera.pixel_from_lidar @ np.array([20.0, 1.0, 0.0, 1.0])
     high = camera.pixel_from_lidar @ np.array([20.0, 0.0, 1.0, 1.0])
@@ -69,6 +69,6 @@ def test_ego_truck_stands_behind_the_lidar_and_on_the_ground():
     assert faces.max() == len(vertices) - 1
 
 
-def test_refuses_a_picture_too_small_for_labels():
+def test_rejects_an_image_too_small_for_labels():
     with pytest.raises(ValueError, match="at least 16×16"):
         Camera(8, 300)

@@ -23,7 +23,7 @@ def test_waves_by_hand_and_their_slope() -> None:
     assert np.allclose(waves.slope(x), difference, atol=1e-6)
 
 
-def test_drawn_waves_keep_the_slope_they_may_have() -> None:
+def test_drawn_waves_respect_the_maximum_slope() -> None:
     waves = Waves.draw(np.random.default_rng(0), (900.0, 300.0), 0.2)
     slope = waves.slope(np.linspace(-2000, 2000, 5000))
     assert 0.02 < np.abs(slope).max() <= 0.2 + 1e-9
@@ -37,14 +37,14 @@ def test_point_and_offset_are_inverse(road: Road) -> None:
 
 
 def test_offset_is_the_distance_to_the_course(road: Road) -> None:
-    # Near the road, where bends do not matter: within 2 % of the true distance.
+    # Close to the road, where curvature does not matter: within 2 % of the true distance.
     line = road.point(np.linspace(-50, 150, 20_001), np.zeros(20_001))
     for d in (-8.0, 5.0):
         place = road.place(60.0, d)
         assert np.hypot(*(line - place).T).min() == pytest.approx(abs(d), rel=0.02)
 
 
-def test_ego_keeps_the_right_lane(road: Road) -> None:
+def test_ego_stays_in_the_right_lane(road: Road) -> None:
     assert road.lane_m == pytest.approx(-road.width_m / 4)
     wear = road.track_wear(np.array([road.lane_m - 1.9, road.lane_m, -road.lane_m + 1.9]))
     assert wear[0] > 0.95
@@ -62,7 +62,7 @@ def test_ruts_are_deep_with_raised_shoulders() -> None:
     assert strip.relief(np.array([-1.0, 61.0]), np.array([4.0, 4.0])).tolist() == [0.0, 0.0]
 
 
-def test_puddle_is_hollow_inside_its_shore_only() -> None:
+def test_puddle_is_hollow_only_inside_its_shore() -> None:
     puddle = Puddle(10.0, 2.0, (2.0, 1.0), 0.2, 0.3)
     middle = (np.array([10.0]), np.array([2.0]))
     assert puddle.radius(*middle).tolist() == [0.0]

@@ -14,7 +14,7 @@ def _plan(frames=8, scene=0, seed=0, *, sweeps=True):
     return plan_frames(frames, scene, np.random.default_rng(seed), sweeps=sweeps)
 
 
-def test_samples_are_half_a_second_or_a_little_more_apart_on_the_clock():
+def test_samples_are_at_least_half_a_second_apart_on_the_clock():
     samples = [frame for frame in _plan(40) if frame.is_sample]
     steps = np.diff([frame.tick for frame in samples])
     assert len(samples) == 40
@@ -24,7 +24,7 @@ def test_samples_are_half_a_second_or_a_little_more_apart_on_the_clock():
     assert np.abs(gaps - 0.1 * steps).max() > 1e-4  # The clock jitters.
 
 
-def test_one_sweep_lies_between_two_samples():
+def test_one_sweep_is_between_two_samples():
     flags = [frame.is_sample for frame in _plan(5)]
     assert flags == [True, False] * 4 + [True]
     ticks = [frame.tick for frame in _plan(5)]
@@ -50,6 +50,6 @@ def test_drive_always_outlasts_the_frames(frames):
         assert 0.1 * last + 3.0 < drive_seconds(frames)
 
 
-def test_refuses_a_scene_without_frames():
+def test_rejects_a_scene_without_frames():
     with pytest.raises(ValueError, match="at least one frame, got 0"):
         _plan(0)

@@ -10,7 +10,7 @@ from tests.minesim_world import straight_drive, tiny_world
 def test_road_coordinates_on_a_straight_drive_are_x_and_y():
     vertices = np.array([[10, 3, 0], [-50, -2, 1], [300, 8, 2]], np.float32)
     along, across = road_coordinates(vertices, straight_drive(8.0).world_from_vehicle)
-    np.testing.assert_allclose(along, [10, -50, 300], atol=1e-3)  # Straight on beyond the ends.
+    np.testing.assert_allclose(along, [10, -50, 300], atol=1e-3)  # Straight beyond the ends.
     np.testing.assert_allclose(across, [3, -2, 8], atol=1e-3)
 
 
@@ -22,7 +22,7 @@ def test_road_coordinates_follow_a_bend():
     poses[:, 1, 0], poses[:, 0, 1] = np.sin(angle), -np.sin(angle)
     middle = np.array([[48 * np.sin(np.pi / 4), 50 - 48 * np.cos(np.pi / 4), 0]], np.float32)
     along, across = road_coordinates(middle, poses)
-    assert along[0] == pytest.approx(50 * np.pi / 4, abs=0.3)  # The path is cut into 4 m steps.
+    assert along[0] == pytest.approx(50 * np.pi / 4, abs=0.3)  # The path has 4 m steps.
     assert across[0] == pytest.approx(2.0, abs=0.1)
 
 
@@ -55,14 +55,14 @@ def test_sunlight_adds_to_the_ground_and_shade_is_bluer(shader):
     assert shaded[2] / shaded[0] > 1.5 * sunlit[2] / sunlit[0]
 
 
-def test_light_on_plain_paint_is_the_sum_worked_by_hand(shader):
+def test_light_on_plain_paint_matches_the_hand_computed_sum(shader):
     world = tiny_world()
     face = int(np.flatnonzero(world.face_class == 2)[0])  # The truck's underside.
     light = shader.light
     bounce = 0.35 * light.ambient + 0.06 * light.sun
     got = shader.color(_spots(face, (0.0, 0.0, 1.0), 0.0, distance=0.0), 1700.0)[0]
     plain = world.face_color[face] * bounce
-    # The paint's pattern changes it by a few percent, its gloss mirrors some of the ground.
+    # The paint pattern changes it by a few percent; its gloss reflects some ground.
     np.testing.assert_allclose(got, plain, atol=0.06)
 
 
@@ -71,7 +71,7 @@ def test_distance_fades_to_the_haze(shader):
     np.testing.assert_allclose(far, shader.light.haze, atol=1e-3)
 
 
-def test_lamps_shine_in_the_dark():
+def test_lamps_glow_at_dusk():
     world = tiny_world(sky="dusk")
     world.face_material[0] = 14  # lamp
     stage = make_stage(world)

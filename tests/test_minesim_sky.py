@@ -12,7 +12,7 @@ def _environment(sky="clear", *, snow=False, sun=(0.6, 0.0, 0.8)):
 
 
 @pytest.mark.parametrize("sky", SKIES)
-def test_sky_is_finite_and_brightest_low_down(sky):
+def test_sky_is_finite_and_brightest_near_the_horizon(sky):
     light = make_light(_environment(sky))
     angle = np.deg2rad([0.5, 10.0, 60.0])
     away = np.stack([-np.cos(angle), 0 * angle, np.sin(angle)], axis=1).astype(np.float32)
@@ -25,14 +25,14 @@ def test_sky_is_finite_and_brightest_low_down(sky):
 def test_glow_brightens_the_sky_around_the_sun():
     light = make_light(_environment())
     sun = light.sun_direction[None]
-    beside = np.array([[0.0, 0.6, 0.8]], np.float32)  # As high, ninety degrees away or so.
+    beside = np.array([[0.0, 0.6, 0.8]], np.float32)  # Same elevation, about 90° away.
     assert light.sky(sun).sum() > light.sky(beside).sum() + 0.3
 
 
-def test_below_the_horizon_the_sky_is_that_of_the_horizon():
+def test_sky_below_the_horizon_matches_the_horizon():
     light = make_light(_environment("clear", sun=(0.0, 0.0, 1.0)))
     level, below = light.sky(np.array([[1, 0, 0], [0.8, 0, -0.6]], np.float32))
-    np.testing.assert_allclose(level, below, rtol=0.2)  # The glow differs a little.
+    np.testing.assert_allclose(level, below, rtol=0.2)  # The glow differs slightly.
 
 
 def test_low_sun_keeps_level_ground_exposed():
@@ -59,6 +59,6 @@ def test_snow_is_exposed_darker():
     )
 
 
-def test_direction_is_normalised():
+def test_sun_direction_is_normalized():
     light = make_light(_environment(sun=(3.0, 0.0, 4.0)))
     np.testing.assert_allclose(light.sun_direction, [0.6, 0.0, 0.8], atol=1e-6)

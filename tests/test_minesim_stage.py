@@ -11,18 +11,18 @@ def test_normals_point_out_of_boxes_and_up_from_the_ground():
     np.testing.assert_allclose(np.linalg.norm(normal, axis=1), 1.0, atol=1e-6)
     truck = np.flatnonzero(world.face_class == TRUCK)
     corners = world.vertices[world.faces[truck]]
-    outwards = corners.mean(axis=1) - corners.mean(axis=(0, 1))
-    assert ((outwards * normal[truck]).sum(axis=1) > 0).all()
+    outward = corners.mean(axis=1) - corners.mean(axis=(0, 1))
+    assert ((outward * normal[truck]).sum(axis=1) > 0).all()
     assert (normal[world.face_class == 11] == [0, 0, 1]).all()
 
 
-def test_a_face_without_area_faces_up():
+def test_normal_of_a_degenerate_face_points_up():
     world = tiny_world()
     world.faces[0] = world.faces[0, 0]
     assert face_normals(world)[0].tolist() == [0.0, 0.0, 1.0]
 
 
-def test_tables_follow_the_faces_materials():
+def test_tables_follow_the_materials():
     world = tiny_world()
     stage = make_stage(world)
     face = int(np.flatnonzero(world.face_class == TRUCK)[0])

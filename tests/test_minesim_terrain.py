@@ -1,4 +1,4 @@
-"""The pit's relief."""
+"""The relief of the pit."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ def make_terrain(right: SideKind, left: SideKind, seed: int = 5) -> Terrain:
 
 
 def profile(terrain: Terrain, offset: float) -> np.ndarray:
-    """Height over the road's centre at an offset beyond the edge; negative: to the right."""
+    """Return height above the road center at an offset beyond the edge; negative is right."""
     x = np.linspace(*RANGE, 60)
     beyond = offset + np.sign(offset) * terrain.road.half_width(x)
     center = terrain.survey(x, np.zeros_like(x)).height_m
@@ -37,11 +37,11 @@ def test_road_is_smooth_to_drive_on() -> None:
     terrain = make_terrain("wall", "floor")
     x = np.arange(0.0, 120.0, 0.4)
     height = terrain.survey(x, np.full_like(x, terrain.road.lane_m)).height_m
-    # 3 cm of unevenness and puddles' hollows over 0.4 m: never a step of 0.15 m.
+    # 3 cm of roughness plus puddle hollows over 0.4 m: never a step of 0.15 m.
     assert np.abs(np.diff(height)).max() < 0.15
 
 
-def test_rubble_lies_at_walls_only() -> None:
+def test_rubble_is_only_at_walls() -> None:
     terrain = make_terrain("wall", "floor")
     x = np.linspace(*RANGE, 200)[:, None]
     out = np.linspace(-1.0, 4.0, 30)[None, :]
@@ -82,19 +82,19 @@ def test_puddles_make_hollows_and_wet_ground() -> None:
     assert there.height_m[0] - here.height_m[0] >= puddle.depth_m - 1e-4
 
 
-def test_heaps_stand_where_they_are_put() -> None:
+def test_heaps_are_where_they_are_placed() -> None:
     terrain = make_terrain("wall", "floor")
     xy = terrain.road.place(60.0, 60.0)
     terrain.heaps = ()
     before = terrain.survey(np.array([60.0]), np.array([60.0]))
     terrain.heaps = (Heap(xy, 2.0, 0.7),)
     after = terrain.survey(np.array([60.0]), np.array([60.0]))
-    # Noise changes a heap's height by a quarter at most.
+    # Noise changes a heap's height by at most a quarter.
     assert 1.4 < after.height_m[0] - before.height_m[0] < 2.6
     assert after.body[0] == 1.0
 
 
-def test_heaps_are_drawn_on_floors_only() -> None:
+def test_heaps_are_only_drawn_on_floors() -> None:
     rng = np.random.default_rng(0)
     road = draw_road(rng, REGIONS[0], RANGE)
     wall, floor = (draw_side(rng, kind, REGIONS[0]) for kind in ("wall", "floor"))
@@ -105,7 +105,7 @@ def test_heaps_are_drawn_on_floors_only() -> None:
 
 
 @pytest.mark.parametrize("kind", ["wall", "floor", "drop"])
-def test_sections_run_outwards(kind: SideKind) -> None:
+def test_sections_run_outward(kind: SideKind) -> None:
     side = draw_side(np.random.default_rng(1), kind, REGIONS[1])
     assert (np.diff(side.out_m) > 0).all()
     assert side.up_m[0] == 0.0

@@ -17,7 +17,7 @@ def test_grain_fades_as_the_pixel_widens():
     assert spread[0] > 2 * spread[1] > 4 * spread[2]
 
 
-def test_grain_is_centred_and_moderate():
+def test_grain_is_centered_and_moderate():
     x, y = np.random.default_rng(0).uniform(0, 16, (2, 20_000)).astype(np.float32)
     values = grain().sample(x, y, np.full_like(x, 0.01))
     assert np.abs(values[:, :3].mean(axis=0)).max() < 0.05
@@ -28,7 +28,7 @@ def test_grain_is_centred_and_moderate():
 def test_grain_tiles_to_negative_coordinates():
     pattern = grain()
     period = np.float32(pattern.size * pattern.texel_m)
-    # At the middles of texels, so that rounding cannot push a coordinate into the next one.
+    # At texel centers, so that rounding cannot move a coordinate into the next texel.
     x = (np.arange(200, dtype=np.float32) + 0.5) * np.float32(pattern.texel_m)
     width = np.full_like(x, 0.01)
     here = pattern.sample(x, x[::-1], width)
@@ -64,6 +64,6 @@ def test_sampling_between_texels_is_bilinear():
     assert at[0] == pytest.approx((low + high) / 2, abs=1e-2)  # OpenCV interpolates in 1/32 steps.
 
 
-def test_no_samples_are_no_samples():
+def test_sampling_no_points_gives_no_values():
     empty = np.empty(0, np.float32)
     assert streaks().sample(empty, empty).shape == (0,)

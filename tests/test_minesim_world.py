@@ -18,7 +18,7 @@ def world() -> World:
     return build_world(11, SMALL)
 
 
-def test_the_scenes_of_a_data_set_go_through_all_regions(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scenes_of_a_data_set_cycle_through_all_regions(monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[tuple[int, WorldOptions]] = []
 
     def note(seed: int, options: WorldOptions) -> World:
@@ -41,7 +41,7 @@ def worlds() -> list[World]:
     return [build_world(seed, tiny) for seed in range(8)]
 
 
-def test_arrays_belong_together(world: World) -> None:
+def test_arrays_are_consistent(world: World) -> None:
     faces = len(world.faces)
     assert world.vertices.dtype == np.float32
     assert world.faces.dtype == np.int32
@@ -63,7 +63,7 @@ def test_same_seed_same_bytes(world: World) -> None:
     assert world.environment.sun_direction.tobytes() == again.environment.sun_direction.tobytes()
 
 
-def test_other_seed_other_world(world: World) -> None:
+def test_another_seed_gives_another_world(world: World) -> None:
     other = build_world(12, SMALL)
     assert other.faces.shape != world.faces.shape or not np.array_equal(
         other.vertices, world.vertices
@@ -77,11 +77,11 @@ def test_drive_follows_the_ground(world: World) -> None:
     assert np.linalg.norm(position[-1] - position[0]) > 8.0
 
 
-def test_wishes_are_kept() -> None:
-    wish = WorldOptions(
+def test_given_options_are_kept() -> None:
+    given = WorldOptions(
         duration_s=1.0, cell_m=1.5, extent_m=150.0, location="location_3", sky="dusk", snow=True
     )
-    world = build_world(1, wish)
+    world = build_world(1, given)
     assert world.location == "location_3"
     assert world.environment.sky == "dusk"
     assert world.environment.snow
@@ -94,14 +94,14 @@ def test_locations_classes_and_objects_vary(worlds: list[World]) -> None:
     seen: Counter[int] = Counter()
     for world in worlds:
         seen.update(int(label) for label in np.unique(world.face_class))
-    # Ground classes and rocks are everywhere; every machine is in a fair share of the scenes.
+    # Ground classes and rocks are in every scene; every machine is in many scenes.
     assert all(seen[label] == len(worlds) for label in (1, 10, 11))
     assert all(seen[label] >= 2 for label in range(12))
     machines = [sum(thing.label in {2, 3, 4, 5, 6} for thing in world.objects) for world in worlds]
     assert 2.0 <= np.mean(machines) <= 7.0
 
 
-def test_names_are_those_of_the_regions() -> None:
+def test_names_match_the_regions() -> None:
     assert tuple(region.name for region in REGIONS) == LOCATIONS
 
 
@@ -115,12 +115,12 @@ def test_demo_size_has_a_fraction_of_the_triangles() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"duration_s": 0.0}, "duration_s >= 0.1"),
-        ({"cell_m": 5.0}, "cell_m must be within"),
+        ({"duration_s": 0.0}, "duration_s must be >= 0.1"),
+        ({"cell_m": 5.0}, "cell_m must be between"),
         ({"extent_m": 10.0}, "extent_m must be >= 150"),
         ({"location": "location_9"}, "unknown location"),
     ],
 )
-def test_impossible_options_are_refused(changes: dict[str, float], message: str) -> None:
+def test_invalid_options_are_rejected(changes: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         WorldOptions(**changes)

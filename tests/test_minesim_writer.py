@@ -55,9 +55,9 @@ def test_labels_read_back(tmp_path):
     write_labels(tmp_path, STEM, _labels())
     np.testing.assert_array_equal(np.load(tmp_path / "occ" / f"{STEM}.npy"), _labels().occupancy)
     for folder, value in (("depths", 2560), ("elevation", 65_000)):
-        picture = cv2.imread(str(tmp_path / folder / f"{STEM}.png"), cv2.IMREAD_UNCHANGED)
-        assert picture.dtype == np.uint16
-        assert (picture == value).all()
+        stored = cv2.imread(str(tmp_path / folder / f"{STEM}.png"), cv2.IMREAD_UNCHANGED)
+        assert stored.dtype == np.uint16
+        assert (stored == value).all()
     local = np.fromfile(tmp_path / "localmap_clouds" / f"{STEM}.bin", np.float32)
     assert local.shape == (9,)
     assert (tmp_path / "image_caption" / f"{STEM}.txt").read_text() == "A road."
@@ -70,7 +70,7 @@ def test_every_folder_of_the_layout_is_written(tmp_path):
     assert written == {layout.relative_path(folder, STEM) for folder in layout.SUFFIXES}
 
 
-def test_calibration_chain_projects_as_the_camera_does():
+def test_calibration_projects_like_the_camera():
     matrices = _matrices(calibration_text(CAMERA))
     assert {key: value.size for key, value in matrices.items()} == {
         "P2": 12, "R0_rect": 9, "Tr_velo_to_cam": 12, "Tr_velo_to_imu": 12,
@@ -116,11 +116,11 @@ def _rotation(quaternion):
 def test_quaternion_of_a_rotation(quaternion):
     wanted = np.array(quaternion, dtype=float) / np.linalg.norm(quaternion)
     got = quaternion_xyzw(_rotation(wanted))
-    assert abs(got @ wanted) == pytest.approx(1.0, abs=1e-12)  # The sign is free.
+    assert abs(got @ wanted) == pytest.approx(1.0, abs=1e-12)  # The sign is arbitrary.
     assert got[3] >= 0
 
 
-def test_says_so_when_a_picture_cannot_be_written(tmp_path, monkeypatch):
+def test_an_image_that_cannot_be_written_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(cv2, "imwrite", lambda *_: False)
     with pytest.raises(OSError, match=r"could not write .*is the disk full"):
         write_recording(tmp_path, STEM, _recording(), CAMERA)

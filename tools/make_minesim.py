@@ -1,13 +1,13 @@
-"""Make an open-pit-mine data set in the UnScenes3D layout, or in that of nuScenes.
+"""Generate an open-pit-mine data set in the UnScenes3D or the nuScenes layout.
 
     python tools/make_minesim.py --out data/minesim --scenes 20 --frames 20
     python tools/make_minesim.py --out data/mine_rig --scenes 10 --frames 20 --layout nuscenes
 
-The second writes six cameras and a spinning LiDAR to data/mine_rig/nuscenes, and the labels of
-Occ3D, SurroundOcc and OpenOccupancy beside it.
+The second command writes six cameras and a spinning LiDAR to data/mine_rig/nuscenes, with the
+labels of Occ3D, SurroundOcc and OpenOccupancy next to it.
 
-The same seed gives the same bytes, with any number of workers. An interrupted run goes on where it
-stopped when the same command is given again.
+The same seed gives the same bytes with any number of workers. Run the same command again to resume
+an interrupted run.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import os
 import sys
 from pathlib import Path
 
-# The scenes are made in parallel; threads inside each would only be in each other's way.
+# The scenes are generated in parallel: threads within each would only compete for cores.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -35,61 +35,64 @@ LAYOUTS = ("unscenes3d", "nuscenes")
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
-        description="Make an open-pit-mine data set in the UnScenes3D or the nuScenes layout."
+        description="Generate an open-pit-mine data set in the UnScenes3D or the nuScenes layout."
     )
-    parser.add_argument("--out", type=output_folder, required=True, help="folder to write to")
+    parser.add_argument("--out", type=output_folder, required=True, help="output folder")
     parser.add_argument(
         "--layout",
         choices=LAYOUTS,
         default="unscenes3d",
-        help="unscenes3d: one camera and a LiDAR, both forward; nuscenes: six cameras and a "
-        "spinning LiDAR (default: unscenes3d)",
+        help="unscenes3d: a front camera and a front LiDAR; nuscenes: six cameras and a spinning "
+        "LiDAR (default: unscenes3d)",
     )
     parser.add_argument("--scenes", type=int, required=True, help="number of scenes")
-    parser.add_argument("--frames", type=int, required=True, help="labelled frames a scene")
+    parser.add_argument("--frames", type=int, required=True, help="labeled frames per scene")
     parser.add_argument(
         "--image-size",
         type=image_size,
         metavar="WxH",
-        help="size of the pictures (default: 1920x1200, nuscenes: 1600x900)",
+        help="image size (default: 1920x1200, nuscenes: 1600x900)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="what all is drawn from (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     parser.add_argument(
-        "--workers", type=worker_count, default=None, help="processes, or 'auto' (default: auto)"
+        "--workers",
+        type=worker_count,
+        default=None,
+        help="number of processes, or 'auto' for one per core (default: auto)",
     )
     parser.add_argument(
         "--val",
         type=int,
-        help="scenes for validation (default: about 15 %%, nuscenes: about 20 %%)",
+        help="number of validation scenes (default: about 15 %%, nuscenes: about 20 %%)",
     )
     parser.add_argument(
-        "--test", type=int, help="scenes for the test (default: about 15 %%, nuscenes: none)"
+        "--test", type=int, help="number of test scenes (default: about 15 %%, nuscenes: none)"
     )
     parser.add_argument(
         "--sweeps",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="record an unlabelled frame between labelled ones, nuscenes: the LiDAR's nine "
-        "(default: yes)",
+        help="record unlabeled frames between labeled ones: one, or nine LiDAR sweeps with "
+        "--layout nuscenes (default: yes)",
     )
     parser.add_argument(
         "--map-voxel",
         type=float,
         default=0.1,
         metavar="M",
-        help="labels are made of one point a cube of this edge in metres (default: 0.1)",
+        help="spacing in meters of the points that labels are made from (default: 0.1)",
     )
     parser.add_argument(
         "--ground-cell",
         type=float,
         default=0.4,
         metavar="M",
-        help="edge of the ground's triangles in metres; 0.6 will do for small pictures "
+        help="edge of the ground triangles in meters; 0.6 is enough for small images "
         "(default: 0.4)",
     )
-    parser.add_argument("--force", action="store_true", help="replace a MineSim data set there")
+    parser.add_argument("--force", action="store_true", help="replace an existing MineSim data set")
     _add_nuscenes_options(parser)
     found = parser.parse_args(arguments)
     if found.image_size is None:
@@ -102,31 +105,31 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def _add_nuscenes_options(parser: argparse.ArgumentParser) -> None:
     only = parser.add_argument_group("only with --layout nuscenes")
     only.add_argument(
-        "--num-sweeps", type=int, metavar="N", help="LiDAR clouds between key frames (default: 9)"
+        "--num-sweeps", type=int, metavar="N", help="LiDAR sweeps between key frames (default: 9)"
     )
     only.add_argument(
         "--lidar-columns",
         type=int,
         metavar="N",
-        help="directions around that each of the 32 beams is fired in (default: 1084)",
+        help="azimuth steps per turn of the 32-beam LiDAR (default: 1084)",
     )
 
 
 def _check_layout(parser: argparse.ArgumentParser, found: argparse.Namespace) -> None:
-    """End the script where options and layout do not go together."""
+    """Exit with an error if an option does not belong to the layout."""
     given = {"--num-sweeps": found.num_sweeps, "--lidar-columns": found.lidar_columns}
     wrong = [name for name, value in given.items() if value is not None]
     if found.layout == "unscenes3d" and wrong:
-        parser.error(f"{' and '.join(wrong)} can only be given with --layout nuscenes")
+        parser.error(f"{' and '.join(wrong)} can only be used with --layout nuscenes")
     if found.layout == "nuscenes" and found.test:
-        parser.error("--test can only be given with --layout unscenes3d: v1.0-mini has no test")
+        parser.error("--test can only be used with --layout unscenes3d: v1.0-mini has no test")
 
 
 def image_size(text: str) -> tuple[int, int]:
-    """Width and height out of "1920x1200".
+    """Parse width and height from text such as "1920x1200".
 
     Raises:
-        argparse.ArgumentTypeError: If the text is not of that form.
+        argparse.ArgumentTypeError: If the text does not have that form.
     """
     parts = text.lower().split("x")
     if len(parts) != 2 or not all(part.isdigit() for part in parts):
@@ -135,7 +138,7 @@ def image_size(text: str) -> tuple[int, int]:
 
 
 def worker_count(text: str) -> int | None:
-    """A number of processes, or None for "auto".
+    """Parse a number of processes; "auto" becomes None.
 
     Raises:
         argparse.ArgumentTypeError: If the text is neither.
@@ -143,12 +146,12 @@ def worker_count(text: str) -> int | None:
     if text == "auto":
         return None
     if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected 'auto' or a number from 1 on, got '{text}'")
+        raise argparse.ArgumentTypeError(f"expected 'auto' or a number >= 1, got '{text}'")
     return int(text)
 
 
 def make(arguments: argparse.Namespace) -> tuple[Summary, LabelSet]:
-    """Make the data set; what it came to, and its classes."""
+    """Generate the data set and return its summary and classes."""
     workers, force = arguments.workers, arguments.force
     if arguments.layout == "unscenes3d":
         options = GenerateOptions(
@@ -180,12 +183,12 @@ def make(arguments: argparse.Namespace) -> tuple[Summary, LabelSet]:
 
 
 def table(summary: Summary, labels: LabelSet = UNSCENES3D) -> str:
-    """The share of each class, and what lies where."""
-    labelled = max(1, int(summary.voxels[1:].sum()))
+    """Format the share of each class and the size of each split."""
+    labeled = max(1, int(summary.voxels[1:].sum()))
     width = max(18, *map(len, labels.class_names))
     lines = [f"{'class':<{width}} {'voxels':>12} {'share':>9}"]
     for name, count in zip(labels.class_names[1:], summary.voxels[1:], strict=True):
-        lines.append(f"{name:<{width}} {count:>12,} {100 * count / labelled:>8.3f}%")
+        lines.append(f"{name:<{width}} {count:>12,} {100 * count / labeled:>8.3f}%")
     if labels is UNSCENES3D:
         lines.append(f"{'(background)':<{width}} {summary.voxels[0]:>12,}")
     lines.append("")
@@ -196,11 +199,13 @@ def table(summary: Summary, labels: LabelSet = UNSCENES3D) -> str:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Make the data set and say what became of it."""
+    """Generate the data set and print its summary."""
     print(table(*make(arguments)))
 
 
 if __name__ == "__main__":
     start_logging()
     options = parse_arguments()
-    run_script(lambda: main(options), on_interruption="stopped; the same command goes on from here")
+    run_script(
+        lambda: main(options), on_interruption="interrupted; run the same command again to resume"
+    )

@@ -1,4 +1,4 @@
-"""The ego vehicle's drive: poses, velocities and accelerations along the haul road."""
+"""The ego vehicle's motion along the haul road: poses, velocities and accelerations."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,25 +9,25 @@ from jaxtyping import Float
 from dataset.minesim.scene.road import WHEEL_OFFSET_M, Road, Waves
 
 RATE_HZ = 10.0
-"""Poses a second."""
-_DENSE = 10  # Steps of the integration between two poses.
+"""Pose rate."""
+_DENSE = 10  # Integration steps between two poses.
 _MARGIN_S = 1.5  # Driven before and after the recorded time, so that smoothing has no ends.
 _TABLE_M = 0.01  # Step of the table from x to distance driven.
-_SUSPENSION_S = 0.25  # Standard deviation of the smoothing that tyres and springs do.
+_SUSPENSION_S = 0.25  # Standard deviation of the smoothing by tires and suspension.
 
 
 @dataclass(frozen=True)
 class Drive:
-    """Motion of the ego vehicle, one entry a frame at 10 Hz.
+    """Motion of the ego vehicle at 10 Hz, one entry per pose.
 
-    The vehicle frame stands on the ground under the sensors: x forward, y left, z up.
+    The vehicle frame lies on the ground below the sensors: x forward, y left, z up.
 
     Attributes:
         world_from_vehicle: Poses.
         time_s: Time since the first pose [s].
         velocity_mps: Velocity in the vehicle frame [m/s].
-        acceleration_mps2: Rate of change of the world velocity, gravity left out, in the vehicle
-            frame [m/s²].
+        acceleration_mps2: Derivative of the world-frame velocity, without gravity, expressed in
+            the vehicle frame [m/s²].
     """
 
     world_from_vehicle: Float[np.ndarray, "T 4 4"]
@@ -38,13 +38,13 @@ class Drive:
 
 @dataclass(frozen=True)
 class SpeedPlan:
-    """Speed over time: a mean and a slow swing, so that it speeds up and brakes.
+    """Speed over time: a constant plus a slow sine, so that the vehicle accelerates and brakes.
 
     Attributes:
         mean_mps: Mean speed [m/s].
-        swing_mps: How far it swings to either side [m/s].
-        period_s: Duration of a swing [s].
-        phase: Where in the swing the drive starts [rad].
+        swing_mps: Amplitude of the sine [m/s].
+        period_s: Period of the sine [s].
+        phase: Phase of the sine at time 0 [rad].
     """
 
     mean_mps: float
@@ -53,14 +53,14 @@ class SpeedPlan:
     phase: float
 
     def distance_m(self, time_s: Float[np.ndarray, "T"]) -> Float[np.ndarray, "T"]:
-        """Distance driven since time 0 [m]."""
+        """Return the distance driven since time 0 [m]."""
         frequency = 2 * np.pi / self.period_s
         swing = np.cos(self.phase) - np.cos(frequency * time_s + self.phase)
         return self.mean_mps * time_s + self.swing_mps / frequency * swing
 
 
 def draw_speed(rng: np.random.Generator) -> SpeedPlan:
-    """A random plan between 3 and 10 m/s."""
+    """Draw a random plan with speeds of 3 to 10 m/s."""
     mean = float(rng.uniform(4.5, 8.8))
     swing = min(mean - 3.0, 10.0 - mean, 2.5) * float(rng.uniform(0.3, 1.0))
     return SpeedPlan(mean, swing, float(rng.uniform(9.0, 18.0)), float(rng.uniform(0, 2 * np.pi)))
@@ -73,14 +73,14 @@ def drive_along(
     sway: Waves,
     duration_s: float,
 ) -> Drive:
-    """Drive in the right lane from x = 0.
+    """Drive along the right lane, starting at x = 0.
 
     Args:
         road: The road to follow.
         height_m: Ground height [m] at points (N, 2).
         speed: Speed over time.
-        sway: How the vehicle strays from its lane's middle, by x [m].
-        duration_s: Recorded time [s]; there is a pose at 0 and every 0.1 s after it.
+        sway: Lateral offset from the middle of the lane as a function of x [m].
+        duration_s: Recorded time [s], with a pose at 0 and every 0.1 s after it.
     """
     frames = int(np.floor(duration_s * RATE_HZ + 1e-9)) + 1
     step = 1.0 / (RATE_HZ * _DENSE)
@@ -104,7 +104,7 @@ def drive_along(
 
 
 def _advance(road: Road, distance_m: Float[np.ndarray, "T"], start: int) -> Float[np.ndarray, "T"]:
-    """World x along the road at distances driven; 0 at index ``start``."""
+    """Return world x for each distance driven; x is 0 at index ``start``."""
     table = np.arange(distance_m[0] - 5.0, distance_m[-1] + 5.0, _TABLE_M)
     stretch = road.stretch(table)
     length = np.concatenate([[0.0], np.cumsum((stretch[1:] + stretch[:-1]) / 2 * _TABLE_M)])
@@ -113,7 +113,7 @@ def _advance(road: Road, distance_m: Float[np.ndarray, "T"], start: int) -> Floa
 
 
 def _smooth(values: Float[np.ndarray, "T"], deviation: float) -> Float[np.ndarray, "T"]:
-    """Gaussian smoothing; the ends are held constant."""
+    """Smooth with a Gaussian kernel, holding the end values constant."""
     reach = int(np.ceil(4 * deviation))
     kernel = np.exp(-0.5 * np.square(np.arange(-reach, reach + 1) / deviation))
     padded = np.pad(values, reach, mode="edge")
@@ -123,7 +123,7 @@ def _smooth(values: Float[np.ndarray, "T"], deviation: float) -> Float[np.ndarra
 def _rotation(
     velocity: Float[np.ndarray, "T 3"], roll_rad: Float[np.ndarray, "T"]
 ) -> Float[np.ndarray, "T 3 3"]:
-    """World-from-vehicle rotations: x along the velocity, the left side up by the roll."""
+    """Return world-from-vehicle rotations: x along the velocity, rolled about it."""
     forward = velocity / np.linalg.norm(velocity, axis=-1, keepdims=True)
     level = np.stack([-forward[:, 1], forward[:, 0], np.zeros(len(forward))], axis=-1)
     level /= np.linalg.norm(level, axis=-1, keepdims=True)

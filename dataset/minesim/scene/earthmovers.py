@@ -1,6 +1,6 @@
-"""Diggers and graders as meshes: excavator, wheel loader, dozer, grader, roller.
+"""Earthmoving machines as meshes: excavator, wheel loader, dozer, grader, roller.
 
-Every builder returns a mesh that stands on z = 0 around the origin, facing +x, in metres.
+Every builder returns a mesh in meters that stands on z = 0 around the origin and faces +x.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ from jaxtyping import Float
 from dataset.minesim.scene.machines import (
     BLACK,
     BLUE,
-    GREY,
+    GRAY,
     LAMP,
     ORANGE,
     RED,
@@ -25,7 +25,7 @@ from dataset.minesim.scene.mesh import Mesh, box, merge, slab, taper, tube, whee
 
 
 def crawler(length: float, height: float, width: float, y: float) -> Mesh:
-    """One crawler track: shoes, rollers and frame."""
+    """Build one crawler track: shoes, rollers and frame."""
     half, low = length / 2, 0.3 * height
     shoe = [
         (-half + low, 0.0),
@@ -54,7 +54,7 @@ def beam(
     color: Color,
     y: float = 0.0,
 ) -> Mesh:
-    """A bent girder along points (x, z), with its depth [m] at each."""
+    """Build a bent girder through points (x, z), with its depth [m] at each point."""
     parts = []
     for k in range(len(points) - 1):
         along = points[k + 1] - points[k]
@@ -77,7 +77,7 @@ def _polar(
 
 
 def excavator(rng: np.random.Generator) -> Mesh:
-    """A mining excavator: crawlers, swung house, boom, stick and bucket; house about 6 m long."""
+    """Build a mining excavator: crawlers, rotated house (about 6 m), boom, stick and bucket."""
     paint = pick(rng, (YELLOW, YELLOW, ORANGE))
     arm = pick(rng, (BLACK, BLACK, paint))
     under = merge(
@@ -92,7 +92,7 @@ def excavator(rng: np.random.Generator) -> Mesh:
         [
             box((5.4, 3.5, 0.45), (-0.9, 0.0, 1.8), "paint", BLACK),
             box((3.9, 3.5, 1.5), (-1.4, 0.0, 2.75), "paint", paint),
-            taper((1.0, 3.5, 1.5), (0.7, 3.1), (-3.6, 0, 2.7), "paint", GREY, shift=(0.15, 0)),
+            taper((1.0, 3.5, 1.5), (0.7, 3.1), (-3.6, 0, 2.7), "paint", GRAY, shift=(0.15, 0)),
             box((1.2, 1.1, 1.2), (1.1, -1.15, 2.6), "paint", paint),
             cabin((1.9, 1.25, 2.3), (0.95, 1.15, 3.2), paint),
             railing(((-3.2, -1.65), (0.4, -1.65)), 3.5, 0.8),
@@ -108,7 +108,7 @@ def excavator(rng: np.random.Generator) -> Mesh:
 
 
 def _arm(rng: np.random.Generator, color: Color) -> Mesh:
-    """Boom, stick, bucket and their hydraulic rams, in the plane y = 0."""
+    """Build the boom, stick, bucket and hydraulic cylinders in the plane y = 0."""
     raised = float(rng.uniform(0.75, 1.15))
     foot = np.array([1.0, 2.4])
     knee = _polar(foot, 3.2, raised)
@@ -130,7 +130,7 @@ def _arm(rng: np.random.Generator, color: Color) -> Mesh:
 
 
 def _bucket(rng: np.random.Generator) -> Mesh:
-    """A backhoe bucket that hangs from the origin: shell, cheeks and teeth."""
+    """Build a backhoe bucket that hangs from the origin: shell, side plates and teeth."""
     width = float(rng.uniform(1.7, 2.1))
     shell = np.array([[-0.2, 0.3], [0.9, 0.25], [1.45, -0.25], [1.3, -0.95], [0.6, -1.25]])
     parts = [beam(shell, (0.12,) * 5, width, STEEL)]
@@ -138,12 +138,12 @@ def _bucket(rng: np.random.Generator) -> Mesh:
     for y in (-width / 2, width / 2):
         parts.append(slab(cheek, (y - 0.05, y + 0.05), "steel", STEEL))
     for y in np.linspace(-width / 2 + 0.15, width / 2 - 0.15, 5):
-        parts.append(box((0.4, 0.14, 0.12), (0.4, float(y), -1.3), "steel", GREY))
+        parts.append(box((0.4, 0.14, 0.12), (0.4, float(y), -1.3), "steel", GRAY))
     return merge(parts)
 
 
 def wheel_loader(rng: np.random.Generator) -> Mesh:
-    """An articulated wheel loader with its bucket in front, 8.5 m long."""
+    """Build an articulated wheel loader with its bucket in front, 8.5 m long."""
     paint = pick(rng, (YELLOW, YELLOW, ORANGE))
     radius = 0.95
     lift = float(rng.uniform(0.0, 0.9))
@@ -152,7 +152,7 @@ def wheel_loader(rng: np.random.Generator) -> Mesh:
             *(wheel((-1.9, y, radius), radius, 0.7, paint) for y in (-1.15, 1.15)),
             box((3.6, 1.2, 0.7), (-1.9, 0.0, 1.2), "steel", BLACK),
             taper((2.6, 1.9, 1.1), (2.3, 1.6), (-2.6, 0, 2.0), "paint", paint, shift=(0.15, 0)),
-            box((0.5, 2.0, 0.9), (-3.8, 0.0, 1.3), "paint", GREY),
+            box((0.5, 2.0, 0.9), (-3.8, 0.0, 1.3), "paint", GRAY),
             box((0.08, 1.3, 0.7), (-3.94, 0.0, 2.0), "steel", BLACK),
             cabin((1.5, 1.5, 1.8), (-0.5, 0.0, 2.75), paint),
             box((1.4, 1.5, 0.6), (-0.5, 0.0, 1.7), "paint", paint),
@@ -182,19 +182,19 @@ def wheel_loader(rng: np.random.Generator) -> Mesh:
 
 
 def _scoop(width: float) -> Mesh:
-    """A loader's bucket, open to the front, standing on z = 0."""
+    """Build a loader bucket that opens forward and stands on z = 0."""
     shell = np.array([[0.1, 1.3], [-0.15, 0.75], [0.05, 0.2], [0.45, 0.05], [1.4, 0.05]])
     parts = [beam(shell, (0.1,) * 5, width, STEEL)]
     cheek = [(-0.15, 0.75), (0.05, 0.2), (0.45, 0.05), (1.3, 0.05), (0.1, 1.3)]
     for y in (-width / 2, width / 2):
         parts.append(slab(cheek, (y - 0.05, y + 0.05), "steel", STEEL))
     for y in np.linspace(-width / 2 + 0.15, width / 2 - 0.15, 7):
-        parts.append(box((0.3, 0.12, 0.09), (1.5, float(y), 0.05), "steel", GREY))
+        parts.append(box((0.3, 0.12, 0.09), (1.5, float(y), 0.05), "steel", GRAY))
     return merge(parts)
 
 
 def dozer(rng: np.random.Generator) -> Mesh:
-    """A crawler dozer with blade and ripper, 7 m long."""
+    """Build a crawler dozer with blade and ripper, 7 m long."""
     paint = pick(rng, (YELLOW, YELLOW, ORANGE))
     blade_z = float(rng.uniform(0.0, 0.35))
     curve = np.array([[3.3, 1.6], [3.05, 1.1], [3.05, 0.55], [3.35, 0.05]])
@@ -220,7 +220,7 @@ def dozer(rng: np.random.Generator) -> Mesh:
 
 
 def grader(rng: np.random.Generator) -> Mesh:
-    """A motor grader: six wheels, long nose, blade under the frame, 9 m long."""
+    """Build a motor grader: six wheels, long nose, blade under the frame, 9 m long."""
     paint = pick(rng, (YELLOW, YELLOW, ORANGE))
     parts = [wheel((x, y, 0.7), 0.7, 0.45, paint) for x in (3.9, -1.6, -3.1) for y in (-1.0, 1.0)]
     parts += [
@@ -238,7 +238,7 @@ def grader(rng: np.random.Generator) -> Mesh:
 
 
 def roller(rng: np.random.Generator) -> Mesh:
-    """A soil compactor: smooth drum in front, driven wheels behind, 6 m long."""
+    """Build a soil compactor: smooth drum in front, driven wheels behind, 6 m long."""
     paint = pick(rng, (YELLOW, ORANGE, WHITE, RED, BLUE))
     parts = [
         tube((1.7, -1.05, 0.78), (1.7, 1.05, 0.78), 0.78, "steel", STEEL, sides=24),

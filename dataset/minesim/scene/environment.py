@@ -17,9 +17,9 @@ class Environment:
     Attributes:
         sun_direction: Unit vector from the ground to the sun, world frame.
         sky: Kind of sky.
-        haze_m: Visual range: contrast falls to 2 % at this distance [m].
-        dust: Dust that vehicles raise near the ground, 0 none – 1 thick.
-        snow: Whether the ground is snow-covered (the face colours and materials have it already).
+        haze_m: Visual range: the distance at which contrast falls to 2 % [m].
+        dust: Airborne dust near the ground, from 0 (none) to 1 (thick).
+        snow: Whether the ground is snow-covered; face colors and materials already reflect it.
     """
 
     sun_direction: Float[np.ndarray, "3"]
@@ -32,13 +32,13 @@ class Environment:
 def draw_environment(
     rng: np.random.Generator, snow_share: float, sky: Sky | None, snow: bool | None
 ) -> Environment:
-    """Random light and weather; what is given is kept.
+    """Draw random light and weather, except for what is given.
 
     Args:
-        rng: Where everything random is drawn from.
-        snow_share: Share of scenes under snow.
-        sky: Kind of sky, or None to draw it.
-        snow: Whether snow lies, or None to draw it.
+        rng: Random generator.
+        snow_share: Probability of snow.
+        sky: Kind of sky; drawn if None.
+        snow: Whether there is snow; drawn if None.
     """
     drawn_sky = SKIES[int(rng.choice(len(SKIES), p=_SKY_SHARES))]
     drawn_snow = bool(rng.random() < snow_share)
@@ -55,8 +55,8 @@ def draw_environment(
     near, far = _RANGE_M[sky or drawn_sky]
     haze = float(np.exp(rng.uniform(np.log(near), np.log(far))))
     dust = float(rng.uniform(0.2, 0.9)) if rng.random() < 0.2 else 0.0
-    lies = drawn_snow if snow is None else snow
-    return Environment(sun, sky or drawn_sky, haze, 0.0 if lies else dust, lies)
+    is_snowy = drawn_snow if snow is None else snow
+    return Environment(sun, sky or drawn_sky, haze, 0.0 if is_snowy else dust, is_snowy)
 
 
 _SKY_SHARES = (0.62, 0.14, 0.14, 0.10)

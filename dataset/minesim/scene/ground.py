@@ -1,7 +1,7 @@
-"""The ground mesh: a grid along the road, fine near it, with a class and a colour a cell.
+"""The ground mesh: a grid along the road, fine near it, with a class and a color per cell.
 
-Columns stand at fixed x, rows at fixed lateral offsets from the road, so that rows follow the road
-and the mesh has no seams.
+Columns have fixed x and rows have fixed lateral offsets from the road, so that rows follow the
+road and the mesh has no seams.
 """
 
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ BARRIER = UNSCENES3D.index("barrier")
 MUDDY = UNSCENES3D.index("muddy")
 _BENCH_STEP, _BENCH_REACH_M = 11.0, 300.0  # Longest step, in fine steps, up to that distance.
 DRIVEABLE_SLOPE = 0.30
-"""Ground steeper than this is no driveable surface."""
+"""Ground steeper than this is not drivable."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class Ground:
     """The ground of one scene.
 
     Attributes:
-        road: The haul road, which the grid's rows follow.
-        x_m: World x of the grid's columns [m].
-        offset_m: Lateral offset of its rows [m].
-        height_m: Height of the grid's points [m].
+        road: The haul road that the grid rows follow.
+        x_m: World x of the grid columns [m].
+        offset_m: Lateral offset of the grid rows [m].
+        height_m: Height of the grid points [m].
         label: Class of each cell.
-        mesh: The ground and the puddles' water as triangles.
+        mesh: The ground and the surface of puddles as triangles.
         face_class: Class of each triangle.
     """
 
@@ -50,9 +50,9 @@ class Ground:
     def cell(
         self, xy: Float[np.ndarray, "N 2"]
     ) -> tuple[Int[np.ndarray, "N"], Int[np.ndarray, "N"], Float[np.ndarray, "N 2"]]:
-        """Column and row of the cells that hold the points, and the place within, 0–1.
+        """Find the column and row of the cell under each point, and the position in it, 0–1.
 
-        Points beyond the grid count to its border.
+        Points outside the grid are assigned to its border cells.
         """
         place, indices = [], []
         for axis, value in ((self.x_m, xy[:, 0]), (self.offset_m, self.road.offset(xy))):
@@ -63,7 +63,7 @@ class Ground:
         return indices[0], indices[1], np.stack(place, axis=-1)
 
     def height_m(self, xy: Float[np.ndarray, "N 2"]) -> Float[np.ndarray, "N"]:
-        """Height of the ground's triangles at points [m]; water not counted."""
+        """Return the height of the ground mesh at points [m], ignoring water."""
         i, j, place = self.cell(xy)
         a, b = place.T
         h = self.heights
@@ -73,7 +73,7 @@ class Ground:
         return np.where(a >= b, lower, upper)
 
     def label_at(self, xy: Float[np.ndarray, "N 2"]) -> UInt8[np.ndarray, "N"]:
-        """Class of the ground at points."""
+        """Return the ground class at points."""
         i, j, _ = self.cell(xy)
         return self.label[i, j]
 
@@ -87,15 +87,15 @@ def build_ground(
     extent_m: float,
     snow: bool,
 ) -> Ground:
-    """Mesh the ground.
+    """Build the ground mesh.
 
     Args:
         terrain: The relief.
-        region: Gives the colours.
-        x_range_m: Where the mesh must be fine along the road [m].
+        region: The mine region, which sets the colors.
+        x_range_m: World x range that needs the fine mesh [m].
         cell_m: Edge of the finest cells [m].
-        extent_m: How far the mesh reaches beyond that [m].
-        snow: Whether snow lies.
+        extent_m: How far the mesh extends beyond that range [m].
+        snow: Whether the ground is snow-covered.
     """
     road = terrain.road
     x = _stations(x_range_m, cell_m, (min(150.0, extent_m), extent_m))
@@ -130,7 +130,7 @@ def build_ground(
 
 
 def classify(cells: Survey, slope: Float[np.ndarray, "X D"]) -> UInt8[np.ndarray, "X D"]:
-    """Class of ground cells by what is there and how steep it is."""
+    """Classify ground cells by surface and slope."""
     is_level = (cells.out_m < cells.flat_m) & (slope < DRIVEABLE_SLOPE) & (cells.body < 0.3)
     label = np.where(is_level | (cells.out_m < -1.5), DRIVEABLE, TERRAIN)
     label = np.where(np.abs(cells.rut_m) > 0.16, BARRIER, label)
@@ -141,7 +141,7 @@ def classify(cells: Survey, slope: Float[np.ndarray, "X D"]) -> UInt8[np.ndarray
 def _stations(
     fine_m: tuple[float, float], step_m: float, reach_m: tuple[float, float]
 ) -> Float[np.ndarray, "X"]:
-    """Places of the columns: even in the fine part, wider and wider before and after it."""
+    """Return x of the columns: evenly spaced in the fine part, ever wider before and after it."""
     count = int(np.ceil((fine_m[1] - fine_m[0]) / step_m))
     middle = fine_m[0] + step_m * np.arange(count + 1)
     before = fine_m[0] - _stretch(step_m, reach_m[0], 1.05)
@@ -150,7 +150,7 @@ def _stations(
 
 
 def _rows(road: Road, step_m: float, extent_m: float) -> Float[np.ndarray, "D"]:
-    """Offsets of the rows: even on the road, twice as close where ruts run, wider far away."""
+    """Return row offsets: even on the road, twice as dense on ruts, wider far away."""
     half = road.width_m / 2 + 4.0
     count = int(np.ceil(2 * half / step_m))
     near = np.linspace(-half, half, count + 1)
@@ -164,9 +164,9 @@ def _rows(road: Road, step_m: float, extent_m: float) -> Float[np.ndarray, "D"]:
 
 
 def _stretch(step_m: float, reach_m: float, growth: float) -> Float[np.ndarray, "N"]:
-    """Distances from 0 to ``reach_m`` (only the last included) in growing steps.
+    """Return distances from 0 (excluded) to ``reach_m`` (included) in growing steps.
 
-    Steps stay short as far as benches are seen clearly, so that those keep their shape.
+    Steps stay short out to where benches are clearly visible, so that benches keep their shape.
     """
     distance, step, steps = 0.0, step_m, []
     while distance < reach_m:
@@ -179,7 +179,7 @@ def _stretch(step_m: float, reach_m: float, growth: float) -> Float[np.ndarray, 
 
 
 def _grid_faces(columns: int, rows: int) -> Int[np.ndarray, "F 3"]:
-    """Two triangles a cell, both sharing its diagonal from low x and d to high x and d."""
+    """Split each cell into two triangles along its diagonal from low x and d to high x and d."""
     index = np.arange(columns * rows, dtype=np.int32).reshape(columns, rows)
     low, right = index[:-1, :-1], index[1:, :-1]
     left, high = index[:-1, 1:], index[1:, 1:]
@@ -188,7 +188,7 @@ def _grid_faces(columns: int, rows: int) -> Int[np.ndarray, "F 3"]:
 
 
 def _mean(values: Float[np.ndarray, "X D"]) -> Float[np.ndarray, "X-1 D-1"]:
-    """Mean of each cell's corners."""
+    """Average the corners of each cell."""
     return (values[:-1, :-1] + values[1:, :-1] + values[:-1, 1:] + values[1:, 1:]) / 4
 
 
@@ -197,12 +197,12 @@ def _mid(values: Float[np.ndarray, "N"]) -> Float[np.ndarray, "N-1"]:
 
 
 def _average(survey: Survey) -> Survey:
-    """The survey of the cells between the surveyed points."""
+    """Average a survey of grid points into one of the cells between them."""
     return Survey(**{name: _mean(value) for name, value in vars(survey).items()})
 
 
 def _slope(vertices: Float[np.ndarray, "X D 3"]) -> Float[np.ndarray, "X-1 D-1"]:
-    """Rise over run of each cell, from its diagonals."""
+    """Return rise over run of each cell, from its diagonals."""
     first = vertices[1:, 1:] - vertices[:-1, :-1]
     second = vertices[:-1, 1:] - vertices[1:, :-1]
     normal = np.cross(first, second)
@@ -210,7 +210,7 @@ def _slope(vertices: Float[np.ndarray, "X D 3"]) -> Float[np.ndarray, "X-1 D-1"]
 
 
 def _with_water(ground: Ground) -> Ground:
-    """Add the puddles' water: a disc in each hollow that dips into the ground at its shore."""
+    """Add the water of puddles: a disc per hollow whose rim dips into the ground."""
     surfaces = [_water(ground, puddle) for puddle in ground.road.puddles]
     mesh = merge([ground.mesh, *surfaces])
     added = len(mesh.faces) - len(ground.face_class)

@@ -1,4 +1,4 @@
-"""Colour and material of the ground: dust, wheel tracks, wet patches, strata, ore, snow."""
+"""Color and material of the ground: dust, wheel tracks, wet patches, strata, ore, snow."""
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -22,17 +22,17 @@ def paint_ground(
     spacing_m: Float[np.ndarray, "X D"],
     snow: bool,
 ) -> tuple[UInt8[np.ndarray, "X D"], Float[np.ndarray, "X D 3"]]:
-    """Material and linear albedo of the ground's cells.
+    """Return the material and linear albedo of ground cells.
 
     Args:
-        terrain: Gives the noise and the road.
-        region: Gives the colours.
-        center: Centres of the cells [m].
-        cells: What the ground is like there.
+        terrain: Source of the noise and the road.
+        region: Source of the colors.
+        center: Cell centers [m].
+        cells: Survey of the ground at the cells.
         slope: Rise over run.
         offset_m: Lateral offset of the rows [m].
         spacing_m: Size of the cells [m].
-        snow: Whether snow lies.
+        snow: Whether the ground is snow-covered.
     """
     x, y, z = np.moveaxis(center.astype(np.float32), -1, 0)
     noise = terrain.noise
@@ -43,7 +43,7 @@ def paint_ground(
     steep = np.clip((slope - 0.45) / 0.4, 0.0, 1.0)
     strata = 0.10 * np.sin(z * 1.9 + 3.0 * patch) + 0.06 * np.sin(z * 5.3 + 2.0 * grain)
     color = _mix(color, _rgb(region.rock) * (1.0 + strata[..., None]), steep)
-    # Across the road the dust lies in long streaks, pressed dark where wheels run.
+    # Dust on the road forms long streaks along it, darkened where wheels compact it.
     streak = noise.fractal(x / 9.0, np.broadcast_to(offset_m, x.shape) + 40.0, 2.4, 3, gain=0.6)
     wear = terrain.road.track_wear(offset_m)[None, :] * (0.6 + 0.5 * patch)
     road_shade = 1.0 - on_road * (0.13 * wear + 0.20 * streak)
@@ -77,6 +77,6 @@ def _mix(
     second: Float[np.ndarray, "*#any 3"],
     share: Float[np.ndarray, "X D"],
 ) -> Float[np.ndarray, "X D 3"]:
-    """``first`` where the share is 0, ``second`` where it is 1."""
+    """Blend from ``first`` (share 0) to ``second`` (share 1)."""
     weight = np.asarray(share, dtype=np.float32)[..., None]
     return first * (1.0 - weight) + second * weight

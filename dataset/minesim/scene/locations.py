@@ -1,4 +1,4 @@
-"""The mine regions that scenes imitate: soil, layout of the walls, width and course of the road."""
+"""The mine regions that scenes imitate: soil, wall layout, and road width and curvature."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,21 +10,21 @@ SideKind = Literal["wall", "floor", "drop"]
 
 @dataclass(frozen=True)
 class Location:
-    """What the scenes of one region have in common.
+    """Properties shared by all scenes of a region.
 
     Attributes:
         name: Name in ``scene_info.json``.
-        soil: Albedo of loose ground.
+        soil: Albedo of loose soil.
         road: Albedo of the compacted road.
-        rock: Albedo of walls and stones.
+        rock: Albedo of walls and rocks.
         dark: Albedo of coal or ore patches.
-        layouts: Pairs of what lies right and left of the road; a scene takes one of them.
-        road_width_m: Range of the road's width [m].
-        wall_m: Range of the height of a bench's face [m].
-        bend: Largest slope of the road's course against the x axis.
-        grade: Largest slope of the road up or down.
-        rim_m: Range of the height of each of the far rim's four benches [m].
-        snow_share: Share of scenes under snow.
+        layouts: (right, left) pairs of road sides; each scene uses one of them.
+        road_width_m: Range of the road width [m].
+        wall_m: Range of the bench face height [m].
+        bend: Largest slope of the road's course relative to the x axis.
+        grade: Largest uphill or downhill slope of the road.
+        rim_m: Range of the height of each of the four benches of the far rim [m].
+        snow_share: Share of scenes with snow.
     """
 
     name: str
@@ -113,14 +113,14 @@ REGIONS: tuple[Location, ...] = (
         snow_share=0.0,
     ),
 )
-"""Every region; names as in the mini release."""
+"""All regions, named as in the mini release."""
 
 
 def location(name: str) -> Location:
-    """Look a region up by name.
+    """Look up a region by name.
 
     Raises:
-        ValueError: If there is none of that name.
+        ValueError: If the name is unknown.
     """
     found = {region.name: region for region in REGIONS}
     if name not in found:

@@ -1,6 +1,6 @@
-"""Trucks and cars of the mine as meshes: haul truck, wide-body dump truck, water truck, pickup.
+"""Mine trucks and cars as meshes: haul truck, wide-body dump truck, water truck, pickup.
 
-Every builder returns a mesh that stands on z = 0 around the origin, facing +x, in metres.
+Every builder returns a mesh in meters that stands on z = 0 around the origin and faces +x.
 """
 
 from itertools import pairwise
@@ -13,7 +13,7 @@ from dataset.minesim.scene.mesh import Mesh, Vector, box, cone, merge, slab, tap
 YELLOW = linear_rgb(238, 178, 34)
 ORANGE = linear_rgb(226, 112, 32)
 WHITE = linear_rgb(228, 228, 222)
-GREY = linear_rgb(120, 122, 122)
+GRAY = linear_rgb(120, 122, 122)
 GREEN = linear_rgb(70, 128, 92)
 RED = linear_rgb(186, 34, 28)
 BLUE = linear_rgb(40, 92, 160)
@@ -25,12 +25,12 @@ LOAD = linear_rgb(128, 116, 98)
 
 
 def pick(rng: np.random.Generator, colors: tuple[Color, ...]) -> Color:
-    """One of the colours."""
+    """Draw one of the colors."""
     return colors[int(rng.integers(len(colors)))]
 
 
 def cabin(size: Vector, center: Vector, color: Color) -> Mesh:
-    """A driver's cabin: painted roof and sill, windows all round."""
+    """Build an operator's cab: painted roof and sill, windows on all sides."""
     length, width, height = size
     x, y, z = center
     glass_height = 0.52 * height
@@ -51,7 +51,7 @@ def cabin(size: Vector, center: Vector, color: Color) -> Mesh:
 
 
 def ladder(foot: Vector, head: Vector, width: float) -> Mesh:
-    """Two rails and rungs between two points; the rungs run along y."""
+    """Build a ladder between two points, with rungs along y."""
     parts = []
     for side in (-width / 2, width / 2):
         start, end = ((p[0], p[1] + side, p[2]) for p in (foot, head))
@@ -64,7 +64,7 @@ def ladder(foot: Vector, head: Vector, width: float) -> Mesh:
 
 
 def railing(corners: tuple[tuple[float, float], ...], floor: float, height: float) -> Mesh:
-    """Posts at the corners (x, y) and two rails from corner to corner."""
+    """Build posts at the corners (x, y) and two rails from corner to corner."""
     parts = [
         tube((x, y, floor), (x, y, floor + height), 0.035, "steel", WHITE, sides=6)
         for x, y in corners
@@ -76,10 +76,10 @@ def railing(corners: tuple[tuple[float, float], ...], floor: float, height: floa
 
 
 def haul_truck(rng: np.random.Generator) -> Mesh:
-    """A rigid haul truck with a dump body that roofs the cab, 9.5–13 m long, 5–7 m high."""
+    """Build a rigid haul truck with a canopy over the cab, 9.5–13 m long, 5–7 m high."""
     paint = pick(rng, (YELLOW, YELLOW, WHITE, ORANGE))
-    tray = paint if rng.random() < 0.6 else GREY
-    hub = pick(rng, (YELLOW, WHITE, GREY))
+    tray = paint if rng.random() < 0.6 else GRAY
+    hub = pick(rng, (YELLOW, WHITE, GRAY))
     front_x, rear_x, radius = 3.05, -2.35, 1.28
     parts = [
         wheel((x, y, radius), radius, width, hub, sides=20)
@@ -100,12 +100,12 @@ def haul_truck(rng: np.random.Generator) -> Mesh:
         box((2.7, 5.1, 0.14), (3.85, 0.0, 3.0), "paint", paint),
         box((1.9, 1.05, 0.9), (3.1, 2.0, 2.5), "paint", paint),
         box((1.9, 1.05, 0.9), (3.1, -2.0, 2.5), "paint", paint),
-        box((1.5, 0.9, 1.0), (0.4, 1.75, 1.7), "paint", GREY),
+        box((1.5, 0.9, 1.0), (0.4, 1.75, 1.7), "paint", GRAY),
         tube((-0.4, -1.8, 1.7), (1.2, -1.8, 1.7), 0.45, "paint", paint, sides=12),
         cabin((1.6, 1.7, 1.65), (3.75, 1.45, 3.9), paint),
         ladder((5.35, -1.5, 0.6), (5.15, -1.5, 3.0), 0.7),
         railing(((2.7, -2.5), (5.15, -2.5), (5.15, 0.4)), 3.05, 0.95),
-        box((0.9, 1.2, 0.9), (3.7, -1.5, 3.5), "paint", GREY),
+        box((0.9, 1.2, 0.9), (3.7, -1.5, 3.5), "paint", GRAY),
         _tray(tray, loaded=rng.random() < 0.5),
     ]
     for side in (-1.75, 1.75):
@@ -115,7 +115,7 @@ def haul_truck(rng: np.random.Generator) -> Mesh:
 
 
 def _tray(color: Color, *, loaded: bool) -> Mesh:
-    """The dump body: sloping floor, ribbed sides, front wall and canopy."""
+    """Build the dump body: sloping floor, ribbed sides, front wall and canopy."""
     rim = 2.55
     floor = ((-5.2, 3.25), (-2.6, 2.25), (2.2, 2.45))
     side = [*floor, (2.7, 4.75), (-4.9, 4.35)]
@@ -148,12 +148,12 @@ def _tray(color: Color, *, loaded: bool) -> Mesh:
 
 
 def widebody_truck(rng: np.random.Generator) -> Mesh:
-    """A wide-body dump truck: offset cab, three axles, ribbed box; about 9 × 3.5 × 4 m."""
+    """Build a wide-body dump truck: offset cab, three axles, ribbed body; about 9 × 3.5 × 4 m."""
     paint = pick(rng, (YELLOW, ORANGE, GREEN, RED, WHITE))
-    tray = pick(rng, (paint, GREY, BLACK))
+    tray = pick(rng, (paint, GRAY, BLACK))
     radius = 0.78
     parts = [
-        wheel((x, y, radius), radius, width, GREY)
+        wheel((x, y, radius), radius, width, GRAY)
         for x, width, offset in ((3.1, 0.5, 1.42), (-1.35, 0.95, 1.2), (-3.05, 0.95, 1.2))
         for y in (-offset, offset)
     ]
@@ -164,7 +164,7 @@ def widebody_truck(rng: np.random.Generator) -> Mesh:
         box((0.1, 1.3, 0.8), (4.33, -0.75, 1.75), "steel", BLACK),
         box((1.7, 1.5, 0.75), (3.3, -0.78, 2.5), "paint", paint),
         cabin((1.75, 1.55, 1.7), (3.3, 0.75, 2.85), paint),
-        box((0.9, 0.5, 0.7), (1.0, 1.3, 1.2), "steel", GREY),
+        box((0.9, 0.5, 0.7), (1.0, 1.3, 1.2), "steel", GRAY),
         tube((0.5, -1.35, 1.2), (1.6, -1.35, 1.2), 0.32, "steel", STEEL, sides=12),
     ]
     floor, rim, top = 1.75, 1.68, 3.25
@@ -191,10 +191,10 @@ def widebody_truck(rng: np.random.Generator) -> Mesh:
 
 
 def water_truck(rng: np.random.Generator) -> Mesh:
-    """A water truck: cab over the front axle and a long tank, 9 m."""
+    """Build a water truck: cab over the front axle and a long tank, 9 m long."""
     paint = pick(rng, (WHITE, YELLOW, GREEN))
     parts = [
-        wheel((x, y, 0.62), 0.62, width, GREY)
+        wheel((x, y, 0.62), 0.62, width, GRAY)
         for x, width in ((3.2, 0.4), (-1.6, 0.7), (-3.0, 0.7))
         for y in (-1.15, 1.15)
     ]
@@ -213,10 +213,10 @@ def water_truck(rng: np.random.Generator) -> Mesh:
 
 
 def pickup(rng: np.random.Generator) -> Mesh:
-    """A double-cab pickup with a beacon bar and a whip flag, 5.3 m long."""
-    paint = pick(rng, (WHITE, WHITE, WHITE, GREY, RED))
+    """Build a double-cab pickup with a light bar and a whip flag, 5.3 m long."""
+    paint = pick(rng, (WHITE, WHITE, WHITE, GRAY, RED))
     parts = [
-        wheel((x, y, 0.40), 0.40, 0.28, GREY, sides=16) for x in (1.65, -1.6) for y in (-0.8, 0.8)
+        wheel((x, y, 0.40), 0.40, 0.28, GRAY, sides=16) for x in (1.65, -1.6) for y in (-0.8, 0.8)
     ]
     hull = [(-2.6, 0.5), (2.4, 0.45), (2.62, 0.6), (2.6, 0.95), (1.2, 1.14), (-2.6, 1.12)]
     parts += [
@@ -244,7 +244,7 @@ def pickup(rng: np.random.Generator) -> Mesh:
 
 
 def light_mast(rng: np.random.Generator) -> Mesh:
-    """A trailer with a telescopic lighting mast, 7–9 m high."""
+    """Build a trailer with a telescoping light mast, 7–9 m high."""
     height = float(rng.uniform(7.0, 9.0))
     parts = [
         box((2.2, 1.2, 1.0), (0.0, 0.0, 1.0), "paint", YELLOW),
@@ -252,7 +252,7 @@ def light_mast(rng: np.random.Generator) -> Mesh:
         box((0.2, 2.0, 0.1), (0.3, 0.0, height), "steel", STEEL),
     ]
     for y in (-0.75, 0.75):
-        parts.append(wheel((0.0, y, 0.34), 0.34, 0.2, GREY, sides=14))
+        parts.append(wheel((0.0, y, 0.34), 0.34, 0.2, GRAY, sides=14))
     for y in (-0.8, -0.3, 0.3, 0.8):
         parts.append(box((0.2, 0.34, 0.34), (0.45, y, height + 0.15), "lamp", LAMP))
     return merge(parts)

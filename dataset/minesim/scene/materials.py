@@ -1,4 +1,4 @@
-"""What the mine's surfaces are made of: the one table that camera and LiDAR shade by."""
+"""Surface materials of the mine: one table for both camera and LiDAR shading."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,16 +9,16 @@ Texture = Literal["none", "ground", "rock", "mud", "water", "snow", "metal"]
 
 @dataclass(frozen=True)
 class Material:
-    """How a surface takes light; its colour stands on the face, not here.
+    """How a surface reflects light; its color is stored per face, not here.
 
     Attributes:
-        name: What the mesh builders call it.
-        texture: The pattern that a renderer lays over the albedo.
-        contrast: Relative strength of that pattern: 0 is plain, 1 doubles and blackens.
-        gloss: Share of mirror-like reflection: 0 is matt, 1 a mirror.
-        lidar_reflectance: Diffuse reflectance at the LiDAR's 905 nm, 0–1; signs go beyond white
-            paint, for they return light to its source.
-        emission: Share of the albedo that shines by itself, so that lamps show at dusk.
+        name: Name used by the mesh builders.
+        texture: Pattern that the renderer multiplies onto the albedo.
+        contrast: Strength of that pattern: 0 is none, 1 ranges from black to twice the albedo.
+        gloss: Share of specular reflection, from 0 (matte) to 1 (mirror).
+        lidar_reflectance: Diffuse reflectance at the LiDAR's 905 nm, 0–1; signs are higher than
+            white paint because they are retroreflective.
+        emission: Emitted light as a share of the albedo, so that lamps are visible at dusk.
     """
 
     name: str
@@ -46,16 +46,16 @@ MATERIALS: tuple[Material, ...] = (
     Material("plant", "ground", 0.40, 0.0, 0.50),
     Material("lamp", "none", 0.0, 0.30, 0.40, emission=1.0),
 )
-"""Every material; a face holds the index."""
+"""All materials; faces store an index into this tuple."""
 
 _INDEX = {material.name: index for index, material in enumerate(MATERIALS)}
 
 
 def material_index(name: str) -> int:
-    """Index of a material in ``MATERIALS``.
+    """Return the index of a material in ``MATERIALS``.
 
     Raises:
-        ValueError: If there is none of that name.
+        ValueError: If the name is unknown.
     """
     if name not in _INDEX:
         raise ValueError(f"unknown material '{name}'; known: {tuple(_INDEX)}")
@@ -63,7 +63,7 @@ def material_index(name: str) -> int:
 
 
 def linear_rgb(red: int, green: int, blue: int) -> Color:
-    """Linear albedo of an sRGB colour as a picture shows it in full light, 0–255 each."""
+    """Convert an sRGB color, 0–255 per channel, to linear albedo."""
     r, g, b = (
         (value / 255 / 12.92) if value <= 10 else ((value / 255 + 0.055) / 1.055) ** 2.4
         for value in (red, green, blue)

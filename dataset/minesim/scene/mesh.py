@@ -1,6 +1,6 @@
-"""A small mesh toolkit: boxes, tapered boxes, cylinders, prisms and boulders in one frame.
+"""A small mesh toolkit: boxes, tapered boxes, cylinders, prisms and boulders.
 
-Every solid is closed and its faces turn counter-clockwise seen from outside.
+Every solid is closed, and its faces are counterclockwise seen from outside.
 """
 
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ Vector = tuple[float | int, float | int, float | int]
 
 @dataclass(frozen=True)
 class Mesh:
-    """Triangles with a material and a colour each.
+    """Triangles with a material and a color each.
 
     Attributes:
-        vertices: Corner points [m].
+        vertices: Vertex positions [m].
         faces: Vertex indices of each triangle.
         face_material: Index into ``MATERIALS``.
         face_color: Linear (not sRGB) RGB albedo, 0–1.
@@ -32,39 +32,39 @@ class Mesh:
     face_color: Float[np.ndarray, "F 3"]
 
     def transformed(self, dst_from_src: Float[np.ndarray, "4 4"]) -> "Mesh":
-        """The mesh in another frame."""
+        """Return the mesh in another frame."""
         moved = self.vertices @ dst_from_src[:3, :3].T + dst_from_src[:3, 3]
         return replace(self, vertices=moved)
 
     def moved(self, x: float, y: float, z: float) -> "Mesh":
-        """The mesh shifted by (x, y, z) [m]."""
+        """Return the mesh translated by (x, y, z) [m]."""
         return replace(self, vertices=self.vertices + np.array([x, y, z]))
 
     def turned(self, axis: str, angle_rad: float, about: Vector = (0.0, 0.0, 0.0)) -> "Mesh":
-        """The mesh turned about an axis "x", "y" or "z" through a point."""
+        """Return the mesh rotated about the axis "x", "y" or "z" through a point."""
         pivot = np.array(about)
         rotation = axis_rotation(axis, angle_rad)
         return replace(self, vertices=(self.vertices - pivot) @ rotation.T + pivot)
 
     def scaled(self, x: float, y: float, z: float) -> "Mesh":
-        """The mesh stretched along the axes; factors must be positive."""
+        """Return the mesh scaled along the axes by positive factors."""
         return replace(self, vertices=self.vertices * np.array([x, y, z]))
 
     def bounds(self) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
-        """Lower and upper corner of the box around it [m]."""
+        """Return the lower and upper corners of the bounding box [m]."""
         return self.vertices.min(axis=0), self.vertices.max(axis=0)
 
     def volume(self) -> float:
-        """Signed volume [m³]; positive when the faces turn outwards."""
+        """Return the signed volume [m³]; positive if the faces point outward."""
         corners = self.vertices[self.faces]
         return float((corners[:, 0] * np.cross(corners[:, 1], corners[:, 2])).sum() / 6.0)
 
 
 def axis_rotation(axis: str, angle_rad: float) -> Float[np.ndarray, "3 3"]:
-    """Rotation about "x", "y" or "z", right-handed.
+    """Return the right-handed rotation about "x", "y" or "z".
 
     Raises:
-        ValueError: If the axis is none of them.
+        ValueError: If the axis is not one of these.
     """
     if axis not in {"x", "y", "z"}:
         raise ValueError(f"axis must be 'x', 'y' or 'z', got '{axis}'")
@@ -78,10 +78,10 @@ def axis_rotation(axis: str, angle_rad: float) -> Float[np.ndarray, "3 3"]:
 
 
 def merge(meshes: Sequence[Mesh]) -> Mesh:
-    """All meshes as one.
+    """Merge meshes into one.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there are no meshes.
     """
     if not meshes:
         raise ValueError("merge needs at least one mesh")
@@ -97,7 +97,7 @@ def merge(meshes: Sequence[Mesh]) -> Mesh:
 def solid(
     vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"], material: str, color: Color
 ) -> Mesh:
-    """Triangles of one material and colour."""
+    """Build a mesh of a single material and color."""
     count = len(faces)
     return Mesh(
         np.asarray(vertices, dtype=np.float64),
@@ -116,7 +116,7 @@ _BOX_FACES = np.array(
 
 
 def box(size: Vector, center: Vector, material: str, color: Color) -> Mesh:
-    """A box of (length, width, height) around a centre [m]."""
+    """Build a box of (length, width, height) around a center [m]."""
     return taper(size, size[:2], center, material, color)
 
 
@@ -129,7 +129,7 @@ def taper(
     *,
     shift: Pair = (0.0, 0.0),
 ) -> Mesh:
-    """A box whose top face is (length, width) ``top``, moved by ``shift`` (x, y) [m]."""
+    """Build a box whose top face measures (length, width) and is moved by ``shift`` (x, y) [m]."""
     corners = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
     vertices = np.empty((8, 3))
     vertices[:4, :2] = corners * size[:2]
@@ -144,7 +144,7 @@ def slab(
     material: str,
     color: Color,
 ) -> Mesh:
-    """A convex outline (x, z), counter-clockwise seen from −y, swept from y[0] to y[1] [m]."""
+    """Sweep a convex outline (x, z), counterclockwise seen from −y, from y[0] to y[1] [m]."""
     outline = np.asarray(outline_xz, dtype=np.float64)
     count = len(outline)
     vertices = np.empty((2 * count, 3))
@@ -166,7 +166,7 @@ def slab(
 def tube(
     start: Vector, end: Vector, radius: float, material: str, color: Color, *, sides: int = 8
 ) -> Mesh:
-    """A closed cylinder between two points [m]."""
+    """Build a closed cylinder between two points [m]."""
     return cone(start, end, (radius, radius), material, color, sides=sides)
 
 
@@ -179,7 +179,7 @@ def cone(
     *,
     sides: int = 12,
 ) -> Mesh:
-    """A closed cone frustum between two points, with a radius [m] at each."""
+    """Build a closed cone frustum between two points, with a radius [m] at each."""
     first, last = np.array(start, dtype=np.float64), np.array(end, dtype=np.float64)
     along = (last - first) / np.linalg.norm(last - first)
     helper = np.eye(3)[np.argmin(np.abs(along))]
@@ -203,10 +203,10 @@ def cone(
 def wheel(
     center: Vector, radius: float, width: float, hub_color: Color, *, sides: int = 18
 ) -> Mesh:
-    """A tyre with its axle along y, and a hub that shows on both sides."""
+    """Build a tire with its axle along y and a hub that shows on both sides."""
     x, y, z = center
     half = width / 2
-    tyre = cone((x, y - half, z), (x, y + half, z), (radius, radius), "rubber", _TYRE, sides=sides)
+    tire = cone((x, y - half, z), (x, y + half, z), (radius, radius), "rubber", _TIRE, sides=sides)
     hub = tube(
         (x, y - half - 0.03, z),
         (x, y + half + 0.03, z),
@@ -215,25 +215,25 @@ def wheel(
         hub_color,
         sides=12,
     )
-    return merge([tyre, hub])
+    return merge([tire, hub])
 
 
-_TYRE: Color = (0.045, 0.045, 0.048)
+_TIRE: Color = (0.045, 0.045, 0.048)
 
 
 def ball(radius: Vector, center: Vector, material: str, color: Color) -> Mesh:
-    """An ellipsoid of 80 triangles with half axes ``radius`` [m]."""
+    """Build an ellipsoid of 80 triangles with semi-axes ``radius`` [m]."""
     vertices, faces = _sphere()
     return solid(vertices * np.array(radius) + np.array(center), faces, material, color)
 
 
 def boulder(rng: np.random.Generator, size: Vector, color: Color, material: str = "rock") -> Mesh:
-    """A broken stone of half axes ``size`` [m] around the origin."""
+    """Build a fractured rock with semi-axes ``size`` [m] around the origin."""
     vertices, faces = _sphere()
     cuts = rng.normal(size=(9, 3))
     cuts /= np.linalg.norm(cuts, axis=1, keepdims=True)
     depth = rng.uniform(0.55, 0.85, size=9)
-    # Fracture faces: push whatever sticks out of a cutting plane back onto it.
+    # Fracture faces: push whatever lies beyond a cutting plane back onto it.
     for normal, limit in zip(cuts, depth, strict=True):
         beyond = np.maximum(vertices @ normal - limit, 0.0)
         vertices = vertices - beyond[:, None] * normal
@@ -243,7 +243,7 @@ def boulder(rng: np.random.Generator, size: Vector, color: Color, material: str 
 
 
 def _sphere() -> tuple[Float[np.ndarray, "42 3"], Int[np.ndarray, "80 3"]]:
-    """An icosahedron with every triangle split in four."""
+    """Build an icosahedron with every triangle split in four."""
     golden = (1 + 5**0.5) / 2
     base = [
         (-1, golden, 0), (1, golden, 0), (-1, -golden, 0), (1, -golden, 0),

@@ -1,8 +1,8 @@
-"""What stands in a scene and how often: machines, people, cones, signs and stones.
+"""Which objects a scene holds and how many: machines, people, cones, signs and rocks.
 
-Everything stands still, as parked and working machines do for the seconds of a clip. Nothing
-stands in the lane that the ego vehicle keeps, and nothing overlaps. The mean counts are set so that
-the classes' shares of the label voxels come near the published ones.
+All objects are static, as parked and working machines are for the seconds of a clip. None of them
+blocks the ego lane, and none overlap. The mean counts are tuned to bring the class shares of the
+label voxels close to the published ones.
 """
 
 from collections.abc import Callable
@@ -56,7 +56,7 @@ KINDS: tuple[Kind, ...] = (
         {"near": 0.12, "shoulder": 0.12, "far": 0.5, "ahead": 0.3},
     ),
     Kind("light mast", "free", (machines.light_mast,), {"near": 0.15, "shoulder": 0.1, "far": 0.3}),
-    Kind("worn tyre", "free", (props.worn_tyre,), {"near": 0.6, "far": 1.0}),
+    Kind("worn tyre", "free", (props.worn_tire,), {"near": 0.6, "far": 1.0}),
     Kind(
         "person",
         "pedestrian",
@@ -75,17 +75,17 @@ KINDS: tuple[Kind, ...] = (
 )
 
 
-def furnish(
+def place_objects(
     rng: np.random.Generator, ground: Ground, terrain: Terrain, end_m: float, *, plants: bool
 ) -> Placer:
-    """Put everything down that stands in a scene.
+    """Place all objects of a scene.
 
     Args:
-        rng: Where everything random is drawn from.
-        ground: What it stands on.
-        terrain: Says where walls and drops are.
+        rng: Random generator.
+        ground: The ground to place them on.
+        terrain: Tells where walls and drops are.
         end_m: World x where the drive ends [m].
-        plants: Whether grass grows.
+        plants: Whether there is grass.
     """
     placer = Placer(ground, rng, end_m)
     for kind in KINDS:
@@ -100,13 +100,13 @@ def furnish(
 
 
 def _variants(rng: np.random.Generator, builder: Builder, count: int = 6) -> Callable[[], Mesh]:
-    """A cheap source of one of a few meshes, for things that stand about in numbers."""
+    """Return a function that draws from a few prebuilt meshes, for objects that occur in bulk."""
     made = [builder(rng) for _ in range(count)]
     return lambda: made[int(rng.integers(count))]
 
 
 def _cone_rows(placer: Placer) -> None:
-    """Rows of cones or delineator blocks along the road's edge."""
+    """Place rows of cones or delineator blocks along the edge of the road."""
     rng, road = placer.rng, placer.ground.road
     for builder, share, spacing in (
         (props.traffic_cone, 0.58, (4.0, 8.0)),
@@ -127,7 +127,7 @@ def _cone_rows(placer: Placer) -> None:
 
 
 def _edge_structures(placer: Placer, terrain: Terrain) -> None:
-    """Block walls and fences along the road's edge; they count as terrain."""
+    """Place block walls and fences along the edge of the road; they are labeled terrain."""
     rng, road = placer.rng, placer.ground.road
     for builder, name, share in (
         (props.block_wall, "retaining wall", 0.25),
@@ -148,7 +148,7 @@ def _edge_structures(placer: Placer, terrain: Terrain) -> None:
 
 
 def _stones(placer: Placer, terrain: Terrain) -> None:
-    """Fallen stones: many along the foot of walls, some anywhere beside the road."""
+    """Place fallen rocks: many along the foot of walls, some anywhere beside the road."""
     rng, road = placer.rng, placer.ground.road
     one = _variants(rng, props.stone, 10)
     for sign, side in ((-1.0, terrain.right), (1.0, terrain.left)):
@@ -164,7 +164,7 @@ def _stones(placer: Placer, terrain: Terrain) -> None:
 
 
 def _power_line(placer: Placer) -> None:
-    """A row of poles with sagging wires beside the road; background to the labels."""
+    """Place a row of poles with sagging wires beside the road; they are background."""
     rng, road = placer.rng, placer.ground.road
     if rng.random() > 0.35:
         return
@@ -188,7 +188,7 @@ def _power_line(placer: Placer) -> None:
 def _wires(
     start: Float[np.ndarray, "2"], start_z: float, end: Float[np.ndarray, "2"], end_z: float
 ) -> Mesh:
-    """Three wires that sag by 0.8 m between two pole heads."""
+    """Build three wires between two pole heads with a sag of 0.8 m."""
     share = np.linspace(0.0, 1.0, 7)
     along = (end - start) / np.linalg.norm(end - start)
     parts = []
@@ -204,7 +204,7 @@ def _wires(
 
 
 def _tufts(placer: Placer) -> None:
-    """Dry grass beside the road; background to the labels."""
+    """Place dry grass beside the road; it is background."""
     rng, road = placer.rng, placer.ground.road
     one = _variants(rng, props.tuft, 8)
     for _ in range(int(rng.integers(20, 120))):

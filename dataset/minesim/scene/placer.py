@@ -1,4 +1,4 @@
-"""Placer: stands meshes on the ground where there is room, and keeps account of them."""
+"""Placer: puts meshes on the ground where there is room and keeps track of them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,24 +13,24 @@ from utils.labels import UNSCENES3D
 
 Builder = Callable[[np.random.Generator], Mesh]
 Zone = Literal["oncoming", "shoulder", "near", "far", "ahead"]
-"""The other lane, the road's edge, within the label grid, to its sides, beyond it."""
+"""The oncoming lane, the road edge, inside the label grid, to its sides, past its end."""
 
 CORRIDOR_M = 3.0
-"""Half the width of the lane that stays free for the ego vehicle [m]."""
+"""Half the width of the lane kept free for the ego vehicle [m]."""
 _TRIES = 40
-_LEVEL_SLOPE = 0.16  # Rise over run that a machine may stand on.
+_LEVEL_SLOPE = 0.16  # Steepest ground, rise over run, that a machine may stand on.
 
 
 @dataclass(frozen=True)
 class SceneObject:
-    """One thing that stands in the scene.
+    """One object of the scene.
 
     Attributes:
-        name: What a caption would call it, such as "haul truck".
+        name: Name in captions, such as "haul truck".
         label: Class of its faces (``UNSCENES3D``); 0 is background.
-        center_m: Centre of its box, world frame [m].
-        size_m: Length, width and height of its box [m].
-        yaw_rad: Heading about z, 0 along the world's x, counter-clockwise [rad].
+        center_m: Center of its bounding box, world frame [m].
+        size_m: Length, width and height of its bounding box [m].
+        yaw_rad: Heading about z, 0 along the world x axis, counterclockwise [rad].
     """
 
     name: str
@@ -42,15 +42,15 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of thing and how often it stands where.
+    """A kind of object, and how many of it to expect in each zone.
 
     Attributes:
-        name: What a caption calls it.
-        class_name: Class of its faces; "free" for what the labels leave out.
-        builders: Meshes to choose from.
-        mean_count: Mean number a scene by zone.
-        tilts: Whether it leans with the ground, as what stands on wheels does.
-        faces_ego: Whether its front is turned against the ego vehicle's way.
+        name: Name in captions.
+        class_name: Class of its faces; "free" if the labels ignore it.
+        builders: Mesh builders to choose from.
+        mean_count: Mean number per scene for each zone.
+        tilts: Whether it tilts with the ground, as anything on wheels does.
+        faces_ego: Whether its front faces oncoming ego traffic.
     """
 
     name: str
@@ -63,15 +63,15 @@ class Kind:
 
 @dataclass
 class Placer:
-    """Puts meshes on the ground and keeps track of what stands where.
+    """Puts meshes on the ground and keeps track of them.
 
     Attributes:
-        ground: What they stand on.
-        rng: Where everything random is drawn from.
+        ground: The ground to place them on.
+        rng: Random generator.
         end_m: World x where the drive ends [m].
-        meshes: What has been put down so far.
+        meshes: All meshes placed so far.
         labels: Class of each mesh.
-        objects: The things among them that have a name.
+        objects: The placed meshes that have a name.
     """
 
     ground: Ground
@@ -83,16 +83,16 @@ class Placer:
     _discs: list[tuple[float, float, float]] = field(default_factory=list)
 
     def scatter(self, kind: Kind) -> None:
-        """Put down a random number of a kind, where there is room for it."""
+        """Place a random number of objects of a kind, where there is room."""
         for zone, mean in kind.mean_count.items():
             for _ in range(int(self.rng.poisson(mean))):
                 builder = kind.builders[int(self.rng.integers(len(kind.builders)))]
                 mesh = _centered(builder(self.rng))
-                if not self._try(kind, zone, mesh) and zone != "oncoming":
-                    self._try(kind, "ahead", mesh)
+                if not self._try_to_place(kind, zone, mesh) and zone != "oncoming":
+                    self._try_to_place(kind, "ahead", mesh)
 
-    def _try(self, kind: Kind, zone: Zone, mesh: Mesh) -> bool:
-        """Put a mesh down somewhere in a zone; False if no place was found."""
+    def _try_to_place(self, kind: Kind, zone: Zone, mesh: Mesh) -> bool:
+        """Place a mesh somewhere in a zone; return False if no position was found."""
         low, high = mesh.bounds()
         reach = 0.5 * float(np.hypot(*(high - low)[:2]))
         for _ in range(_TRIES):
@@ -108,7 +108,7 @@ class Placer:
         return False
 
     def _candidate(self, zone: Zone) -> tuple[float, float, float]:
-        """A place (x, d) and a heading against the road's."""
+        """Draw a position (x, d) and a heading relative to the road."""
         rng, road = self.rng, self.ground.road
         half, side = road.width_m / 2, float(rng.choice([-1.0, 1.0]))
         along = np.pi if side > 0 else 0.0
@@ -130,14 +130,14 @@ class Placer:
     def has_room(
         self, xy: Float[np.ndarray, "2"], d: float, reach: float, *, across: float, yaw: float
     ) -> bool:
-        """Whether a thing keeps clear of the ego vehicle's lane and of everything else.
+        """Return whether an object keeps clear of the ego lane and of all other objects.
 
         Args:
-            xy: Where it stands [m].
+            xy: Its position [m].
             d: Lateral offset from the road [m].
-            reach: Radius of the disc that holds it [m].
+            reach: Radius of its bounding circle [m].
             across: Half its width [m].
-            yaw: Heading against the road's [rad].
+            yaw: Heading relative to the road [rad].
         """
         clear = across if abs(np.sin(yaw)) < 0.2 else reach
         if abs(d - self.ground.road.lane_m) < CORRIDOR_M + clear + 0.5:
@@ -153,7 +153,7 @@ class Placer:
         low: Float[np.ndarray, "3"],
         high: Float[np.ndarray, "3"],
     ) -> bool:
-        """Whether the footprint lies on level drivable ground."""
+        """Return whether the footprint is level and drivable."""
         points = _footprint(xy, heading, low, high, count=5)
         if (self.ground.label_at(points) != DRIVEABLE).any():
             return False
@@ -161,7 +161,7 @@ class Placer:
         return rise < _LEVEL_SLOPE * float(np.hypot(*(high - low)[:2])) + 0.1
 
     def face_class(self) -> UInt8[np.ndarray, "F"]:
-        """Class of each face of all the meshes, one after another."""
+        """Return the class of each face of all meshes, in order of placement."""
         counts = [len(mesh.faces) for mesh in self.meshes]
         return np.repeat(np.array(self.labels, dtype=np.uint8), np.array(counts, dtype=int))
 
@@ -175,7 +175,7 @@ class Placer:
         name: str = "",
         tilts: bool = True,
     ) -> None:
-        """Stand a mesh on the ground at a place, whatever is there; named ones become objects."""
+        """Place a mesh on the ground without checking for room; named meshes become objects."""
         mesh = _centered(mesh)
         low, high = mesh.bounds()
         world_from_mesh = self._pose(xy, heading, low, high, tilts=tilts)
@@ -196,7 +196,7 @@ class Placer:
         *,
         tilts: bool,
     ) -> Float[np.ndarray, "4 4"]:
-        """Pose on the plane through the ground at the footprint's corners."""
+        """Return the pose on the plane through the ground at the corners of the footprint."""
         corners = _footprint(xy, heading, low, high)
         back_right, back_left, front_right, front_left = self.ground.height_m(corners)
         length, width = (high - low)[:2]
@@ -218,7 +218,7 @@ class Placer:
 
 
 def _centered(mesh: Mesh) -> Mesh:
-    """The mesh with the middle of its footprint over the origin."""
+    """Return the mesh with the center of its footprint at the origin."""
     low, high = mesh.bounds()
     return mesh.moved(-float(low[0] + high[0]) / 2, -float(low[1] + high[1]) / 2, 0.0)
 
@@ -231,7 +231,7 @@ def _footprint(
     *,
     count: int = 2,
 ) -> Float[np.ndarray, "N 2"]:
-    """Points under a mesh's box, ``count`` along each side: from back right, rows along y first."""
+    """Return ``count`` × ``count`` points under a mesh's box: from back right, y fastest."""
     x, y = np.meshgrid(*(np.linspace(low[k], high[k], count) for k in (0, 1)), indexing="ij")
     x, y = x.reshape(-1), y.reshape(-1)
     cos, sin = np.cos(heading), np.sin(heading)

@@ -1,6 +1,6 @@
-"""Small things of the mine as meshes: people, cones, signs, huts, walls, fences, poles, plants.
+"""Small objects of the mine as meshes: people, cones, signs, huts, walls, fences, poles, plants.
 
-Every builder returns a mesh that stands on z = 0 around the origin, facing +x, in metres.
+Every builder returns a mesh in meters that stands on z = 0 around the origin and faces +x.
 """
 
 from itertools import pairwise
@@ -10,7 +10,7 @@ import numpy as np
 from dataset.minesim.scene.machines import (
     BLACK,
     BLUE,
-    GREY,
+    GRAY,
     ORANGE,
     RED,
     STEEL,
@@ -29,7 +29,7 @@ _PLANTS = (linear_rgb(112, 116, 62), linear_rgb(134, 124, 76), linear_rgb(86, 10
 
 
 def person(rng: np.random.Generator) -> Mesh:
-    """A standing worker with helmet and hi-vis vest, 1.6–1.9 m tall."""
+    """Build a standing worker with helmet and hi-vis vest, 1.6–1.9 m tall."""
     vest, trousers = pick(rng, _VEST), pick(rng, _TROUSERS)
     stride = float(rng.uniform(0.02, 0.14))
     parts = []
@@ -56,7 +56,7 @@ def person(rng: np.random.Generator) -> Mesh:
 
 
 def traffic_cone(rng: np.random.Generator) -> Mesh:
-    """A traffic cone with white bands on a square foot, 0.75–1.1 m tall."""
+    """Build a traffic cone with white bands on a square base, 0.75–1.1 m tall."""
     body = pick(rng, (ORANGE, RED))
     parts = [box((0.62, 0.62, 0.08), (0.0, 0.0, 0.04), "rubber", BLACK)]
     edges = (0.08, 0.32, 0.46, 0.60, 0.74, 0.95)
@@ -69,7 +69,7 @@ def traffic_cone(rng: np.random.Generator) -> Mesh:
 
 
 def bollard(rng: np.random.Generator) -> Mesh:
-    """A heavy delineator block: white body, red cap, wide foot; about 1.2 m tall."""
+    """Build a heavy delineator block: white body, red cap, wide base; about 1.2 m tall."""
     band = pick(rng, (RED, ORANGE, BLUE))
     height = float(rng.uniform(1.0, 1.4))
     return merge(
@@ -84,7 +84,7 @@ def bollard(rng: np.random.Generator) -> Mesh:
 
 
 def sign_board(rng: np.random.Generator) -> Mesh:
-    """A sign board on posts, its face towards +x: limit, direction or warning sign."""
+    """Build a sign on posts that faces +x: speed limit, direction or warning sign."""
     wide = rng.random() < 0.5
     width, height = (2.2, 1.3) if wide else (0.9, 0.9)
     middle = float(rng.uniform(1.9, 2.6))
@@ -101,7 +101,7 @@ def sign_board(rng: np.random.Generator) -> Mesh:
 
 
 def stone(rng: np.random.Generator) -> Mesh:
-    """A fallen rock, 0.3–1.2 m across, a third of it in the ground."""
+    """Build a fallen rock, 0.3–1.2 m across, a third of it in the ground."""
     size = float(np.exp(rng.uniform(np.log(0.18), np.log(0.62))))
     shape = rng.uniform(0.7, 1.25, size=3) * size
     tint = float(rng.uniform(0.8, 1.1))
@@ -111,12 +111,12 @@ def stone(rng: np.random.Generator) -> Mesh:
 
 
 def hut(rng: np.random.Generator) -> Mesh:
-    """A container office with door and windows, 6–12 m long."""
+    """Build a container office with door and windows, 6–12 m long."""
     length = float(rng.choice([6.0, 9.0, 12.0]))
-    wall = pick(rng, (WHITE, BLUE, GREY))
+    wall = pick(rng, (WHITE, BLUE, GRAY))
     parts = [
         box((length, 2.5, 2.6), (0.0, 0.0, 1.45), "paint", wall),
-        box((length + 0.3, 2.8, 0.15), (0.0, 0.0, 2.82), "steel", GREY),
+        box((length + 0.3, 2.8, 0.15), (0.0, 0.0, 2.82), "steel", GRAY),
         box((length, 2.3, 0.2), (0.0, 0.0, 0.1), "concrete", _CONCRETE),
     ]
     for y in (-1.25, 1.25):
@@ -127,7 +127,7 @@ def hut(rng: np.random.Generator) -> Mesh:
 
 
 def block_wall(rng: np.random.Generator) -> Mesh:
-    """A retaining wall of concrete blocks along x, 8–14 m long, one or two courses high."""
+    """Build a retaining wall of concrete blocks along x, 8–14 m long, one or two courses high."""
     count, courses = int(rng.integers(4, 8)), int(rng.integers(1, 3))
     parts = []
     for course in range(courses):
@@ -139,7 +139,7 @@ def block_wall(rng: np.random.Generator) -> Mesh:
 
 
 def fence(rng: np.random.Generator) -> Mesh:
-    """A fence along x of posts, rails and a mesh panel, 12–20 m long."""
+    """Build a fence along x of posts, rails and a mesh panel, 12–20 m long."""
     bays = int(rng.integers(5, 9))
     parts = []
     for k in range(bays + 1):
@@ -151,7 +151,7 @@ def fence(rng: np.random.Generator) -> Mesh:
 
 
 def power_pole(rng: np.random.Generator) -> Mesh:
-    """A power pole with a cross-arm along y, 9–11 m high."""
+    """Build a power pole with a cross-arm along y, 9–11 m high."""
     height = float(rng.uniform(9.0, 11.0))
     parts = [
         cone((0.0, 0.0, 0.0), (0.0, 0.0, height), (0.17, 0.11), "concrete", _CONCRETE, sides=8),
@@ -165,7 +165,7 @@ def power_pole(rng: np.random.Generator) -> Mesh:
 
 
 def tuft(rng: np.random.Generator) -> Mesh:
-    """A tuft of dry grass: a few leaning blades."""
+    """Build a tuft of dry grass: a few leaning blades."""
     color = pick(rng, _PLANTS)
     parts = []
     for _ in range(9):
@@ -178,8 +178,8 @@ def tuft(rng: np.random.Generator) -> Mesh:
     return merge(parts)
 
 
-def worn_tyre(rng: np.random.Generator) -> Mesh:
-    """A worn haul truck tyre lying on its side."""
+def worn_tire(rng: np.random.Generator) -> Mesh:
+    """Build a worn haul truck tire lying on its side."""
     radius = float(rng.uniform(0.8, 1.2))
     lying = wheel((0.0, 0.0, 0.0), radius, 0.7, BLACK).turned("x", np.pi / 2)
     return lying.moved(0.0, 0.0, 0.38)

@@ -1,8 +1,8 @@
 """The haul road: its course, width, wheel ruts and puddles.
 
-Places are given in road coordinates: x along the world's x axis, and the lateral offset d, metres
-to the left of the centre line. The course is a graph y(x) with a modest slope, so that offset lines
-never fold over, however far they lie from the road.
+Road coordinates are x along the world x axis, and the lateral offset d: meters to the left of the
+centerline. The course is a graph y(x) with a moderate slope, so that offset lines never fold over,
+however far they are from the road.
 """
 
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from jaxtyping import Float
 from dataset.minesim.scene.locations import Location
 
 LANE_SHARE = 0.25
-"""Offset of a lane's middle from the centre line, as a share of the road's width; traffic keeps
+"""Offset of a lane's middle from the centerline, as a share of the road width; traffic keeps
 right."""
 WHEEL_OFFSET_M = 1.9
-"""Half the track of a haul truck [m]."""
+"""Half the track width of a haul truck [m]."""
 
 
 @dataclass(frozen=True)
@@ -35,19 +35,19 @@ class Waves:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, lengths_m: tuple[float, ...], slope: float) -> "Waves":
-        """Random waves whose slopes add up to ``slope`` at most."""
+        """Draw random waves whose slopes add up to at most ``slope``."""
         length = np.array(lengths_m) * rng.uniform(0.8, 1.25, size=len(lengths_m))
         share = rng.dirichlet(np.ones(len(lengths_m)))
         height = slope * share * length / (2 * np.pi)
         return cls(height, length, rng.uniform(0, 2 * np.pi, size=len(lengths_m)))
 
     def value(self, x: Float[np.ndarray, "*#any"]) -> Float[np.ndarray, "*#any"]:
-        """The sum at x."""
+        """Evaluate the sum at x."""
         angle = 2 * np.pi * np.asarray(x)[..., None] / self.length_m + self.phase
         return (self.height * np.sin(angle)).sum(axis=-1)
 
     def slope(self, x: Float[np.ndarray, "*#any"]) -> Float[np.ndarray, "*#any"]:
-        """Its derivative at x."""
+        """Evaluate the derivative at x."""
         frequency = 2 * np.pi / self.length_m
         angle = frequency * np.asarray(x)[..., None] + self.phase
         return (self.height * frequency * np.cos(angle)).sum(axis=-1)
@@ -55,13 +55,13 @@ class Waves:
 
 @dataclass(frozen=True)
 class RutStrip:
-    """Parallel wheel ruts in soft ground along the road's edge.
+    """Parallel wheel ruts in soft ground along the edge of the road.
 
     Attributes:
-        x_m: First and last x [m].
+        x_m: Range of x [m].
         offset_m: Lateral offset of each rut [m].
         depth_m: Depth of each rut below the ground [m].
-        wander: How the strip wanders to the sides [m].
+        wander: Lateral deviation of the strip along x [m].
     """
 
     x_m: tuple[float, float]
@@ -70,14 +70,14 @@ class RutStrip:
     wander: Waves
 
     def presence(self, x: Float[np.ndarray, "*#any"]) -> Float[np.ndarray, "*#any"]:
-        """1 inside the strip's reach, falling to 0 over its last 8 m."""
+        """Return 1 inside the strip, falling to 0 over its last 8 m."""
         start, end = self.x_m
         return np.clip(np.minimum(x - start, end - x) / 8.0, 0.0, 1.0)
 
     def relief(
         self, x: Float[np.ndarray, "*#any"], d: Float[np.ndarray, "*#any"]
     ) -> Float[np.ndarray, "*#any"]:
-        """Height of the ruts and of the soil that they press up beside them [m]."""
+        """Return the height of the ruts and of the soil pushed up beside them [m]."""
         aside = d - self.wander.value(x)
         total = np.zeros(np.broadcast_shapes(aside.shape), dtype=np.float64)
         for offset, depth in zip(self.offset_m, self.depth_m, strict=True):
@@ -89,14 +89,14 @@ class RutStrip:
 
 @dataclass(frozen=True)
 class Puddle:
-    """A hollow that holds water.
+    """A hollow filled with water.
 
     Attributes:
-        x_m: Centre along x [m].
-        offset_m: Lateral offset of the centre [m].
-        half_size_m: Half length along the road and half width [m].
+        x_m: Center along x [m].
+        offset_m: Lateral offset of the center [m].
+        half_size_m: Half the length along the road, and half the width [m].
         depth_m: Depth of the hollow [m].
-        lobe_phase: Where the bulges of its shore are [rad].
+        lobe_phase: Phases of the bulges of its shore [rad].
     """
 
     x_m: float
@@ -106,14 +106,14 @@ class Puddle:
     lobe_phase: float
 
     def shore(self, angle: Float[np.ndarray, "*#any"]) -> Float[np.ndarray, "*#any"]:
-        """Reach of the hollow by direction, as a factor on the ellipse."""
+        """Return the radius of the hollow by direction, as a factor on the ellipse."""
         phase = self.lobe_phase
         return 1.0 + 0.16 * np.sin(2 * angle + phase) + 0.1 * np.sin(5 * angle - 2 * phase)
 
     def radius(
         self, x: Float[np.ndarray, "*#any"], d: Float[np.ndarray, "*#any"]
     ) -> Float[np.ndarray, "*#any"]:
-        """Distance from the centre in units of the hollow's reach: 1 on its rim."""
+        """Return the distance from the center relative to the hollow's radius: 1 on its rim."""
         along = (x - self.x_m) / self.half_size_m[0]
         across = (d - self.offset_m) / self.half_size_m[1]
         return np.hypot(along, across) / self.shore(np.arctan2(across, along))
@@ -121,7 +121,7 @@ class Puddle:
     def relief(
         self, x: Float[np.ndarray, "*#any"], d: Float[np.ndarray, "*#any"]
     ) -> Float[np.ndarray, "*#any"]:
-        """Height of the hollow [m], 0 outside its rim."""
+        """Return the height of the hollow [m], 0 outside its rim."""
         inside = np.clip(1.0 - np.square(self.radius(x, d)), 0.0, 1.0)
         return -self.depth_m * inside * (2.0 - inside)
 
@@ -132,11 +132,11 @@ class Road:
 
     Attributes:
         width_m: Mean width [m].
-        course: y of the centre line.
-        profile: Height of the centre line.
-        edge: How the half width varies.
+        course: y of the centerline.
+        profile: Height of the centerline.
+        edge: Variation of the half width.
         ruts: Strips of deep ruts.
-        puddles: Hollows with water.
+        puddles: Hollows filled with water.
     """
 
     width_m: float
@@ -148,50 +148,50 @@ class Road:
 
     @property
     def lane_m(self) -> float:
-        """Offset of the middle of the lane that the ego vehicle keeps; negative: to the right."""
+        """Lateral offset of the middle of the ego lane [m]; negative is right."""
         return -LANE_SHARE * self.width_m
 
     def half_width(self, x: Float[np.ndarray, "*#any"]) -> Float[np.ndarray, "*#any"]:
-        """Half the width at x [m]."""
+        """Return half the width at x [m]."""
         return self.width_m / 2 + self.edge.value(x)
 
     def stretch(self, x: Float[np.ndarray, "*#any"]) -> Float[np.ndarray, "*#any"]:
-        """Metres along y for one metre of lateral offset at x."""
+        """Return the distance along y per unit of lateral offset at x."""
         return np.sqrt(1.0 + np.square(self.course.slope(x)))
 
     def point(
         self, x: Float[np.ndarray, "*#any"], d: Float[np.ndarray, "*#any"]
     ) -> Float[np.ndarray, "*#any 2"]:
-        """World x and y of a place in road coordinates."""
+        """Convert road coordinates to world x and y."""
         x, d = np.broadcast_arrays(np.asarray(x, float), np.asarray(d, float))
         return np.stack([x, self.course.value(x) + d * self.stretch(x)], axis=-1)
 
     def offset(self, xy: Float[np.ndarray, "*#any 2"]) -> Float[np.ndarray, "*#any"]:
-        """Lateral offset d of world points."""
+        """Return the lateral offset d of world points."""
         return (xy[..., 1] - self.course.value(xy[..., 0])) / self.stretch(xy[..., 0])
 
     def place(self, x: float, d: float) -> Float[np.ndarray, "2"]:
-        """World x and y of a single place in road coordinates."""
+        """Convert road coordinates of a single position to world x and y."""
         return self.point(np.array([x]), np.array([d]))[0]
 
     def half_width_at(self, x: float) -> float:
-        """Half the width at a single x [m]."""
+        """Return half the width at a single x [m]."""
         return float(self.half_width(np.array([x]))[0])
 
     def heading_at(self, x: float) -> float:
-        """Direction of travel at a single x [rad]."""
+        """Return the direction of travel at a single x [rad]."""
         return float(np.arctan(self.course.slope(np.array([x])))[0])
 
     def relief(
         self, x: Float[np.ndarray, "*#any"], d: Float[np.ndarray, "*#any"]
     ) -> Float[np.ndarray, "*#any"]:
-        """Height of the road's own shape over its profile: crown and shallow wheel tracks [m]."""
+        """Return the height of crown and shallow wheel tracks relative to the profile [m]."""
         half = self.width_m / 2
         crown = -0.015 * np.clip(np.abs(d) - 0.5, 0.0, half)
         return crown - 0.045 * self.track_wear(d)
 
     def track_wear(self, d: Float[np.ndarray, "*#any"]) -> Float[np.ndarray, "*#any"]:
-        """How worn by wheels an offset is, 0–1: two tracks in each lane."""
+        """Return the wear by wheels, 0–1, at an offset: two tracks in each lane."""
         wear = np.zeros_like(d, dtype=np.float64)
         for lane in (self.lane_m, -self.lane_m):
             for wheel in (-WHEEL_OFFSET_M, WHEEL_OFFSET_M):
@@ -200,7 +200,7 @@ class Road:
 
 
 def draw_road(rng: np.random.Generator, region: Location, x_range_m: tuple[float, float]) -> Road:
-    """A road of a region, with ruts and puddles between two x [m]."""
+    """Draw a road of a region, with ruts and puddles in a range of x [m]."""
     width = float(rng.uniform(*region.road_width_m))
     course = Waves.draw(rng, (900.0, 420.0, 230.0), region.bend)
     profile = Waves.draw(rng, (800.0, 300.0, 120.0), region.grade)

@@ -1,4 +1,4 @@
-"""The pit's relief: benches and high walls beside the road, berms, heaps, a far rim, noise."""
+"""The relief of the pit: benches and walls beside the road, berms, heaps, a far rim, noise."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from dataset.minesim.scene.noise import Noise
 from dataset.minesim.scene.road import Road
 
 WINDROW_OUT_M = 1.0
-"""Distance of the rubble line at a wall's foot from the road's edge [m]."""
+"""Distance from the road edge to the line of rubble at the foot of a wall [m]."""
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,10 @@ class Side:
 
     Attributes:
         kind: "wall" rises from the road, "floor" stays level for a while, "drop" falls away.
-        out_m: Distance of the section's knots from the road's edge [m], increasing.
-        up_m: Height of the knots over the road [m].
-        flat_m: Width of drivable ground beyond the road's edge [m].
-        berm_out_m: Distance of the berm's crest from the road's edge [m].
+        out_m: Distance of the profile's knots from the road edge [m], increasing.
+        up_m: Height of the knots above the road [m].
+        flat_m: Width of drivable ground beyond the road edge [m].
+        berm_out_m: Distance of the berm's crest from the road edge [m].
         berm_up_m: Height of the berm [m]; 0 for none.
     """
 
@@ -36,10 +36,10 @@ class Side:
 
 @dataclass(frozen=True)
 class Heap:
-    """A dumped heap of loose ground.
+    """A dumped heap of loose material.
 
     Attributes:
-        xy_m: Its middle, world frame [m].
+        xy_m: Its center, world frame [m].
         height_m: Height [m].
         slope: Rise over run of its flanks.
     """
@@ -51,15 +51,15 @@ class Heap:
 
 @dataclass(frozen=True)
 class Survey:
-    """What the ground is like at some points; shares are 0–1.
+    """Properties of the ground at some points; shares are 0–1.
 
     Attributes:
         height_m: Height [m].
-        out_m: Distance beyond the road's edge [m], negative on the road.
-        flat_m: Width of drivable ground beyond the road's edge on that side [m].
-        body: Share of a berm's or heap's body.
-        rubble: Share of rubble at a wall's foot.
-        rut_m: Height of the deep ruts' relief [m].
+        out_m: Distance beyond the road edge [m], negative on the road.
+        flat_m: Width of drivable ground beyond the road edge on that side [m].
+        body: Share of berm or heap.
+        rubble: Share of rubble at the foot of a wall.
+        rut_m: Height of the relief of deep ruts [m].
         wet: Share of wetness around puddles.
     """
 
@@ -76,10 +76,10 @@ class Terrain:
     """The relief of one scene, evaluated at any point.
 
     Args:
-        rng: Where everything random is drawn from.
+        rng: Random generator.
         region: Mine region to imitate.
         road: The haul road.
-        x_range_m: The part of the road that the drive sees closely [m].
+        x_range_m: World x range that the drive sees up close [m].
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Terrain:
         d: Float[np.ndarray, "*#any"],
         spacing_m: Float[np.ndarray, "*#any"] | float = 0.0,
     ) -> Survey:
-        """The ground at places in road coordinates; detail below ``spacing_m`` fades out."""
+        """Survey the ground at road coordinates; detail finer than ``spacing_m`` fades out."""
         road, noise = self.road, self.noise
         x, d = np.broadcast_arrays(np.asarray(x, dtype=np.float64), d)
         y = road.point(x, d)[..., 1]
@@ -121,7 +121,7 @@ class Terrain:
         steep = np.clip(np.abs(high - low) / (2 * reach) - 0.25, 0.0, 1.0)
         away = np.clip((out - 30.0) / 90.0, 0.0, 1.0)
         roughness = 0.03 + 0.08 * np.clip(out / 4.0, 0.0, 1.0) + 0.5 * away
-        # Excavator teeth rake the walls: slanting furrows, long up the face and narrow along it.
+        # Excavator teeth leave slanted furrows in the walls: long up the face, narrow along it.
         rake = noise.fractal(x + 0.7 * section, 0.25 * section, 1.8, 2, spacing_m=spacing_m)
         roughness = roughness + 0.55 * steep
         height = road.profile.value(x) + section + road.relief(x, d) + self._rim(x, y)
@@ -142,7 +142,7 @@ class Terrain:
     def _section(
         self, out: Float[np.ndarray, "*#any"], is_left: Bool[np.ndarray, "*#any"]
     ) -> Float[np.ndarray, "*#any"]:
-        """Height of the sides' cross-section [m]."""
+        """Return the height of the cross-section [m]."""
         left = np.interp(out, self.left.out_m, self.left.up_m)
         return np.where(is_left, left, np.interp(out, self.right.out_m, self.right.up_m))
 
@@ -153,7 +153,7 @@ class Terrain:
         fine: Float[np.ndarray, "*#any"],
         warp: Float[np.ndarray, "*#any"],
     ) -> Float[np.ndarray, "*#any"]:
-        """Height of the berms over the ground [m]: ridges with gaps on level ground."""
+        """Return the height of berms above the ground [m]: ridges, with gaps on level ground."""
         total = np.zeros_like(out)
         for side, here in ((self.right, ~is_left), (self.left, is_left)):
             if side.berm_up_m == 0.0:
@@ -173,7 +173,7 @@ class Terrain:
         is_left: Bool[np.ndarray, "*#any"],
         spacing_m: Float[np.ndarray, "*#any"] | float,
     ) -> Float[np.ndarray, "*#any"]:
-        """Height of the rubble line along the walls' feet [m]: patches of loose stones."""
+        """Return the height of rubble at the foot of walls [m]: patches of loose rocks."""
         foot = self.noise.smooth(x, np.full_like(x, 313.0) + 60.0 * is_left, 22.0)
         patch = np.clip(2.5 * foot - 0.1, 0.0, 1.0)
         strip = np.clip(1.0 - np.abs(out - WINDROW_OUT_M - 0.8 * foot) / 0.9, 0.0, 1.0)
@@ -187,7 +187,7 @@ class Terrain:
         y: Float[np.ndarray, "*#any"],
         fine: Float[np.ndarray, "*#any"],
     ) -> Float[np.ndarray, "*#any"]:
-        """Height of the heaps over the ground [m]."""
+        """Return the height of heaps above the ground [m]."""
         total = np.zeros_like(x)
         for heap in self.heaps:
             reach = 1.5 * heap.height_m / heap.slope
@@ -201,13 +201,13 @@ class Terrain:
     def _rim(
         self, x: Float[np.ndarray, "*#any"], y: Float[np.ndarray, "*#any"]
     ) -> Float[np.ndarray, "*#any"]:
-        """Height of the pit's far rim [m], in benches around the middle of the drive."""
+        """Return the height of the far rim [m], in benches around the middle of the drive."""
         far = np.hypot(x - self._middle[0], 1.25 * (y - self._middle[1]))
         return np.interp(far, self._rim_out_m, self._rim_up_m)
 
 
 def draw_side(rng: np.random.Generator, kind: SideKind, region: Location) -> Side:
-    """A random cross-section of a kind."""
+    """Draw a random cross-section of a kind."""
     if kind == "wall":
         apron = float(rng.uniform(1.5, 5.0))
         talus = [(apron, 0.05), (apron + rng.uniform(1.0, 3.0), rng.uniform(0.8, 1.8))]
@@ -243,7 +243,7 @@ def _benches(
     count: int,
     share: float = 1.0,
 ) -> list[tuple[float, float]]:
-    """Knots of ``count`` faces and the level benches after them; a negative share goes down."""
+    """Return knots of ``count`` faces, each with a bench behind it; negative shares go down."""
     knots, (out, up) = [], start
     tangent = np.tan(np.radians(rng.uniform(48.0, 68.0)))
     for _ in range(count):
@@ -261,7 +261,7 @@ def draw_heaps(
     sides: tuple[Side, Side],
     x_range_m: tuple[float, float],
 ) -> tuple[Heap, ...]:
-    """Dumped heaps in rows on the level ground beside the road; sides are right, left."""
+    """Draw rows of dumped heaps on level ground beside the road; sides are (right, left)."""
     heaps = []
     for side, sign in zip(sides, (-1.0, 1.0), strict=True):
         if side.kind != "floor":

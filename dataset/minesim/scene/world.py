@@ -1,6 +1,6 @@
-"""World: one mine scene as a coloured, classified triangle mesh with an ego drive through it.
+"""World: one mine scene as a colored, classified triangle mesh, and an ego drive through it.
 
-Machines and people stand still; what moves is the ego vehicle, which is not in the mesh.
+All objects are static. Only the ego vehicle moves, and it is not part of the mesh.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from dataset.minesim.scene.environment import Environment, Sky, draw_environment
 from dataset.minesim.scene.ground import build_ground
 from dataset.minesim.scene.locations import REGIONS, location
 from dataset.minesim.scene.mesh import merge
-from dataset.minesim.scene.placement import furnish
+from dataset.minesim.scene.placement import place_objects
 from dataset.minesim.scene.placer import SceneObject
 from dataset.minesim.scene.road import Waves, draw_road
 from dataset.minesim.scene.terrain import Terrain
@@ -32,25 +32,25 @@ __all__ = [
 LOCATIONS = tuple(region.name for region in REGIONS)
 """Names of the mine regions."""
 WORLD_STREAM = 0
-"""Random stream of a data set that its worlds are drawn from."""
+"""Random stream, within a data set, that draws the worlds."""
 BACKGROUND = 0
-"""Class of faces that the labels leave unlabelled."""
+"""Class of faces that stay unlabeled."""
 _BEHIND_M = 12.0  # Fine ground behind the first pose.
-_AHEAD_M = 84.0  # Fine ground beyond the last pose: the label grid's reach and a little more.
+_AHEAD_M = 84.0  # Fine ground beyond the last pose: slightly more than the label grid covers.
 
 
 @dataclass(frozen=True)
 class WorldOptions:
-    """What a scene shall be like; ``None`` is drawn from the seed.
+    """Options of a scene; ``None`` means drawn from the seed.
 
     Attributes:
         duration_s: Length of the drive [s]; must be >= 0.1.
-        cell_m: Edge of the ground triangles on the road [m]; they grow with the distance to it.
-            0.4 is full size; 0.8 builds a quarter of the triangles.
-        extent_m: How far the mine goes beyond the drive [m]; must be >= 150.
-        location: Name of one of ``LOCATIONS``.
+        cell_m: Edge of the ground triangles on the road [m]; they grow with distance from it.
+            0.4 is full size; 0.8 has a quarter of the triangles.
+        extent_m: How far the mine extends beyond the drive [m]; must be >= 150.
+        location: One of ``LOCATIONS``.
         sky: Kind of sky.
-        snow: Whether snow lies.
+        snow: Whether there is snow.
 
     Raises:
         ValueError: If a number is out of range or the location is unknown.
@@ -64,11 +64,11 @@ class WorldOptions:
     snow: bool | None = None
 
     def __post_init__(self) -> None:
-        """Check the numbers and the location's name."""
+        """Validate the ranges and the location's name."""
         if self.duration_s < 0.1:
-            raise ValueError(f"a drive needs duration_s >= 0.1, got {self.duration_s}")
+            raise ValueError(f"duration_s must be >= 0.1, got {self.duration_s}")
         if not 0.1 <= self.cell_m <= 2.0:
-            raise ValueError(f"cell_m must be within 0.1–2.0 m, got {self.cell_m}")
+            raise ValueError(f"cell_m must be between 0.1 and 2.0 m, got {self.cell_m}")
         if self.extent_m < 150.0:
             raise ValueError(f"extent_m must be >= 150 m, got {self.extent_m}")
         if self.location is not None:
@@ -80,16 +80,16 @@ class World:
     """One mine scene.
 
     Attributes:
-        vertices: Corner points, world frame [m].
-        faces: Vertex indices of each triangle, counter-clockwise seen from outside.
+        vertices: Vertex positions, world frame [m].
+        faces: Vertex indices of each triangle, counterclockwise seen from outside.
         face_class: ``UNSCENES3D`` label; 0 is background.
         face_material: Index into ``MATERIALS``.
         face_color: Linear (not sRGB) RGB albedo, 0–1.
-        objects: The things that stand in the scene.
-        drive: The ego vehicle's motion; the vehicle itself is not in the mesh.
+        objects: The named objects of the scene.
+        drive: Motion of the ego vehicle, which is not part of the mesh.
         environment: Light and weather.
-        location: Which mine region it imitates.
-        height_m: Height of the bare ground [m] at points (N, 2) [m]; puddles' water not counted.
+        location: Mine region that the scene imitates.
+        height_m: Height of the ground [m] at points (N, 2) [m], ignoring water.
     """
 
     vertices: Float[np.ndarray, "V 3"]
@@ -105,11 +105,11 @@ class World:
 
 
 def world_of_scene(seed: int, number: int, *, duration_s: float, cell_m: float) -> World:
-    """Build a scene of a data set, whose scenes go through all regions in turn.
+    """Build a scene of a data set; its scenes cycle through all regions.
 
     Args:
-        seed: Of the data set.
-        number: Of the scene in it.
+        seed: Seed of the data set.
+        number: Index of the scene in the data set.
         duration_s: Length of the drive [s].
         cell_m: Edge of the ground triangles on the road [m].
     """
@@ -121,11 +121,11 @@ def world_of_scene(seed: int, number: int, *, duration_s: float, cell_m: float) 
 
 
 def build_world(seed: int, options: WorldOptions | None = None) -> World:
-    """Build a scene; the same seed and options give the same bytes.
+    """Build a scene; the same seed and options give identical arrays.
 
     Args:
-        seed: Scene number; must be >= 0.
-        options: What the scene shall be like.
+        seed: Random seed; must be >= 0.
+        options: Options of the scene.
     """
     options = options or WorldOptions()
     course_rng, terrain_rng, place_rng, light_rng, drive_rng = (
@@ -148,7 +148,7 @@ def build_world(seed: int, options: WorldOptions | None = None) -> World:
     )
     sway = Waves.draw(drive_rng, (90.0, 47.0), 0.02)
     drive = drive_along(road, ground.height_m, speed, sway, options.duration_s)
-    placer = furnish(place_rng, ground, terrain, end_m, plants=not environment.snow)
+    placer = place_objects(place_rng, ground, terrain, end_m, plants=not environment.snow)
     mesh = merge([ground.mesh, *placer.meshes])
     return World(
         vertices=mesh.vertices.astype(np.float32),

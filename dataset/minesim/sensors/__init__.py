@@ -1,1 +1,1 @@
-"""The sensors that record a mine: camera, LiDAR and the light between."""
+"""The simulated sensors: camera, LiDAR, and the lighting and shading that they record."""

@@ -1,4 +1,4 @@
-"""Cameras: what a camera of the ego vehicle records, and the depth of every pixel."""
+"""Simulated cameras of the ego vehicle: the color image and the depth of every pixel."""
 
 from copy import copy
 from dataclasses import dataclass
@@ -15,31 +15,31 @@ from dataset.minesim.sensors.sky import Light, make_light
 from dataset.minesim.sensors.stage import Stage
 
 _BAND_PIXELS = 48 * 1024
-"""Pixels that are shaded at once: their arrays stay in the processor's cache."""
+"""Pixels shaded at once, so that their arrays fit in the CPU cache."""
 _SUN_RADIUS_RAD = 0.0047
 _EGO_SHADOW_M = 60.0
-"""The ego truck's shadow reaches no farther than this."""
+"""Maximum distance at which the ego truck casts a shadow."""
 _TONE_STEPS = 4096
 _TONE_MAX = 1.6
 _NOISE = 1.5
-"""Standard deviation of the sensor's noise, in steps of 256."""
+"""Standard deviation of the sensor noise, in 8-bit steps."""
 _BLUR_PX = 0.55
-"""Softness of the lens in a picture 1920 pixels wide."""
+"""Lens blur in an image 1920 pixels wide."""
 _CAMERAS_KEPT = 8
-"""Of so many cameras the lens's tables are kept: a whole rig's."""
+"""Number of cameras whose lens tables are cached: enough for a whole rig."""
 
 
 @runtime_checkable
 class Pinhole(Protocol):
-    """What a picture is taken through; two that are equal see the same."""
+    """Camera interface of the renderer; equal cameras produce equal images."""
 
     @property
     def width(self) -> int:
-        """Columns of the picture [px]."""
+        """Image width [px]."""
 
     @property
     def height(self) -> int:
-        """Rows of the picture [px]."""
+        """Image height [px]."""
 
     @property
     def focal_px(self) -> tuple[float, float]:
@@ -47,22 +47,22 @@ class Pinhole(Protocol):
 
     @property
     def vehicle_from_cam(self) -> Float[np.ndarray, "4 4"]:
-        """Where the camera sits."""
+        """Pose of the camera on the vehicle."""
 
     @property
     def rays(self) -> Float32[np.ndarray, "H W 3"]:
-        """Ray of each pixel's centre in the camera frame, one metre deep: z is 1."""
+        """Ray through each pixel center in the camera frame, scaled to z = 1."""
 
     def __hash__(self) -> int:
-        """Tables of the lens are kept by it."""
+        """Hash the camera: it is the cache key of the lens tables."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A camera frame.
+    """A rendered camera frame.
 
     Attributes:
-        image: RGB.
+        image: RGB image.
         depth_m: Camera depth of the first surface in each pixel [m]; inf in the sky.
     """
 
@@ -71,11 +71,11 @@ class Picture:
 
 
 class Photographer:
-    """Takes pictures of one scene.
+    """Renders camera images of one scene.
 
     Args:
         stage: The scene.
-        camera: The camera.
+        camera: The camera to render.
     """
 
     def __init__(self, stage: Stage, camera: Pinhole) -> None:
@@ -84,8 +84,8 @@ class Photographer:
         self._light = make_light(stage.world.environment)
         self._shader = Shader(stage, self._light)
 
-    def through(self, camera: Pinhole) -> "Photographer":
-        """One that takes pictures of the same scene through another camera."""
+    def with_camera(self, camera: Pinhole) -> "Photographer":
+        """Return a copy that renders the same scene through another camera."""
         other = copy(self)
         other._camera = camera
         return other
@@ -93,7 +93,7 @@ class Photographer:
     def take(
         self, world_from_vehicle: Float[np.ndarray, "4 4"], rng: np.random.Generator
     ) -> Picture:
-        """The picture from one pose of the vehicle; the generator draws the sensor's noise."""
+        """Render the image from a vehicle pose; ``rng`` draws the sensor noise."""
         camera, light = self._camera, self._light
         world_from_cam = world_from_vehicle @ camera.vehicle_from_cam
         rotation = world_from_cam[:3, :3].T.astype(np.float32)
@@ -121,7 +121,7 @@ class Photographer:
         length: Float32[np.ndarray, "R"],
         world_from_vehicle: Float[np.ndarray, "4 4"],
     ) -> Float32[np.ndarray, "R 3"]:
-        """Linear RGB of some rays, given as unit directions; ``length`` is metres a depth metre."""
+        """Return the linear RGB of unit rays; ``length`` is their distance per unit of depth."""
         color = np.empty_like(rays)
         is_sky = hits.face < 0
         in_sky = np.flatnonzero(is_sky)
@@ -141,7 +141,7 @@ class Photographer:
         index: Int64[np.ndarray, "M"],
         world_from_vehicle: Float[np.ndarray, "4 4"],
     ) -> Spots:
-        """The places that rays ``index`` hit, with their share of the sun."""
+        """Return the surface points that rays ``index`` hit, with their share of sunlight."""
         face, ray = hits.face[index], rays[index]
         distance = hits.distance[index] * length[index]
         eye = (world_from_vehicle @ self._camera.vehicle_from_cam)[:3, 3].astype(np.float32)
@@ -152,13 +152,13 @@ class Photographer:
             sunlight[sunny] = self._sunlight(
                 point[sunny] - 0.02 * ray[sunny], distance[sunny], world_from_vehicle
             )
-            sunlight = self._softened(sunlight, index, len(rays))
+            sunlight = self._soften(sunlight, index, len(rays))
         return Spots(face, hits.u[index], hits.v[index], point, ray, distance, sunlight)
 
-    def _softened(
+    def _soften(
         self, sunlight: Float32[np.ndarray, "M"], index: Int64[np.ndarray, "M"], num_rays: int
     ) -> Float32[np.ndarray, "M"]:
-        """Average the sunlight of neighbouring pixels: one ray each is a coarse sample."""
+        """Average the sunlight of neighboring pixels, as one ray per pixel is a coarse sample."""
         window = 5 if self._camera.width >= 1280 else 3
         layers = np.zeros((num_rays, 2), dtype=np.float32)
         layers[index, 0], layers[index, 1] = sunlight, 1.0
@@ -173,9 +173,9 @@ class Photographer:
         distance_m: Float32[np.ndarray, "M"],
         world_from_vehicle: Float[np.ndarray, "4 4"],
     ) -> Float32[np.ndarray, "M"]:
-        """1 where the sun is seen from a point, 0 where the mine or the ego truck hides it."""
+        """Return 1 where the sun is visible, 0 where the mine or the ego truck hides it."""
         sun = self._light.sun_direction
-        # A random point of the sun's disc each: the edge of a shadow softens away from its cause.
+        # One random point of the sun's disc per ray: shadows soften away from the occluder.
         toward_sun = sun + _disc_jitter(len(point))
         start = point + (0.04 + 0.001 * distance_m)[:, None] * sun
         hidden = self._stage.caster.are_blocked(start, toward_sun)
@@ -189,19 +189,19 @@ class Photographer:
 
 @lru_cache(maxsize=_CAMERAS_KEPT)
 def _ray_lengths(camera: Pinhole) -> Float32[np.ndarray, "H W"]:
-    """Metres of distance for each metre of depth."""
+    """Return the distance per unit of depth of each pixel."""
     return np.sqrt((camera.rays * camera.rays).sum(axis=-1))
 
 
 @lru_cache(maxsize=_CAMERAS_KEPT)
 def _vignette(camera: Pinhole) -> Float32[np.ndarray, "H W"]:
-    """Brightness that the lens leaves towards the corners."""
+    """Return the brightness factor of each pixel, which falls toward the corners."""
     return _ray_lengths(camera) ** -1.0
 
 
 @lru_cache(maxsize=1)
 def _jitter_table() -> Float32[np.ndarray, "J 3"]:
-    """Random offsets within the sun's disc, in all directions."""
+    """Return random offsets within the sun's disc, in all directions."""
     offsets = np.random.default_rng(7).normal(size=(1 << 16, 3))
     return (offsets * (0.5 * _SUN_RADIUS_RAD)).astype(np.float32)
 
@@ -213,7 +213,7 @@ def _disc_jitter(count: int) -> Float32[np.ndarray, "M 3"]:
 
 @lru_cache(maxsize=1)
 def _tone_table() -> UInt8[np.ndarray, "4096"]:
-    """Display value of linear light: sRGB with the highlights rolled off."""
+    """Tabulate the display value of linear light: sRGB with a highlight rolloff."""
     linear = np.linspace(0.0, _TONE_MAX, _TONE_STEPS)
     soft = np.where(linear < 0.7, linear, 0.7 + 0.3 * (1.0 - np.exp(-(linear - 0.7) / 0.3)))
     low, high = 12.92 * soft, 1.055 * np.maximum(soft, 1e-6) ** (1 / 2.4) - 0.055
@@ -221,21 +221,21 @@ def _tone_table() -> UInt8[np.ndarray, "4096"]:
 
 
 def _tone(color: Float32[np.ndarray, "R 3"]) -> UInt8[np.ndarray, "R 3"]:
-    """Display values of linear light."""
+    """Convert linear light to display values."""
     step = color * ((_TONE_STEPS - 1) / _TONE_MAX)
     return _tone_table()[np.clip(step, 0, _TONE_STEPS - 1).astype(np.int32)]
 
 
 @lru_cache(maxsize=1)
 def _noise_field() -> Float32[np.ndarray, "512 512 3"]:
-    """Normal noise of unit variance."""
+    """Return unit-variance Gaussian noise."""
     return np.random.default_rng(11).standard_normal((512, 512, 3), dtype=np.float32)
 
 
 def _finish(
     image: UInt8[np.ndarray, "H W 3"], light: Light, rng: np.random.Generator
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """The lens's softness and the sensor's noise, which is stronger in the dark."""
+    """Apply lens blur and sensor noise, which is stronger at dusk."""
     height, width = image.shape[:2]
     soft = cv2.GaussianBlur(image, (0, 0), max(0.3, _BLUR_PX * width / 1920))
     strength = _NOISE * (2.5 if light.is_dusk else 1.0)

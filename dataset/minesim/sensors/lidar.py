@@ -1,6 +1,7 @@
-"""The LiDAR: a forward-looking solid-state sensor after the Livox HAP, and what any LiDAR sees.
+"""The LiDAR: a forward-facing solid-state sensor like the Livox HAP, and a general LiDAR model.
 
-120° × 25°, ten frames a second, a rosette that never repeats, 2 cm of range noise, 150 m of range.
+The sensor covers 120° × 25° at 10 Hz with a non-repeating rosette, 2 cm of range noise and 150 m
+of range.
 """
 
 from dataclasses import dataclass
@@ -13,35 +14,35 @@ from dataset.minesim.sensors.stage import Stage
 
 FOV_DEG = (120.0, 25.0)
 TILT_DEG = -5.0
-"""Elevation of the middle of the field of view: the sensor is mounted tilted to the road."""
+"""Elevation of the center of the field of view: the sensor is tilted toward the road."""
 RAYS_PER_FRAME = 55_000
-"""Pulses a frame; about 45,000 come back, for some meet the sky and some fade."""
+"""Pulses per frame; about 45,000 yield a point, as some hit the sky and some are too weak."""
 FRAME_S = 0.1
 MAX_RANGE_M = 150.0
 MIN_RANGE_M = 0.5
 RANGE_NOISE_M = 0.02
 STRAY_LOSS = 0.01
-"""Share of pulses that are lost for no reason at all."""
-DUST_RETURNS = 0.04
-"""Share of pulses that the thickest dust sends back."""
+"""Share of pulses lost at random."""
+DUST_SHARE = 0.04
+"""Share of pulses that hit dust when it is thickest."""
 
 _REFERENCE_SIGNAL = 0.1
-"""Reflectance which, at normal incidence and full range, is seen nine times out of ten."""
+"""Reflectance detected with 90 % probability at normal incidence and full range."""
 _PRISM_HZ = (3887.23, -520.17)
-"""Each swing turns the pattern by about the golden ratio, so that petals never fall together."""
+"""Each swing turns the pattern by about the golden ratio, so that petals never coincide."""
 _DENSITY_EXPONENT = 0.55
-"""0.5 spreads the rays evenly; more draws them to the middle, as the rosette does."""
+"""0.5 spreads the rays evenly; larger values draw them to the center, as the rosette does."""
 
 
 @dataclass(frozen=True)
 class Scan:
-    """Returns of one frame.
+    """Points of one frame.
 
     Attributes:
         points: x, y, z [m] in the LiDAR frame, and intensity 0–255.
-        label: Class of the face that each return came from; 0 for background and dust.
-        is_dust: Returns from dust in the air: they lie on no surface.
-        pulse: Which of the scan's pulses each return is of.
+        label: Class of the face that each point lies on; 0 for background and dust.
+        is_dust: Points on airborne dust, which lie on no surface.
+        pulse: Index of the pulse that each point came from.
     """
 
     points: Float32[np.ndarray, "N 4"]
@@ -51,19 +52,19 @@ class Scan:
 
 
 def rosette(time_s: float, num_rays: int = RAYS_PER_FRAME) -> Float32[np.ndarray, "R 3"]:
-    """Unit directions of one frame's pulses in the LiDAR frame; the time alone decides them.
+    """Return unit directions of one frame's pulses in the LiDAR frame, determined by the time.
 
-    Two counter-rotating prisms draw petals through the middle of a disc; their radius is stretched
-    for an even density, and the disc is spread over the rectangular field of view.
+    Two counter-rotating prisms draw petals through the center of a disc. Their radius is stretched
+    to even out the density, and the disc is mapped to the rectangular field of view.
     """
     time = time_s + np.arange(num_rays) * (FRAME_S / num_rays)
     first, second = (rate * time for rate in _PRISM_HZ)
-    # Phases need float64, for the prisms turn thousands of times a second; fractions do not.
+    # The phases need float64: the prisms turn thousands of times per second.
     swing = np.mod(0.5 * (first - second), 1.0).astype(np.float32)
     turn = np.mod(0.5 * (first + second), 1.0).astype(np.float32)
-    # The beam's distance from the middle is |cos|; its rank among all is a triangle wave.
+    # The beam's distance from the center is |cos|; its rank among all is a triangle wave.
     radius = np.abs(1.0 - np.mod(4.0 * swing, 2.0)) ** np.float32(_DENSITY_EXPONENT)
-    is_behind = np.abs(swing - 0.5) < 0.25  # There the cosine is negative.
+    is_behind = np.abs(swing - 0.5) < 0.25  # Where the cosine is negative.
     across, up = _square_from_disc(radius, turn + np.where(is_behind, np.float32(0.5), 0.0))
     azimuth = across * float(np.deg2rad(FOV_DEG[0] / 2))
     elevation = up * float(np.deg2rad(FOV_DEG[1] / 2)) + float(np.deg2rad(TILT_DEG))
@@ -74,7 +75,7 @@ def rosette(time_s: float, num_rays: int = RAYS_PER_FRAME) -> Float32[np.ndarray
 def _square_from_disc(
     radius: Float32[np.ndarray, "R"], turn: Float32[np.ndarray, "R"]
 ) -> tuple[Float32[np.ndarray, "R"], Float32[np.ndarray, "R"]]:
-    """Spread the unit disc over the square [-1, 1]², areas in proportion.
+    """Map the unit disc to the square [-1, 1]² with equal areas.
 
     Source: Shirley and Chiu's concentric map: each quarter of the disc becomes a triangle.
     """
@@ -96,13 +97,13 @@ def scan(
     *,
     num_rays: int = RAYS_PER_FRAME,
 ) -> Scan:
-    """One frame of the LiDAR.
+    """Scan one frame with the forward-facing LiDAR.
 
     Args:
-        stage: What it looks at.
-        world_from_lidar: Where it stands.
-        time_s: Time on the sensor's clock [s]; it decides the pattern.
-        rng: Draws noise, losses and dust.
+        stage: The scene.
+        world_from_lidar: Pose of the LiDAR.
+        time_s: Time on the sensor clock [s], which determines the pattern.
+        rng: Draws noise, dropouts and dust.
         num_rays: Pulses in the frame.
     """
     return measure(stage, world_from_lidar, rosette(time_s, num_rays), rng)
@@ -114,13 +115,13 @@ def measure(
     directions: Float32[np.ndarray, "R 3"],
     rng: np.random.Generator,
 ) -> Scan:
-    """Send pulses from one place and keep what comes back.
+    """Send pulses from one position and return the points detected.
 
     Args:
-        stage: What the LiDAR looks at.
-        world_from_lidar: Where it stands.
-        directions: Unit directions of the pulses in its frame.
-        rng: Draws noise, losses and dust.
+        stage: The scene.
+        world_from_lidar: Pose of the LiDAR.
+        directions: Unit directions of the pulses in the LiDAR frame.
+        rng: Draws noise, dropouts and dust.
     """
     num_rays = len(directions)
     rotation = world_from_lidar[:3, :3].astype(np.float32)
@@ -131,7 +132,7 @@ def measure(
     distance = hits.distance + rng.normal(0.0, RANGE_NOISE_M, num_rays).astype(np.float32)
 
     dust_range = -8.0 * np.log1p(-draw[1]) + 2.0
-    is_dust = (draw[2] < DUST_RETURNS * stage.world.environment.dust) & (dust_range < distance)
+    is_dust = (draw[2] < DUST_SHARE * stage.world.environment.dust) & (dust_range < distance)
     is_seen = is_dust | (draw[0] < detection * (1.0 - STRAY_LOSS))
     distance = np.where(is_dust, dust_range, distance)
     is_seen &= (distance > MIN_RANGE_M) & (distance < MAX_RANGE_M)
@@ -151,10 +152,10 @@ def measure(
 def detection_probability(
     stage: Stage, hits: Hits, directions: Float32[np.ndarray, "R 3"]
 ) -> tuple[Float32[np.ndarray, "R"], Float32[np.ndarray, "R"]]:
-    """How likely each pulse's return is seen, and the cosine of its incidence.
+    """Return the detection probability of each pulse and the cosine of its incidence angle.
 
-    The signal falls with the square of the range, with the incidence and with what a wet or
-    polished surface mirrors away; a pulse that hits nothing is never seen.
+    The signal falls with the square of the range, with the incidence angle, and with the light that
+    wet or polished surfaces reflect away. A pulse without a hit is never detected.
     """
     normal = stage.face_normal[hits.face]
     cosine = np.abs(np.einsum("rk,rk->r", normal, directions))
@@ -169,7 +170,7 @@ def detection_probability(
 def _intensity(
     stage: Stage, hits: Hits, cosine: Float32[np.ndarray, "R"]
 ) -> Float32[np.ndarray, "R"]:
-    """Reported intensity: 0–150 for a diffuse surface, up to 255 for what returns the light."""
+    """Return the intensity: 0–150 on diffuse surfaces, up to 255 on retroreflective ones."""
     reflectance = stage.face_reflectance[hits.face]
     fading = np.exp(-np.minimum(hits.distance, MAX_RANGE_M) / 250.0)
     diffuse = 150.0 * reflectance * np.sqrt(cosine) * fading

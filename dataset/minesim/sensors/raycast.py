@@ -1,4 +1,4 @@
-"""Rays against a triangle mesh, on Embree; float32 throughout."""
+"""Ray casting against a triangle mesh with Embree, in float32."""
 
 from dataclasses import dataclass
 
@@ -8,19 +8,19 @@ from embreex.rtcore_scene import EmbreeScene
 from jaxtyping import Bool, Float32, Int, Int32
 
 NO_HIT = -1
-"""Face of a ray that meets nothing."""
+"""Face index of a ray that hits nothing."""
 
 
 @dataclass(frozen=True)
 class Hits:
-    """What rays meet first.
+    """First hits of rays.
 
     Attributes:
-        face: Index of the face; ``NO_HIT`` where the ray meets none.
-        distance: Steps of the ray's direction to it: metres along unit directions, camera depth
-            along the camera's; very large where there is no hit.
-        u: Weight of the face's second corner at the hit.
-        v: Weight of its third corner.
+        face: Index of the face; ``NO_HIT`` if there is none.
+        distance: Distance in units of the ray direction: meters for unit directions, depth for
+            camera rays; very large if there is no hit.
+        u: Barycentric weight of the face's second vertex at the hit.
+        v: Barycentric weight of its third vertex.
     """
 
     face: Int32[np.ndarray, "R"]
@@ -30,14 +30,14 @@ class Hits:
 
 
 class Caster:
-    """A triangle mesh made ready for rays.
+    """A triangle mesh prepared for ray casting.
 
     Args:
-        vertices: Corner points [m].
+        vertices: Vertex positions [m].
         faces: Vertex indices of each triangle.
 
     Raises:
-        ValueError: If the mesh is empty or a face names a vertex that is not there.
+        ValueError: If the mesh is empty or a face refers to a missing vertex.
     """
 
     def __init__(self, vertices: Float32[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"]) -> None:
@@ -45,10 +45,10 @@ class Caster:
             raise ValueError("cannot cast rays against a mesh without faces")
         if faces.min() < 0 or faces.max() >= len(vertices):
             raise ValueError(
-                f"faces name vertices {faces.min()}…{faces.max()}, but there are {len(vertices)}"
+                f"faces use vertices {faces.min()}…{faces.max()}, but there are {len(vertices)}"
             )
         self._scene = EmbreeScene()
-        # Embree keeps no reference of its own to the mesh.
+        # Embree does not keep a reference to the mesh.
         self._mesh = TriangleMesh(
             self._scene, np.ascontiguousarray(vertices), np.ascontiguousarray(faces, dtype=np.int32)
         )
@@ -56,7 +56,7 @@ class Caster:
     def first_hits(
         self, origin: Float32[np.ndarray, "3"], directions: Float32[np.ndarray, "R 3"]
     ) -> Hits:
-        """What rays from one point meet first; directions need not be unit vectors."""
+        """Return the first hits of rays from one point; directions need not be unit vectors."""
         origins = np.broadcast_to(origin, directions.shape)
         found = self._scene.run(origins, directions, query="INTERSECT", output=True)
         return Hits(found["primID"], found["tfar"], found["u"], found["v"])
@@ -64,5 +64,5 @@ class Caster:
     def are_blocked(
         self, origins: Float32[np.ndarray, "R 3"], directions: Float32[np.ndarray, "R 3"]
     ) -> Bool[np.ndarray, "R"]:
-        """Which rays meet anything at all."""
+        """Return which rays hit anything."""
         return self._scene.run(origins, directions, query="OCCLUDED") == 0

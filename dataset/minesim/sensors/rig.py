@@ -1,7 +1,7 @@
-"""Where the sensors stand on the ego truck, and the camera's intrinsics.
+"""Sensor poses on the ego truck, and the camera intrinsics.
 
-Vehicle frame: on the ground under the LiDAR, x forward, y left, z up. LiDAR frame: the same axes,
-``LIDAR_HEIGHT_M`` higher. Camera frame: x right, y down, z forward. The vehicle frame is the IMU's.
+Vehicle frame: on the ground below the LiDAR, x forward, y left, z up; it is also the IMU frame.
+LiDAR frame: the same axes, ``LIDAR_HEIGHT_M`` higher. Camera frame: x right, y down, z forward.
 """
 
 from dataclasses import dataclass
@@ -11,26 +11,26 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 
 LIDAR_HEIGHT_M = 2.65
-"""Puts a level road in the middle of a layer of the label grid, not on the border of two."""
+"""Puts a level road in the middle of a layer of the label grid, not on a layer boundary."""
 CAMERA_POSITION_M = (-1.0, 0.0, 5.3)
-"""Camera in the vehicle frame: on the cab, a metre behind the LiDAR on the bumper."""
+"""Camera in the vehicle frame: on the cab, one meter behind the LiDAR on the bumper."""
 CAMERA_PITCH_DEG = 5.24
-"""Downwards; puts the horizon at 37 % of the picture's height."""
+"""Downward; puts the horizon at 37 % of the image height."""
 
 REFERENCE_SIZE = (1920, 1200)
 REFERENCE_FOCAL_PX = 1700.0
-"""Focal length of a picture of ``REFERENCE_SIZE``: 58.9° × 38.9°."""
+"""Focal length of an image of ``REFERENCE_SIZE``: 58.9° × 38.9°."""
 
 
 def vehicle_from_lidar() -> Float[np.ndarray, "4 4"]:
-    """Pose of the LiDAR on the vehicle; ``Tr_velo_to_imu`` of every frame."""
+    """Return the pose of the LiDAR on the vehicle; ``Tr_velo_to_imu`` of every frame."""
     pose = np.eye(4)
     pose[2, 3] = LIDAR_HEIGHT_M
     return pose
 
 
 def vehicle_from_cam() -> Float[np.ndarray, "4 4"]:
-    """Pose of the camera on the vehicle."""
+    """Return the pose of the camera on the vehicle."""
     pitch = np.deg2rad(CAMERA_PITCH_DEG)
     forward = np.array([np.cos(pitch), 0.0, -np.sin(pitch)])
     right = np.array([0.0, -1.0, 0.0])
@@ -41,30 +41,30 @@ def vehicle_from_cam() -> Float[np.ndarray, "4 4"]:
 
 
 def cam_from_lidar() -> Float[np.ndarray, "4 4"]:
-    """``Tr_velo_to_cam`` of every frame."""
+    """Return camera from LiDAR; ``Tr_velo_to_cam`` of every frame."""
     return np.linalg.inv(vehicle_from_cam()) @ vehicle_from_lidar()
 
 
 @dataclass(frozen=True)
 class Camera:
-    """The front camera at some picture size; the field of view is the same at any size.
+    """The front camera at some image size; all sizes have the same field of view.
 
     Attributes:
-        width: Columns of the picture [px].
-        height: Rows of the picture [px].
+        width: Image width [px].
+        height: Image height [px].
 
     Raises:
-        ValueError: If the picture is smaller than 16×16.
+        ValueError: If the image is smaller than 16×16.
     """
 
     width: int
     height: int
 
     def __post_init__(self) -> None:
-        """Refuse a size that no label could be made for."""
+        """Reject sizes too small for any label."""
         if min(self.width, self.height) < 16:
             raise ValueError(
-                f"a picture needs at least 16×16 pixels, got {self.width}×{self.height}"
+                f"an image needs at least 16×16 pixels, got {self.width}×{self.height}"
             )
 
     @property
@@ -75,12 +75,12 @@ class Camera:
 
     @property
     def vehicle_from_cam(self) -> Float[np.ndarray, "4 4"]:
-        """Where the camera sits; the same at any size."""
+        """Pose of the camera on the vehicle; the same at any size."""
         return vehicle_from_cam()
 
     @property
     def p2(self) -> Float[np.ndarray, "3 4"]:
-        """``P2``: pixel from (rectified) camera frame; pixel centres at integer + 0.5."""
+        """``P2``: pixel from (rectified) camera frame; pixel centers at integer + 0.5."""
         focal_u, focal_v = self.focal_px
         return np.array(
             [
@@ -92,14 +92,14 @@ class Camera:
 
     @property
     def pixel_from_lidar(self) -> Float[np.ndarray, "4 4"]:
-        """Maps (x, y, z, 1) of the LiDAR frame to (u·d, v·d, d, 1), d the camera depth [m]."""
+        """Map (x, y, z, 1) in the LiDAR frame to (u·d, v·d, d, 1), with d the depth [m]."""
         intrinsics = np.eye(4)
         intrinsics[:3] = self.p2
         return intrinsics @ cam_from_lidar()
 
     @cached_property
     def rays(self) -> Float32[np.ndarray, "H W 3"]:
-        """Ray of each pixel's centre in the camera frame, one metre deep: z is 1."""
+        """Ray through each pixel center in the camera frame, scaled to z = 1."""
         focal_u, focal_v = self.focal_px
         rays = np.ones((self.height, self.width, 3), dtype=np.float32)
         rays[..., 0] = (np.arange(self.width) + 0.5 - self.width / 2) / focal_u
@@ -109,11 +109,11 @@ class Camera:
 
 
 def ego_truck() -> tuple[Float32[np.ndarray, "V 3"], Int[np.ndarray, "F 3"]]:
-    """Vertices and faces, in the vehicle frame, of what casts the ego truck's shadow.
+    """Return vertices and faces, in the vehicle frame, of the ego truck's shadow caster.
 
-    Only shadows: the camera and the LiDAR look out over the truck and never see it.
+    The mesh only casts shadows: camera and LiDAR look over the truck and never see it.
     """
-    solids = [  # Lower and upper corner [m]: chassis, cab and deck, dump body, canopy, mirrors.
+    solids = [  # Lower and upper corners [m]: chassis, cab and deck, dump body, canopy, mirrors.
         ((-9.0, -2.6, 0.9), (-0.6, 2.6, 2.4)),
         ((-3.0, -3.0, 2.4), (-0.4, 3.0, 3.6)),
         ((-9.6, -3.1, 2.6), (-3.2, 3.1, 6.0)),

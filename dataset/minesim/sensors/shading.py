@@ -1,4 +1,4 @@
-"""Shading: from the face and place that a camera ray hits to the colour it sees there."""
+"""Shading: the color of the surface point that a camera ray hits."""
 
 from dataclasses import dataclass
 
@@ -14,25 +14,25 @@ from utils.labels import UNSCENES3D
 _SMOOTH_TEXTURES = frozenset({"ground", "rock", "mud", "snow"})
 _TERRAIN = UNSCENES3D.index("terrain")
 _CREASE_COS = 0.6
-"""Edges sharper than this keep their faces' own normals."""
+"""Edges sharper than this keep flat face normals."""
 _PATH_STEP_M = 4.0
 _PATH_TAIL_M = 400.0
 _CHANNELS = 8
-"""Sun cosine, sky share, metres along and across the road, steepness, red, green, blue."""
+"""Sun cosine, sky share, meters along and across the road, steepness, red, green, blue."""
 
 
 @dataclass(frozen=True)
 class Spots:
-    """Places on surfaces that camera rays hit.
+    """Surface points hit by camera rays.
 
     Attributes:
-        face: Face of the mesh.
-        u: Weight of its second corner.
-        v: Weight of its third corner.
+        face: Face index.
+        u: Barycentric weight of the second vertex.
+        v: Barycentric weight of the third vertex.
         point: World frame [m].
-        ray: Unit direction that the camera looks along.
+        ray: Unit viewing direction.
         distance_m: Distance from the camera [m].
-        sunlight: Share of the sun that no shadow takes away, 0–1.
+        sunlight: Share of the sun's disc that is visible, 0–1.
     """
 
     face: Int32[np.ndarray, "M"]
@@ -45,11 +45,11 @@ class Spots:
 
 
 class Shader:
-    """Colours of one scene's surfaces under one light.
+    """Shades the surfaces of one scene.
 
     Args:
         stage: The scene.
-        light: Its light.
+        light: Its lighting.
     """
 
     def __init__(self, stage: Stage, light: Light) -> None:
@@ -65,17 +65,17 @@ class Shader:
         self._sun_on_wall = np.array([heading @ sun[:2], sun[2]], dtype=np.float32)
 
     def sun_cosine(self, face: Int32[np.ndarray, "M"]) -> Float32[np.ndarray, "M"]:
-        """Cosine between each face's normal and the sun; negative in its own shade."""
+        """Return the cosine between each face normal and the sun; negative if it faces away."""
         return self._stage.face_normal[face] @ self.light.sun_direction
 
     def color(self, spots: Spots, focal_px: float) -> Float32[np.ndarray, "M 3"]:
-        """Linear RGB that reaches the camera.
+        """Return the linear RGB that reaches the camera.
 
         Args:
-            spots: What it looks at.
-            focal_px: Its focal length, for the width of a pixel on the surface.
+            spots: The surface points.
+            focal_px: Focal length, which sets the footprint of a pixel on the surface.
         """
-        rows = self._rows[spots.face]  # (M, 24): first corner, then two edges.
+        rows = self._rows[spots.face]  # (M, 24): first vertex, then two edges.
         surface = rows[:, :_CHANNELS] + spots.u[:, None] * rows[:, _CHANNELS : 2 * _CHANNELS]
         surface += spots.v[:, None] * rows[:, 2 * _CHANNELS :]
         facing, sky_share, along, across, steepness = surface[:, :5].T
@@ -83,7 +83,7 @@ class Shader:
         contrast = self._contrast[spots.face]
         pattern, slope = self._pattern(spots, along, across, is_wall, focal_px)
         facing = np.maximum(facing - 0.55 * contrast * slope, 0.0) * spots.sunlight
-        # Dust is lighter and yellower than the wet ground under it.
+        # Dust is lighter and yellower than the damp ground below it.
         tinted = (contrast * pattern)[:, None] * np.array([1.06, 1.0, 0.84], np.float32)
         albedo = surface[:, 5:8] * np.maximum(1.0 + tinted, 0.15)
         light = self.light
@@ -106,12 +106,12 @@ class Shader:
         is_wall: Bool[np.ndarray, "M"],
         focal_px: float,
     ) -> tuple[Float32[np.ndarray, "M"], Float32[np.ndarray, "M"]]:
-        """How bright the texture is, and how far its relief turns away from the sun."""
+        """Return the brightness of the texture and how far its relief tilts away from the sun."""
         x, y, z = spots.point.T
-        # A pixel is wide across the ray, and long along it where the ray grazes the ground.
+        # A pixel footprint stretches along the ray where the ray grazes the ground.
         grazing = np.where(is_wall, 0.7, np.abs(spots.ray[:, 2]) + 0.02)
         footprint = spots.distance_m * (1.0 / focal_px) / np.sqrt(grazing)
-        # Height shifts the pattern, lest it run down the sides of stones and machines in lines.
+        # Height shifts the pattern, so that it does not streak down rocks and machines.
         first_m = np.where(is_wall, along, x + 0.7 * z)
         second_m = np.where(is_wall, z, y + 0.5 * z)
         texture = grain().sample(first_m, second_m, footprint)
@@ -123,7 +123,7 @@ class Shader:
         track = streaks().sample(along[flat], across[flat])
         pattern[flat] += 0.25 * track * np.clip(1.5 - 5.0 * width[flat], 0.0, 1.0)
         if len(steep):
-            # The teeth come down a little aslant.
+            # The teeth come down at a slant.
             aslant = along[steep] + 0.45 * z[steep]
             groove = grooves().sample(z[steep], aslant)
             groove *= np.clip(1.5 - 4.0 * width[steep], 0.0, 1.0)
@@ -139,7 +139,7 @@ class Shader:
         albedo: Float32[np.ndarray, "M 3"],
         spots: Spots,
     ) -> Float32[np.ndarray, "M 3"]:
-        """Lamps in the scene that shine, and at dusk the ego truck's headlights."""
+        """Add the light of lamps in the scene and, at dusk, of the ego truck's headlights."""
         emission = self._emission[spots.face]
         if emission.any():
             color = color + albedo * (emission * (4.0 if self.light.is_dusk else 0.5))[:, None]
@@ -152,7 +152,7 @@ class Shader:
     def _with_reflections(
         self, color: Float32[np.ndarray, "M 3"], spots: Spots
     ) -> Float32[np.ndarray, "M 3"]:
-        """Mirror the sky and the sun in water, glass, paint and steel."""
+        """Add reflections of sky and sun in water, glass, paint and steel."""
         gloss = self._stage.face_gloss[spots.face]
         glossy = np.flatnonzero(gloss > 0.05)
         if len(glossy) == 0:
@@ -175,7 +175,7 @@ class Shader:
     def _through_air(
         self, color: Float32[np.ndarray, "M 3"], spots: Spots
     ) -> Float32[np.ndarray, "M 3"]:
-        """Fade to the haze with distance, and to the dust that hangs over the road."""
+        """Fade to haze with distance, and to the dust above the road."""
         light = self.light
         clear = np.exp(spots.distance_m * -light.haze_per_m)[:, None]
         color = light.haze + clear * (color - light.haze)
@@ -188,12 +188,12 @@ class Shader:
 
 
 def _by_face(stage: Stage, values: list[float]) -> Float32[np.ndarray, "F"]:
-    """A property of the materials, by face."""
+    """Look up a material property for each face."""
     return np.array(values, dtype=np.float32)[stage.world.face_material]
 
 
 def _corner_rows(stage: Stage, light: Light) -> Float32[np.ndarray, "F 24"]:
-    """What shading interpolates over each face: values at the first corner, and the two edges."""
+    """Return the values that shading interpolates on each face: first vertex, then two edges."""
     world = stage.world
     is_smooth = np.array([material.texture in _SMOOTH_TEXTURES for material in MATERIALS])
     smooth = is_smooth[world.face_material]
@@ -213,7 +213,7 @@ def _corner_rows(stage: Stage, light: Light) -> Float32[np.ndarray, "F 24"]:
 def _corner_normals_and_colors(
     stage: Stage, smooth: Bool[np.ndarray, "F"]
 ) -> tuple[Float32[np.ndarray, "F 3 3"], Float32[np.ndarray, "F 3 3"]]:
-    """Normals and colours that run smoothly over the ground, and are the face's own elsewhere."""
+    """Return smooth normals and colors on the ground, and flat ones elsewhere."""
     own_normal = np.repeat(stage.face_normal[:, None], 3, axis=1)
     own_color = np.repeat(stage.world.face_color[:, None], 3, axis=1)
     rows = np.flatnonzero(smooth)
@@ -232,7 +232,7 @@ def _corner_normals_and_colors(
 def _vertex_sum(
     faces: Int32[np.ndarray, "F 3"], values: Float32[np.ndarray, "F K"], num_vertices: int
 ) -> tuple[Float[np.ndarray, "V K"], Int[np.ndarray, "V"]]:
-    """Sum of the values of the faces around each vertex, and the number of these faces."""
+    """Sum the values of the faces around each vertex, and count these faces."""
     corners = faces.T.reshape(-1)
     sums = np.empty((num_vertices, values.shape[1]))
     for column, value in enumerate(values.T):
@@ -243,13 +243,13 @@ def _vertex_sum(
 def road_coordinates(
     vertices: Float32[np.ndarray, "V 3"], world_from_vehicle: Float[np.ndarray, "T 4 4"]
 ) -> tuple[Float32[np.ndarray, "V"], Float32[np.ndarray, "V"]]:
-    """Metres along the drive, and to its left, of each vertex; straight on beyond its ends."""
+    """Return each vertex's distance along the drive (extended straight) and to its left [m]."""
     path = world_from_vehicle[:, :2, 3]
-    travelled = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
-    length = travelled[-1]
+    traveled = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
+    length = traveled[-1]
     stations = np.arange(-_PATH_TAIL_M, length + _PATH_TAIL_M, _PATH_STEP_M)
     inside = np.clip(stations, 0.0, length)
-    nodes = np.stack([np.interp(inside, travelled, path[:, k]) for k in range(2)], axis=1)
+    nodes = np.stack([np.interp(inside, traveled, path[:, k]) for k in range(2)], axis=1)
     heading = world_from_vehicle[[0, -1], :2, 0]
     nodes += np.minimum(stations, 0.0)[:, None] * heading[0]
     nodes += np.maximum(stations - length, 0.0)[:, None] * heading[1]

@@ -1,7 +1,7 @@
-"""Light: the sky's colours, the sun's and the sky's share on the ground, and the haze between.
+"""Lighting: sky colors, sunlight and skylight on the ground, and haze.
 
-Colours are linear RGB as the camera's display shows them: 1 is white. They are fitted to how the
-recorded pictures look, white balance included: a cyan horizon, a deep blue above, bluish shade.
+Colors are linear RGB in display units, where 1 is white. They are fitted to the recorded images,
+including their white balance: a cyan horizon, deep blue above, bluish shade.
 """
 
 from dataclasses import dataclass
@@ -14,21 +14,21 @@ from dataset.minesim.scene.materials import Color, linear_rgb
 from dataset.minesim.sensors.texture import clouds
 
 _CONTRAST_THRESHOLD = 3.912
-"""−log of the 2 % contrast that defines the visual range."""
+"""−log of the 2 % contrast that defines visual range."""
 
 
 @dataclass(frozen=True)
 class _Look:
-    """What a kind of sky is made of.
+    """Appearance of a kind of sky.
 
     Attributes:
-        elevation_deg: Where the gradient's colours stand.
-        gradient: Colours from the horizon up.
-        sun: What the sun adds to level ground.
-        ambient: What the sky adds to level ground.
-        glow: Strength of the light around the sun.
-        clouds: How much the clouds darken and brighten.
-        haze: Colour that distance fades to.
+        elevation_deg: Elevations of the gradient's colors.
+        gradient: Colors from the horizon up.
+        sun: Irradiance of the sun on level ground.
+        ambient: Irradiance of the sky on level ground.
+        glow: Strength of the glow around the sun.
+        clouds: How much clouds vary the brightness.
+        haze: Color that distant objects fade to.
     """
 
     elevation_deg: tuple[float, ...]
@@ -109,17 +109,17 @@ _LOOKUP_SIZE = 1024
 
 @dataclass(frozen=True)
 class Light:
-    """The light of a scene.
+    """The lighting of a scene.
 
     Attributes:
         sun_direction: Unit vector to the sun.
-        sun: What the sun adds to a surface that faces it; black under clouds and at dusk.
-        ambient: What the whole sky adds to level ground.
-        haze: Colour that distance fades to.
-        haze_per_m: How fast.
-        dust: Dust in the air near the ground, 0 none – 1 thick.
-        glow: Strength of the light around the sun.
-        clouds: How much clouds darken and brighten the sky.
+        sun: Irradiance of the sun on a surface that faces it; black under clouds and at dusk.
+        ambient: Irradiance of the whole sky on level ground.
+        haze: Color that distant objects fade to.
+        haze_per_m: Extinction coefficient of the haze [1/m].
+        dust: Airborne dust near the ground, from 0 (none) to 1 (thick).
+        glow: Strength of the glow around the sun.
+        clouds: How much clouds vary the brightness of the sky.
         is_dusk: Whether lamps are on.
     """
 
@@ -135,9 +135,9 @@ class Light:
     _gradient: Float32[np.ndarray, "E 3"]
 
     def sky(self, directions: Float32[np.ndarray, "M 3"]) -> Float32[np.ndarray, "M 3"]:
-        """Colour of the sky along unit directions; below the horizon that of the horizon."""
+        """Return the sky color in unit directions; below the horizon, the color of the horizon."""
         height = np.clip(directions[:, 2], 0.0, 1.0)
-        # The square root spends the table's entries near the horizon, where colours change.
+        # The square root concentrates table entries near the horizon, where colors change.
         entry = np.sqrt(height) * (_LOOKUP_SIZE - 1)
         color = self._gradient[entry.astype(np.int32)]
         toward_sun = directions @ self.sun_direction
@@ -155,11 +155,11 @@ class Light:
 
 
 def make_light(environment: Environment) -> Light:
-    """The light that a scene's environment asks for."""
+    """Build the lighting of an environment."""
     look = _LOOKS[environment.sky]
     direction = np.asarray(environment.sun_direction, dtype=np.float32)
     direction = direction / np.linalg.norm(direction)
-    # The camera exposes for the ground: how high the sun stands moves contrast, not brightness.
+    # The camera exposes for the ground: the sun's elevation changes contrast, not brightness.
     exposure = 0.68 if environment.snow and environment.sky != "dusk" else 1.0
     sun = np.array(look.sun, np.float32) / max(float(direction[2]), 0.25)
     ambient = np.array(look.ambient, np.float32)
@@ -178,7 +178,7 @@ def make_light(environment: Environment) -> Light:
 
 
 def _gradient_table(look: _Look) -> Float32[np.ndarray, "E 3"]:
-    """The gradient's colour by the square root of the direction's height."""
+    """Tabulate the gradient's color by the square root of the direction's height."""
     height = np.linspace(0.0, 1.0, _LOOKUP_SIZE) ** 2
     elevation = np.rad2deg(np.arcsin(height))
     colors: Float[np.ndarray, "G 3"] = np.array(look.gradient)

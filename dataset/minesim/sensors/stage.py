@@ -1,4 +1,4 @@
-"""Stage: a world made ready for the sensors, with what they ask of a face kept in tables."""
+"""Stage: a world prepared for the sensors, with per-face lookup tables."""
 
 from dataclasses import dataclass
 
@@ -16,13 +16,13 @@ class Stage:
     """A world and its lookup tables.
 
     Attributes:
-        world: What stands on it.
-        caster: Rays against the world's mesh.
-        ego_shadow: Rays against the ego truck, in the vehicle frame.
-        face_normal: Unit normals, outwards.
+        world: The world.
+        caster: Ray casting against the world's mesh.
+        ego_shadow: Ray casting against the ego truck, in the vehicle frame.
+        face_normal: Unit normals, pointing outward.
         face_label: Class of each face; 0 is background.
-        face_reflectance: Diffuse reflectance of each face at the LiDAR's wavelength.
-        face_gloss: Mirror-like share of each face.
+        face_reflectance: Diffuse reflectance of each face at the LiDAR wavelength.
+        face_gloss: Share of specular reflection of each face.
     """
 
     world: World
@@ -35,7 +35,7 @@ class Stage:
 
 
 def make_stage(world: World) -> Stage:
-    """Build the ray structures and tables of a world."""
+    """Build the ray caster and tables of a world."""
     reflectance = np.array([m.lidar_reflectance for m in MATERIALS], dtype=np.float32)
     gloss = np.array([m.gloss for m in MATERIALS], dtype=np.float32)
     return Stage(
@@ -50,7 +50,7 @@ def make_stage(world: World) -> Stage:
 
 
 def face_normals(world: World) -> Float32[np.ndarray, "F 3"]:
-    """Unit normal of each face; (0, 0, 1) for a face without area."""
+    """Return the unit normal of each face; (0, 0, 1) for degenerate faces."""
     first, second, third = (world.vertices[world.faces[:, corner]] for corner in range(3))
     normal = np.cross(second - first, third - first)
     length = np.linalg.norm(normal, axis=1, keepdims=True)

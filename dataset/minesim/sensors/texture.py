@@ -1,7 +1,7 @@
-"""Tiling noise patterns that the camera lays over surfaces; made once a process, the same always.
+"""Tiling noise patterns for surface textures, generated once per process and always the same.
 
-A pattern is kept as a pyramid of ever coarser copies, so that a lookup takes the copy whose texels
-are as large as the pixel: fine grain fades out with distance instead of flickering.
+A pattern is stored as a mip pyramid, and a lookup reads the level whose texels are about as large
+as the pixel footprint: fine grain fades with distance instead of flickering.
 """
 
 from dataclasses import dataclass
@@ -29,12 +29,12 @@ _ZERO = 128
 
 @dataclass(frozen=True)
 class Grain:
-    """Gravel, clods and stains on a plane: how bright, and how the relief slopes.
+    """Gravel, clods and stains on a plane: brightness and slopes of the relief.
 
     Attributes:
-        texels: All levels one after the other; a word holds brightness, the slopes along the first
-            and second axis, and pebbles, a byte each.
-        level_start: Where each level begins.
+        texels: All levels in order. Each word packs four bytes: brightness, the slopes along the
+            first and second axis, and pebbles.
+        level_start: Index of each level's first texel.
         size: Texels along an edge of level 0; a power of two.
         texel_m: Edge of a texel of level 0 [m].
     """
@@ -50,15 +50,15 @@ class Grain:
         second_m: Float32[np.ndarray, "M"],
         footprint_m: Float32[np.ndarray, "M"],
     ) -> Float32[np.ndarray, "M 4"]:
-        """Brightness, the two slopes and pebbles, each about -1…1, averaged over the footprint.
+        """Return brightness, two slopes and pebbles, each about -1…1, averaged over the footprint.
 
         Args:
             first_m: Coordinate along the pattern's first axis [m].
             second_m: Coordinate along its second axis [m].
-            footprint_m: Width of the pixel on the surface [m].
+            footprint_m: Width of the pixel's footprint on the surface [m].
         """
         scale = np.float32(1.0 / self.texel_m)
-        # The exponent of the footprint in texels, a quarter added to err on the sharp side.
+        # The exponent of the footprint in texels, biased toward the sharper level.
         _, level = np.frexp(footprint_m * (scale * np.float32(0.75)))
         level = np.clip(level, 0, len(self.level_start) - 1).astype(np.int32)
         mask = np.int32(self.size - 1)
@@ -72,7 +72,7 @@ class Grain:
 
 @lru_cache(maxsize=1)
 def grain() -> Grain:
-    """The ground's fine pattern: 16 m of it, from a texel of 16 mm up to 5 m."""
+    """Return the ground's fine pattern: a 16 m tile, with features from 16 mm to 5 m."""
     rng = np.random.default_rng(_SEED)
     size, texel = _GRAIN_SIZE, _GRAIN_TEXEL_M
     height = np.zeros((size, size), np.float32)
@@ -89,7 +89,7 @@ def grain() -> Grain:
     layers = np.stack([brightness, slope_first, slope_second, pebbles], axis=-1)
     levels, start = [], [0]
     while len(layers) >= 8:
-        levels.append(_packed(layers))
+        levels.append(_pack(layers))
         start.append(start[-1] + len(levels[-1]))
         layers = cv2.resize(layers, (len(layers) // 2,) * 2, interpolation=cv2.INTER_AREA)
     return Grain(np.concatenate(levels), np.array(start[:-1], dtype=np.int32), size, texel)
@@ -100,19 +100,19 @@ def _octave(rng: np.random.Generator, wavelength_m: float) -> Float32[np.ndarray
     return _tiling_noise(rng, (_GRAIN_SIZE, _GRAIN_SIZE), (cells, cells))
 
 
-def _packed(layers: Float32[np.ndarray, "S S 4"]) -> UInt32[np.ndarray, "T"]:
-    """Four values -1.3…1.3 as the bytes of a word."""
+def _pack(layers: Float32[np.ndarray, "S S 4"]) -> UInt32[np.ndarray, "T"]:
+    """Pack four values in -1.3…1.3 into the bytes of a word."""
     steps = np.clip(np.rint(layers / np.float32(_QUANTUM)) + _ZERO, 0, 255)
     return np.ascontiguousarray(steps.astype(np.uint8)).view(np.uint32).reshape(-1)
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A smooth pattern that repeats in both directions.
+    """A smooth pattern that tiles in both directions.
 
     Attributes:
-        pattern: Of about unit variance; the last row and column repeat the first.
-        texel: Distance between rows and between columns, in the unit that it is sampled by.
+        pattern: Pattern with about unit variance; the last row and column repeat the first.
+        texel: Spacing of rows and of columns, in the unit of the sample coordinates.
     """
 
     pattern: Float32[np.ndarray, "rows cols"]
@@ -121,13 +121,13 @@ class Tile:
     def sample(
         self, along: Float32[np.ndarray, "M"], across: Float32[np.ndarray, "M"]
     ) -> Float32[np.ndarray, "M"]:
-        """The pattern, bilinearly, at coordinates along its rows' and its columns' order."""
+        """Sample the pattern bilinearly at coordinates along its rows and its columns."""
         if len(along) == 0:
             return np.empty(0, np.float32)
         rows, columns = (edge - 1 for edge in self.pattern.shape)
         row = np.mod(along * np.float32(1.0 / self.texel[0]), np.float32(rows))
         column = np.mod(across * np.float32(1.0 / self.texel[1]), np.float32(columns))
-        # OpenCV takes pictures of fewer than 32768 rows.
+        # OpenCV accepts images of fewer than 32768 rows.
         padding = -len(row) % _REMAP_WIDTH
         row, column = (np.pad(a, (0, padding)).reshape(-1, _REMAP_WIDTH) for a in (row, column))
         sampled = cv2.remap(self.pattern, column, row, cv2.INTER_LINEAR)
@@ -136,21 +136,21 @@ class Tile:
 
 @lru_cache(maxsize=1)
 def streaks() -> Tile:
-    """Wheel tracks, rows along the road and columns across [m]."""
+    """Return wheel tracks, with rows along the road and columns across it [m]."""
     octaves = ((12.0, 0.16, 0.35), (24.0, 0.45, 0.4), (60.0, 1.4, 0.4))
     return _tile(_SEED + 1, (512, 1024), (1.0, 0.05), octaves)
 
 
 @lru_cache(maxsize=1)
 def grooves() -> Tile:
-    """What a bucket's teeth leave on a wall, rows down the wall and columns across [m]."""
+    """Return bucket tooth marks on a wall, with rows down the wall and columns across it [m]."""
     octaves = ((7.0, 0.55, 0.6), (4.0, 0.28, 0.35), (1.5, 0.9, 0.25))
     return _tile(_SEED + 3, (256, 1024), (0.4, 0.07), octaves)
 
 
 @lru_cache(maxsize=1)
 def clouds() -> Tile:
-    """Cloud cover, in units of the clouds' height."""
+    """Return cloud cover, in units of the cloud height."""
     octaves = ((4.0, 6.0, 0.7), (1.6, 2.2, 0.5), (0.6, 0.7, 0.3), (0.2, 0.25, 0.15))
     return _tile(_SEED + 2, (512, 512), (0.06, 0.06), octaves)
 
@@ -161,7 +161,7 @@ def _tile(
     texel: tuple[float, float],
     octaves: tuple[tuple[float, float, float], ...],
 ) -> Tile:
-    """Noise of several octaves, each (length along, width across, weight)."""
+    """Sum noise of several octaves, each (length along, width across, weight)."""
     rng = np.random.default_rng(seed)
     pattern = np.zeros(shape, np.float32)
     for length, width, weight in octaves:
@@ -173,7 +173,7 @@ def _tile(
 def _tiling_noise(
     rng: np.random.Generator, shape: tuple[int, int], cells: tuple[int, int]
 ) -> Float32[np.ndarray, "rows cols"]:
-    """Smooth noise of mean 0 and variance 1 with so many bumps along each axis; it tiles."""
+    """Return tiling smooth noise with mean 0, variance 1 and ``cells`` bumps along each axis."""
     edge = 3
     lattice = np.pad(rng.standard_normal(cells, dtype=np.float32), edge, mode="wrap")
     row, column = (

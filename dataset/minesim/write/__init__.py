@@ -1,1 +1,1 @@
-"""Records scenes and writes them as a data set."""
+"""Recording of scenes and writing of data sets."""

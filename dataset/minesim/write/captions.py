@@ -1,4 +1,4 @@
-"""Captions: one or two English sentences on what a frame shows."""
+"""Captions: one or two English sentences that describe a frame."""
 
 from collections import Counter
 
@@ -22,11 +22,11 @@ def caption(
     depth_m: Float32[np.ndarray, "H W"],
     camera: Camera,
 ) -> str:
-    """Describe the road and the weather, then what stands in view.
+    """Describe the road and the weather, then the objects in view.
 
     Args:
         world: The scene.
-        world_from_vehicle: Where the vehicle is.
+        world_from_vehicle: Pose of the vehicle.
         depth_m: Camera depth of the first surface in each pixel, inf in the sky.
         camera: The camera that ``depth_m`` belongs to.
     """
@@ -44,10 +44,10 @@ def objects_in_view(
     depth_m: Float32[np.ndarray, "H W"],
     camera: Camera,
 ) -> Counter[tuple[str, str]]:
-    """How many objects of each name are visible "on the left", "ahead" and "on the right".
+    """Count the visible objects of each name "on the left", "ahead" and "on the right".
 
-    An object counts when the camera sees something at its centre's pixel that is no nearer than
-    the object itself, within ``IN_VIEW_M``.
+    An object counts if it is within ``IN_VIEW_M`` and the depth at its center's pixel matches its
+    own.
     """
     cam_from_world = np.linalg.inv(world_from_vehicle @ vehicle_from_cam())
     seen: Counter[tuple[str, str]] = Counter()
@@ -66,7 +66,7 @@ def objects_in_view(
 def _pixel(
     thing: SceneObject, cam_from_world: Float[np.ndarray, "4 4"], camera: Camera
 ) -> tuple[float, float, float]:
-    """Column, row [px] and depth [m] of an object's centre; pixels mean nothing behind."""
+    """Return column, row [px] and depth [m] of an object's center; pixels are invalid behind."""
     x, y, depth = (cam_from_world @ np.append(thing.center_m, 1.0))[:3]
     pixel = camera.p2[:, :3] @ np.array([x, y, depth]) / max(depth, 0.1)
     return float(pixel[0]), float(pixel[1]), float(depth)
@@ -79,7 +79,7 @@ def _side(share: float) -> str:
 
 
 def _group(name: str, side: str, count: int) -> str:
-    """Such as "two haul trucks ahead"."""
+    """Name a group of objects, such as "two haul trucks ahead"."""
     if count == 1:
         article = "an" if name[0] in "aeiou" else "a"
         return f"{article} {name} {side}"
@@ -92,7 +92,7 @@ def _join(parts: list[str]) -> str:
 
 
 def _road(world: World, world_from_vehicle: Float[np.ndarray, "4 4"]) -> str:
-    """Where the road goes and what lies beside it."""
+    """Describe the road and what is beside it."""
     ahead_m, side_m = 40.0, 22.0
     local = np.array([[ahead_m, 0.0], [ahead_m, side_m], [ahead_m, -side_m]])
     points = local @ world_from_vehicle[:2, :2].T + world_from_vehicle[:2, 3]

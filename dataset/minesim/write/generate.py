@@ -1,4 +1,4 @@
-"""Generates a whole data set in the UnScenes3D layout; the same bytes from the same seed."""
+"""Generates a data set in the UnScenes3D layout; the same seed gives the same bytes."""
 
 import json
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from utils.labels import UNSCENES3D
 from utils.whole_files import write_whole
 
 _SENSOR_STREAM, _CLOCK_STREAM = range(WORLD_STREAM + 1, WORLD_STREAM + 3)
-"""What a random stream is for."""
+"""Purpose of each random stream."""
 
 
 def generate(
@@ -40,14 +40,14 @@ def generate(
     """Generate a data set in the UnScenes3D layout.
 
     Args:
-        root: Where to; made if absent, continued if a run with the same options was interrupted.
+        root: Output folder, created if missing; an interrupted run with these options is resumed.
         options: What to generate.
-        workers: Processes; None for one a core. The bytes do not depend on it.
-        force: Replace a MineSim data set that is there.
+        workers: Number of processes; None for one per core. The output does not depend on it.
+        force: Whether to replace an existing MineSim data set.
         progress: Whether to show a progress bar.
 
     Raises:
-        FileExistsError: If something else is at ``root``.
+        FileExistsError: If ``root`` holds anything else.
         ValueError: If ``workers`` is not positive.
     """
     job = Job(Path(root), options, make_scene, len(_frames(options, 0)))
@@ -58,7 +58,7 @@ def generate(
 def make_scene(
     root: Path, options: GenerateOptions, number: int, on_frame: Callable[[], Any]
 ) -> None:
-    """Generate one scene and move it to its place."""
+    """Generate one scene and move it into place."""
     seed = (options.seed, _SENSOR_STREAM, number)
     world = world_of_scene(
         options.seed,

@@ -1,7 +1,7 @@
-"""Labels by the real recipe: scans of the whole drive laid together, then cut for each frame.
+"""Labels made as for the recorded data: accumulate the scans of a drive, then crop every frame.
 
-The accumulated map is free of noise and knows each point's class. From it come the occupancy rows,
-the depth picture, the elevation picture and the local map of every labelled frame.
+The accumulated map is noise-free and knows the class of each point. It yields the occupancy rows,
+depth image, elevation image and local map of every labeled frame.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from utils.geometry import VoxelGrid
 
 DEPTH_RANGE_M = (2.0, 80.0)
 DEPTH_SPLAT_PX = 9
-"""Window that a point fills in a depth picture 1920 pixels wide; smaller ones in proportion."""
+"""Splat window of a point in a depth image 1920 pixels wide; it scales with the width."""
 LOCAL_MAP_X_M = (-15.0, 110.0)
 LOCAL_MAP_Y_M = (-60.0, 60.0)
 
@@ -26,16 +26,16 @@ _SCAN_STEP_M = 5.0
 _SCAN_RAYS = 45_000
 _SCAN_RANGE_M = 55.0
 _SCAN_PATTERNS = 12
-"""Scans take turns with this many patterns of rays; a new one for each would cost time only."""
+"""Number of ray patterns that scans cycle through; a new one per scan would only cost time."""
 _SCANS_PER_CHUNK = 24
 
 
 @dataclass(frozen=True)
 class ClipMap:
-    """What the LiDAR saw in a whole drive, without noise.
+    """Noise-free LiDAR map of a whole drive.
 
     Attributes:
-        points: World frame [m]; at most one in a cube of the map's voxel size.
+        points: World frame [m]; at most one per voxel of the map.
         label: Class of each point; 0 is background.
     """
 
@@ -46,13 +46,13 @@ class ClipMap:
 def accumulate(
     stage: Stage, rng: np.random.Generator, *, voxel_m: float = 0.1, num_rays: int = _SCAN_RAYS
 ) -> ClipMap:
-    """Lay noise-free scans from all along the drive together.
+    """Accumulate noise-free scans along the drive.
 
     Args:
-        stage: What the drive passes.
-        rng: Draws which pulses come back.
-        voxel_m: Cubes of this edge keep one point each [m].
-        num_rays: Pulses of each scan.
+        stage: The scene.
+        rng: Draws which pulses are detected.
+        voxel_m: Voxel size of the map, which keeps one point per voxel [m].
+        num_rays: Pulses per scan.
     """
     points: list[np.ndarray] = []
     labels: list[np.ndarray] = []
@@ -66,7 +66,7 @@ def accumulate(
         labels.append(scan_label)
         if count % _SCANS_PER_CHUNK == 0 or count == len(ticks):
             everything = np.concatenate([merged.points, *points])
-            keep = thin(everything, voxel_m)
+            keep = voxel_downsample(everything, voxel_m)
             every_label = np.concatenate([merged.label, *labels])
             merged = ClipMap(everything[keep], every_label[keep])
             points, labels = [], []
@@ -74,11 +74,11 @@ def accumulate(
 
 
 def _scan_ticks(world_from_vehicle: Float[np.ndarray, "T 4 4"]) -> Int64[np.ndarray, "S"]:
-    """Poses that are about ``_SCAN_STEP_M`` apart along the drive, both ends included."""
+    """Return poses about ``_SCAN_STEP_M`` apart along the drive, including both ends."""
     steps = np.linalg.norm(np.diff(world_from_vehicle[:, :3, 3], axis=0), axis=1)
-    travelled = np.concatenate([[0.0], np.cumsum(steps)])
-    wanted = np.arange(0.0, travelled[-1] + _SCAN_STEP_M, _SCAN_STEP_M)
-    ticks = np.minimum(np.searchsorted(travelled, wanted), len(travelled) - 1)
+    traveled = np.concatenate([[0.0], np.cumsum(steps)])
+    wanted = np.arange(0.0, traveled[-1] + _SCAN_STEP_M, _SCAN_STEP_M)
+    ticks = np.minimum(np.searchsorted(traveled, wanted), len(traveled) - 1)
     return np.unique(ticks).astype(np.int64)
 
 
@@ -88,7 +88,7 @@ def _clean_scan(
     pattern: Float32[np.ndarray, "R 3"],
     rng: np.random.Generator,
 ) -> tuple[Float32[np.ndarray, "N 3"], UInt8[np.ndarray, "N"]]:
-    """Points in the world and their classes, without noise; weak returns are lost."""
+    """Return noise-free points in the world frame, and their classes; weak points are dropped."""
     directions = pattern @ world_from_lidar[:3, :3].T.astype(np.float32)
     origin = world_from_lidar[:3, 3].astype(np.float32)
     hits = stage.caster.first_hits(origin, directions)
@@ -99,11 +99,11 @@ def _clean_scan(
     return points, stage.face_label[hits.face[is_seen]]
 
 
-def thin(points: Float32[np.ndarray, "N 3"], voxel_m: float) -> Int64[np.ndarray, "K"]:
-    """Indices of the first point in each cube of edge ``voxel_m``, in the order of the cubes.
+def voxel_downsample(points: Float32[np.ndarray, "N 3"], voxel_m: float) -> Int64[np.ndarray, "K"]:
+    """Return indices of the first point in each voxel of size ``voxel_m``, in voxel order.
 
     Raises:
-        ValueError: If the points span too many cubes to be numbered.
+        ValueError: If the points span too many voxels to index.
     """
     if len(points) == 0:
         return np.empty(0, np.int64)
@@ -113,11 +113,11 @@ def thin(points: Float32[np.ndarray, "N 3"], voxel_m: float) -> Int64[np.ndarray
     index_bits = len(points).bit_length()
     if (size_x * size_y * size_z).bit_length() + index_bits > 63:
         raise ValueError(
-            f"{len(points)} points over {size_x}×{size_y}×{size_z} cubes of {voxel_m} m are too "
-            "many; take a larger voxel_m"
+            f"{len(points)} points over {size_x}×{size_y}×{size_z} voxels of {voxel_m} m are too "
+            "many; use a larger voxel_m"
         )
     key = (cells[:, 0] * size_y + cells[:, 1]) * size_z + cells[:, 2]
-    # The index rides in the low bits: one plain sort is several times as fast as a stable argsort.
+    # The index is in the low bits: a plain sort is several times faster than a stable argsort.
     packed = np.sort((key << index_bits) | np.arange(len(points)))
     is_first = np.empty(len(points), dtype=bool)
     is_first[0] = True
@@ -128,7 +128,7 @@ def thin(points: Float32[np.ndarray, "N 3"], voxel_m: float) -> Int64[np.ndarray
 def local_map(
     clip: ClipMap, world_from_lidar: Float[np.ndarray, "4 4"]
 ) -> tuple[Float32[np.ndarray, "N 3"], UInt8[np.ndarray, "N"]]:
-    """The part of the clip's map around a frame, in its LiDAR frame, and the classes."""
+    """Crop the map around a frame; return points in its LiDAR frame, and their classes."""
     reach = float(np.hypot(max(np.abs(LOCAL_MAP_X_M)), max(np.abs(LOCAL_MAP_Y_M))))
     origin = world_from_lidar[:3, 3]
     offset = clip.points - origin.astype(np.float32)
@@ -144,15 +144,15 @@ def occupancy_rows(
     label: UInt8[np.ndarray, "N"],
     grid: VoxelGrid = layout.LABEL_GRID,
 ) -> Int32[np.ndarray, "V 4"]:
-    """Rows ``x_index, y_index, z_index, class`` of the voxels that points fall into.
+    """Return rows ``x_index, y_index, z_index, class`` of the voxels that hold points.
 
     Args:
         points: LiDAR frame [m].
-        label: Their classes; a voxel takes the commonest, the smaller label of equals.
+        label: Class of each point; a voxel takes the most frequent, the smaller label on a tie.
         grid: The label grid.
 
     Returns:
-        One row a voxel, in the order of x, y, z.
+        One row per voxel, sorted by x, y, z.
     """
     index = np.floor(grid.voxel_from_metres(points)).astype(np.int64)
     inside = ((index >= 0) & (index < np.array(grid.shape))).all(axis=1)
@@ -167,22 +167,22 @@ def occupancy_rows(
     return np.stack([x, y, z, vote_label[winner]], axis=1).astype(np.int32)
 
 
-def depth_picture(
+def depth_image(
     points: Float32[np.ndarray, "N 3"],
     surface_depth_m: Float32[np.ndarray, "H W"],
     camera: Camera,
 ) -> UInt16[np.ndarray, "H W"]:
-    """Depth label: visible points of the map, each splatted over a small window.
+    """Make the depth label: visible map points, each splatted over a small window.
 
     Args:
-        points: Map and own cloud, LiDAR frame [m].
-        surface_depth_m: Camera depth of the first surface in each pixel, inf where there is none;
-            points further away than that are hidden.
+        points: Points of the map and of the frame's own scan, LiDAR frame [m].
+        surface_depth_m: Camera depth of the first surface in each pixel, inf if there is none;
+            points beyond it are hidden.
         camera: The camera.
 
     Returns:
-        Metres times 256; where windows meet the nearest point wins; 0 is no label, and half a
-        window along the edge is empty.
+        Depth [m] times 256. The nearest point wins where windows overlap. 0 means no label, which
+        includes a border of half a window.
     """
     column, row, depth = _project(points, camera)
     shown = (depth >= DEPTH_RANGE_M[0]) & (depth <= DEPTH_RANGE_M[1])
@@ -190,36 +190,36 @@ def depth_picture(
     column, row, depth = (a[shown] for a in (column, row, depth))
     flat = row.astype(np.int64) * camera.width + column.astype(np.int64)
     surface = surface_depth_m.reshape(-1)[flat]
-    # A pixel on the ground spans some depth itself, the more the farther away it is.
+    # A pixel on the ground spans a range of depth itself, which grows with distance.
     visible = depth < surface * 1.03 + 0.3
     flat = flat[visible]
     units = np.rint(depth[visible] * layout.DEPTH_UNITS_PER_M).astype(np.uint16)
 
     empty = np.iinfo(np.uint16).max
     nearest = np.full(camera.height * camera.width, empty, dtype=np.uint16)
-    # Of duplicate indices the last assignment stays: far to near.
+    # For duplicate indices the last assignment wins, so write from far to near.
     order = np.argsort(units, kind="stable")[::-1]
     nearest[flat[order]] = units[order]
     window = splat_window(camera)
-    picture = cv2.erode(
+    image = cv2.erode(
         nearest.reshape(camera.height, camera.width), np.ones((window, window), np.uint8)
     )
     edge = window // 2
-    framed = np.zeros_like(picture)
+    framed = np.zeros_like(image)
     inner = (slice(edge, -edge), slice(edge, -edge))
-    framed[inner] = np.where(picture[inner] == empty, 0, picture[inner])
+    framed[inner] = np.where(image[inner] == empty, 0, image[inner])
     return framed
 
 
 def splat_window(camera: Camera) -> int:
-    """Odd edge of the window that a point fills in the depth picture [px], at least 3."""
+    """Return the odd edge of a point's splat window in the depth image [px], at least 3."""
     return max(3, 2 * round((DEPTH_SPLAT_PX * camera.width / 1920 - 1) / 2) + 1)
 
 
 def _project(
     points: Float32[np.ndarray, "N 3"], camera: Camera
 ) -> tuple[Float32[np.ndarray, "N"], Float32[np.ndarray, "N"], Float32[np.ndarray, "N"]]:
-    """Column, row [px] and camera depth [m]; pixels at depth below 0.1 m mean nothing."""
+    """Return column, row [px] and camera depth [m]; pixels are invalid at depths below 0.1 m."""
     matrix = camera.pixel_from_lidar.astype(np.float32)
     homogeneous = points @ matrix[:3, :3].T + matrix[:3, 3]
     depth = homogeneous[:, 2]
@@ -227,15 +227,15 @@ def _project(
     return homogeneous[:, 0] / safe, homogeneous[:, 1] / safe, depth
 
 
-def elevation_picture(points: Float32[np.ndarray, "N 3"]) -> UInt16[np.ndarray, "rows cols"]:
-    """Elevation label: (1 − mean z)·256 of the map's points in each cell of 0.1 m.
+def elevation_image(points: Float32[np.ndarray, "N 3"]) -> UInt16[np.ndarray, "rows cols"]:
+    """Make the elevation label: (1 − mean z)·256 of the map points in each 0.1 m cell.
 
     Args:
         points: LiDAR frame [m].
 
     Returns:
-        At the cells of ``layout.elevation_grid``; 0 is no point. A cell higher than 1 m wraps
-        around as the recorded pictures do, and so do the far and the left edge of the region.
+        Values at the cells of ``layout.elevation_grid``; 0 means no point. Elevations above 1 m
+        wrap around as in the recorded labels, and so do the far and left edges of the region.
     """
     grid = layout.elevation_grid(layout.elevation_shape(layout.ELEVATION_CELL_M))
     rows, columns = grid.shape

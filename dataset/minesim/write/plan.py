@@ -1,4 +1,4 @@
-"""What a generated data set shall hold, and which scene goes to which split."""
+"""Options of a generated data set, and the assignment of scenes to splits."""
 
 from dataclasses import dataclass
 
@@ -7,36 +7,36 @@ import numpy as np
 from dataset.minesim.sensors.rig import Camera
 
 VERSION = 2
-"""Of the bytes that a seed gives; raise it whenever they change."""
+"""Version of the output; increase it whenever a seed gives different bytes."""
 NUSCENES_FOLDER = "nuscenes"
-"""Folder of a data set in nuScenes' layout; those of the benchmarks lie beside it."""
+"""Folder of a data set in the nuScenes layout, next to those of the benchmarks."""
 SPLITS = ("train", "val", "test")
 STEP_RANGE_M = (0.05, 0.3)
-"""How far apart the points may be that labels are made of [m]."""
+"""Range of the spacing of the points that labels are made from [m]."""
 GROUND_CELL_RANGE_M = (0.2, 2.0)
-"""Edge that the ground's triangles on the road may have [m]."""
+"""Range of the edge of the ground triangles on the road [m]."""
 _SPLIT_STREAM = 3
-"""Apart from the streams that make the scenes."""
+"""Separate from the streams that generate the scenes."""
 
 
 @dataclass(frozen=True)
 class GenerateOptions:
-    """What to generate; with the version, it decides every byte.
+    """Options of a data set; together with the version, they determine every byte.
 
     Attributes:
         scenes: Number of scenes.
-        frames: Labelled frames a scene.
-        image_size: Width and height of the pictures [px].
-        seed: What everything is drawn from.
-        val: Scenes for validation; None for about 15 %.
-        test: Scenes for the test; None for about 15 %.
-        sweeps: Whether to record an unlabelled frame between labelled ones.
-        map_voxel_m: Density of the local maps: one point a cube of this edge [m].
-        ground_cell_m: Edge of the ground's triangles on the road [m]; larger ones are faster, and
-            enough for small pictures.
+        frames: Labeled frames per scene.
+        image_size: Width and height of the images [px].
+        seed: Random seed.
+        val: Number of validation scenes; None for about 15 %.
+        test: Number of test scenes; None for about 15 %.
+        sweeps: Whether to record an unlabeled frame between labeled ones.
+        map_voxel_m: Voxel size of the accumulated map, which keeps one point per voxel [m].
+        ground_cell_m: Edge of the ground triangles on the road [m]; larger ones are faster and good
+            enough for small images.
 
     Raises:
-        ValueError: If a number makes no sense.
+        ValueError: If an option is out of range.
     """
 
     scenes: int
@@ -50,7 +50,7 @@ class GenerateOptions:
     ground_cell_m: float = 0.4
 
     def __post_init__(self) -> None:
-        """Refuse what could not be generated."""
+        """Validate the options."""
         require_counts(self.scenes, self.frames, self.seed)
         require_within("map_voxel_m", self.map_voxel_m, STEP_RANGE_M)
         require_within("ground_cell_m", self.ground_cell_m, GROUND_CELL_RANGE_M)
@@ -59,10 +59,10 @@ class GenerateOptions:
 
 
 def require_counts(scenes: int, frames: int, seed: int) -> None:
-    """Refuse numbers that no data set can have.
+    """Validate the number of scenes and frames, and the seed.
 
     Raises:
-        ValueError: If there is no scene or no frame, or the seed is negative.
+        ValueError: If there are no scenes or frames, or the seed is negative.
     """
     if scenes < 1 or frames < 1:
         raise ValueError(f"scenes and frames must be at least 1, got {scenes} and {frames}")
@@ -71,31 +71,31 @@ def require_counts(scenes: int, frames: int, seed: int) -> None:
 
 
 def require_within(name: str, value: int | float, limits: tuple[float, float]) -> None:
-    """Refuse a number that is not within limits.
+    """Require a value within limits.
 
     Args:
-        name: What the number is called.
-        value: The number.
-        limits: The least and the largest that it may be.
+        name: Name of the value in the error message.
+        value: The value.
+        limits: Its minimum and maximum.
 
     Raises:
-        ValueError: If it is beyond them.
+        ValueError: If the value is out of range.
     """
     least, largest = limits
     if not least <= value <= largest:
-        raise ValueError(f"{name} must be within {least:g}–{largest:g}, got {value}")
+        raise ValueError(f"{name} must be between {least:g} and {largest:g}, got {value}")
 
 
 def scene_name(number: int) -> str:
-    """Key of a scene in ``scene_info.json``."""
+    """Return the key of a scene in ``scene_info.json``."""
     return f"scene_{number:05d}"
 
 
 def split_counts(scenes: int, val: int | None, test: int | None) -> dict[str, int]:
-    """Number of scenes in each split: 70 / 15 / 15 % where not given, none empty from 3 scenes on.
+    """Return the scene count per split: 70 / 15 / 15 % by default, none empty from 3 scenes up.
 
     Raises:
-        ValueError: If val and test leave nothing to train on.
+        ValueError: If ``val`` and ``test`` leave no scene for training.
     """
     share = max(1, round(0.15 * scenes))
     val_count = (share if scenes >= 2 else 0) if val is None else val
@@ -104,13 +104,13 @@ def split_counts(scenes: int, val: int | None, test: int | None) -> dict[str, in
     if min(val_count, test_count) < 0 or train < 1:
         raise ValueError(
             f"{scenes} scenes cannot be split into {val_count} val and {test_count} test scenes "
-            "with at least one left to train on"
+            "and at least one train scene"
         )
     return {"train": train, "val": val_count, "test": test_count}
 
 
 def split_of_scenes(options: GenerateOptions) -> dict[str, tuple[int, ...]]:
-    """Numbers of the scenes of each split; the seed decides."""
+    """Assign the scenes to splits at random."""
     counts = split_counts(options.scenes, options.val, options.test)
     rng = np.random.default_rng((options.seed, _SPLIT_STREAM))
     order = rng.permutation(options.scenes)

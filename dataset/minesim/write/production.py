@@ -1,7 +1,7 @@
-"""Makes a data set scene by scene, in parallel and resumable; the same bytes from the same seed.
+"""Generates a data set scene by scene, in parallel and resumable, reproducible from its seed.
 
-A scene is written below ``.minesim/`` and moved to its place when it is complete; a note beside it
-says that it is. A run that was interrupted goes on where it stopped.
+A scene is written to ``.minesim/`` and moved into place when it is complete; a note next to it
+marks it as done. An interrupted run resumes from the completed scenes.
 """
 
 import json
@@ -39,13 +39,13 @@ _FOLDERS = (
     *(benchmark.folder for benchmark in BENCHMARKS.values()),
     _WORK,
 )
-"""What MineSim writes, in any layout."""
+"""Folders that MineSim writes, in any layout."""
 _logger = logging.getLogger(__name__)
 
 
 @runtime_checkable
 class Options(Protocol):
-    """What to make, in either layout: a dataclass, whose fields are noted beside the data."""
+    """Options in either layout: a dataclass whose fields are recorded in ``minesim.json``."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -57,14 +57,14 @@ class Options(Protocol):
 
 @dataclass(frozen=True)
 class Summary:
-    """What a data set came to.
+    """Summary of a generated data set.
 
     Attributes:
-        root: Where it is.
-        scenes: Names of the scenes of each split.
-        samples: Number of labelled frames.
-        sweeps: Number of unlabelled frames.
-        voxels: Labelled voxels of each class, background first.
+        root: Root folder.
+        scenes: Scene names of each split.
+        samples: Number of labeled frames.
+        sweeps: Number of unlabeled frames.
+        voxels: Number of labeled voxels of each class, background first.
     """
 
     root: Path
@@ -76,14 +76,14 @@ class Summary:
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be made.
+    """A data set to generate.
 
     Attributes:
-        root: Where to; made if absent, continued if a run with the same options was interrupted.
-        options: What to make; with the version, it decides every byte.
-        make_scene: Makes the scene of a number, between ``begin_scene`` and ``end_scene``, and
-            calls back after each frame. Worker processes find it by its name.
-        frames: How often it calls back.
+        root: Output folder, created if missing; an interrupted run with these options is resumed.
+        options: Options of the data set; together with the version, they determine every byte.
+        make_scene: Generates a scene by number between ``begin_scene`` and ``end_scene``, and calls
+            back after each frame. Must be importable by name in worker processes.
+        frames: Number of callbacks per scene.
     """
 
     root: Path
@@ -95,19 +95,19 @@ class Job:
 def make_scenes(
     job: Job, *, workers: int | None, force: bool, progress: bool
 ) -> list[dict[str, Any]]:
-    """Make all scenes that are not there yet.
+    """Generate all missing scenes.
 
     Args:
-        job: What is to be made.
-        workers: Processes; None for one a core. The bytes do not depend on it.
-        force: Replace a MineSim data set that is there.
+        job: The data set to generate.
+        workers: Number of processes; None for one per core. The output does not depend on it.
+        force: Whether to replace an existing MineSim data set.
         progress: Whether to show a progress bar.
 
     Returns:
         The note of each scene.
 
     Raises:
-        FileExistsError: If something else is at the job's root.
+        FileExistsError: If the job's root holds anything else.
         ValueError: If ``workers`` is not positive.
     """
     root, scenes = job.root, job.options.scenes
@@ -117,7 +117,7 @@ def make_scenes(
     done = {n for n in range(scenes) if _note(root, n).is_file()}
     missing = [n for n in range(scenes) if n not in done]
     if done:
-        _logger.info("%d of %d scenes are there already", len(done), scenes)
+        _logger.info("%d of %d scenes already exist", len(done), scenes)
     processes = min(workers or os.cpu_count() or 1, max(1, len(missing)))
     make = partial(job.make_scene, root, job.options)
     with tqdm(
@@ -137,7 +137,7 @@ def make_scenes(
 
 
 def begin_scene(root: Path, number: int) -> Path:
-    """Where a scene's files are to be written, by their paths below the root; nothing is there."""
+    """Return the folder for a scene's files, laid out like the root; remove any leftovers."""
     folder = _partial(root, number)
     if folder.exists():
         shutil.rmtree(folder)
@@ -145,23 +145,23 @@ def begin_scene(root: Path, number: int) -> Path:
 
 
 def end_scene(root: Path, number: int, note: Mapping[str, Any]) -> None:
-    """Move a complete scene's files to their places, and note what it came to."""
+    """Move a complete scene's files into place, and write its note."""
     _move_into(_partial(root, number), root)
     write_whole(_note(root, number), json.dumps(note))
 
 
 def finish(root: Path, options: Options, about: Mapping[str, Any]) -> None:
-    """Say in ``minesim.json`` what the data set is, and clear the traces of the work."""
+    """Describe the data set in ``minesim.json``, and remove temporary files."""
     content = json.loads(_plan_text(options)) | dict(about)
     write_whole(root / INFO_FILE, json.dumps(content, indent=1) + "\n")
     shutil.rmtree(root / _WORK)
 
 
 def prepare_folder(root: Path, options: Options, *, force: bool) -> None:
-    """Make sure that ``root`` is empty, or the start of the same data set.
+    """Check that ``root`` is empty or holds the start of the same data set.
 
     Raises:
-        FileExistsError: If it is neither, and may not be replaced.
+        FileExistsError: If it is neither and may not be replaced.
     """
     plan = _plan_text(options)
     started = root / _WORK / "plan.json"
@@ -174,7 +174,7 @@ def prepare_folder(root: Path, options: Options, *, force: bool) -> None:
             )
         if not force:
             raise FileExistsError(
-                f"{root} holds a MineSim data set already; pass --force to replace it, or choose "
+                f"{root} already holds a MineSim data set; pass --force to replace it, or choose "
                 "another folder"
             )
         _remove_data_set(root)
@@ -189,7 +189,7 @@ def _holds(path: Path, text: str) -> bool:
 
 
 def _remove_data_set(root: Path) -> None:
-    """Remove what MineSim writes, and nothing else."""
+    """Remove what MineSim wrote, and nothing else."""
     for folder in _FOLDERS:
         shutil.rmtree(root / folder, ignore_errors=True)
     (root / INFO_FILE).unlink(missing_ok=True)
@@ -198,8 +198,8 @@ def _remove_data_set(root: Path) -> None:
 def _make_in_parallel(
     make: Callable[[int, Callable[[], Any]], None], numbers: list[int], processes: int, bar: tqdm
 ) -> None:
-    """Generate scenes in worker processes; each frame that is done moves the bar."""
-    # A server process that has no threads forks the workers: fast, and safe beside Embree's pool.
+    """Generate scenes in worker processes; every finished frame advances the progress bar."""
+    # The forkserver is single-threaded, so forking is fast and safe despite Embree's thread pool.
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     context.set_forkserver_preload(
@@ -220,12 +220,12 @@ def _make_in_parallel(
 
 
 def _until_done(futures: dict[Future[None], int]) -> Iterator[None]:
-    """Come back often while scenes are made, and once more when all are.
+    """Yield repeatedly while scenes are generated, and once more when all are done.
 
     Raises:
         ChildProcessError: If a process died.
-        ValueError: If a scene failed for its options or the disk, naming it.
-        RuntimeError: If a scene failed for another reason, naming it.
+        ValueError: If a scene failed because of its options or the disk; names the scene.
+        RuntimeError: If a scene failed for another reason; names the scene.
     """
     pending = set(futures)
     while pending:
@@ -235,8 +235,8 @@ def _until_done(futures: dict[Future[None], int]) -> Iterator[None]:
                 future.result()
             except BrokenProcessPool as error:
                 raise ChildProcessError(
-                    "a worker process died, probably for want of memory; run again with fewer "
-                    "--workers to go on"
+                    "a worker process died, probably out of memory; run again with fewer "
+                    "--workers to resume"
                 ) from error
             except (ValueError, OSError) as error:
                 raise ValueError(f"{scene_name(futures[future])} failed: {error}") from error
@@ -249,8 +249,8 @@ _worker_ticks: list["SimpleQueue[int]"] = []
 
 
 def _start_worker(ticks: "SimpleQueue[int]") -> None:
-    """Set a worker process up: one thread of its own, and the queue that moves the bar."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once, without a traceback.
+    """Set up a worker process: a single thread, and the queue that advances the progress bar."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the worker without a traceback.
     cv2.setNumThreads(1)
     _worker_ticks.append(ticks)
 
@@ -260,7 +260,7 @@ def _work_on_scene(make: Callable[[int, Callable[[], Any]], None], number: int) 
 
 
 def _move_into(partial: Path, root: Path) -> None:
-    """Move a complete scene's files to their folders."""
+    """Move a complete scene's files into their folders."""
     for path in sorted(partial.rglob("*")):
         if path.is_file():
             target = root / path.relative_to(partial)
@@ -274,7 +274,7 @@ def _partial(root: Path, number: int) -> Path:
 
 
 def _note(root: Path, number: int) -> Path:
-    """The file that says that a scene is complete."""
+    """Return the path of the file that marks a scene as complete."""
     return root / _WORK / f"{scene_name(number)}.json"
 
 

@@ -1,4 +1,4 @@
-"""Records one scene: builds the world, drives through it, and writes every frame's files."""
+"""Records one scene: drives through its world and writes the files of every frame."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from dataset.minesim.write.captions import caption
 from dataset.minesim.write.labels import (
     ClipMap,
     accumulate,
-    depth_picture,
-    elevation_picture,
+    depth_image,
+    elevation_image,
     local_map,
     occupancy_rows,
 )
@@ -25,17 +25,17 @@ from dataset.minesim.write.writer import Labels, Recording, write_labels, write_
 from utils.labels import UNSCENES3D
 
 _LIDAR, _CAMERA, _MAP = range(3)
-"""What a random stream is for: each has its own, so that one draw more shifts no other."""
+"""Purpose of each random stream: separate streams keep one from shifting another."""
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a scene came to.
+    """Summary of a recorded scene.
 
     Attributes:
-        samples: Stems of the labelled frames.
-        sweeps: Stems of the unlabelled frames between them.
-        voxels: Labelled voxels of each class over all frames, background first.
+        samples: Stems of the labeled frames.
+        sweeps: Stems of the unlabeled frames between them.
+        voxels: Number of labeled voxels of each class over all frames, background first.
     """
 
     samples: tuple[str, ...]
@@ -44,13 +44,13 @@ class Recorded:
 
 
 class Recorder:
-    """The sensors on their way through one scene.
+    """Records the sensors of the ego vehicle in one scene.
 
     Args:
         stage: The scene.
         camera: The camera.
-        seed: What all the sensors' noise is drawn from.
-        map_voxel_m: Density of the accumulated map: one point a cube of this edge [m].
+        seed: Random seed of the sensor noise.
+        map_voxel_m: Voxel size of the accumulated map, which keeps one point per voxel [m].
     """
 
     def __init__(
@@ -64,11 +64,11 @@ class Recorder:
         self._clip: ClipMap = accumulate(stage, map_rng, voxel_m=map_voxel_m)
 
     def record(self, frame: Frame) -> tuple[Recording, Labels | None]:
-        """What the sensors see at one frame, and its labels if it is a sample."""
+        """Record one frame, with labels if it is a sample."""
         drive = self._stage.world.drive
         pose = drive.world_from_vehicle[frame.tick]
         picture = self._photographer.take(pose, self._rng(_CAMERA, frame))
-        returns = scan(
+        cloud = scan(
             self._stage,
             pose @ vehicle_from_lidar(),
             float(drive.time_s[frame.tick]),
@@ -76,23 +76,23 @@ class Recorder:
         )
         recording = Recording(
             picture.image,
-            returns.points,
+            cloud.points,
             pose,
             drive.velocity_mps[frame.tick],
             drive.acceleration_mps2[frame.tick],
         )
-        return recording, self._labels(pose, picture, returns) if frame.is_sample else None
+        return recording, self._labels(pose, picture, cloud) if frame.is_sample else None
 
     def _labels(
-        self, world_from_vehicle: Float[np.ndarray, "4 4"], picture: Picture, returns: Scan
+        self, world_from_vehicle: Float[np.ndarray, "4 4"], picture: Picture, cloud: Scan
     ) -> Labels:
-        """Labels of one frame by the recipe of the recorded data set."""
+        """Make the labels of one frame as for the recorded data."""
         points, label = local_map(self._clip, world_from_vehicle @ vehicle_from_lidar())
-        own: Float32[np.ndarray, "N 3"] = returns.points[~returns.is_dust, :3]
+        own: Float32[np.ndarray, "N 3"] = cloud.points[~cloud.is_dust, :3]
         return Labels(
             occupancy=occupancy_rows(points, label),
-            depth=depth_picture(np.concatenate([points, own]), picture.depth_m, self._camera),
-            elevation=elevation_picture(points),
+            depth=depth_image(np.concatenate([points, own]), picture.depth_m, self._camera),
+            elevation=elevation_image(points),
             local_map=points,
             caption=caption(self._stage.world, world_from_vehicle, picture.depth_m, self._camera),
         )
@@ -108,12 +108,12 @@ def write_scene(
     camera: Camera,
     on_frame: Callable[[], None],
 ) -> Recorded:
-    """Record the frames and write their files below a folder.
+    """Record frames and write their files below a folder.
 
     Args:
         recorder: The sensors.
-        frames: What to record.
-        folder: The data set's root, or a stand-in for it.
+        frames: The frames to record.
+        folder: Root of the data set, or a temporary folder with the same tree.
         camera: The camera.
         on_frame: Called after each frame.
     """

@@ -1,4 +1,4 @@
-"""Writes frames in the UnScenes3D layout: folder and file names by ``dataset/layout.py``."""
+"""Writes frames in the UnScenes3D layout, with the paths of ``dataset/layout.py``."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,19 +12,19 @@ from dataset.minesim.sensors.rig import Camera, cam_from_lidar, vehicle_from_lid
 
 JPEG_QUALITY = 90
 _PNG_EFFORT = 1
-"""Larger values take several times as long and save little on depth pictures."""
+"""Larger values take several times as long and hardly shrink depth images."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """What the vehicle records itself; every frame has it.
+    """Sensor data of a frame.
 
     Attributes:
-        image: RGB.
+        image: RGB image.
         points: x, y, z [m] in the LiDAR frame, and intensity 0–255.
         world_from_vehicle: Pose of the IMU.
-        velocity_mps: In the vehicle's frame [m/s].
-        acceleration_mps2: In the vehicle's frame [m/s²].
+        velocity_mps: Velocity in the vehicle frame [m/s].
+        acceleration_mps2: Acceleration in the vehicle frame [m/s²].
     """
 
     image: UInt8[np.ndarray, "H W 3"]
@@ -36,13 +36,13 @@ class Recording:
 
 @dataclass(frozen=True)
 class Labels:
-    """What labelled frames have besides.
+    """Labels of a frame.
 
     Attributes:
         occupancy: Rows x_index, y_index, z_index, class.
-        depth: Metres times 256; 0 is no label.
-        elevation: (1 − z)·256; 0 is no point.
-        local_map: Points in the frame's LiDAR frame [m].
+        depth: Depth [m] times 256; 0 means no label.
+        elevation: (1 − z)·256; 0 means no point.
+        local_map: Points in the LiDAR frame [m].
         caption: One or two sentences.
     """
 
@@ -54,9 +54,9 @@ class Labels:
 
 
 def write_recording(root: Path, stem: str, recording: Recording, camera: Camera) -> None:
-    """Write image, cloud, calibration and vehicle state of a frame below ``root``."""
+    """Write the image, points, calibration and vehicle state of a frame below ``root``."""
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    _write_picture(_path(root, layout.IMAGES, stem), recording.image[..., ::-1], quality)
+    _write_image(_path(root, layout.IMAGES, stem), recording.image[..., ::-1], quality)
     recording.points.tofile(_path(root, layout.CLOUDS, stem))
     _path(root, layout.CALIBS, stem).write_text(calibration_text(camera), encoding="utf-8")
     vehicle = vehicle_text(
@@ -66,17 +66,17 @@ def write_recording(root: Path, stem: str, recording: Recording, camera: Camera)
 
 
 def write_labels(root: Path, stem: str, labels: Labels) -> None:
-    """Write occupancy, depth, elevation, local map and caption of a frame below ``root``."""
+    """Write the occupancy, depth, elevation, local map and caption of a frame below ``root``."""
     effort = [cv2.IMWRITE_PNG_COMPRESSION, _PNG_EFFORT]
     np.save(_path(root, layout.OCCUPANCY, stem), labels.occupancy)
-    _write_picture(_path(root, layout.DEPTHS, stem), labels.depth, effort)
-    _write_picture(_path(root, layout.ELEVATION, stem), labels.elevation, effort)
+    _write_image(_path(root, layout.DEPTHS, stem), labels.depth, effort)
+    _write_image(_path(root, layout.ELEVATION, stem), labels.elevation, effort)
     labels.local_map.tofile(_path(root, layout.LOCAL_MAPS, stem))
     _path(root, layout.CAPTIONS, stem).write_text(labels.caption, encoding="utf-8")
 
 
 def calibration_text(camera: Camera) -> str:
-    """KITTI text of the rig's calibration; the same for every frame."""
+    """Format the calibration as KITTI text; it is the same for every frame."""
     matrices = {
         "P2": camera.p2,
         "R0_rect": np.eye(3),
@@ -93,7 +93,7 @@ def vehicle_text(
     velocity_mps: Float[np.ndarray, "3"],
     acceleration_mps2: Float[np.ndarray, "3"],
 ) -> str:
-    """Pose, and velocity with acceleration, a line each; no newline at the end."""
+    """Format the pose, and the velocity with acceleration, on one line each."""
     quaternion = quaternion_xyzw(world_from_vehicle[:3, :3])
     pose = np.concatenate([world_from_vehicle[:3, 3], quaternion])
     motion = np.concatenate([velocity_mps, acceleration_mps2])
@@ -101,7 +101,7 @@ def vehicle_text(
 
 
 def quaternion_xyzw(rotation: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "4"]:
-    """Unit quaternion (x, y, z, w), w not negative, of a rotation matrix.
+    """Return the unit quaternion (x, y, z, w), with w >= 0, of a rotation matrix.
 
     Source: Shepperd's method: divide by the largest of the four components.
     """
@@ -134,6 +134,6 @@ def _path(root: Path, folder: str, stem: str) -> Path:
     return path
 
 
-def _write_picture(path: Path, picture: np.ndarray, options: list[int]) -> None:
-    if not cv2.imwrite(str(path), picture, options):
+def _write_image(path: Path, image: np.ndarray, options: list[int]) -> None:
+    if not cv2.imwrite(str(path), image, options):
         raise OSError(f"could not write {path}; is the disk full?")

@@ -1,1 +1,1 @@
-"""Records and writes scenes in nuScenes' layout."""
+"""Recording and writing of scenes in the nuScenes layout."""

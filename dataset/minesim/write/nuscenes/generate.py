@@ -1,4 +1,4 @@
-"""Generates a whole data set in nuScenes' layout; the same bytes from the same seed."""
+"""Generates a data set in the nuScenes layout; the same seed gives the same bytes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +29,7 @@ from dataset.minesim.write.production import (
 from utils.labels import NUSCENES
 
 _SENSOR_STREAM, _CLOCK_STREAM, _PLACE_STREAM = range(WORLD_STREAM + 1, WORLD_STREAM + 4)
-"""What a random stream is for."""
+"""Purpose of each random stream."""
 
 
 def generate_nuscenes(
@@ -40,19 +40,18 @@ def generate_nuscenes(
     force: bool = False,
     progress: bool = True,
 ) -> Summary:
-    """Generate a data set in nuScenes' layout.
+    """Generate a data set in the nuScenes layout.
 
     Args:
-        root: Where to; it will hold ``nuscenes/`` and, beside that, the folders of the three
-            occupancy benchmarks. Made if absent, continued if a run with the same options was
-            interrupted.
+        root: Output folder of ``nuscenes/`` and the three occupancy benchmarks, created if missing;
+            an interrupted run with these options is resumed.
         options: What to generate.
-        workers: Processes; None for one a core. The bytes do not depend on it.
-        force: Replace a MineSim data set that is there.
+        workers: Number of processes; None for one per core. The output does not depend on it.
+        force: Whether to replace an existing MineSim data set.
         progress: Whether to show a progress bar.
 
     Raises:
-        FileExistsError: If something else is at ``root``.
+        FileExistsError: If ``root`` holds anything else.
         ValueError: If ``workers`` is not positive.
     """
     job = Job(Path(root), options, make_scene, options.frames)
@@ -74,7 +73,7 @@ def generate_nuscenes(
 def make_scene(
     root: Path, options: NuScenesOptions, number: int, on_frame: Callable[[], Any]
 ) -> None:
-    """Generate one scene and move it to its place."""
+    """Generate one scene and move it into place."""
     world = world_of_scene(
         options.seed,
         number,
@@ -102,7 +101,7 @@ def make_scene(
 
 
 def _global_from_world(rng: np.random.Generator) -> Float[np.ndarray, "4 4"]:
-    """Where a scene lies on its map: far from the origin, its road in any direction."""
+    """Draw the pose of a scene on its map: far from the origin, at a random heading."""
     pose = np.eye(4)
     pose[:3, :3] = axis_rotation("z", float(rng.uniform(-np.pi, np.pi)))
     pose[:2, 3] = rng.uniform(300.0, 1800.0, size=2)

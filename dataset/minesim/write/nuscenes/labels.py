@@ -1,11 +1,11 @@
-"""Occupancy of a mine in nuScenes' classes: the world's surfaces cut into each benchmark's voxels.
+"""Occupancy in nuScenes classes: the surfaces of the world, voxelized on each benchmark's grid.
 
-The classes of the mine's faces, with what they are made of where that decides:
+Each UnScenes3D class maps to one of nuScenes, in some cases depending on the material:
 
 | UnScenes3D | made of | nuScenes |
 | --- | --- | --- |
 | barrier | | barrier |
-| truck, widebody | | truck |
+| UnScenes3D | material | nuScenes |
 | car | | car |
 | excavator, machinery | | construction_vehicle |
 | pedestrian | | pedestrian |
@@ -15,7 +15,7 @@ The classes of the mine's faces, with what they are made of where that decides:
 | terrain | soil, rock, mud, water, snow | terrain |
 | terrain | anything else: offices, huts | manmade |
 | background | plant | vegetation |
-| background | rubber: worn tyres | others |
+| background | rubber: worn tires | others |
 | background | anything else: poles, wires, masts | manmade |
 """
 
@@ -46,24 +46,24 @@ NUSCENES_CLASS = {
     "driveable_surface": "driveable_surface",
     "terrain": "terrain",
 }
-"""nuScenes' class of each of UnScenes3D's, before the material is looked at."""
+"""nuScenes class of each UnScenes3D class, before the material is considered."""
 _NATURAL = ("soil", "rock", "mud", "water", "snow")
-"""What terrain is made of; terrain of anything else is a building."""
+"""Materials of natural terrain; terrain of any other material is a building."""
 _BACKGROUND_CLASS = {"plant": "vegetation", "rubber": "others"}
-"""Background by material; the rest of it is man-made."""
+"""Class of background by material; all other background is manmade."""
 
 _SURFACE_SHARE, _SURFACE_M = 0.03, 0.3
-"""A surface counts as seen where a ray comes this near to it: a share of the distance and metres
-[m], for voxels are not flat."""
+"""Tolerance of visibility: a surface counts as seen if a ray gets this close to it, as a share of
+the distance plus meters [m], since voxels are not flat."""
 _MIN_DEPTH_M = 0.1
 _LIDAR_STEP_DEG = 0.5
 _PLASTIC = (0.7548776662466927, 0.5698402909980532)
-"""Steps of the plane's evenest sequence (R2): powers of the inverse plastic number."""
+"""Steps of the R2 low-discrepancy sequence: powers of the inverse plastic number."""
 
 
 @dataclass(frozen=True)
 class Surface:
-    """Points spread evenly over the world's faces.
+    """Points spread evenly over the faces of the world.
 
     Attributes:
         points: World frame [m].
@@ -76,7 +76,7 @@ class Surface:
 
 @dataclass(frozen=True)
 class View:
-    """What a camera saw, and from where.
+    """Depth image of a camera and its pose.
 
     Attributes:
         camera: The camera.
@@ -90,7 +90,7 @@ class View:
 
 
 def nuscenes_labels(world: World) -> UInt8[np.ndarray, "F"]:
-    """``NUSCENES`` label of each face of a world, by the table above."""
+    """Return the ``NUSCENES`` label of each face of a world, by the table above."""
     by_class = np.full(UNSCENES3D.num_classes, NUSCENES.index("manmade"), dtype=np.uint8)
     for name, other in NUSCENES_CLASS.items():
         by_class[UNSCENES3D.index(name)] = NUSCENES.index(other)
@@ -105,13 +105,13 @@ def nuscenes_labels(world: World) -> UInt8[np.ndarray, "F"]:
 def sample_surface(
     world: World, centers: Float[np.ndarray, "S 3"], reach_m: float, step_m: float
 ) -> Surface:
-    """Points on all faces near some places, one for each square of ``step_m``.
+    """Sample points on all faces near some positions, one per square of ``step_m``.
 
     Args:
         world: The world.
-        centers: The places [m].
-        reach_m: Faces and points farther than this from all of them, along x or y, are left out.
-        step_m: Edge of the square [m]; each face has a point at least.
+        centers: The positions [m].
+        reach_m: Faces and points farther than this from all centers, along x or y, are skipped.
+        step_m: Edge of the square [m]; each face gets at least one point.
 
     Raises:
         ValueError: If ``step_m`` is not positive.
@@ -129,7 +129,7 @@ def sample_surface(
     face = np.repeat(np.arange(len(counts)), counts)
     turn = np.arange(len(face)) - np.repeat(np.cumsum(counts) - counts, counts)
     u, v = (np.mod(0.5 + step * turn, 1.0).astype(np.float32)[:, None] for step in _PLASTIC)
-    beyond = u + v > 1.0  # The other half of the parallelogram, folded back.
+    beyond = u + v > 1.0  # The other half of the parallelogram is folded back.
     u, v = np.where(beyond, 1.0 - u, u), np.where(beyond, 1.0 - v, v)
     points = corners[face, 0] + u * edges[face, 0] + v * edges[face, 1]
     inside = ((points[:, :2] >= lower) & (points[:, :2] <= upper)).all(axis=1)
@@ -139,12 +139,12 @@ def sample_surface(
 def occupancy(
     surface: Surface, world_from_grid: Float[np.ndarray, "4 4"], grid: VoxelGrid
 ) -> UInt8[np.ndarray, "X Y Z"]:
-    """Label of the most points in each voxel; free where there is none.
+    """Return the most frequent label in each voxel, or free if it holds no point.
 
     Args:
-        surface: The world's surface.
-        world_from_grid: Pose of the frame that the grid lies in.
-        grid: The voxels.
+        surface: Surface of the world.
+        world_from_grid: Pose of the grid's frame.
+        grid: Voxel grid.
     """
     volume = np.full(grid.shape, FREE, dtype=np.uint8)
     rows = occupancy_rows(_in_frame(world_from_grid, surface.points), surface.label, grid)
@@ -155,15 +155,15 @@ def occupancy(
 def targets(
     surface: Surface, world_from_grid: Float[np.ndarray, "4 4"], grid: VoxelGrid
 ) -> tuple[Float32[np.ndarray, "V 3"], Bool[np.ndarray, "V"]]:
-    """A point in each voxel to look at, and whether it lies on a surface.
+    """Return a point in each voxel to test for visibility, and whether it is on a surface.
 
     Args:
-        surface: The world's surface.
-        world_from_grid: Pose of the frame that the grid lies in.
-        grid: The voxels, which come in the order of x, y, z.
+        surface: Surface of the world.
+        world_from_grid: Pose of the grid's frame.
+        grid: Voxel grid; voxels are ordered by x, y, z.
 
     Returns:
-        World frame [m]: a point of the surface where the voxel holds one, else the voxel's centre.
+        Points, world frame [m]: on the surface if the voxel holds any of it, else the voxel center.
     """
     index = np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), axis=-1)
     centers = grid.metres_from_voxel(index.reshape(-1, 3) + 0.5)
@@ -184,14 +184,14 @@ def seen_by_cameras(
     points: Float32[np.ndarray, "V 3"],
     is_surface: Bool[np.ndarray, "V"],
 ) -> Bool[np.ndarray, "V"]:
-    """Which points lie in some picture with nothing before them.
+    """Return which points are in view of a camera and not occluded.
 
     Args:
-        caster: Rays against the world.
-        views: The pictures.
+        caster: Ray casting against the world.
+        views: The depth images.
         points: World frame [m].
-        is_surface: Which of them are on a surface, that does not hide them itself: they get a ray
-            of their own, while the depth of its pixel says whether a point in the air is seen.
+        is_surface: Which points are on a surface, which must not occlude itself. These are tested
+            with a ray of their own, and points in the air against the depth of their pixel.
     """
     seen = np.zeros(len(points), dtype=bool)
     for view in views:
@@ -216,16 +216,16 @@ def seen_by_lidar(
     points: Float32[np.ndarray, "V 3"],
     is_surface: Bool[np.ndarray, "V"],
 ) -> Bool[np.ndarray, "V"]:
-    """Which points lie between the lowest and the highest beam with nothing before them.
+    """Return which points are between the lowest and the highest beam and not occluded.
 
-    All of a scene's sweeps fill the gaps between the beams; here they are filled at once.
+    Gaps between beams count as seen, as the sweeps of a scene fill them.
 
     Args:
-        caster: Rays against the world.
-        world_from_lidar: Where the LiDAR stands.
+        caster: Ray casting against the world.
+        world_from_lidar: Pose of the LiDAR.
         points: World frame [m].
-        is_surface: Which of them are on a surface, that does not hide them itself: they get a ray
-            of their own, while that of the next direction says whether a point in the air is seen.
+        is_surface: Which points are on a surface, which must not occlude itself. These are tested
+            with a ray of their own, and points in the air against the nearest direction.
     """
     local = _in_frame(world_from_lidar, points)
     flat = np.hypot(local[:, 0], local[:, 1])
@@ -246,7 +246,7 @@ def seen_by_lidar(
 def _range_image(
     caster: Caster, world_from_lidar: Float[np.ndarray, "4 4"]
 ) -> Float32[np.ndarray, "rows columns"]:
-    """Distance of the first surface in all directions between the lowest and the highest beam."""
+    """Return the range of the first surface in all directions between the outermost beams."""
     rows = int((BEAMS_DEG[1] - BEAMS_DEG[0]) / _LIDAR_STEP_DEG)
     columns = round(360.0 / _LIDAR_STEP_DEG)
     elevation = np.deg2rad(BEAMS_DEG[0] + _LIDAR_STEP_DEG * (np.arange(rows) + 0.5))[:, None]
@@ -267,7 +267,7 @@ def _range_image(
 def _in_sight(
     caster: Caster, eye: Float[np.ndarray, "3"], points: Float32[np.ndarray, "V 3"]
 ) -> Bool[np.ndarray, "V"]:
-    """Which points on surfaces a ray from the eye comes near to."""
+    """Return which surface points are visible from the eye."""
     if len(points) == 0:
         return np.zeros(0, dtype=bool)
     origin = eye.astype(np.float32)
@@ -280,6 +280,6 @@ def _in_sight(
 def _in_frame(
     world_from_frame: Float[np.ndarray, "4 4"], points: Shaped[np.ndarray, "V 3"]
 ) -> Float32[np.ndarray, "V 3"]:
-    """Points of the world in another frame [m]."""
+    """Transform points from the world to another frame [m]."""
     rotation, place = world_from_frame[:3, :3], world_from_frame[:3, 3]
     return (points - place.astype(np.float32)) @ rotation.astype(np.float32)

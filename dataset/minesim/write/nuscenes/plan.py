@@ -1,4 +1,4 @@
-"""What a data set in nuScenes' layout shall hold, and what its scenes are called."""
+"""Options of a data set in the nuScenes layout, and the names of its scenes."""
 
 from dataclasses import dataclass
 
@@ -17,35 +17,34 @@ from dataset.nuscenes.splits import official_scenes
 
 SPLITS = ("train", "val")
 SAMPLE_PERIOD_US = 500_000
-"""From one sample to the next [µs]."""
+"""Time between samples [µs]."""
 LEAD_S = 4.0
-"""The drive begins before the first sample, so that things stand behind the car too [s]."""
+"""Drive before the first sample, so that the car has scenery behind it too [s]."""
 
 _TAIL_S = 0.2
 _CLOCK_JITTER_US = 2_000
 _VERSIONS = ("v1.0-mini", "v1.0-trainval")
-"""The smaller one is taken where its scenes are enough."""
+"""The smaller version is used if it has enough scenes."""
 
 
 @dataclass(frozen=True)
 class NuScenesOptions:
-    """What to generate; with the version, it decides every byte.
+    """Options of a data set; together with the version, they determine every byte.
 
     Attributes:
         scenes: Number of scenes.
-        frames: Samples (key frames) a scene, two a second.
-        image_size: Width and height of the pictures [px].
-        seed: What everything is drawn from.
-        val: Scenes for validation; None for a fifth, as in v1.0-mini.
-        sweeps: LiDAR clouds between one sample and the next; 9 make 20 a second.
-        lidar_columns: Directions around that each of the LiDAR's 32 beams is fired in.
-        surface_step_m: Surfaces have a point in each square of this edge, and what voxels points
-            lie in is occupied [m].
-        ground_cell_m: Edge of the ground's triangles on the road [m]; larger ones are faster, and
-            enough for small pictures.
+        frames: Samples (key frames) per scene, at 2 Hz.
+        image_size: Width and height of the images [px].
+        seed: Random seed.
+        val: Number of validation scenes; None for a fifth, as in v1.0-mini.
+        sweeps: LiDAR sweeps between consecutive samples; 9 give 20 Hz.
+        lidar_columns: Azimuth steps per turn of the 32-beam LiDAR.
+        surface_step_m: Spacing of the surface points that mark voxels as occupied [m].
+        ground_cell_m: Edge of the ground triangles on the road [m]; larger ones are faster and good
+            enough for small images.
 
     Raises:
-        ValueError: If a number makes no sense.
+        ValueError: If an option is out of range.
     """
 
     scenes: int
@@ -59,7 +58,7 @@ class NuScenesOptions:
     ground_cell_m: float = 0.4
 
     def __post_init__(self) -> None:
-        """Refuse what could not be generated."""
+        """Validate the options."""
         require_counts(self.scenes, self.frames, self.seed)
         require_within("sweeps", self.sweeps, (0.0, 9.0))
         if self.lidar_columns < 1:
@@ -72,12 +71,12 @@ class NuScenesOptions:
 
 @dataclass(frozen=True)
 class ScenePlan:
-    """The scenes of a data set.
+    """Scenes of a data set.
 
     Attributes:
-        version: Folder of the tables.
-        names: Names of the scenes, which their numbers count; those of a split come together.
-        splits: Names of the scenes of each split.
+        version: Folder name of the tables.
+        names: Scene names by number, grouped by split.
+        splits: Scene names of each split.
     """
 
     version: str
@@ -86,10 +85,10 @@ class ScenePlan:
 
 
 def plan_scenes(options: NuScenesOptions) -> ScenePlan:
-    """Choose the official names that put each scene into its split.
+    """Choose official scene names that belong to the intended splits.
 
     Raises:
-        ValueError: If ``val`` leaves nothing to train on, or there are not as many names.
+        ValueError: If ``val`` leaves no scene for training, or there are not enough names.
     """
     val = options.val
     if val is None:
@@ -97,8 +96,8 @@ def plan_scenes(options: NuScenesOptions) -> ScenePlan:
     counts = {"train": options.scenes - val, "val": val}
     if val < 0 or counts["train"] < 1:
         raise ValueError(
-            f"{options.scenes} scenes cannot be split into {val} val scenes and at least one to "
-            "train on"
+            f"{options.scenes} scenes cannot be split into {val} val scenes and at least one train "
+            "scene"
         )
     for version in _VERSIONS:
         official = {split: official_scenes(version, split) for split in SPLITS}
@@ -110,17 +109,17 @@ def plan_scenes(options: NuScenesOptions) -> ScenePlan:
 
 
 def drive_seconds(frames: int) -> float:
-    """Length of the drive that holds ``frames`` samples [s]."""
+    """Return the duration of a drive that holds ``frames`` samples [s]."""
     return LEAD_S + (frames - 1) * SAMPLE_PERIOD_US * 1e-6 + _TAIL_S
 
 
 def sample_times_us(frames: int, scene: int, rng: np.random.Generator) -> Int64[np.ndarray, "S"]:
-    """Time of the LiDAR of each sample [µs].
+    """Return the LiDAR time of each sample [µs].
 
     Args:
         frames: Number of samples.
         scene: Number of the scene, which sets the date.
-        rng: Draws the hour's minute and the clock's jitter.
+        rng: Draws the start within the hour and the clock jitter.
     """
     begin = round((FIRST_STAMP_S + scene * SCENE_SPACING_S + rng.uniform(0.0, 60.0)) * 1e6)
     jitter = rng.integers(-_CLOCK_JITTER_US, _CLOCK_JITTER_US, size=frames, endpoint=True)
@@ -128,15 +127,15 @@ def sample_times_us(frames: int, scene: int, rng: np.random.Generator) -> Int64[
 
 
 def sweep_times_us(times_us: Int64[np.ndarray, "S"], sweeps: int) -> list[tuple[int, int, bool]]:
-    """All recordings of the LiDAR in the order of time.
+    """Return all LiDAR recordings in order of time.
 
     Args:
         times_us: Time of each sample [µs].
-        sweeps: Recordings between two samples.
+        sweeps: Sweeps between consecutive samples.
 
     Returns:
-        Sample that each belongs to (a sweep to that after it), its time [µs], and whether it is
-        that sample's own.
+        Sample that each recording belongs to (for sweeps, the next sample), its time [µs], and
+        whether it is a key frame.
     """
     found = [(0, int(times_us[0]), True)]
     for sample in range(1, len(times_us)):

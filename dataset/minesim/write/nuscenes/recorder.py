@@ -1,4 +1,4 @@
-"""Records one scene with nuScenes' rig: each sensor at its own time, from the car's pose then."""
+"""Records one scene with the nuScenes rig: each sensor at its own time and ego pose."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,17 +29,17 @@ from dataset.nuscenes.labels import BENCHMARKS
 from utils.labels import NUSCENES
 
 _LIDAR, _CAMERA = range(2)
-"""What a random stream is for: each has its own, so that one draw more shifts no other."""
+"""Purpose of each random stream: separate streams keep one from shifting another."""
 
 
 class RigRecorder:
-    """The rig on its way through one scene.
+    """Records the sensors of the rig in one scene.
 
     Args:
         world: The scene.
-        options: Sizes of pictures, clouds and labels.
-        times_us: Time of the LiDAR of each sample [µs]; the first is ``LEAD_S`` into the drive.
-        seed: What all the sensors' noise is drawn from.
+        options: Sizes of images, point clouds and labels.
+        times_us: LiDAR time of each sample [µs]; the first is ``LEAD_S`` into the drive.
+        seed: Random seed of the sensor noise.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class RigRecorder:
         self._surface = sample_surface(world, places, _reach_m(), options.surface_step_m)
 
     def world_from_ego(self, time_us: int) -> Float[np.ndarray, "4 4"]:
-        """Pose of the car at a time."""
+        """Return the pose of the car at a time."""
         seconds = LEAD_S + (time_us - int(self._times_us[0])) * 1e-6
         return pose_at(self._stage.world.drive, seconds)
 
@@ -68,20 +68,20 @@ class RigRecorder:
         """Write all recordings and labels.
 
         Args:
-            writer: Where to.
+            writer: Writer of the scene.
             on_sample: Called after each sample.
 
         Returns:
-            Voxels of each ``NUSCENES`` class in Occ3D's labels; free ones are not counted.
+            Number of voxels of each ``NUSCENES`` class in the Occ3D labels, not counting free ones.
         """
         voxels = np.zeros(NUSCENES.num_classes, dtype=np.int64)
         for sample, time_us, is_key in sweep_times_us(self._times_us, self._options.sweeps):
             shot = Shot(sample, time_us, is_key, self.world_from_ego(time_us))
             self._scan(writer, shot)
             if is_key:
-                views = [self._photograph(writer, shot, camera) for camera in self._cameras]
+                views = [self._record_image(writer, shot, camera) for camera in self._cameras]
                 labels = self._label(shot, views)
-                writer.labels(sample, labels)
+                writer.write_labels(sample, labels)
                 volume = labels.volumes["occ3d"]
                 voxels += np.bincount(volume[volume > 0], minlength=len(voxels))
                 on_sample()
@@ -92,16 +92,16 @@ class RigRecorder:
         pose = shot.world_from_ego @ ego_from_sensor(LIDAR)
         found = measure(self._stage, pose, self._directions, rng)
         ring = self._ring[found.pulse].astype(np.float32)
-        writer.cloud(shot, np.column_stack([found.points, ring]))
+        writer.write_points(shot, np.column_stack([found.points, ring]))
 
-    def _photograph(self, writer: SceneWriter, shot: Shot, camera: RigCamera) -> View:
-        """Take one camera's picture, a little before the LiDAR's time."""
+    def _record_image(self, writer: SceneWriter, shot: Shot, camera: RigCamera) -> View:
+        """Record a camera image, slightly before the LiDAR's time."""
         number = CAMERAS.index(camera.channel)
         time_us = shot.time_us + MOUNTS[camera.channel].delay_us
         own = replace(shot, time_us=time_us, world_from_ego=self.world_from_ego(time_us))
         rng = np.random.default_rng((*self._seed, _CAMERA, number, time_us))
-        picture = self._photographer.through(camera).take(own.world_from_ego, rng)
-        writer.picture(camera, own, picture.image)
+        picture = self._photographer.with_camera(camera).take(own.world_from_ego, rng)
+        writer.write_image(camera, own, picture.image)
         pose = own.world_from_ego @ camera.vehicle_from_cam
         return View(camera, pose, picture.depth_m)
 
@@ -120,27 +120,27 @@ class RigRecorder:
 
 
 def pose_at(drive: Drive, time_s: float) -> Float[np.ndarray, "4 4"]:
-    """Pose of the vehicle at any time of its drive, between two of its poses.
+    """Interpolate the pose of the vehicle at any time of its drive.
 
     Raises:
-        ValueError: If the drive does not last as long.
+        ValueError: If the time is outside the drive.
     """
     place = time_s * RATE_HZ
     last = len(drive.time_s) - 1
     if not 0.0 <= place <= last:
-        raise ValueError(f"the drive lasts {last / RATE_HZ} s, asked for the pose at {time_s} s")
+        raise ValueError(f"time_s must be between 0 and {last / RATE_HZ} s, got {time_s} s")
     tick = min(int(place), last - 1)
     share = place - tick
     before, after = drive.world_from_vehicle[tick : tick + 2]
     first, second = quaternion_xyzw(before[:3, :3]), quaternion_xyzw(after[:3, :3])
     second = second if first @ second >= 0 else -second
-    x, y, z, w = (1.0 - share) * first + share * second  # pose_matrix brings it to length 1.
+    x, y, z, w = (1.0 - share) * first + share * second  # pose_matrix normalizes it.
     position = (1.0 - share) * before[:3, 3] + share * after[:3, 3]
     return pose_matrix(np.array([*position, w, x, y, z]))
 
 
 def _reach_m() -> float:
-    """How far from the car, along either axis, a voxel of any grid can be [m]."""
+    """Return the largest distance of a voxel from the car along either axis, over all grids [m]."""
     corners = [
         np.abs([source.grid.origin_m[:2], source.grid.end_m[:2]]).max(axis=0)
         for source in BENCHMARKS.values()

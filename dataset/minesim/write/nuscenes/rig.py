@@ -1,7 +1,7 @@
-"""A car's sensors as nuScenes has them: six cameras all around and a spinning LiDAR on the roof.
+"""The nuScenes sensor rig of a car: six surround cameras and a spinning LiDAR on the roof.
 
-Ego frame: on the ground under the rear axle, x forward, y left, z up. LiDAR frame: x right, y
-forward, z up, tilted by a degree as the real one is. Camera frame: x right, y down, z forward.
+Ego frame: on the ground below the rear axle, x forward, y left, z up. LiDAR frame: x right, y
+forward, z up, tilted by one degree as in the real rig. Camera frame: x right, y down, z forward.
 """
 
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ from dataset.minesim.scene.mesh import box, merge
 from dataset.nuscenes.index import CAMERAS, LIDAR
 
 REFERENCE_SIZE = (1600, 900)
-"""Width and height of the recorded pictures [px]."""
+"""Width and height of the recorded images [px]."""
 PRINCIPAL_POINT = (0.51, 0.545)
-"""Where the cameras' axes meet the picture, as shares of its width and height."""
+"""Principal point, as shares of the image width and height."""
 
 BEAMS_DEG = (-30.67, 10.67)
-"""Elevation of the lowest and the highest of the beams."""
+"""Elevation of the lowest and the highest beam."""
 NUM_BEAMS = 32
 COLUMNS = 1084
-"""Directions that each beam is fired in during a turn of the real sensor."""
+"""Azimuth steps of the real sensor per turn."""
 
 _FOV_DEG = 70.0
 _BACK_FOV_DEG = 110.0
@@ -30,13 +30,13 @@ _BACK_FOV_DEG = 110.0
 
 @dataclass(frozen=True)
 class Mount:
-    """Where a sensor sits in the ego frame, and when it records.
+    """Pose of a sensor in the ego frame, and when it records.
 
     Attributes:
-        position_m: Its place [m].
-        yaw_deg: Where it looks, or where the LiDAR's y axis points: to the left of forward.
-        pitch_deg: How far that is above the horizon.
-        delay_us: Time of its recording after the LiDAR's of the same sample [µs].
+        position_m: Position [m].
+        yaw_deg: Heading of a camera's axis or of the LiDAR's y axis; left of forward is positive.
+        pitch_deg: Elevation of that axis above the horizon.
+        delay_us: Recording time relative to the LiDAR time of the same sample [µs].
     """
 
     position_m: tuple[float, float, float]
@@ -56,21 +56,21 @@ MOUNTS = {
 }
 """The rig of a recorded frame, rounded.
 
-The LiDAR's time is the end of its turn; the cameras record when its beam sweeps past them.
+The LiDAR time is the end of its turn; each camera records when the beam sweeps past it.
 """
 
 
 @dataclass(frozen=True)
 class RigCamera:
-    """One of the six cameras at some picture size; its field of view is the same at any size.
+    """One of the six cameras at some image size; all sizes have the same field of view.
 
     Attributes:
         channel: One of CAMERAS.
-        width: Columns of the picture [px].
-        height: Rows of the picture [px].
+        width: Image width [px].
+        height: Image height [px].
 
     Raises:
-        ValueError: If there is no such camera, or the picture is smaller than 16×16.
+        ValueError: If the channel is unknown or the image is smaller than 16×16.
     """
 
     channel: str
@@ -78,17 +78,17 @@ class RigCamera:
     height: int
 
     def __post_init__(self) -> None:
-        """Check the name and the size."""
+        """Validate the channel and the size."""
         if self.channel not in CAMERAS:
-            raise ValueError(f"no camera is called '{self.channel}'; there are {CAMERAS}")
+            raise ValueError(f"unknown camera '{self.channel}'; known: {CAMERAS}")
         if min(self.width, self.height) < 16:
             raise ValueError(
-                f"a picture needs at least 16×16 pixels, got {self.width}×{self.height}"
+                f"an image needs at least 16×16 pixels, got {self.width}×{self.height}"
             )
 
     @property
     def focal_px(self) -> tuple[float, float]:
-        """Focal length along u and v [px]; pixels are square at the reference's shape."""
+        """Focal length along u and v [px]; pixels are square at the reference aspect ratio."""
         fov = np.deg2rad(_BACK_FOV_DEG if self.channel == "CAM_BACK" else _FOV_DEG)
         focal = float(0.5 * self.width / np.tan(0.5 * fov))
         shape = (self.height / REFERENCE_SIZE[1]) / (self.width / REFERENCE_SIZE[0])
@@ -96,7 +96,7 @@ class RigCamera:
 
     @property
     def intrinsic(self) -> Float[np.ndarray, "3 3"]:
-        """Camera matrix; pixel centres at integer + 0.5."""
+        """Camera matrix; pixel centers at integer + 0.5."""
         (focal_u, focal_v), (share_u, share_v) = self.focal_px, PRINCIPAL_POINT
         return np.array(
             [
@@ -108,12 +108,12 @@ class RigCamera:
 
     @property
     def vehicle_from_cam(self) -> Float[np.ndarray, "4 4"]:
-        """Where the camera sits in the ego frame."""
+        """Pose of the camera in the ego frame."""
         return ego_from_sensor(self.channel)
 
     @cached_property
     def rays(self) -> Float32[np.ndarray, "H W 3"]:
-        """Ray of each pixel's centre in the camera frame, one metre deep: z is 1."""
+        """Ray through each pixel center in the camera frame, scaled to z = 1."""
         focal_u, focal_v = self.focal_px
         center_u, center_v = self.intrinsic[:2, 2]
         rays = np.ones((self.height, self.width, 3), dtype=np.float32)
@@ -124,7 +124,7 @@ class RigCamera:
 
 
 def ego_from_sensor(channel: str) -> Float[np.ndarray, "4 4"]:
-    """Pose of a sensor in the ego frame: its axes' directions, and its place."""
+    """Return the pose of a sensor in the ego frame."""
     mount = MOUNTS[channel]
     yaw, pitch = np.deg2rad([mount.yaw_deg, mount.pitch_deg])
     forward = np.array([np.cos(pitch) * np.cos(yaw), np.cos(pitch) * np.sin(yaw), np.sin(pitch)])
@@ -138,12 +138,12 @@ def ego_from_sensor(channel: str) -> Float[np.ndarray, "4 4"]:
 
 
 def turn(columns: int = COLUMNS) -> tuple[Float32[np.ndarray, "R 3"], Int64[np.ndarray, "R"]]:
-    """Unit directions of one turn's pulses in the LiDAR frame, and the beam (ring) of each.
+    """Return unit directions of one turn's pulses in the LiDAR frame, and the ring of each.
 
-    Beam 0 is the lowest. All beams fire at once; the turn goes clockwise and ends at the back.
+    Ring 0 is the lowest beam. All beams fire at once; the turn is clockwise and ends at the back.
 
     Args:
-        columns: Directions around that each beam is fired in.
+        columns: Azimuth steps per turn.
     """
     azimuth = np.linspace(-np.pi, np.pi, columns, endpoint=False)[:, None]  # From y to x.
     elevation = np.deg2rad(np.linspace(*BEAMS_DEG, NUM_BEAMS))
@@ -160,9 +160,9 @@ def turn(columns: int = COLUMNS) -> tuple[Float32[np.ndarray, "R 3"], Int64[np.n
 
 
 def ego_car() -> tuple[Float32[np.ndarray, "V 3"], Int[np.ndarray, "F 3"]]:
-    """Vertices and faces, in the ego frame, of what casts the car's shadow.
+    """Return vertices and faces, in the ego frame, of the car's shadow caster.
 
-    Only shadows: no sensor of the rig sees the car itself.
+    The mesh only casts shadows: no sensor of the rig sees the car.
     """
     black = (0.0, 0.0, 0.0)
     body = box((4.0, 1.7, 0.7), (1.3, 0.0, 0.6), "paint", black)

@@ -1,7 +1,7 @@
-"""Writes scenes as nuScenes and its three occupancy benchmarks publish theirs.
+"""Writes scenes in the layouts of nuScenes and its three occupancy benchmarks.
 
-Below the root lie ``nuscenes/`` (tables, clouds, pictures) and the benchmarks' folders. Of the
-tables there are those about recordings; boxes, their attributes and maps are not written.
+The root holds ``nuscenes/`` (tables, point clouds, images) and the folders of the benchmarks. Only
+the tables of recordings are written: no boxes, attributes or maps.
 """
 
 import hashlib
@@ -25,22 +25,22 @@ from utils.labels import FREE, NUSCENES
 TABLES = ("log", "scene", "sample", "sample_data", "ego_pose", "calibrated_sensor", "sensor")
 
 _NOISE = 0
-"""Class of the rows that SurroundOcc and OpenOccupancy ignore."""
+"""Class of rows that SurroundOcc and OpenOccupancy ignore."""
 
 Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class SceneCard:
-    """What a scene is called, and where it lies.
+    """Identity of a scene and its place on the map.
 
     Attributes:
-        name: Its official name, such as "scene-0061".
-        seed: Tells its tokens from those of other data sets.
-        location: Region that it imitates.
-        description: A few words.
-        sample_times_us: Time of each sample's LiDAR [µs].
-        global_from_world: From MineSim's world to the frame of the ego poses.
+        name: Official name, such as "scene-0061".
+        seed: Seed of the data set, which makes its tokens unique.
+        location: Mine region that the scene imitates.
+        description: Short description.
+        sample_times_us: LiDAR time of each sample [µs].
+        global_from_world: Pose of the MineSim world in the frame of the ego poses.
     """
 
     name: str
@@ -53,12 +53,12 @@ class SceneCard:
 
 @dataclass(frozen=True)
 class Shot:
-    """When and where a recording was made.
+    """Time and pose of a recording.
 
     Attributes:
         sample: Number of the sample that it belongs to.
-        time_us: Its time [µs].
-        is_key_frame: Whether it is that sample's own.
+        time_us: Timestamp [µs].
+        is_key_frame: Whether it is a key frame or a sweep.
         world_from_ego: Pose of the car.
     """
 
@@ -70,12 +70,12 @@ class Shot:
 
 @dataclass(frozen=True)
 class KeyFrameLabels:
-    """Labels of a key frame in the project's numbers: 0 is free, others is 17.
+    """Labels of a key frame in the project's convention: 0 is free, 17 is others.
 
     Attributes:
-        volumes: Each benchmark's labels on its own grid.
-        mask_camera: Voxels of Occ3D's grid that a camera saw.
-        mask_lidar: Those that the LiDAR saw.
+        volumes: Labels of each benchmark on its own grid.
+        mask_camera: Voxels of the Occ3D grid seen by a camera.
+        mask_lidar: Voxels of the Occ3D grid seen by the LiDAR.
     """
 
     volumes: Mapping[str, UInt8[np.ndarray, "X Y Z"]]
@@ -86,15 +86,15 @@ class KeyFrameLabels:
 class SceneWriter:
     """Writes the files of one scene and collects its records.
 
-    Recordings of a sensor are to be written in the order of time.
+    Write the recordings of each sensor in order of time.
 
     Args:
-        root: Folder that holds ``nuscenes/`` and the benchmarks' folders; made if absent.
-        card: What the scene is called.
-        image_size: Width and height of the pictures [px].
+        root: Folder of ``nuscenes/`` and the benchmark folders; created if missing.
+        card: Identity of the scene.
+        image_size: Width and height of the images [px].
 
     Attributes:
-        records: The scene's records of each table but "sensor".
+        records: Records of the scene by table, except for "sensor".
     """
 
     def __init__(self, root: Path, card: SceneCard, image_size: tuple[int, int]) -> None:
@@ -109,22 +109,22 @@ class SceneWriter:
         for channel in (LIDAR, *CAMERAS):
             self._describe_sensor(channel, image_size)
 
-    def cloud(self, shot: Shot, points: Float32[np.ndarray, "N 5"]) -> None:
-        """Write a LiDAR's recording: x, y, z [m], intensity 0–255 and ring of each return."""
+    def write_points(self, shot: Shot, points: Float32[np.ndarray, "N 5"]) -> None:
+        """Write a LiDAR recording: x, y, z [m], intensity 0–255 and ring of each point."""
         record = self._record(LIDAR, shot, "pcd", (0, 0))
         points.tofile(self._path(f"{NUSCENES_FOLDER}/{record['filename']}"))
         if shot.is_key_frame:
             self._lidar[shot.sample] = record
 
-    def picture(self, camera: RigCamera, shot: Shot, image: UInt8[np.ndarray, "H W 3"]) -> None:
-        """Write a camera's recording, which is RGB."""
+    def write_image(self, camera: RigCamera, shot: Shot, image: UInt8[np.ndarray, "H W 3"]) -> None:
+        """Write an RGB camera recording."""
         record = self._record(camera.channel, shot, "jpg", (camera.height, camera.width))
         path = self._path(f"{NUSCENES_FOLDER}/{record['filename']}")
         if not cv2.imwrite(str(path), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]):
             raise OSError(f"could not write {path}; is the disk full?")
 
-    def labels(self, sample: int, labels: KeyFrameLabels) -> None:
-        """Write the labels of a sample whose cloud is written already."""
+    def write_labels(self, sample: int, labels: KeyFrameLabels) -> None:
+        """Write the labels of a sample after its points were written."""
         for name, volume in labels.volumes.items():
             path = self._label_path(name, sample)
             if name == "occ3d":
@@ -186,7 +186,7 @@ class SceneWriter:
         )
 
     def _record(self, channel: str, shot: Shot, kind: str, size: tuple[int, int]) -> Record:
-        """Add a recording, linked to the one before it."""
+        """Add a recording, linked to the previous one."""
         folder = "samples" if shot.is_key_frame else "sweeps"
         suffix = "pcd.bin" if kind == "pcd" else kind
         file = f"{folder}/{channel}/{self._log_name()}__{channel}__{shot.time_us}.{suffix}"
@@ -241,8 +241,8 @@ def write_tables(folder: Path, scenes: Sequence[Mapping[str, Sequence[Record]]])
     """Write the tables of a version.
 
     Args:
-        folder: Such as ``nuscenes/v1.0-mini``; made if absent.
-        scenes: Each scene's records by table.
+        folder: Folder such as ``nuscenes/v1.0-mini``; created if missing.
+        scenes: Records of each scene by table.
     """
     tables = {
         name: [record for scene in scenes for record in scene[name]]
@@ -263,19 +263,19 @@ def write_tables(folder: Path, scenes: Sequence[Mapping[str, Sequence[Record]]])
 
 
 def token(*parts: object) -> str:
-    """A token of 32 digits, the same for the same parts."""
+    """Return a token of 32 hex digits, determined by its parts."""
     text = "/".join(map(str, parts))
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def _pose(matrix: Float[np.ndarray, "4 4"]) -> Record:
-    """A pose as the tables have it: the quaternion's real part first."""
+    """Format a pose as in the tables, with the real part of the quaternion first."""
     x, y, z, w = quaternion_xyzw(matrix[:3, :3]).tolist()
     return {"translation": matrix[:3, 3].tolist(), "rotation": [w, x, y, z]}
 
 
 def _rows(volume: UInt8[np.ndarray, "X Y Z"]) -> np.ndarray:
-    """Rows x, y, z, class of the voxels that are not free; others are noise."""
+    """Return rows x, y, z, class of the voxels that are not free; others becomes noise."""
     voxels = np.argwhere(volume != FREE)
     label = volume[tuple(voxels.T)]
     label = np.where(label == NUSCENES.index("others"), _NOISE, label)
