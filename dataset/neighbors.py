@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Float64
 
-from dataset.sample import Neighbors
+from dataset.sample import NeighborViews
 
 
 def neighbors_of(scenes: Sequence[str], times: Sequence[Any], count: int) -> list[list[int]]:
@@ -52,7 +52,7 @@ def stack_views(
     count: int,
     cameras: int,
     size: tuple[int, int],
-) -> Neighbors:
+) -> NeighborViews:
     """Put the views of a frame's neighbours side by side.
 
     Args:
@@ -66,4 +66,4 @@ def stack_views(
     depths = np.zeros((count, cameras, *size), np.float32)
     for slot, (matrices, maps) in enumerate(zip(pixel_from_lidar, depth_m, strict=True)):
         projections[slot], depths[slot] = matrices, maps
-    return Neighbors(torch.from_numpy(projections), torch.from_numpy(depths))
+    return NeighborViews(torch.from_numpy(projections), torch.from_numpy(depths))

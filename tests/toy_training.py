@@ -10,7 +10,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from dataset.sample import Batch, Draw, Sample
+from dataset.sample import Batch, Sample, SampleKey
 from model.prediction import Prediction
 from utils.geometry import VoxelGrid
 from utils.labels import label_set
@@ -45,8 +45,8 @@ class ToyFrames(Dataset[Sample]):
     def __len__(self) -> int:
         return self.num_frames
 
-    def __getitem__(self, key: int | Draw) -> Sample:
-        draw = key if isinstance(key, Draw) else Draw(key)
+    def __getitem__(self, key: int | SampleKey) -> Sample:
+        draw = key if isinstance(key, SampleKey) else SampleKey(key)
         frame = np.random.default_rng((len(self.split), draw.index))
         voxels = frame.integers(0, self.grid.shape, size=(20, 3))
         occupancy = np.zeros(self.grid.shape, np.uint8)

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import dataset as _datasets  # noqa: F401  Fills the registry.
 import model as _models  # noqa: F401  Fills the registry.
+from dataset.reading import Reading
 from dataset.sample import collate
 from engine.build.class_balance import with_class_balance, without_class_balance
 from engine.build.sampler import EpochBatches, EvalIndices
@@ -93,7 +94,7 @@ def build_dataset(
         injected |= {"augmentation": plain(cfg.get("augmentation")), "seed": seed}
         if novel_views(cfg):
             injected["num_neighbors"] = novel_views(cfg)
-    return build_section(cfg, "dataset", DATASETS, injected)
+    return build_section(cfg, "dataset", DATASETS, injected, groups={"reading": Reading})
 
 
 def has_elevation(cfg: Config) -> bool:
