@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float32, Float64
 
 from dataset.sample import NeighborViews
+from utils.shortlist import shortlist
 
 
 def neighbors_of(scenes: Sequence[str], times: Sequence[Any], count: int) -> list[list[int]]:
@@ -38,8 +39,8 @@ def neighbors_of(scenes: Sequence[str], times: Sequence[Any], count: int) -> lis
             found[index] = [frames[other] for _, other in others[:count]]
     if not any(found):
         raise ValueError(
-            f"each of the {len(frames_of)} scenes has one frame only, such as "
-            f"{sorted(frames_of)[:3]}: other views of a scene need a second frame of it in the "
+            f"each of the {len(frames_of)} scenes has one frame only "
+            f"({shortlist(sorted(frames_of))}): neighbors need a second frame of the scene in the "
             "same split"
         )
     return found

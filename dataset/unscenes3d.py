@@ -31,6 +31,7 @@ from dataset.splits import (
 )
 from utils.labels import UNSCENES3D
 from utils.registry import DATASETS
+from utils.shortlist import shortlist
 
 ALL = "all"
 """The split of every frame on disk that has the files of the fields asked for."""
@@ -119,7 +120,7 @@ class UnScenes3D(SampleDataset):
         if homeless:
             raise ValueError(
                 f"neighbors need {layout.IMAGESETS}/{layout.SCENE_INFO} to say which frames are "
-                f"one drive; {len(homeless)} are in none, such as {homeless[:3]}. Add them there"
+                f"one drive; {len(homeless)} are in none: {shortlist(homeless)}. Add them there"
             )
         return super().neighbors(count)
 

@@ -467,7 +467,7 @@ def file_of(tiny, channel, number=0):
 def test_missing_files_are_counted_and_named(own, log, channel):
     path = file_of(own, channel, 1)
     path.unlink()
-    message = rf"1 of 2 key frames of 'train' \(v1\.0-mini\) lack 1 files, such as {path}"
+    message = rf"1 of 2 key frames of 'train' \(v1\.0-mini\) lack 1 files: {path}"
     with pytest.raises(FileNotFoundError, match=message):
         build(own, VIEWS)
     dataset = build(own, VIEWS, split="all")
@@ -479,11 +479,11 @@ def test_missing_files_are_counted_and_named(own, log, channel):
 def test_missing_sweeps_and_labels_are_named(own):
     for path in (own.root / "sweeps" / LIDAR).iterdir():
         path.unlink()
-    with pytest.raises(FileNotFoundError, match=r"lack 2 files, such as .*sweeps/LIDAR_TOP/"):
+    with pytest.raises(FileNotFoundError, match=r"lack 2 files: .*sweeps/LIDAR_TOP/"):
         build(own, ["points"], num_sweeps=3)
     assert build(own, ["points"], num_sweeps=3, split="all").stems == own.samples["scene-0061"][:1]
     (own.root.parent / "occ3d").rename(own.root.parent / "gone")
-    with pytest.raises(FileNotFoundError, match=r"lack 2 files, such as .*occ3d/gts/scene-0061/"):
+    with pytest.raises(FileNotFoundError, match=r"lack 2 files: .*occ3d/gts/scene-0061/"):
         build(own, ["occupancy"])
     with pytest.raises(ValueError, match=r"no key frame .* has all files of \['occupancy'\]"):
         build(own, ["occupancy"], split="all")

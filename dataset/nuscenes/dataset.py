@@ -23,6 +23,7 @@ from dataset.reading import Reading, SampleDataset
 from utils.geometry import VoxelGrid
 from utils.labels import IGNORE, NUSCENES
 from utils.registry import DATASETS
+from utils.shortlist import shortlist
 
 FIELDS = (
     "images",
@@ -34,8 +35,6 @@ FIELDS = (
     "neighbors",
 )
 """Fields of a Sample that nuScenes can fill."""
-
-_NAMED = 5  # How many missing files an error names.
 
 
 @DATASETS.register_module()
@@ -274,11 +273,10 @@ class NuScenes(SampleDataset):
             )
         elif missing:
             lacking = sum(not missing.isdisjoint(needed) for needed in files.values())
-            first = ", ".join(str(path) for path in sorted(missing)[:_NAMED])
             raise FileNotFoundError(
                 f"{lacking} of {len(rows)} key frames of '{split}' ({self.version}) lack "
-                f"{len(missing)} files, such as {first}. Unpack them (see docs/prepare_data.md), "
-                "or name the frames to read"
+                f"{len(missing)} files: {shortlist(sorted(missing), most=5)}. Unpack them "
+                "(see docs/prepare_data.md), or name the frames to read"
             )
         if not rows:
             raise ValueError(
