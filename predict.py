@@ -14,7 +14,12 @@ from pathlib import Path
 
 from dataset.splits import SPLITS
 from engine.command_line import add_config_options, add_device_option, read_config
-from engine.frames.prediction import Frames, RecordingPaths, open_recording, predict_frames
+from engine.frames.prediction import (
+    PredictionFrames,
+    RecordingPaths,
+    open_recording,
+    predict_frames,
+)
 from engine.prediction.files import KINDS, FrameWriter
 from engine.prediction.predictor import build_predictor
 from utils.config import PRECISIONS, Runtime, read_section
@@ -70,7 +75,7 @@ def main(args: argparse.Namespace) -> None:
     if is_own:
         frames = open_recording(cfg, paths, **chosen)
     else:
-        frames = Frames(cfg, args.split or "all", **chosen, is_shown="png" in args.format)
+        frames = PredictionFrames(cfg, args.split or "all", **chosen, is_shown="png" in args.format)
     timing = predict_frames(
         predictor,
         frames,

@@ -124,7 +124,7 @@ class KnnFusion(nn.Module):
         )
 
 
-class Neighbors(NamedTuple):
+class VoxelNeighbors(NamedTuple):
     """The neighbours of Q voxels; all indices count the voxels of a batch: frames, x, y, z.
 
     Attributes:
@@ -152,7 +152,7 @@ class Relate(nn.Module):
         self,
         volume: Float[Tensor, "B C X Y Z"],
         other: Float[Tensor, "B other X Y Z"],
-        neighbors: Neighbors,
+        neighbors: VoxelNeighbors,
     ) -> Float[Tensor, "B C X Y Z"]:
         """The enhanced volume (channels_last_3d).
 
@@ -207,7 +207,7 @@ def nearest(
     keys: Bool[Tensor, "B X Y Z"],
     offsets: Int64[Tensor, "offsets 3"],
     count: int,
-) -> Neighbors:
+) -> VoxelNeighbors:
     """The nearest keys around each query, in its own frame.
 
     Args:
@@ -232,7 +232,7 @@ def nearest(
     is_found = rank > 0
     own = voxel[:, 0] * keys[0].numel() + _address(voxel[:, 1:], keys.shape[1:])
     chosen = shift[(len(offsets) - rank).clamp(max=len(offsets) - 1).long()]
-    return Neighbors(own, own[:, None] + chosen.where(is_found, 0), is_found)
+    return VoxelNeighbors(own, own[:, None] + chosen.where(is_found, 0), is_found)
 
 
 def _address(index: Tensor, shape: torch.Size) -> Int64[Tensor, "N"]:

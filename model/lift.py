@@ -168,7 +168,7 @@ OUTSIDE = -3.0
 Near half of the voxels would otherwise all add their zeros to the gradients of the same cells."""
 
 
-class View(NamedTuple):
+class VoxelProjection(NamedTuple):
     """Where V voxels are seen by the N cameras.
 
     Attributes:
@@ -191,7 +191,7 @@ def project_grid(
     image_size: tuple[int, int],
     feature_size: tuple[int, int],
     bins: DepthBins,
-) -> View:
+) -> VoxelProjection:
     """Project the voxel centres of a grid into every camera.
 
     Args:
@@ -221,7 +221,7 @@ def project_grid(
         return where.where(in_view[..., None], OUTSIDE)
 
     half = grid.voxel_m / 2
-    return View(sampling_at(depth_m - half), sampling_at(depth_m + half), in_view)
+    return VoxelProjection(sampling_at(depth_m - half), sampling_at(depth_m + half), in_view)
 
 
 def cumulative_probability(logits: Float[Tensor, "B N D h w"]) -> Float[Tensor, "B N edges h w"]:
@@ -231,7 +231,7 @@ def cumulative_probability(logits: Float[Tensor, "B N D h w"]) -> Float[Tensor, 
 
 
 def sample_surface(
-    cumulative: Float[Tensor, "B N edges h w"], view: View
+    cumulative: Float[Tensor, "B N edges h w"], view: VoxelProjection
 ) -> tuple[Float[Tensor, "B N 1 V"], Float[Tensor, "B N 1 V"]]:
     """Probability that the surface lies within a voxel, and that it lies before it.
 
@@ -255,7 +255,9 @@ def sample_frustum(
     return sampled.flatten(2).unflatten(0, values.shape[:2])
 
 
-def sample_plane(features: Float[Tensor, "B N C h w"], view: View) -> Float[Tensor, "B N C V"]:
+def sample_plane(
+    features: Float[Tensor, "B N C h w"], view: VoxelProjection
+) -> Float[Tensor, "B N C V"]:
     """Bilinear samples of image features at the voxels; 0 out of view."""
     sampled = grid_sample(
         features.flatten(0, 1),

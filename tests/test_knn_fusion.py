@@ -6,8 +6,8 @@ from model_inputs import make_batch, make_model, model_config
 
 from model.knn_fusion import (
     KnnFusion,
-    Neighbors,
     Relate,
+    VoxelNeighbors,
     ball_offsets,
     magnitude,
     nearest,
@@ -125,7 +125,7 @@ def test_a_voxel_is_enhanced_by_its_own_features_gated_by_its_neighbours():
     relate.gate.weight.data = torch.tensor([[1.0, 10.0], [-1.0, 0.5]])
     volume = torch.tensor([[2.0, 3.0, 5.0], [-1.0, 4.0, 6.0]]).view(1, 2, 3, 1, 1)
     other = torch.tensor([0.5, 0.25, 7.0]).view(1, 1, 3, 1, 1)
-    neighbors = Neighbors(
+    neighbors = VoxelNeighbors(
         voxel=torch.tensor([0, 2]),
         neighbor=torch.tensor([[0, 1], [1, 2]]),
         is_found=torch.tensor([[True, True], [True, False]]),

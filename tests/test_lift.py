@@ -7,7 +7,7 @@ from torch.autograd import gradcheck
 from model.lift import (
     DepthBins,
     Lift,
-    View,
+    VoxelProjection,
     cumulative_probability,
     mean_over_views,
     pixel_directions,
@@ -19,11 +19,11 @@ from model.lift import (
 from utils.geometry import VoxelGrid, project_points
 
 
-def random_view(cameras: int = 2, voxels: int = 5) -> View:
+def random_view(cameras: int = 2, voxels: int = 5) -> VoxelProjection:
     generator = torch.Generator().manual_seed(1)
     near = 1.3 * torch.rand(1, cameras, voxels, 3, generator=generator).double() - 0.65
     far = near + torch.tensor([0.0, 0.0, 0.3])
-    return View(near, far, torch.rand(1, cameras, voxels, generator=generator) > 0.3)
+    return VoxelProjection(near, far, torch.rand(1, cameras, voxels, generator=generator) > 0.3)
 
 
 def linear_sample(values: torch.Tensor, position: list[float]) -> torch.Tensor:
@@ -167,7 +167,7 @@ class TestSampling:
         places = torch.cat([axis, edges[:, None]], dim=1)[None, None]
         every = torch.ones(1, 1, 6, dtype=torch.bool)
         inside, before = sample_surface(
-            cumulative, View(places[..., :-1, :], places[..., 1:, :], every)
+            cumulative, VoxelProjection(places[..., :-1, :], places[..., 1:, :], every)
         )
         torch.testing.assert_close(inside.sum(), torch.tensor(1.0, dtype=torch.float64))
         torch.testing.assert_close(before.flatten(), cumulative.flatten()[:-1])
