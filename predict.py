@@ -18,7 +18,12 @@ from dataset.sample import Sample
 from dataset.splits import SPLITS
 from engine.command_line import add_config_options, add_device_option, read_config
 from engine.prediction.files import KINDS, FrameWriter
-from engine.prediction.frames import Frames, RecordingPaths, open_recording, predict_frames
+from engine.prediction.frames import (
+    PredictionFrames,
+    RecordingPaths,
+    open_recording,
+    predict_frames,
+)
 from engine.prediction.predictor import build_predictor
 from utils.config import PRECISIONS, Runtime, read_section
 from utils.console import run_script, say, start_logging
@@ -70,11 +75,11 @@ def main(args: argparse.Namespace) -> None:
     cfg = read_config(args)
     predictor = build_predictor(cfg, args.resume_from, device=args.device, amp=args.amp)
     chosen = dict(stems=args.stems, limit=args.limit)
-    frames: Frames | Subset[Sample]
+    frames: PredictionFrames | Subset[Sample]
     if is_own:
         frames = open_recording(cfg, paths, **chosen)
     else:
-        frames = Frames(cfg, args.split or "all", **chosen, is_shown="png" in args.format)
+        frames = PredictionFrames(cfg, args.split or "all", **chosen, is_shown="png" in args.format)
     timing = predict_frames(
         predictor,
         frames,

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from dataset.sample import Draw
+from dataset.sample import SampleKey
 
 
 @dataclass(frozen=True)
@@ -91,14 +91,14 @@ class Augmentation:
         numbers = {key: float(value) for key, value in options.items() if key != "image_scale"}
         return cls(image_scale=(float(least), float(largest)), **numbers)
 
-    def choices(self, seed: int, draw: Draw) -> Choices:
-        """Choose for a frame of a data set; the arguments decide.
+    def choices(self, seed: int, key: SampleKey) -> Choices:
+        """Choose for a frame of a data set; the same arguments give the same choices.
 
         Args:
-            seed: Number of the data set.
-            draw: The frame, and the pass over the data.
+            seed: Seed of the data set.
+            key: The frame and the epoch.
         """
-        return self.draw(np.random.default_rng((seed, draw.epoch, draw.index)))
+        return self.draw(np.random.default_rng((seed, key.epoch, key.index)))
 
     def draw(self, rng: np.random.Generator) -> Choices:
         """Choose; the same number of random values whatever the ranges are."""

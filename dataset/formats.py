@@ -18,6 +18,7 @@ from jaxtyping import Float32, Float64, Integer, UInt8, UInt16
 from dataset import layout
 from dataset.sample import VehicleState
 from utils.labels import IGNORE, UNSCENES3D
+from utils.quaternions import rotation_matrix
 
 _COPY_AGAIN = "The file is damaged: copy it again from the data set's archive."
 _JPEG, _SCAN, _END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"  # JPEG's markers.
@@ -203,13 +204,8 @@ def read_vehicle_info(path: Path) -> VehicleInfo:
     if abs(norm - 1.0) > 0.01:
         found = f"one of length {norm:.4g}"
         raise _fault(path, "a unit quaternion qx qy qz qw", found, "Write the pose's rotation so.")
-    x, y, z, w = np.array([x, y, z, w]) / norm
     world_from_imu = np.eye(4)
-    world_from_imu[:3, :3] = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
+    world_from_imu[:3, :3] = rotation_matrix(np.array([w, x, y, z]) / norm)
     world_from_imu[:3, 3] = pose[1:4]
     vx, vy, vz, ax, ay, az = motion[1:].tolist()
     return VehicleInfo(float(pose[0]), world_from_imu, VehicleState((vx, vy, vz), (ax, ay, az)))

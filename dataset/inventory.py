@@ -7,6 +7,7 @@ from pathlib import Path
 from mmengine.logging import MMLogger
 
 from dataset import layout
+from utils.shortlist import shortlist
 
 FIELD_FOLDERS = {
     "images": (layout.IMAGES,),
@@ -21,8 +22,6 @@ FIELD_FOLDERS = {
     "neighbors": (layout.CALIBS, layout.VEHICLE_INFOS, layout.DEPTHS),
 }
 """Folders that hold each field of a Sample."""
-
-_NAMED = 5  # How many missing files an error names.
 
 
 def folders_of(fields: Iterable[str]) -> tuple[str, ...]:
@@ -105,8 +104,8 @@ def require_files(data_root: str | Path, folders: Iterable[str], stems: Sequence
         present = stems_in(data_root, folder)
         missing = [stem for stem in stems if stem not in present]
         if missing:
-            first = ", ".join(missing[:_NAMED]) + (", …" if len(missing) > _NAMED else "")
-            problems.append(f"{folder}/ lacks {len(missing)} of {len(stems)}: {first}")
+            names = shortlist(missing, most=5)
+            problems.append(f"{folder}/ lacks {len(missing)} of {len(stems)}: {names}")
     if problems:
         raise FileNotFoundError(
             f"frames of '{data_root}' lack files: {'; '.join(problems)}. Copy them, or take the "

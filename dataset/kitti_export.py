@@ -28,6 +28,7 @@ from dataset.inventory import complete_stems, require_files, time_order
 from dataset.occupancy_files import dense_from_rows, is_sparse, read_labels, write_array
 from dataset.splits import all_splits, load_scenes, split_frames
 from utils.parallel import map_in_processes
+from utils.shortlist import shortlist
 from utils.whole_files import new_file, write_json, write_whole
 
 SEQUENCES = "sequences"
@@ -118,8 +119,8 @@ def export(
         missing = [stem for stem in stems if not (folder / f"{stem}.npy").is_file()]
         if missing:
             raise FileNotFoundError(
-                f"'{folder}' lacks predictions of {len(missing)} of {len(stems)} frames, such as "
-                f"{missing[:3]}; predict them, or export the split that was predicted"
+                f"'{folder}' lacks predictions of {len(missing)} of {len(stems)} frames: "
+                f"{shortlist(missing)}. Predict them, or export the split that was predicted"
             )
     write = partial(write_frame, root, out, options)
     for _ in map_in_processes(write, entries, title="export", workers=workers, progress=progress):

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Float64
 
-from dataset.sample import Neighbors
+from dataset.sample import NeighborViews
+from utils.shortlist import shortlist
 
 
 def neighbors_of(scenes: Sequence[str], times: Sequence[Any], count: int) -> list[list[int]]:
@@ -38,8 +39,8 @@ def neighbors_of(scenes: Sequence[str], times: Sequence[Any], count: int) -> lis
             found[index] = [frames[other] for _, other in others[:count]]
     if not any(found):
         raise ValueError(
-            f"each of the {len(frames_of)} scenes has one frame only, such as "
-            f"{sorted(frames_of)[:3]}: other views of a scene need a second frame of it in the "
+            f"each of the {len(frames_of)} scenes has one frame only "
+            f"({shortlist(sorted(frames_of))}): neighbors need a second frame of the scene in the "
             "same split"
         )
     return found
@@ -52,7 +53,7 @@ def stack_views(
     count: int,
     cameras: int,
     size: tuple[int, int],
-) -> Neighbors:
+) -> NeighborViews:
     """Put the views of a frame's neighbours side by side.
 
     Args:
@@ -66,4 +67,4 @@ def stack_views(
     depths = np.zeros((count, cameras, *size), np.float32)
     for slot, (matrices, maps) in enumerate(zip(pixel_from_lidar, depth_m, strict=True)):
         projections[slot], depths[slot] = matrices, maps
-    return Neighbors(torch.from_numpy(projections), torch.from_numpy(depths))
+    return NeighborViews(torch.from_numpy(projections), torch.from_numpy(depths))

@@ -12,11 +12,10 @@ from jaxtyping import Integer, UInt8
 from dataset.transforms import coarsen_occupancy
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE, LabelSet
+from utils.shortlist import shortlist
 from utils.whole_files import write_whole
 
 SUFFIX = ".npy"
-_LISTED = 5
-"""How many names an error lists before it only counts."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def match_stems(
         wanted = set(stems)
         if len(wanted) < len(stems):
             twice = sorted({stem for stem in wanted if list(stems).count(stem) > 1})
-            raise ValueError(f"the list of frames names {_some(twice)} more than once")
+            raise ValueError(f"the list of frames names {shortlist(twice, most=5)} more than once")
         _refuse_absent(wanted - labelled, "a label", gt_dir)
         _refuse_absent(wanted - predicted, "a prediction", pred_dir)
         predicted = labelled = wanted
@@ -239,8 +238,9 @@ def _stems_in(folder: Path, suffixes: Sequence[str]) -> set[str]:
 def _refuse_absent(stems: set[str], what: str, folder: Path) -> None:
     if stems:
         raise FileNotFoundError(
-            f"{len(stems)} frames lack {what} in {folder}: {_some(sorted(stems))}; "
-            "complete the folder, or name the frames to score (--stems FILE)"
+            f"{len(stems)} frames lack {what} in {folder}: "
+            f"{shortlist(sorted(stems), most=5)}; complete the folder, or name the frames to score "
+            "(--stems FILE)"
         )
 
 
@@ -272,11 +272,6 @@ def _as_bytes(labels: Integer[np.ndarray, "X Y Z"]) -> UInt8[np.ndarray, "X Y Z"
     if low < 0 or high > IGNORE:
         raise ValueError(f"the label holds labels from {low} to {high}, outside 0–{IGNORE}")
     return labels.astype(np.uint8)
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_LISTED])
-    return f"{shown} and {len(names) - _LISTED} more" if len(names) > _LISTED else shown
 
 
 def _times(shape: Sequence[int]) -> str:

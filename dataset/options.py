@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from utils.shortlist import shortlist
+
 Item = TypeVar("Item")
 
 
@@ -28,7 +30,7 @@ def restrict(frames: Sequence[str], stems: Sequence[str] | None, split: str) -> 
         hint = f"near '{unknown[0]}' are {near}" if near else f"it begins with {list(frames[:1])}"
         raise ValueError(
             f"{len(unknown)} of the stems asked for are not in the split '{split}' of "
-            f"{len(frames)} frames, such as {unknown[:3]}; {hint}. The split 'all' has every frame "
+            f"{len(frames)} frames: {shortlist(unknown)}; {hint}. The split 'all' has every frame "
             "on disk"
         )
     return list(dict.fromkeys(stems))

@@ -13,9 +13,9 @@ from dataset.clouds import read_any_cloud
 from dataset.inventory import time_order
 from dataset.rig import Rig, read_rig
 from dataset.sample import Sample
+from utils.shortlist import shortlist
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-_NAMED = 5  # How many files an error names.
 
 
 class Recording(Dataset[Sample]):
@@ -166,6 +166,5 @@ def _paired(
 
 
 def _some(names: Sequence[str] | set[str]) -> str:
-    ordered = sorted(names, key=time_order)
-    more = f" and {len(ordered) - _NAMED} more" if len(ordered) > _NAMED else ""
-    return ", ".join(ordered[:_NAMED]) + more
+    ordered: list[str] = sorted(names, key=time_order)
+    return shortlist(ordered, most=5)

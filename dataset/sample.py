@@ -9,32 +9,33 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 
-class Draw(NamedTuple):
-    """What a sampler asks a data set for: a frame, and the random choices made for it.
+@dataclass(frozen=True)
+class SampleKey:
+    """What a sampler asks a data set for: a frame in one epoch.
 
     Attributes:
-        index: Place of the frame in the data set.
-        epoch: Number of the pass over the data; augmentation depends on it and on the index, not
-            on the worker or on what was drawn before.
+        index: Index of the frame in the data set.
+        epoch: Epoch, from 0; the augmentation depends on it and on the index, not on the worker or
+            on earlier samples.
     """
 
-    index: int  # type: ignore[assignment]  # Hides tuple.index, which nobody needs here.
+    index: int
     epoch: int = 0
 
     @classmethod
-    def of(cls, key: "int | Draw", frames: int) -> "Draw":
-        """What the key of a data set asks for.
+    def of(cls, key: "int | SampleKey", frames: int) -> "SampleKey":
+        """The key with an index from 0.
 
         Args:
-            key: A draw, or the place of a frame, which stands for the draw of epoch 0. A negative
-                place counts from the end.
+            key: A key, or an index, which stands for the frame in epoch 0. A negative index counts
+                from the end.
             frames: Length of the data set.
 
         Raises:
             IndexError: If there is no such frame.
         """
-        index, epoch = key if isinstance(key, Draw) else Draw(int(key))
-        return cls(range(frames)[index], epoch)
+        key = key if isinstance(key, SampleKey) else SampleKey(int(key))
+        return cls(range(frames)[key.index], key.epoch)
 
 
 @dataclass
@@ -50,13 +51,13 @@ class VehicleState:
     acceleration_mps2: tuple[float, float, float]
 
 
-class Neighbors(NamedTuple):
+class NeighborViews(NamedTuple):
     """What K other frames of the scene see, nearest in time first, as views of this frame.
 
     Attributes:
-        pixel_from_lidar: From this frame's LiDAR coordinates, through the world, to the pictures
-            of each neighbour's cameras; as the field of that name in ``Sample``.
-        depth_m: Camera depth of each pixel, as the neighbour measured it [m]; 0 where unknown, and
+        pixel_from_lidar: From this frame's LiDAR coordinates, through the world, to the images
+            of each neighbor's cameras; as the field of that name in ``Sample``.
+        depth_m: Camera depth of each pixel, as the neighbor measured it [m]; 0 where unknown, and
             everywhere where the scene has fewer frames.
     """
 
@@ -100,7 +101,7 @@ class Sample:
     world_from_lidar: Float[Tensor, "4 4"] | None = None
     caption: str | None = None
     vehicle: VehicleState | None = None
-    neighbors: Neighbors | None = None
+    neighbors: NeighborViews | None = None
 
 
 @dataclass
@@ -122,7 +123,7 @@ class Batch:
     world_from_lidar: Float[Tensor, "B 4 4"] | None = None
     captions: list[str] | None = None
     vehicles: list[VehicleState] | None = None
-    neighbors: Neighbors | None = None
+    neighbors: NeighborViews | None = None
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -144,8 +145,8 @@ class Batch:
                 changes[field.name] = function(value)
             elif field.name == "points" and value is not None:
                 changes[field.name] = [function(points) for points in value]
-            elif isinstance(value, Neighbors):
-                changes[field.name] = Neighbors(*map(function, value))
+            elif isinstance(value, NeighborViews):
+                changes[field.name] = NeighborViews(*map(function, value))
         return replace(self, **changes)
 
 
@@ -177,7 +178,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
     neighbors = None
     if views is not None:
         parts = zip(*views, strict=True)
-        neighbors = Neighbors(*(stack_values("neighbors", list(part)) for part in parts))
+        neighbors = NeighborViews(*(stack_values("neighbors", list(part)) for part in parts))
     return Batch(
         stems=[sample.stem for sample in samples],
         scenes=[sample.scene for sample in samples],

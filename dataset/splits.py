@@ -13,6 +13,7 @@ from mmengine.logging import MMLogger
 from dataset import layout
 from dataset.formats import Scene, read_scene_info, read_stem_list
 from dataset.inventory import time_order
+from utils.shortlist import shortlist
 
 SPLITS = ("train", "val", "test")
 SOURCES = ("auto", "lists", "official", "region")
@@ -34,7 +35,7 @@ _CHOICES = (
 
 
 @dataclass(frozen=True)
-class Frames:
+class SplitFrames:
     """The frames of one split.
 
     Attributes:
@@ -90,7 +91,7 @@ def sweeps_of_frames(
     if homeless:
         raise ValueError(
             f"num_sweeps={num_sweeps} needs {layout.IMAGESETS}/{layout.SCENE_INFO} to say which "
-            f"frames are one drive; {len(homeless)} are in none, such as {homeless[:3]}. Add them "
+            f"frames are one drive; {len(homeless)} are in none: {shortlist(homeless)}. Add them "
             "there, or set num_sweeps=1"
         )
     sweeps = {}
@@ -102,7 +103,7 @@ def sweeps_of_frames(
 
 def split_frames(
     data_root: str | Path, split: str, source: str, scenes: Mapping[str, Scene]
-) -> Frames:
+) -> SplitFrames:
     """The frames of a split.
 
     Args:
@@ -128,12 +129,12 @@ def split_frames(
         )
     if not stems[split]:
         raise ValueError(f"the split '{split}' of '{data_root}' ({source}) is empty. {_CHOICES}")
-    return Frames(tuple(stems[split]), source)
+    return SplitFrames(tuple(stems[split]), source)
 
 
 def all_splits(
     data_root: str | Path, source: str, scenes: Mapping[str, Scene]
-) -> dict[str, Frames]:
+) -> dict[str, SplitFrames]:
     """The frames of each split that has any, by its name.
 
     Args:
@@ -146,7 +147,7 @@ def all_splits(
         FileNotFoundError: If there is neither a list nor ``scene_info.json``.
     """
     stems, source = _divide(data_root, source, scenes)
-    found = {split: Frames(tuple(frames), source) for split, frames in stems.items() if frames}
+    found = {split: SplitFrames(tuple(frames), source) for split, frames in stems.items() if frames}
     if not found:
         raise ValueError(f"every split of '{data_root}' ({source}) is empty. {_CHOICES}")
     return found
@@ -163,13 +164,13 @@ def refuse_overlap(splits: Mapping[str, Sequence[str]]) -> None:
         unique = set(splits[name])
         if len(unique) < len(splits[name]):
             twice = sorted(stem for stem, count in Counter(splits[name]).items() if count > 1)
-            raise ValueError(f"{len(twice)} frames stand twice in '{name}', such as {twice[:3]}")
+            raise ValueError(f"{len(twice)} frames stand twice in '{name}': {shortlist(twice)}")
         for other in names[i + 1 :]:
             shared = sorted(unique.intersection(splits[other]))
             if shared:
                 raise ValueError(
-                    f"the splits '{name}' and '{other}' share {len(shared)} frames, such as "
-                    f"{shared[:3]}: scores would be worthless. Split by whole scenes"
+                    f"the splits '{name}' and '{other}' share {len(shared)} frames "
+                    f"({shortlist(shared)}): scores would be worthless. Split by whole scenes"
                 )
 
 
@@ -243,5 +244,5 @@ def _warn_of_shared_scenes(
             if shared:
                 MMLogger.get_current_instance().warning(
                     f"the splits '{name}' and '{other}' take frames of the same {len(shared)} "
-                    f"scenes, such as {shared[:3]}: scores will look better than they are"
+                    f"scenes ({shortlist(shared)}): scores will look better than they are"
                 )

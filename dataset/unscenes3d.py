@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float32, Float64
 from mmengine.logging import MMLogger
 
 from dataset import formats, layout, transforms
-from dataset.augmentation import Augmentation, Choices
-from dataset.frame_dataset import FrameDataset
+from dataset.augmentation import Choices
 from dataset.inventory import (
     complete_stems,
     folders_of,
@@ -19,10 +19,9 @@ from dataset.inventory import (
     stems_in,
     time_order,
 )
-from dataset.neighbors import neighbors_of, stack_views
-from dataset.options import checked_crop, checked_size, checked_sweeps, restrict
+from dataset.options import checked_size, restrict
 from dataset.poses import LidarPoses
-from dataset.sample import Draw, Sample
+from dataset.reading import Reading, SampleDataset
 from dataset.splits import (
     frames_by_scene,
     load_scenes,
@@ -30,45 +29,30 @@ from dataset.splits import (
     split_frames,
     sweeps_of_frames,
 )
-from utils.geometry import VoxelGrid
 from utils.labels import UNSCENES3D
 from utils.registry import DATASETS
+from utils.shortlist import shortlist
 
 ALL = "all"
 """The split of every frame on disk that has the files of the fields asked for."""
 
 
 @DATASETS.register_module()
-class UnScenes3D(FrameDataset):
+class UnScenes3D(SampleDataset):
     """Frames of one split of a data set in the UnScenes3D layout (``docs/prepare_data.md``).
 
     Args:
         data_root: Folder that holds ``images/``, ``clouds/`` and so on.
-        split: "train", "val", "test", or "all" for every frame on disk, labelled or not.
-        grid: Grid of the labels, or its fields: that of the files, or it in larger voxels.
-        fields: Fields of the Sample to fill; no file is opened for the others.
+        split: "train", "val", "test", or "all" for every frame on disk, labeled or not.
+        reading: What to read and how. The grid is that of the label files, or it in larger voxels.
         split_source: "auto", "lists", "official" or "region" (``dataset/splits.py``).
-        image_size: Height and width of the images given out.
-        image_crop: Top, left, bottom and right of the part of the recorded image that is used, as
-            fractions; cut out before the resize.
-        recorded_size: Height and width of the recorded images; needed only where pixel_from_lidar
-            is asked for without images and depth_m.
-        num_sweeps: Clouds put together for one frame: its own and those before it in its drive,
-            moved by the poses; above 1 the points get a fifth column, their age [s].
+        recorded_size: Height and width of the recorded images; needed only for pixel_from_lidar
+            without images and depth_m.
         max_range_m: Points with x at or beyond this are dropped.
         pose_rule: How Tr_velo_to_imu is read: "auto", "extrinsic" or "pose"
             (``dataset/poses.py``).
-        num_neighbors: Other frames of the scene, those nearest in time, that ``neighbors`` holds;
-            frames of this data set only.
-        stems: Only these frames of the split, in this order.
-        augmentation: What may be changed at random, or its fields; None for nothing.
-        seed: Number that the augmentation depends on, besides epoch and index.
 
-    Attributes:
-        stems: Stem of each frame.
-        scenes: Drive of each frame; "" where unknown.
-        grid: Grid of the labels.
-        image_size: Height and width of the images given out.
+    Attributes: those of ``SampleDataset``; a scene is a drive.
 
     Raises:
         ValueError: If an option is wrong, the split is empty or overlaps another, or a stem of
@@ -79,96 +63,49 @@ class UnScenes3D(FrameDataset):
     camera_names = ("camera",)
     measured_depth = "depth_m"
     has_statistics = True
+    label_set = UNSCENES3D
+    usual_image_size = (384, 1280)
 
-    # A config gives each of these by its own key.
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         data_root: str | Path,
         split: str,
-        grid: VoxelGrid | dict,
-        fields: Sequence[str],
+        reading: Reading,
         *,
         split_source: str = "auto",
-        image_size: Sequence[int] = (384, 1280),
-        image_crop: Sequence[float] = (0.0, 0.0, 1.0, 1.0),
         recorded_size: Sequence[int] | None = None,
-        num_sweeps: int = 1,
         max_range_m: float = 110.0,
         pose_rule: str = "auto",
-        num_neighbors: int = 2,
-        stems: Sequence[str] | None = None,
-        augmentation: Augmentation | dict | None = None,
-        seed: int = 0,
     ) -> None:
-        self.grid = VoxelGrid.from_config(grid)
+        super().__init__(reading)
         self._root = Path(data_root)
-        self._fields = frozenset(fields)
-        self.image_size = checked_size("image_size", image_size)
-        self._image_crop = checked_crop(image_crop)
         self._recorded_size: tuple[int, int] | None = None
         if recorded_size is not None:
             self._recorded_size = checked_size("recorded_size", recorded_size)
-        num_sweeps = checked_sweeps(num_sweeps)
-        self._num_sweeps = num_sweeps if "points" in self._fields else 1
+        if "points" not in self._fields:
+            self._num_sweeps = 1
         self._max_range_m = max_range_m
         self._pose_rule = pose_rule
-        self._augmentation = Augmentation.from_config(augmentation)
-        self._seed = seed
         self._check_pixels()
         self._coarsening = 1
         if "occupancy" in self._fields:
             self._coarsening = self.grid.coarsening_of(layout.LABEL_GRID)
 
-        folders = self._folders(fields)
+        folders = self._folders(reading.fields)
         require_folders(self._root, folders)
         scenes = load_scenes(self._root)
-        scene_of = scene_of_stem(scenes)
-        if split != ALL:
-            frames = split_frames(self._root, split, split_source, scenes)
-            if stems is None:
-                MMLogger.get_current_instance().info(
-                    f"{split} of '{self._root}': {len(frames.stems)} frames, split by "
-                    f"{frames.source}"
-                )
-            self.stems = restrict(frames.stems, stems, split)
+        if split == ALL:
+            stems = reading.stems
+            stems = complete_stems(self._root, folders) if stems is None else stems
         else:
-            self.stems = list(stems) if stems is not None else complete_stems(self._root, folders)
-        if not self.stems:
+            stems = self._stems_of_split(split, split_source, scenes, reading.stems)
+        if not stems:
             raise ValueError(f"no frame of '{self._root}' in '{split}' has all of {folders}")
-        require_files(self._root, folders, self.stems)
-        self.scenes = [scene_of.get(stem, "") for stem in self.stems]
+        require_files(self._root, folders, stems)
+        scene_of = scene_of_stem(scenes)
+        self._set_frames(stems, [scene_of.get(stem, "") for stem in stems])
         self._history = self._find_history(scene_of)
         self._poses = self._find_poses(scene_of)
-        self._num_neighbors = num_neighbors
-        self._neighbors = self.neighbors(num_neighbors) if "neighbors" in self._fields else []
-
-    @property
-    def metainfo(self) -> dict[str, Any]:
-        """Class names and colours, where mmengine looks for them."""
-        return {"classes": UNSCENES3D.class_names, "palette": UNSCENES3D.colors}
-
-    def __len__(self) -> int:
-        """Number of frames."""
-        return len(self.stems)
-
-    def __getitem__(self, key: int | Draw) -> Sample:
-        """Read one frame; an int stands for ``Draw(index, epoch=0)``.
-
-        Raises:
-            ValueError: If a file is not as its format says.
-            FileNotFoundError: If a file has gone since the data set was built.
-        """
-        draw = Draw.of(key, len(self))
-        choices = self._augmentation.choices(self._seed, draw)
-        stem, scene = self.stems[draw.index], self.scenes[draw.index]
-        return Sample(
-            stem=stem,
-            scene=scene,
-            **self._view_fields(stem, choices),
-            **self._volume_fields(stem, scene, choices),
-            **self._text_fields(stem),
-            **self._neighbor_fields(draw.index, choices),
-        )
 
     @classmethod
     def may_have(cls, data_root: str | Path, field: str) -> bool:
@@ -181,7 +118,7 @@ class UnScenes3D(FrameDataset):
         return [stem for stem in self.stems if all(stem in stems for stems in having)]
 
     def neighbors(self, count: int) -> list[list[int]]:
-        """For each frame, the others of its drive that are nearest in time (``neighbors_of``).
+        """For each frame, the other frames of its drive nearest in time (``neighbors_of``).
 
         Raises:
             ValueError: If the drive of a frame is unknown, or no drive has a second frame.
@@ -189,10 +126,21 @@ class UnScenes3D(FrameDataset):
         homeless = [stem for stem, scene in zip(self.stems, self.scenes, strict=True) if not scene]
         if homeless:
             raise ValueError(
-                f"neighbours need {layout.IMAGESETS}/{layout.SCENE_INFO} to say which frames are "
-                f"one drive; {len(homeless)} are in none, such as {homeless[:3]}. Add them there"
+                f"neighbors need {layout.IMAGESETS}/{layout.SCENE_INFO} to say which frames are "
+                f"one drive; {len(homeless)} are in none: {shortlist(homeless)}. Add them there"
             )
-        return neighbors_of(self.scenes, [time_order(stem) for stem in self.stems], count)
+        return super().neighbors(count)
+
+    def _times(self) -> list[tuple[float, str]]:
+        return [time_order(stem) for stem in self.stems]
+
+    def _read(self, index: int, choices: Choices) -> dict[str, Any]:
+        stem = self.stems[index]
+        return {
+            **self._view_fields(stem, choices),
+            **self._volume_fields(stem, self.scenes[index], choices),
+            **self._text_fields(stem),
+        }
 
     def _view_fields(self, stem: str, choices: Choices) -> dict[str, Any]:
         """The fields that live in the image plane."""
@@ -213,9 +161,7 @@ class UnScenes3D(FrameDataset):
             recorded_size = _size_of(depth_m)
         if recorded_size is None:
             return found
-        window = transforms.image_transform(
-            recorded_size, self.image_size, self._image_crop, choices
-        )
+        window = self._image_transform(recorded_size, choices)
         if image is not None:
             pixels = transforms.input_pixels(image, window, choices)
             found["images"] = torch.from_numpy(pixels)[None]
@@ -263,28 +209,18 @@ class UnScenes3D(FrameDataset):
             found["vehicle"] = formats.read_vehicle_info(path).state
         return found
 
-    def _neighbor_fields(self, index: int, choices: Choices) -> dict[str, Any]:
-        """The views of other frames, which are cut and turned as the frame's own."""
-        if "neighbors" not in self._fields:
-            return {}
-        moved = transforms.augmented_from_recorded(choices)
-        scene = self.scenes[index]
-        world_from_here = self._world_from_lidar(self.stems[index], scene) @ np.linalg.inv(moved)
-        matrices, depths = [], []
-        for stem in (self.stems[other] for other in self._neighbors[index]):
-            depth_m = formats.read_depth_m(self._path(layout.DEPTHS, stem))
-            window = transforms.image_transform(
-                _size_of(depth_m), self.image_size, self._image_crop, choices
-            )
-            calibration = formats.read_calibration(self._path(layout.CALIBS, stem))
-            there_from_here = np.linalg.inv(self._world_from_lidar(stem, scene)) @ world_from_here
-            matrix = window.matrix() @ calibration.pixel_from_lidar @ there_from_here
-            matrices.append(matrix[None])
-            depths.append(window.depth(depth_m)[None])
-        views = stack_views(
-            matrices, depths, count=self._num_neighbors, cameras=1, size=self.image_size
-        )
-        return {"neighbors": views}
+    def _read_depths(
+        self, index: int, choices: Choices
+    ) -> tuple[Float64[np.ndarray, "1 4 4"], Float32[np.ndarray, "1 H W"]]:
+        stem = self.stems[index]
+        depth_m = formats.read_depth_m(self._path(layout.DEPTHS, stem))
+        window = self._image_transform(_size_of(depth_m), choices)
+        calibration = formats.read_calibration(self._path(layout.CALIBS, stem))
+        pixel_from_lidar = window.matrix() @ calibration.pixel_from_lidar
+        return pixel_from_lidar[None], window.depth(depth_m)[None]
+
+    def _world_from_volume(self, index: int) -> Float64[np.ndarray, "4 4"]:
+        return self._world_from_lidar(self.stems[index], self.scenes[index])
 
     def _read_points(self, stem: str, scene: str) -> np.ndarray:
         """The frame's returns, with those of the sweeps before it where they are asked for."""
@@ -311,6 +247,21 @@ class UnScenes3D(FrameDataset):
 
     def _path(self, folder: str, stem: str) -> Path:
         return self._root / layout.relative_path(folder, stem)
+
+    def _stems_of_split(
+        self,
+        split: str,
+        source: str,
+        scenes: Mapping[str, formats.Scene],
+        stems: Sequence[str] | None,
+    ) -> list[str]:
+        """The frames of a split, or some of them."""
+        frames = split_frames(self._root, split, source, scenes)
+        if stems is None:
+            MMLogger.get_current_instance().info(
+                f"{split} of '{self._root}': {len(frames.stems)} frames, split by {frames.source}"
+            )
+        return restrict(frames.stems, stems, split)
 
     def _check_pixels(self) -> None:
         """Refuse a projection into pictures of which nothing tells the size."""

@@ -52,6 +52,18 @@ def _seed(text: str) -> int:
     return int(text)
 
 
+def size_of_text(text: str) -> tuple[int, int]:
+    """Width and height from a text such as "1280x720"; the type of an argparse option.
+
+    Raises:
+        argparse.ArgumentTypeError: If the text is not of that form.
+    """
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT such as 1280x720, got '{text}'")
+    return int(width), int(height)
+
+
 def read_config(args: argparse.Namespace, values: Mapping[str, Any] | None = None) -> Config:
     """The config that the command line names, with the values that it gives.
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from utils.registry import MODELS
+from utils.shortlist import shortlist
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -175,8 +176,8 @@ def load_resnet(encoder: ImageEncoder, path: Path) -> None:
     if missing or wrong:
         raise ValueError(
             f"{path} does not hold a ResNet-{encoder.depth} of torchvision: "
-            f"{len(missing)} tensors are missing {missing[:3]}, {len(wrong)} have another shape "
-            f"{wrong[:3]}"
+            f"{len(missing)} tensors are missing ({shortlist(missing)}), {len(wrong)} have "
+            f"another shape ({shortlist(wrong)})"
         )
     encoder.load_state_dict(state, strict=False)
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from dataset.sample import Batch, Neighbors
+from dataset.sample import Batch, NeighborViews
 from loss.balance import weighted_terms
 from loss.depth import depth_bin_cross_entropy, downsample_depth
 from loss.elevation import elevation_loss
@@ -286,7 +286,7 @@ class UnsOcc(BaseModel):
             )
             terms |= splat_terms(gaussians, views, weight, options)
         if options.novel_views:
-            others: Neighbors = required(batch, "neighbors")
+            others: NeighborViews = required(batch, "neighbors")
             cameras = torch.cat([projection, others.pixel_from_lidar.flatten(1, 2)], dim=1)
             depth_m = torch.cat([required(batch, "depth_m"), others.depth_m.flatten(1, 2)], dim=1)
             terms["novel_depth"] = novel_depth_term(

@@ -15,10 +15,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dataset.minesim.write.writer import quaternion_xyzw
 from dataset.nuscenes.index import CAMERAS, LIDAR
 from dataset.nuscenes.labels import BENCHMARKS
 from utils.geometry import VoxelGrid
+from utils.quaternions import quaternion_xyzw
 
 SCENES = ("scene-0061", "scene-0103")
 """One scene of mini_train and one of mini_val."""

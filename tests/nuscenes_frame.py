@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset.minesim.write.writer import quaternion_xyzw
 from dataset.nuscenes.index import CAMERAS, LIDAR
 from tests.kitti_frame import DEFAULT, VARIABLE
 from tests.nuscenes_files import token, write_table
+from utils.quaternions import quaternion_xyzw
 
 SCENE = "scene-0061"
 IMAGE_SIZE = (900, 1600)

@@ -5,6 +5,7 @@ import torch
 from dataset import layout
 from dataset.arrays import InputOptions, sample_of
 from dataset.formats import read_calibration, read_cloud, read_image
+from dataset.reading import Reading
 from dataset.unscenes3d import UnScenes3D
 from tests.layout_files import write_tiny_unscenes3d
 
@@ -20,10 +21,12 @@ def test_arrays_become_the_sample_that_the_data_set_reads(tmp_path):
     expected = UnScenes3D(
         tmp_path,
         "all",
-        layout.LABEL_GRID,
-        ("images", "points", "pixel_from_lidar"),
-        image_size=OPTIONS.image_size,
-        image_crop=OPTIONS.image_crop,
+        Reading(
+            layout.LABEL_GRID,
+            ("images", "points", "pixel_from_lidar"),
+            image_size=OPTIONS.image_size,
+            image_crop=OPTIONS.image_crop,
+        ),
         max_range_m=OPTIONS.max_range_m,
     )[0]
     path = {folder: tmp_path / layout.relative_path(folder, stem) for folder in layout.SUFFIXES}

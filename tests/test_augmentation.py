@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from dataset.augmentation import Augmentation, Choices
-from dataset.sample import Draw
+from dataset.sample import SampleKey
 
 EVERYTHING = Augmentation(
     image_scale=(0.8, 1.5),
@@ -80,7 +80,10 @@ def test_options_come_from_a_config():
 
 
 def test_seed_epoch_and_index_decide():
-    first = EVERYTHING.choices(0, Draw(2, 1))
-    assert first == EVERYTHING.choices(0, Draw(2, 1))
-    others = [EVERYTHING.choices(*key) for key in ((1, Draw(2, 1)), (0, Draw(1, 2)), (0, Draw(2)))]
+    first = EVERYTHING.choices(0, SampleKey(2, 1))
+    assert first == EVERYTHING.choices(0, SampleKey(2, 1))
+    others = [
+        EVERYTHING.choices(*key)
+        for key in ((1, SampleKey(2, 1)), (0, SampleKey(1, 2)), (0, SampleKey(2)))
+    ]
     assert first not in others

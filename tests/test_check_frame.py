@@ -3,7 +3,7 @@ import pytest
 
 from dataset import layout
 from dataset.check.findings import FrameReport
-from dataset.check.frame import Frame, check_frame, check_occupancy, check_texts, read_frame
+from dataset.check.frame import FrameContent, check_frame, check_occupancy, check_texts, read_frame
 from dataset.formats import VehicleInfo
 from dataset.sample import VehicleState
 from tests.layout_files import write_tiny_unscenes3d
@@ -30,12 +30,12 @@ def test_every_folder_is_read_into_its_field(root):
     assert all(value is not None for value in vars(frame).values())
     assert len(vars(frame)) == len(layout.SUFFIXES)
     assert frame.image.shape == (60, 96, 3)
-    assert read_frame(root, [layout.CAPTIONS], report) == Frame(caption=frame.caption)
+    assert read_frame(root, [layout.CAPTIONS], report) == FrameContent(caption=frame.caption)
 
 
 def test_a_file_that_goes_missing_on_the_way_is_an_error(root):
     report = FrameReport("7.5")
-    assert read_frame(root, [layout.CLOUDS], report) == Frame()
+    assert read_frame(root, [layout.CLOUDS], report) == FrameContent()
     [finding] = report.findings
     assert (finding.check, finding.path) == ("format", "clouds/7.5.bin")
 
@@ -50,7 +50,7 @@ def test_what_is_not_there_is_not_checked(root):
 def test_classes_are_counted_and_an_almost_empty_label_is_warned_of():
     report = FrameReport("1")
     rows = np.array([[0, 0, 0, 2], [0, 0, 1, 2], [0, 1, 0, 11], [9, 9, 9, 0]])
-    check_occupancy(Frame(rows=rows), report)
+    check_occupancy(FrameContent(rows=rows), report)
     assert report.voxels.tolist() == [1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 1]
     assert [finding.check for finding in report.findings] == ["voxels"]
 
@@ -61,6 +61,6 @@ def test_classes_are_counted_and_an_almost_empty_label_is_warned_of():
 )
 def test_stamps_are_those_of_the_frame(stem, stamp_s, found):
     report = FrameReport(stem)
-    check_texts(Frame(vehicle=vehicle(stamp_s)), report)
+    check_texts(FrameContent(vehicle=vehicle(stamp_s)), report)
     assert [finding.check for finding in report.findings] == found
     np.testing.assert_array_equal(report.world_from_imu, np.eye(4))

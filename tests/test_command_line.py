@@ -12,6 +12,7 @@ from engine.command_line import (
     add_split_option,
     add_weight_options,
     read_config,
+    size_of_text,
     weights_of,
 )
 from engine.evaluation.depth_options import add_depth_range_options
@@ -75,3 +76,13 @@ def test_a_seed_is_one_of_those_that_torch_and_numpy_take(script, capsys):
         with pytest.raises(SystemExit):
             script.parse_arguments([*words, "--seed", seed])
         assert f"a number from 0 to 4294967295 is expected, got {seed}" in capsys.readouterr().err
+
+
+def test_a_size_is_width_and_height():
+    assert size_of_text("480x300") == size_of_text("480X300") == (480, 300)
+
+
+@pytest.mark.parametrize("text", ["480", "480x", "ax300", "480x300x3", "-4x3"])
+def test_a_size_of_another_form_is_rejected(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="expected WIDTHxHEIGHT such as"):
+        size_of_text(text)

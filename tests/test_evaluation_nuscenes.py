@@ -12,6 +12,7 @@ import train
 from dataset.nuscenes.dataset import NuScenes
 from dataset.nuscenes.index import LIDAR
 from dataset.nuscenes.labels import BENCHMARKS, read_occ3d, swap_free_and_others
+from dataset.reading import Reading
 from dataset.sample import Batch
 from engine.evaluation.nuscenes import BenchmarkFrames, put_together
 from engine.evaluation.nuscenes_grids import WITHOUT_OTHERS
@@ -52,7 +53,7 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def dataset(tiny):
-    return NuScenes(tiny.root, "val", OCC3D, ["points"])
+    return NuScenes(tiny.root, "val", Reading(OCC3D, ["points"]))
 
 
 def write_tiny(root, **options):
@@ -263,7 +264,7 @@ def test_the_threshold_and_the_convention_are_those_asked_for(tiny, dataset, pai
 
 def test_saved_files_score_the_same_with_the_other_script(painted, tmp_path):
     tiny = write_tiny(tmp_path / "two" / "nuscenes", samples=2)
-    dataset = NuScenes(tiny.root, "val", OCC3D, ["points"])
+    dataset = NuScenes(tiny.root, "val", Reading(OCC3D, ["points"]))
     truth = labels_of(dataset)
     config = painted(tiny, {stem: shifted(labels, 1) for stem, labels in truth.items()}, OCC3D)
     found = evaluate(config, f"--occ3d --use-mask --ray-iou --save-sem {tmp_path / 'sem'}")

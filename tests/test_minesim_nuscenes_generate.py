@@ -19,6 +19,7 @@ from dataset.minesim.write.nuscenes.recorder import RigRecorder
 from dataset.nuscenes.dataset import FIELDS, NuScenes
 from dataset.nuscenes.index import CAMERAS, LIDAR
 from dataset.nuscenes.labels import BENCHMARKS
+from tests.flat_options import build_flat
 from tests.minesim_world import tiny_world
 from tests.nuscenes_config import write_nuscenes_config
 from utils.geometry import project_points
@@ -58,7 +59,9 @@ def load(root, split="all", **options):
     name = options.get("labels_source", "occ3d")
     source = BENCHMARKS[name]
     settings = {"image_size": (HEIGHT, WIDTH), "frame": source.frame, **options}
-    return NuScenes(root / "nuscenes", split, source.grid, FIELDS, **settings)
+    return build_flat(
+        NuScenes, root / "nuscenes", split, grid=source.grid, fields=FIELDS, **settings
+    )
 
 
 def table(root, name):

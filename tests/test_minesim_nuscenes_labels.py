@@ -7,8 +7,8 @@ from dataset.minesim.scene.materials import material_index
 from dataset.minesim.sensors.raycast import Caster
 from dataset.minesim.write.nuscenes.labels import (
     NUSCENES_CLASS,
+    RigView,
     Surface,
-    View,
     nuscenes_labels,
     occupancy,
     sample_surface,
@@ -165,7 +165,7 @@ def _look(caster, camera, world_from_cam):
     rays = camera.rays.reshape(-1, 3) @ world_from_cam[:3, :3].T.astype(np.float32)
     hits = caster.first_hits(world_from_cam[:3, 3].astype(np.float32), rays)
     depth = np.where(hits.face < 0, np.inf, hits.distance).astype(np.float32)
-    return View(camera, world_from_cam, depth.reshape(camera.height, camera.width))
+    return RigView(camera, world_from_cam, depth.reshape(camera.height, camera.width))
 
 
 PLACES = np.array(

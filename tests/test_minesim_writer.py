@@ -6,9 +6,8 @@ from dataset import layout
 from dataset.minesim.sensors.rig import Camera, cam_from_lidar, vehicle_from_lidar
 from dataset.minesim.write.writer import (
     Labels,
-    Recording,
+    VehicleRecording,
     calibration_text,
-    quaternion_xyzw,
     vehicle_text,
     write_labels,
     write_recording,
@@ -22,7 +21,7 @@ def _recording():
     image = np.zeros((30, 48, 3), np.uint8)
     image[..., 0] = 200  # Red.
     points = np.arange(8, dtype=np.float32).reshape(2, 4)
-    return Recording(image, points, np.eye(4), np.array([5.0, 0, 0]), np.array([0.1, 0, 0]))
+    return VehicleRecording(image, points, np.eye(4), np.array([5.0, 0, 0]), np.array([0.1, 0, 0]))
 
 
 def _labels():
@@ -95,29 +94,6 @@ def test_vehicle_text_is_two_lines_without_a_newline_at_the_end():
     assert first.split()[0] == second.split()[0] == STEM
     assert np.allclose([float(v) for v in first.split()[1:]], [10, -20, 3.5, 0, 0, 0, 1])
     assert np.allclose([float(v) for v in second.split()[1:]], [8, 0.1, 0, 0.5, 0, -0.1])
-
-
-def _rotation(quaternion):
-    x, y, z, w = quaternion
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
-
-
-@pytest.mark.parametrize(
-    "quaternion",
-    [(0, 0, 0, 1), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0.5, -0.5, 0.5, 0.5),
-     (0.8, 0.1, -0.2, 0.05), (-0.1, 0.9, 0.3, 0.02), (0.1, -0.2, 0.95, 0.1), (0.1, 0.2, 0.3, 0.9)],
-)  # fmt: skip
-def test_quaternion_of_a_rotation(quaternion):
-    wanted = np.array(quaternion, dtype=float) / np.linalg.norm(quaternion)
-    got = quaternion_xyzw(_rotation(wanted))
-    assert abs(got @ wanted) == pytest.approx(1.0, abs=1e-12)  # The sign is arbitrary.
-    assert got[3] >= 0
 
 
 def test_an_image_that_cannot_be_written_is_reported(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dataset.sample import Neighbors
+from dataset.sample import NeighborViews
 from model.novel_view import (
     ViewOptions,
     gaussian_depth,
@@ -222,7 +222,7 @@ def test_training_from_other_poses_teaches_the_head(size):
         model(batch, mode="loss")
     views = pinhole(32, 64, 30.0, forward_m=1.0).expand(size, 2, 1, 4, 4)
     depth_m = torch.full((size, 2, 1, 32, 64), 5.0)
-    terms = model(replace(batch, neighbors=Neighbors(views, depth_m)), mode="loss")
+    terms = model(replace(batch, neighbors=NeighborViews(views, depth_m)), mode="loss")
     terms["loss_novel_depth"].backward()
     assert model.head.classify.weight.grad.abs().max() > 0
     assert "loss_novel_depth" not in make_model()(batch, mode="loss")

@@ -12,9 +12,11 @@ from dataset.nuscenes.cache import CACHE
 from dataset.nuscenes.dataset import FIELDS, NuScenes, whole_voxels
 from dataset.nuscenes.index import CAMERAS, LIDAR
 from dataset.nuscenes.labels import BENCHMARKS, resample_labels
-from dataset.sample import Draw, Sample, collate
+from dataset.reading import Reading
+from dataset.sample import Sample, SampleKey, collate
 from dataset.transforms import coarsen_occupancy
 from engine.build.build import build_dataset, build_grid
+from tests.flat_options import build_flat
 from tests.nuscenes_files import (
     CAR,
     COLORS,
@@ -27,7 +29,6 @@ from tests.nuscenes_files import (
 )
 from utils.geometry import VoxelGrid, project_points, transform_points
 from utils.labels import IGNORE, NUSCENES
-from utils.registry import DATASETS
 
 BASE = Path(__file__).parents[1] / "config/_base_/nuscenes.py"
 GRID = BENCHMARKS["occ3d"].grid
@@ -73,7 +74,7 @@ def log():
 
 def build(tiny, fields=FIELDS, **options):
     options = {"split": "train", "grid": GRID, "image_size": OUTPUT, **options}
-    return NuScenes(tiny.root, fields=fields, **options)
+    return build_flat(NuScenes, tiny.root, fields=fields, **options)
 
 
 # --- one whole frame ---
@@ -104,9 +105,8 @@ def test_a_whole_frame(tiny):
     assert sample.world_from_lidar[0, 3] > 500  # Far from the origin: hence float64.
 
 
-def test_it_goes_through_collate_workers_and_registry(tiny):
-    options = dict(data_root=str(tiny.root), split="val", grid=GRID, fields=["points"])
-    dataset = DATASETS.build(dict(type="NuScenes", **options))
+def test_it_goes_through_collate_and_workers(tiny):
+    dataset = build(tiny, ["points"], split="val")
     assert dataset.stems == tiny.samples["scene-0103"]
     assert dataset.metainfo["classes"] == NUSCENES.class_names
     loader = DataLoader(dataset, batch_size=2, num_workers=1, collate_fn=collate)
@@ -156,7 +156,7 @@ def in_view(sample, camera, points):
 )
 def test_points_land_on_their_own_colour_and_depth(tiny, frame, augmentation, epoch):
     dataset = build(tiny, VIEWS, augmentation=augmentation, frame=frame, image_crop=CROP, seed=3)
-    sample = dataset[Draw(1, epoch)]
+    sample = dataset[SampleKey(1, epoch)]
     colors = torch.tensor([COLORS.get(value, (0, 0, 0)) for value in range(18)])
     for camera in range(len(CAMERAS)):
         row, column, depth, inside = in_view(sample, camera, sample.points[:, :3])
@@ -195,7 +195,7 @@ def test_both_ego_poses_are_in_the_chain(tiny):
 def test_a_frame_seen_from_another_one(tiny):
     """What novel views need: the poses of two frames take the one's points to the other's image."""
     dataset = build(tiny, (*VIEWS, "world_from_lidar"), augmentation=EVERYTHING)
-    first, second = dataset[Draw(0, 1)], dataset[Draw(1, 2)]
+    first, second = dataset[SampleKey(0, 1)], dataset[SampleKey(1, 2)]
     first_from_second = torch.linalg.inv(first.world_from_lidar) @ second.world_from_lidar
 
     upright = (second.points[:, 3] / 10).round() != NUSCENES.index("driveable_surface")
@@ -363,7 +363,7 @@ def test_labels_move_with_the_points(tiny, augmentation, frame):
         grid=grid,
         labels_source=source,
     )
-    sample = dataset[Draw(0, 2)]
+    sample = dataset[SampleKey(0, 2)]
     place = torch.floor(grid.voxel_from_metres(sample.points[:, :3])).long()
     inside = ((place >= 0) & (place < torch.tensor(grid.shape))).all(-1)
     near = torch.zeros(int(inside.sum()), dtype=torch.bool)
@@ -387,14 +387,17 @@ def test_labels_move_with_the_points(tiny, augmentation, frame):
 def test_augmentation_depends_on_seed_epoch_and_index_alone(tiny):
     fields = ["pixel_from_lidar", "points"]
     dataset = build(tiny, fields, augmentation=EVERYTHING, seed=1)
-    first = dataset[Draw(1, 4)]
-    dataset[Draw(0, 0)]
-    again = build(tiny, fields, augmentation=EVERYTHING, seed=1)[Draw(1, 4)]
+    first = dataset[SampleKey(1, 4)]
+    dataset[SampleKey(0, 0)]
+    again = build(tiny, fields, augmentation=EVERYTHING, seed=1)[SampleKey(1, 4)]
     torch.testing.assert_close(first.pixel_from_lidar, again.pixel_from_lidar, rtol=0, atol=0)
     torch.testing.assert_close(first.points, again.points, rtol=0, atol=0)
-    others = [dataset[Draw(1, 5)], build(tiny, fields, augmentation=EVERYTHING, seed=2)[Draw(1, 4)]]
+    others = [
+        dataset[SampleKey(1, 5)],
+        build(tiny, fields, augmentation=EVERYTHING, seed=2)[SampleKey(1, 4)],
+    ]
     assert all(not torch.equal(first.points, other.points) for other in others)
-    torch.testing.assert_close(dataset[1].points, dataset[Draw(1, 0)].points)
+    torch.testing.assert_close(dataset[1].points, dataset[SampleKey(1, 0)].points)
 
 
 # --- splits, versions, caches ---
@@ -445,7 +448,7 @@ def test_wrong_options_are_named(tiny, options, message):
 
 def test_a_missing_data_set_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there is no data set at '.*gone': set data_root"):
-        NuScenes(tmp_path / "gone", "train", GRID, FIELDS)
+        NuScenes(tmp_path / "gone", "train", Reading(GRID, FIELDS))
 
 
 def test_a_missing_table_is_named(own):
@@ -463,7 +466,7 @@ def file_of(tiny, channel, number=0):
 def test_missing_files_are_counted_and_named(own, log, channel):
     path = file_of(own, channel, 1)
     path.unlink()
-    message = rf"1 of 2 key frames of 'train' \(v1\.0-mini\) lack 1 files, such as {path}"
+    message = rf"1 of 2 key frames of 'train' \(v1\.0-mini\) lack 1 files: {path}"
     with pytest.raises(FileNotFoundError, match=message):
         build(own, VIEWS)
     dataset = build(own, VIEWS, split="all")
@@ -475,11 +478,11 @@ def test_missing_files_are_counted_and_named(own, log, channel):
 def test_missing_sweeps_and_labels_are_named(own):
     for path in (own.root / "sweeps" / LIDAR).iterdir():
         path.unlink()
-    with pytest.raises(FileNotFoundError, match=r"lack 2 files, such as .*sweeps/LIDAR_TOP/"):
+    with pytest.raises(FileNotFoundError, match=r"lack 2 files: .*sweeps/LIDAR_TOP/"):
         build(own, ["points"], num_sweeps=3)
     assert build(own, ["points"], num_sweeps=3, split="all").stems == own.samples["scene-0061"][:1]
     (own.root.parent / "occ3d").rename(own.root.parent / "gone")
-    with pytest.raises(FileNotFoundError, match=r"lack 2 files, such as .*occ3d/gts/scene-0061/"):
+    with pytest.raises(FileNotFoundError, match=r"lack 2 files: .*occ3d/gts/scene-0061/"):
         build(own, ["occupancy"])
     with pytest.raises(ValueError, match=r"no key frame .* has all files of \['occupancy'\]"):
         build(own, ["occupancy"], split="all")
@@ -552,7 +555,7 @@ def test_the_base_config_builds_it(tiny):
     cfg.data_root = str(tiny.root)
     assert build_grid(cfg) == GRID
     frames = build_dataset(cfg, "train", training=True)
-    sample = frames[Draw(1, 0)]
+    sample = frames[SampleKey(1, 0)]
     assert sample.images.shape == (6, 3, 256, 704)
     assert sample.points.shape[1] == 5
     assert sample.depth_m.shape == (6, 256, 704)
@@ -571,7 +574,7 @@ def test_the_base_config_builds_it(tiny):
 def test_a_neighbours_points_fall_on_its_depth(tiny, frame, augmentation):
     options = dict(frame=frame, image_crop=CROP)
     fields = ["neighbors", "world_from_lidar"]
-    sample = build(tiny, fields, augmentation=augmentation, seed=3, **options)[Draw(0, 1)]
+    sample = build(tiny, fields, augmentation=augmentation, seed=3, **options)[SampleKey(0, 1)]
     other = build(tiny, ["points", "world_from_lidar"], **options)[1]
     assert sample.neighbors.depth_m.shape == (2, 6, *OUTPUT)
     assert not sample.neighbors.depth_m[1].any()  # The scene has no third key frame.

@@ -13,6 +13,7 @@ from dataset.nuscenes.dataset import NuScenes
 from dataset.nuscenes.index import CAMERAS
 from dataset.nuscenes.labels import BENCHMARKS
 from engine.build.build import build_model
+from tests.flat_options import build_flat
 from tests.kitti_frame import VARIABLE
 from tests.nuscenes_frame import IMAGE_SIZE, convert_frame, find_nuscenes
 from utils.config import load_config
@@ -36,7 +37,9 @@ def root(tmp_path_factory):
 
 
 def build(root, fields, **options):
-    return NuScenes(root, "train", BENCHMARKS["occ3d"].grid, fields, **options)
+    return build_flat(
+        NuScenes, root, "train", grid=BENCHMARKS["occ3d"].grid, fields=fields, **options
+    )
 
 
 def test_the_frame_is_read(root):

@@ -176,10 +176,10 @@ DAMAGES = {
         changed("rotation", [1.0, 1.0, 0.0, 0.0]),
         r"expected a unit quaternion w x y z as 'rotation', found \[1\.0, 1\.0",
     ),
-    "nan": (
+    "place": (
         "calibrated_sensor",
-        changed("translation", [0.0, float("nan"), 0.0]),
-        r"expected 3 numbers as 'translation', found \[0\.0, nan",
+        changed("translation", [0.0, "far", 0.0]),
+        r"expected 3 numbers as 'translation', found \[0\.0, 'far'",
     ),
     "intrinsic": (
         "calibrated_sensor",

@@ -6,12 +6,14 @@ from dataset.options import checked_crop, checked_size, checked_sweeps, restrict
 def test_restrict_keeps_the_order_asked_for():
     assert restrict(["a", "b", "c"], None, "val") == ["a", "b", "c"]
     assert restrict(["a", "b", "c"], ["c", "a", "c"], "val") == ["c", "a"]
-    with pytest.raises(ValueError, match=r"2 of the stems asked for .* 'val' of 2 frames, .*'x'"):
+    with pytest.raises(
+        ValueError, match=r"2 of the stems asked for .* 'val' of 2 frames: x, y; it"
+    ):
         restrict(["a", "b"], ["a", "x", "y"], "val")
 
 
 def test_an_unknown_frame_is_told_with_its_neighbours():
-    with pytest.raises(ValueError, match=r"such as \['10.7'\]; near '10.7' are \['10.5'\]"):
+    with pytest.raises(ValueError, match=r"frames: 10.7; near '10.7' are \['10.5'\]"):
         restrict(["10.5", "99.9"], ["10.7"], "val")
     with pytest.raises(ValueError, match=r"it begins with \['b'\]"):
         restrict(["b", "c"], ["x"], "val")

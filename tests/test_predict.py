@@ -78,7 +78,7 @@ def test_a_recording_is_predicted(arguments, tmp_path):
         ({"--resume-from": "nothing.pth"}, FileNotFoundError, "checkpoint nothing.pth not found"),
         ({"--data-root": "nowhere"}, FileNotFoundError, "no data set at 'nowhere'"),
         ({"--py-config": "nothing.py"}, FileNotFoundError, "config nothing.py not found"),
-        ({"--stems": "12.5"}, ValueError, r"such as \['12.5'\]"),
+        ({"--stems": "12.5"}, ValueError, r"frames: 12\.5;"),
         ({"--cfg-options": "modalty=lidar"}, ValueError, "modality"),
         ({"--amp": "bf16"}, ValueError, "needs a CUDA device"),
         ({"--limit": "-1"}, ValueError, "got -1"),

@@ -8,7 +8,13 @@ from dataset import layout
 from dataset.arrays import InputOptions
 from engine.build.build import build_grid, build_model
 from engine.prediction.files import FrameWriter
-from engine.prediction.frames import Frames, RecordingPaths, Timing, open_recording, predict_frames
+from engine.prediction.frames import (
+    PredictionFrames,
+    RecordingPaths,
+    TimeSpent,
+    open_recording,
+    predict_frames,
+)
 from engine.prediction.predictor import GridPredictor
 from tests.layout_files import write_tiny_unscenes3d
 from tests.nuscenes_config import TINY_GRID, write_nuscenes_config
@@ -36,7 +42,7 @@ def cfg(tmp_path, root, labelled):
 
 
 def test_all_frames_are_there_and_the_labelled_ones_have_labels(cfg, labelled):
-    frames = Frames(cfg, "all")
+    frames = PredictionFrames(cfg, "all")
     assert len(frames) == 12
     assert frames.stems == sorted(frames.stems, key=float)
     for index, stem in enumerate(frames.stems):
@@ -54,7 +60,7 @@ def test_a_folder_without_labels_will_do(tmp_path, cfg):
     scenes = {"scene_00000": "location_1"}
     write_tiny_unscenes3d(tmp_path, scenes=scenes, labels=False, imagesets=())
     cfg.data_root = str(tmp_path)
-    frames = Frames(cfg, "all")
+    frames = PredictionFrames(cfg, "all")
     assert len(frames) == 4
     assert frames[3].occupancy is None
 
@@ -62,7 +68,9 @@ def test_a_folder_without_labels_will_do(tmp_path, cfg):
 def test_key_frames_of_nuscenes_have_their_labels_too(tmp_path):
     tiny = write_tiny_nuscenes(tmp_path / "nuscenes", samples=1, sweeps=0, image_size=(9, 16))
     (tmp_path / "occ3d/gts/scene-0103").rename(tmp_path / "gone")
-    frames = Frames(load_config(write_nuscenes_config(tmp_path / "config.py", tiny.root)), "all")
+    frames = PredictionFrames(
+        load_config(write_nuscenes_config(tmp_path / "config.py", tiny.root)), "all"
+    )
     labelled, unlabelled = frames[0], frames[1]
     assert labelled.images.shape == (6, 3, 32, 88)
     assert NUSCENES.index("car") in labelled.occupancy
@@ -70,7 +78,7 @@ def test_key_frames_of_nuscenes_have_their_labels_too(tmp_path):
 
 
 def test_a_split_holds_its_own_frames_only(cfg, labelled):
-    assert Frames(cfg, "val").stems == labelled[2:4]
+    assert PredictionFrames(cfg, "val").stems == labelled[2:4]
 
 
 def test_the_modality_says_what_is_read(cfg, tmp_path):
@@ -78,36 +86,36 @@ def test_the_modality_says_what_is_read(cfg, tmp_path):
     write_tiny_unscenes3d(tmp_path, scenes={"scene_00000": "location_1"}, labels=False)
     for file in (tmp_path / layout.IMAGES).iterdir():
         file.write_bytes(b"")  # Would fail if it were opened.
-    sample = Frames(cfg, "all")[0]
+    sample = PredictionFrames(cfg, "all")[0]
     assert sample.images is None
     assert sample.points is not None
 
 
 def test_stems_are_taken_in_the_order_given_and_once(cfg, labelled):
     wanted = [labelled[3], labelled[0], labelled[3]]
-    frames = Frames(cfg, "all", stems=wanted)
+    frames = PredictionFrames(cfg, "all", stems=wanted)
     assert frames.stems == wanted[:2]
     assert [frames[i].stem for i in range(2)] == wanted[:2]
 
 
 def test_an_unknown_stem_is_refused_with_its_neighbours(cfg, labelled):
     wrong = labelled[0][:-1] + "7"
-    with pytest.raises(ValueError, match=rf"such as \['{wrong}'\]; near .*{labelled[0]}"):
-        Frames(cfg, "all", stems=[labelled[1], wrong])
-    with pytest.raises(ValueError, match=r"such as \['x'\]; it begins with"):
-        Frames(cfg, "all", stems=["x"])
+    with pytest.raises(ValueError, match=rf"frames: {wrong}; near .*{labelled[0]}"):
+        PredictionFrames(cfg, "all", stems=[labelled[1], wrong])
+    with pytest.raises(ValueError, match=r"frames: x; it begins with"):
+        PredictionFrames(cfg, "all", stems=["x"])
 
 
 @pytest.mark.parametrize(("limit", "picked"), [(1, [0]), (3, [0, 6, 11]), (12, None), (99, None)])
 def test_a_limit_spreads_over_the_frames(cfg, limit, picked):
-    stems = Frames(cfg, "all").stems
+    stems = PredictionFrames(cfg, "all").stems
     expected = stems if picked is None else [stems[number] for number in picked]
-    assert Frames(cfg, "all", limit=limit).stems == expected
+    assert PredictionFrames(cfg, "all", limit=limit).stems == expected
 
 
 def test_a_negative_limit_is_refused(cfg):
     with pytest.raises(ValueError, match="got -1"):
-        Frames(cfg, "all", limit=-1)
+        PredictionFrames(cfg, "all", limit=-1)
 
 
 def predictor_of(cfg, network=None):
@@ -118,7 +126,7 @@ def predictor_of(cfg, network=None):
 @pytest.mark.parametrize("batch_size", [1, 2])
 def test_each_frame_gets_the_grid_that_the_network_predicts(cfg, tmp_path, batch_size):
     network = build_model(cfg)
-    frames = Frames(cfg, "all", limit=3)
+    frames = PredictionFrames(cfg, "all", limit=3)
     weights = {name: value.clone() for name, value in network.state_dict().items()}
     predictor = predictor_of(cfg, network.train())
     writer = FrameWriter(tmp_path, ["npy"], predictor.grid, UNSCENES3D)
@@ -140,19 +148,19 @@ def test_a_batch_has_a_frame(cfg, tmp_path):
     predictor = predictor_of(cfg)
     writer = FrameWriter(tmp_path, ["npy"], predictor.grid, UNSCENES3D)
     with pytest.raises(ValueError, match="at least 1, got 0"):
-        predict_frames(predictor, Frames(cfg, "all"), writer, batch_size=0)
+        predict_frames(predictor, PredictionFrames(cfg, "all"), writer, batch_size=0)
 
 
 def test_timing_says_frames_a_second():
-    text = str(Timing(frames=4, read_s=1.0, network_s=2.0, write_s=5.0))
+    text = str(TimeSpent(frames=4, read_s=1.0, network_s=2.0, write_s=5.0))
     assert (
         text == "4 frames in 8.0 s, 0.50 a second (read 0.25, network 0.50, write 1.25 s a frame)"
     )
-    assert "0 frames" in str(Timing())
+    assert "0 frames" in str(TimeSpent())
 
 
 def test_what_is_only_shown_is_read_only_to_be_shown(cfg, labelled):
-    frames = Frames(cfg, "all", stems=labelled[:1], is_shown=False)
+    frames = PredictionFrames(cfg, "all", stems=labelled[:1], is_shown=False)
     assert frames[0].occupancy is None
     assert frames[0].vehicle is None
 
@@ -161,11 +169,11 @@ def test_frames_of_nuscenes_have_their_labels(tmp_path):
     root = tmp_path / "nuscenes"
     write_tiny_nuscenes(root)
     cfg = load_config(write_nuscenes_config(tmp_path / "config.py", root))
-    frames = Frames(cfg, "all")
+    frames = PredictionFrames(cfg, "all")
     assert frames[0].occupancy.shape == TINY_GRID.shape
     assert frames[0].images.shape[0] == 6
     shutil.rmtree(tmp_path / "occ3d")
-    assert Frames(cfg, "all")[0].occupancy is None
+    assert PredictionFrames(cfg, "all")[0].occupancy is None
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +218,7 @@ def test_a_recording_that_lacks_what_the_network_reads_is_refused(cfg, recording
 
 
 def test_captions_and_motion_are_shown_where_there_are_files(cfg, labelled):
-    frames = Frames(cfg, "all")
+    frames = PredictionFrames(cfg, "all")
     for index, stem in enumerate(frames.stems):
         sample = frames[index]
         assert sample.vehicle.velocity_mps == (1.2, 0.05, 0.0)  # Of sweeps too.
@@ -222,7 +230,7 @@ def test_what_the_network_does_not_read_may_be_missing(tmp_path, cfg):
     cfg.data_root = str(tmp_path)
     (tmp_path / layout.relative_path(layout.CAPTIONS, stems[0])).unlink()
     (tmp_path / layout.relative_path(layout.VEHICLE_INFOS, stems[1])).unlink()
-    first, second = (Frames(cfg, "all")[index] for index in range(2))
+    first, second = (PredictionFrames(cfg, "all")[index] for index in range(2))
     assert (first.caption, second.vehicle) == (None, None)
     assert second.caption == "A truck stands beside a wall."
     assert first.vehicle is not None

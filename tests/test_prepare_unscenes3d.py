@@ -112,4 +112,4 @@ def test_boxes_are_taken_over_and_the_rest_is_named(downloads, tmp_path, caplog)
         file.writestr("top/licence.md", "text")
     prepare(downloads, tmp_path / "data", "--release", "other")
     assert (tmp_path / "data" / layout.BOXES / "1.5.txt").read_text() == "box"
-    assert "1 files left out, such as ['top/licence.md']" in caplog.text
+    assert "1 files left out: top/licence.md" in caplog.text

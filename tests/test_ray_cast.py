@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from engine.metrics.ray_cast import (
-    Rays,
+    VoxelRays,
     cast_rays,
     lidar_directions,
     lidar_pitches,
@@ -29,7 +29,7 @@ def grid_with(*voxels, shape=SHAPE, label=3):
 
 def cast_one(labels, start, direction):
     start = torch.tensor([start], dtype=torch.float32)
-    ends = cast_rays(labels, Rays(start, start + torch.tensor([direction])), free_label=FREE)
+    ends = cast_rays(labels, VoxelRays(start, start + torch.tensor([direction])), free_label=FREE)
     return int(ends.labels), float(ends.depths)
 
 
@@ -77,7 +77,7 @@ def random_rays(seed, low, high, *, snap=None, count=300):
     directions[::11, 2] = 0
     directions[::13, 1] = directions[::13, 0]
     directions[0] = torch.tensor([0.0, 0.0, -1.0])
-    return Rays(starts, starts + directions)
+    return VoxelRays(starts, starts + directions)
 
 
 @pytest.mark.parametrize("snap", [None, 0.5, 1.0], ids=["anywhere", "halves", "faces"])
@@ -177,7 +177,9 @@ def test_no_rays_and_inputs_stay_as_they_were():
     before = [tensor.clone() for tensor in (labels, *rays)]
     cast_rays(labels, rays, free_label=FREE)
     assert all(torch.equal(a, b) for a, b in zip(before, (labels, *rays), strict=True))
-    assert cast_rays(labels, Rays(*(r[:0] for r in rays)), free_label=FREE).labels.shape == (0,)
+    assert cast_rays(labels, VoxelRays(*(r[:0] for r in rays)), free_label=FREE).labels.shape == (
+        0,
+    )
 
 
 def test_pitches_are_those_of_the_benchmark():

@@ -11,6 +11,7 @@ import torch
 import predict
 from dataset import layout
 from dataset.formats import read_calibration
+from dataset.reading import Reading
 from dataset.unscenes3d import UnScenes3D
 from engine.build.build import build_model
 from tests.kitti_frame import VARIABLE, find_kitti
@@ -51,9 +52,11 @@ def test_points_fall_on_the_picture_and_only_forward_ones_are_left(root):
     frames = UnScenes3D(
         root,
         "all",
-        dict(origin_m=(0.0, -38.4, -4.0), voxel_m=1.2, shape=(64, 64, 8)),
-        ("images", "points", "pixel_from_lidar"),
-        image_size=(96, 320),
+        Reading(
+            dict(origin_m=(0.0, -38.4, -4.0), voxel_m=1.2, shape=(64, 64, 8)),
+            ("images", "points", "pixel_from_lidar"),
+            image_size=(96, 320),
+        ),
     )
     sample = frames[0]
     assert (sample.stem, len(frames)) == (STEM, 1)

@@ -6,6 +6,7 @@ import torch
 
 from dataset import layout
 from dataset.arrays import InputOptions
+from dataset.reading import Reading
 from dataset.recording import Recording, files_by_stem
 from dataset.unscenes3d import UnScenes3D
 from tests.recording_files import json_rig, write_json_rig, write_recording
@@ -33,7 +34,9 @@ def open_all(root, **changes):
 
 def test_frames_are_those_of_the_same_files_in_the_layout(source):
     fields = ("images", "points", "pixel_from_lidar")
-    expected = UnScenes3D(source / "layout", "all", layout.LABEL_GRID, fields, image_size=(30, 48))
+    expected = UnScenes3D(
+        source / "layout", "all", Reading(layout.LABEL_GRID, fields, image_size=(30, 48))
+    )
     recording = open_all(source)
     assert recording.stems == expected.stems
     assert recording.scenes == ["", ""]

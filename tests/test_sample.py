@@ -3,7 +3,7 @@ import pickle
 import pytest
 import torch
 
-from dataset.sample import Batch, Draw, Neighbors, Sample, VehicleState, collate
+from dataset.sample import Batch, NeighborViews, Sample, SampleKey, VehicleState, collate
 
 
 def sample(stem="1.0", **changes):
@@ -21,20 +21,20 @@ def sample(stem="1.0", **changes):
     return Sample(**{**values, **changes})
 
 
-def test_draw_is_a_frame_and_an_epoch():
-    assert Draw(3) == (3, 0)
-    index, epoch = Draw(3, epoch=7)
-    assert (index, epoch) == (3, 7)
-    assert pickle.loads(pickle.dumps(Draw(3, 7))) == Draw(3, 7)
+def test_a_key_is_a_frame_and_an_epoch():
+    key = SampleKey(3)
+    assert (key.index, key.epoch) == (3, 0)
+    assert key == SampleKey(3, epoch=0) != SampleKey(3, epoch=7)
+    assert pickle.loads(pickle.dumps(SampleKey(3, 7))) == SampleKey(3, 7)
 
 
-def test_a_key_is_a_draw_or_a_place():
-    assert Draw.of(2, 5) == Draw(2, 0)
-    assert Draw.of(-1, 5) == Draw(4, 0)
-    assert Draw.of(Draw(-2, 3), 5) == Draw(3, 3)
-    for key in (5, -6, Draw(5, 1)):
+def test_an_index_stands_for_a_key():
+    assert SampleKey.of(2, 5) == SampleKey(2, 0)
+    assert SampleKey.of(-1, 5) == SampleKey(4, 0)
+    assert SampleKey.of(SampleKey(-2, 3), 5) == SampleKey(3, 3)
+    for key in (5, -6, SampleKey(5, 1)):
         with pytest.raises(IndexError):
-            Draw.of(key, 5)
+            SampleKey.of(key, 5)
 
 
 @pytest.mark.parametrize("size", [1, 2])
@@ -79,7 +79,7 @@ def test_shapes_that_differ_are_refused():
 
 
 def neighbors(count=2):
-    return Neighbors(torch.zeros(count, 1, 4, 4), torch.ones(count, 1, 4, 6))
+    return NeighborViews(torch.zeros(count, 1, 4, 4), torch.ones(count, 1, 4, 6))
 
 
 def test_views_of_neighbours_are_stacked_and_must_be_as_many():

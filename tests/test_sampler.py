@@ -3,7 +3,7 @@ import operator
 
 import pytest
 
-from dataset.sample import Draw
+from dataset.sample import SampleKey
 from engine.build.sampler import EpochBatches, EvalIndices
 
 
@@ -27,7 +27,7 @@ def test_draws_carry_the_epoch():
     batches = EpochBatches(range(2), 2, seed=0)
     batches.start_at(5)
     (batch,) = batches
-    assert all(isinstance(draw, Draw) and draw.epoch == 5 for draw in batch)
+    assert all(isinstance(draw, SampleKey) and draw.epoch == 5 for draw in batch)
 
 
 @pytest.mark.parametrize("start", [0, 1, 2, 3])

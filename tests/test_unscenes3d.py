@@ -1,5 +1,6 @@
 import logging
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,12 +12,15 @@ from torch.utils.data import DataLoader
 from dataset import layout
 from dataset.augmentation import Augmentation
 from dataset.inventory import FIELD_FOLDERS
-from dataset.sample import Draw, collate
+from dataset.reading import Reading
+from dataset.sample import SampleKey, collate
 from dataset.unscenes3d import UnScenes3D
+from engine.build.build import build_dataset
+from tests.flat_options import build_flat
 from tests.layout_files import GROUND_Z_M, Rig, world_from_imu, write_tiny_unscenes3d
+from utils.config import load_config
 from utils.geometry import project_points, transform_points
 from utils.labels import IGNORE
-from utils.registry import DATASETS
 
 GRID = layout.LABEL_GRID
 EVERY_FIELD = tuple(FIELD_FOLDERS)
@@ -53,7 +57,7 @@ def own_root(tmp_path):
 
 def build(root, fields=EVERY_FIELD, **options):
     options = {"split": "train", "grid": GRID, "image_size": OUTPUT, **options}
-    return UnScenes3D(root, fields=fields, **options)
+    return build_flat(UnScenes3D, root, fields=fields, **options)
 
 
 def remove_all_but(root, folders):
@@ -133,7 +137,7 @@ def colors_at(sample):
 )
 def test_points_land_on_their_own_colour_and_depth(root, augmentation, epoch):
     dataset = build(root, augmentation=augmentation, image_size=(72, 100), seed=3)
-    color, label, depth, depth_m = colors_at(dataset[Draw(1, epoch)])
+    color, label, depth, depth_m = colors_at(dataset[SampleKey(1, epoch)])
     assert len(label) > 300
     # Wall, truck and ground as painted; the truck is by far the yellowest.
     yellowness = color[:, :2].mean(1) - color[:, 2]
@@ -152,7 +156,7 @@ def test_points_land_on_their_own_colour_and_depth(root, augmentation, epoch):
 def test_points_project_to_the_same_content_before_and_after(root, augmentation):
     plain, changed = build(root), build(root, augmentation=augmentation, seed=1)
     for epoch in range(4):
-        before, after = plain[0], changed[Draw(0, epoch)]
+        before, after = plain[0], changed[SampleKey(0, epoch)]
         pixels, depth = project_points(before.pixel_from_lidar[0], before.points[:, :3])
         moved, moved_depth = project_points(after.pixel_from_lidar[0], after.points[:, :3])
         front = depth > 1.0
@@ -175,7 +179,7 @@ def test_points_lie_in_their_own_labels(root, augmentation, agree):
     # A turned voxel is looked up by its centre, so that points at a surface's rim miss it.
     dataset = build(root, ["points", "occupancy"], augmentation=augmentation, seed=3)
     for epoch in range(3):
-        sample = dataset[Draw(0, epoch)]
+        sample = dataset[SampleKey(0, epoch)]
         index = torch.floor(GRID.voxel_from_metres(sample.points[:, :3])).long()
         inside = ((index >= 0) & (index < torch.tensor(GRID.shape))).all(-1)
         found = sample.occupancy[tuple(index[inside].T)]
@@ -190,7 +194,7 @@ def test_poses_follow_the_augmentation(root):
     plain, changed = build(root, fields), build(root, fields, augmentation=EVERYTHING)
     for epoch in range(3):
         worlds = []
-        for sample in (plain[1], changed[Draw(1, epoch)]):
+        for sample in (plain[1], changed[SampleKey(1, epoch)]):
             worlds.append(transform_points(sample.world_from_lidar, sample.points[:, :3].double()))
         # Points are float32 and up to 50 m away.
         torch.testing.assert_close(worlds[0], worlds[1], atol=1e-4, rtol=0)
@@ -208,12 +212,16 @@ def test_draws_depend_on_seed_epoch_and_index_only(root):
         return build(root, ["pixel_from_lidar"], **options, seed=seed)[draw].pixel_from_lidar
 
     options = {"augmentation": EVERYTHING, "recorded_size": RECORDED}
-    first = pixels(0, Draw(1, 5))
-    torch.testing.assert_close(first, pixels(0, Draw(1, 5)), rtol=0, atol=0)
-    torch.testing.assert_close(first, pixels(0, Draw(-1, 5)), rtol=0, atol=0)
-    for other in (pixels(1, Draw(1, 5)), pixels(0, Draw(1, 6)), pixels(0, Draw(0, 5))):
+    first = pixels(0, SampleKey(1, 5))
+    torch.testing.assert_close(first, pixels(0, SampleKey(1, 5)), rtol=0, atol=0)
+    torch.testing.assert_close(first, pixels(0, SampleKey(-1, 5)), rtol=0, atol=0)
+    for other in (
+        pixels(1, SampleKey(1, 5)),
+        pixels(0, SampleKey(1, 6)),
+        pixels(0, SampleKey(0, 5)),
+    ):
         assert not torch.allclose(first, other)
-    torch.testing.assert_close(pixels(0, 1), pixels(0, Draw(1, 0)), rtol=0, atol=0)
+    torch.testing.assert_close(pixels(0, 1), pixels(0, SampleKey(1, 0)), rtol=0, atol=0)
 
 
 def test_crop_takes_a_part_of_the_recorded_image(root):
@@ -247,7 +255,7 @@ def test_a_grid_may_be_a_dictionary(root):
 
 def test_another_box_is_refused_only_where_labels_are_read(root):
     other = {"origin_m": (0.0, -40.0, -4.0), "voxel_m": 0.3, "shape": (256, 256, 32)}
-    with pytest.raises(ValueError, match="in larger voxels"):
+    with pytest.raises(ValueError, match="is not a coarsening"):
         build(root, ["occupancy"], grid=other)
     assert build(root, ["points"], grid=other)[0].points is not None
 
@@ -478,25 +486,26 @@ def test_depth_is_checked_against_the_image(own_root):
 # --- with the rest of the program ---
 
 
-def test_it_is_built_from_a_config_and_refuses_misspelt_keys(root):
-    grid = {"origin_m": GRID.origin_m, "voxel_m": GRID.voxel_m, "shape": GRID.shape}
-    config = {
-        "type": "UnScenes3D",
-        "data_root": str(root),
-        "split": "val",
-        "grid": grid,
-        "fields": ["occupancy"],
-    }
-    dataset = DATASETS.build(config)
+def test_it_is_built_from_a_config_and_rejects_unknown_keys(root):
+    path = Path(__file__).parents[1] / "config/unscenes3d/unscenes3d_occ.py"
+    cfg = load_config(path, {"data_root": str(root), "dataset.image_size": (12, 40)})
+    dataset = build_dataset(cfg, "val")
     assert dataset.metainfo["classes"][11] == "driveable_surface"
     assert len(dataset) == 2
-    with pytest.raises(TypeError, match="num_sweep"):
-        DATASETS.build({**config, "num_sweep": 2})
+    assert dataset[0].images.shape == (1, 3, 12, 40)
+    del cfg.dataset["image_size"]
+    assert build_dataset(cfg, "val").image_size == (384, 1280)
+    cfg.dataset["num_sweep"] = 2
+    with pytest.raises(ValueError, match=r"'num_sweep'; did you mean 'num_sweeps'\? .known keys"):
+        build_dataset(cfg, "val")
+    cfg.dataset = {"type": "UnScenes3D", "reading": {}}
+    with pytest.raises(ValueError, match="has no key 'reading'"):
+        build_dataset(cfg, "val")
 
 
 def test_workers_give_the_same_frames(root):
     dataset = build(root, augmentation=Augmentation(**EVERYTHING), num_sweeps=2)
-    draws = [Draw(0, 3), Draw(1, 3)]
+    draws = [SampleKey(0, 3), SampleKey(1, 3)]
     here = collate([dataset[draw] for draw in draws])
     loader = DataLoader(dataset, batch_size=2, sampler=draws, num_workers=1, collate_fn=collate)
     (there,) = list(loader)
@@ -516,7 +525,7 @@ def test_reading_twice_gives_the_same(root):
 
 def test_a_root_that_is_not_there_is_named_before_its_splits(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no data set at"):
-        UnScenes3D(tmp_path / "nowhere", "train", layout.LABEL_GRID, ["points"])
+        UnScenes3D(tmp_path / "nowhere", "train", Reading(GRID, ["points"]))
 
 
 # --- views of other frames ---
@@ -540,7 +549,7 @@ def agreement_with_neighbor(sample, other, number, *, moved=True):
 def test_a_neighbours_points_fall_on_its_depth(tmp_path, augmentation):
     write_tiny_unscenes3d(tmp_path, scenes={"scene_00000": "location_1"}, frames=3)
     sample = build(tmp_path, ["neighbors", "world_from_lidar"], augmentation=augmentation, seed=3)[
-        Draw(0, 1)
+        SampleKey(0, 1)
     ]
     others = build(tmp_path, ["points", "world_from_lidar"])
     assert sample.neighbors.depth_m.shape == (2, 1, *OUTPUT)
@@ -561,5 +570,5 @@ def test_where_a_drive_has_fewer_frames_views_have_no_depth(root):
 
 def test_neighbours_need_a_drive(own_root):
     (own_root / layout.IMAGESETS / layout.SCENE_INFO).unlink()
-    with pytest.raises(ValueError, match=r"neighbours need imagesets/scene_info\.json.* 2 are in"):
+    with pytest.raises(ValueError, match=r"neighbors need imagesets/scene_info\.json.* 2 are in"):
         build(own_root, ["neighbors"], split="all")

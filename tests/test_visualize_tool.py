@@ -111,7 +111,7 @@ def test_options_that_cannot_be_are_refused_before_anything_is_read(words, messa
 def test_a_size_is_two_numbers(capsys):
     with pytest.raises(SystemExit):
         parse_arguments(["film", "--out", "x.gif", "--size", "1280"])
-    assert "expected WIDTHxHEIGHT, such as 1280x720, got '1280'" in capsys.readouterr().err
+    assert "expected WIDTHxHEIGHT such as 1280x720, got '1280'" in capsys.readouterr().err
 
 
 class Source:

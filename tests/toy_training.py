@@ -10,7 +10,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from dataset.frame_dataset import FrameDataset
-from dataset.sample import Batch, Draw, Sample
+from dataset.sample import Batch, Sample, SampleKey
 from model.prediction import Prediction
 from model.unsocc import UnsOcc
 from utils.geometry import VoxelGrid
@@ -53,8 +53,8 @@ class ToyFrames(FrameDataset):
     def neighbors(self, count: int) -> list[list[int]]:
         raise ValueError("each frame is a scene of its own")
 
-    def __getitem__(self, key: int | Draw) -> Sample:
-        draw = key if isinstance(key, Draw) else Draw(key)
+    def __getitem__(self, key: int | SampleKey) -> Sample:
+        draw = key if isinstance(key, SampleKey) else SampleKey(key)
         frame = np.random.default_rng((len(self.split), draw.index))
         voxels = frame.integers(0, self.grid.shape, size=(20, 3))
         occupancy = np.zeros(self.grid.shape, np.uint8)

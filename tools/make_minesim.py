@@ -27,6 +27,7 @@ from dataset.minesim.write.nuscenes.generate import generate_nuscenes
 from dataset.minesim.write.nuscenes.plan import NuScenesOptions
 from dataset.minesim.write.plan import GenerateOptions
 from dataset.minesim.write.production import Summary
+from engine.command_line import size_of_text
 from utils.console import run_script, start_logging
 from utils.labels import NUSCENES, UNSCENES3D, LabelSet
 from utils.outputs import output_folder
@@ -51,7 +52,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--frames", type=int, required=True, help="labeled frames per scene")
     parser.add_argument(
         "--image-size",
-        type=image_size,
+        type=size_of_text,
         metavar="WxH",
         help="image size (default: 1920x1200, nuscenes: 1600x900)",
     )
@@ -123,18 +124,6 @@ def _check_layout(parser: argparse.ArgumentParser, found: argparse.Namespace) ->
         parser.error(f"{' and '.join(wrong)} can only be used with --layout nuscenes")
     if found.layout == "nuscenes" and found.test:
         parser.error("--test can only be used with --layout unscenes3d: v1.0-mini has no test")
-
-
-def image_size(text: str) -> tuple[int, int]:
-    """Parse width and height from text such as "1920x1200".
-
-    Raises:
-        argparse.ArgumentTypeError: If the text does not have that form.
-    """
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdigit() for part in parts):
-        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT such as 1920x1200, got '{text}'")
-    return int(parts[0]), int(parts[1])
 
 
 def worker_count(text: str) -> int | None:

@@ -31,6 +31,7 @@ from dataset.prepare.unpack import missing_members, require_space, unpack
 from dataset.splits import SOURCES
 from utils.console import run_script, start_logging
 from utils.outputs import output_file, output_folder
+from utils.shortlist import shortlist
 from utils.whole_files import write_json
 
 logger = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ def members_to_unpack(sources: Sequence[Source]) -> list[Member]:
         raise ValueError("the archives hold none of the layout's folders; are they UnScenes3D's?")
     left_out = [member.name for member in members if member.target is None]
     if left_out:
-        logger.warning("%d files left out, such as %s", len(left_out), left_out[:3])
+        logger.warning("%d files left out: %s", len(left_out), shortlist(left_out))
     refuse_conflicts(placed)
     return placed
 

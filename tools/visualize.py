@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataset.options import spread
-from engine.command_line import read_config
+from engine.command_line import read_config, size_of_text
 from engine.frames.sources import FrameSource, Predicted, ViewFrame
 from engine.pictures.branch_figure import branch_tables, stack_pages
 from engine.pictures.branch_maps import RenderedFrame, render_branches
@@ -99,23 +99,11 @@ def _add_looks(group: argparse._ArgumentGroup) -> None:
     add("--format", choices=("png", "jpg"), default="png", help="of the pages (default: png)")
     add("--title", help="first line of a page (default: scene and stem; '': none)")
     add("--panels", type=Path, metavar="DIR", help="also write each panel as a file of its own")
-    add("--size", type=picture_size, default=(1280, 720), metavar="WxH",
+    add("--size", type=size_of_text, default=(1280, 720), metavar="WxH",
         help="of a film (default: 1280x720)")  # fmt: skip
     add("--fps", type=float, default=4.0, help="frames a second of a film (default: 4)")
     add("--stride", type=int, default=1, metavar="N",
         help="image pixels a side of a pixel that branches render (default: 1)")  # fmt: skip
-
-
-def picture_size(text: str) -> tuple[int, int]:
-    """Width and height from a text such as ``1280x720``.
-
-    Raises:
-        argparse.ArgumentTypeError: If it is no such text.
-    """
-    width, _, height = text.partition("x")
-    if not (width.isdigit() and height.isdigit()):
-        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT, such as 1280x720, got '{text}'")
-    return int(width), int(height)
 
 
 def main(args: argparse.Namespace) -> None:

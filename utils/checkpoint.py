@@ -15,6 +15,7 @@ from zipfile import BadZipFile
 import torch
 from torch import Tensor, nn
 
+from utils.shortlist import shortlist
 from utils.whole_files import new_file
 
 LATEST = "latest.pth"
@@ -114,7 +115,7 @@ def fill(model: nn.Module, weights: Mapping[str, Tensor], path: str | Path) -> N
     }
     if any(differences.values()):
         listed = "; ".join(
-            f"{len(names)} {what} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
+            f"{len(names)} {what} ({shortlist(names)})"
             for what, names in differences.items()
             if names
         )

@@ -187,7 +187,12 @@ def check_dataset_name(cfg: Config, name: str | None) -> None:
 
 
 def build_section(
-    cfg: Config, name: str, registry: Any, injected: Mapping[str, Any] | None = None
+    cfg: Config,
+    name: str,
+    registry: Any,
+    injected: Mapping[str, Any] | None = None,
+    *,
+    groups: Mapping[str, type] | None = None,
 ) -> Any:
     """Build the object of a section: its ``type`` names the class, other keys are arguments.
 
@@ -196,6 +201,8 @@ def build_section(
         name: "model" or "dataset".
         registry: Registry that holds the class.
         injected: Arguments passed in addition to the keys of the section.
+        groups: Dataclasses by argument name: a class with such an argument gets it built from the
+            keys that are its fields.
 
     Raises:
         ValueError: If the class is unknown, a key is not one of its arguments (also in nested
@@ -203,32 +210,37 @@ def build_section(
     """
     values = plain(_mapping(cfg, name))
     where = f"{name} of {_place(cfg)}"
-    constructor = _constructor(values, registry, where)
+    groups = groups or {}
+    constructor = _constructor(values, registry, where, groups)
     own = {key: value for key, value in values.items() if key != "type"}
     twice = sorted(own.keys() & (injected or {}).keys())
     if twice:
         raise ValueError(f"{where}: {twice} are set elsewhere in the config; remove them here")
     arguments = own | dict(injected or {})
     try:
-        return constructor(**arguments)
+        return constructor(**_grouped(arguments, constructor, groups))
     except TypeError as error:
         if not _ARGUMENT_ERROR.search(str(error)):
             raise
         raise ValueError(f"{where}: {error}") from error
 
 
-def section_class(cfg: Config, name: str, registry: Any) -> Any:
-    """The class that a section names by its ``type``, after a check of the section's keys.
+def section_class(
+    cfg: Config, name: str, registry: Any, *, groups: Mapping[str, type] | None = None
+) -> Any:
+    """Look up the class of a section, after a check of its keys.
 
     Args:
         cfg: The config.
         name: "model" or "dataset".
-        registry: Where the class is registered.
+        registry: Registry that holds the class.
+        groups: As in ``build_section``.
 
     Raises:
-        ValueError: If the class is unknown, or a key is none of its arguments.
+        ValueError: If the class is unknown, or a key is not one of its arguments.
     """
-    return _constructor(plain(_mapping(cfg, name)), registry, f"{name} of {_place(cfg)}")
+    where = f"{name} of {_place(cfg)}"
+    return _constructor(plain(_mapping(cfg, name)), registry, where, groups or {})
 
 
 def check_keys(given: Iterable[str], known: Iterable[str], where: str) -> None:
@@ -254,7 +266,12 @@ def plain(value: Any) -> Any:
     return [plain(item) for item in value] if isinstance(value, list) else value
 
 
-def _constructor(values: Mapping[str, Any], registry: Any, where: str) -> Callable[..., Any]:
+def _constructor(
+    values: Mapping[str, Any],
+    registry: Any,
+    where: str,
+    groups: Mapping[str, type],
+) -> Callable[..., Any]:
     """Look up the class of a section and check its keys, nested sections included."""
     kind = values.get("type")
     constructor = registry.get(kind) if isinstance(kind, str) else None
@@ -262,7 +279,7 @@ def _constructor(values: Mapping[str, Any], registry: Any, where: str) -> Callab
         names = sorted(registry.module_dict)
         hint = _hint(str(kind), names)
         raise ValueError(f"{where}: unknown type {kind!r}{hint}")
-    check_keys((key for key in values if key != "type"), _arguments(constructor), where)
+    check_keys((key for key in values if key != "type"), _keys_of(constructor, groups), where)
     _check_nested(values, registry, where)
     return constructor
 
@@ -271,13 +288,31 @@ def _check_nested(values: Mapping[str, Any], registry: Any, where: str) -> None:
     """Check nested sections that have a ``type``, at any depth."""
     for key, value in values.items():
         if isinstance(value, Mapping) and "type" in value:
-            _constructor(value, registry, f"{key} in {where}")
+            _constructor(value, registry, f"{key} in {where}", groups={})
         elif isinstance(value, Mapping):
             _check_nested(value, registry, f"{key} in {where}")
 
 
-def _arguments(constructor: Callable[..., Any]) -> list[str]:
-    return [name for name in inspect.signature(constructor).parameters if name != "self"]
+def _keys_of(constructor: Callable[..., Any], groups: Mapping[str, type]) -> set[str]:
+    """The keys that a class is built from: its arguments, and for grouped ones their fields."""
+    arguments = set(inspect.signature(constructor).parameters)
+    grouped = arguments & groups.keys()
+    return (arguments - grouped).union(*(_field_names(groups[name]) for name in grouped))
+
+
+def _grouped(
+    arguments: Mapping[str, Any], constructor: Callable[..., Any], groups: Mapping[str, type]
+) -> dict[str, Any]:
+    """The arguments of a class, with the grouped ones built from their fields."""
+    rest = dict(arguments)
+    for name in inspect.signature(constructor).parameters.keys() & groups.keys():
+        fields = {key: rest.pop(key) for key in _field_names(groups[name]) & rest.keys()}
+        rest[name] = groups[name](**fields)
+    return rest
+
+
+def _field_names(kind: type) -> set[str]:
+    return {field.name for field in dataclasses.fields(kind)}
 
 
 def _mapping(cfg: Config, name: str) -> Mapping[str, Any]:

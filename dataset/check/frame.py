@@ -25,7 +25,7 @@ _FORMAT = "format"
 
 
 @dataclass(frozen=True)
-class Frame:
+class FrameContent:
     """What the files of one frame hold; None where there is no file, or none that can be read."""
 
     image: UInt8[np.ndarray, "H W 3"] | None = None
@@ -50,7 +50,7 @@ _READERS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     layout.VEHICLE_INFOS: ("vehicle", formats.read_vehicle_info),
     layout.CAPTIONS: ("caption", formats.read_caption),
 }
-"""Field of a Frame and reader of each folder."""
+"""Field of FrameContent and reader of each folder."""
 
 
 def check_frame(root: Path, stem: str, folders: Iterable[str]) -> FrameReport:
@@ -75,7 +75,7 @@ def check_frame(root: Path, stem: str, folders: Iterable[str]) -> FrameReport:
     return report
 
 
-def read_frame(root: Path, folders: Iterable[str], report: FrameReport) -> Frame:
+def read_frame(root: Path, folders: Iterable[str], report: FrameReport) -> FrameContent:
     """What the files hold; notes an error for each that is not as its format says."""
     found = {}
     for folder in folders:
@@ -86,10 +86,10 @@ def read_frame(root: Path, folders: Iterable[str], report: FrameReport) -> Frame
         except (ValueError, OSError) as error:
             message = str(error).removeprefix(f"{path} (frame {report.stem}): ")
             report.error(_FORMAT, folder, message)
-    return Frame(**found)
+    return FrameContent(**found)
 
 
-def check_image(frame: Frame, report: FrameReport) -> None:
+def check_image(frame: FrameContent, report: FrameReport) -> None:
     """A picture of one colour shows nothing."""
     if frame.image is None:
         return
@@ -98,7 +98,7 @@ def check_image(frame: Frame, report: FrameReport) -> None:
         report.warn("image", layout.IMAGES, "the picture has one colour all over; is it blank?")
 
 
-def check_cloud(frame: Frame, report: FrameReport) -> None:
+def check_cloud(frame: FrameContent, report: FrameReport) -> None:
     """How many returns there are, and how far they reach."""
     if frame.cloud is None:
         return
@@ -108,7 +108,7 @@ def check_cloud(frame: Frame, report: FrameReport) -> None:
         report.measure("range_m", float(np.quantile(distance, 0.99)))
 
 
-def check_occupancy(frame: Frame, report: FrameReport) -> None:
+def check_occupancy(frame: FrameContent, report: FrameReport) -> None:
     """Counts classes; no voxel is named twice, and the returns lie at occupied ones."""
     if frame.rows is None:
         return
@@ -123,7 +123,7 @@ def check_occupancy(frame: Frame, report: FrameReport) -> None:
         _measure(report, "returns_near_occupied", occupancy_agreement(frame.cloud, frame.rows))
 
 
-def check_depth(frame: Frame, report: FrameReport) -> None:
+def check_depth(frame: FrameContent, report: FrameReport) -> None:
     """It is as large as the image, how much is labelled, and whether the returns agree."""
     if frame.depth_m is None:
         return
@@ -139,7 +139,7 @@ def check_depth(frame: Frame, report: FrameReport) -> None:
         _measure(report, "depth_agrees", share)
 
 
-def check_elevation(frame: Frame, report: FrameReport) -> None:
+def check_elevation(frame: FrameContent, report: FrameReport) -> None:
     """How many cells are known and wrapped around, and whether the returns agree."""
     if frame.elevation is None:
         return
@@ -151,7 +151,7 @@ def check_elevation(frame: Frame, report: FrameReport) -> None:
         _measure(report, "elevation_agrees", elevation_agreement(frame.cloud, elevation_m))
 
 
-def check_texts(frame: Frame, report: FrameReport) -> None:
+def check_texts(frame: FrameContent, report: FrameReport) -> None:
     """Captions say something; the vehicle's stamp is that of the frame."""
     if frame.caption == "":
         report.warn("caption", layout.CAPTIONS, "the caption is blank")

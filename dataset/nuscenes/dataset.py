@@ -11,20 +11,19 @@ from jaxtyping import Float32, Float64, UInt8
 from mmengine.logging import MMLogger
 
 from dataset import transforms
-from dataset.augmentation import Augmentation, Choices
-from dataset.frame_dataset import FrameDataset
+from dataset.augmentation import Choices
 from dataset.lidar_depth import depth_of_points
-from dataset.neighbors import neighbors_of, stack_views
 from dataset.nuscenes import labels as nuscenes_labels
 from dataset.nuscenes.cache import load_index
 from dataset.nuscenes.frames import NuScenesFrames, missing_files
 from dataset.nuscenes.index import CAMERAS, KeyFrameIndex
 from dataset.nuscenes.splits import ALL, AUTO, find_version, scenes_of_split
-from dataset.options import checked_crop, checked_size, checked_sweeps, restrict
-from dataset.sample import Draw, Sample
+from dataset.options import restrict
+from dataset.reading import Reading, SampleDataset
 from utils.geometry import VoxelGrid
 from utils.labels import IGNORE, NUSCENES
 from utils.registry import DATASETS
+from utils.shortlist import shortlist
 
 FIELDS = (
     "images",
@@ -37,11 +36,9 @@ FIELDS = (
 )
 """Fields of a Sample that nuScenes can fill."""
 
-_NAMED = 5  # How many missing files an error names.
-
 
 @DATASETS.register_module()
-class NuScenes(FrameDataset):
+class NuScenes(SampleDataset):
     """Key frames of one split of nuScenes (``docs/prepare_data.md``).
 
     A Sample's fields are in the frame of the network's volume, which ``frame`` chooses; there
@@ -60,31 +57,17 @@ class NuScenes(FrameDataset):
         data_root: Folder that holds ``samples/``, ``sweeps/`` and the tables ``v1.0-*/``.
         split: "train", "val", "test", or "all" for every key frame of the tables of which all
             files are there.
-        grid: Grid of the network's volume, or its fields.
-        fields: Some of FIELDS; no file is opened for the others.
+        reading: What to read and how; its fields are some of FIELDS. Sweeps and neighbors are those
+            of the same scene; their poses are the vehicle's.
         version: Folder of the tables, or "auto": the first of v1.0-trainval, v1.0-test and
             v1.0-mini that is there and has the split; of v1.0-mini, train and val are mini_train
             and mini_val.
         frame: Frame of the volume, "ego" or "lidar".
-        image_size: Height and width of the images given out.
-        image_crop: Top, left, bottom and right of the part of the recorded images that is used, as
-            fractions; cut out before the resize.
-        num_sweeps: Clouds put together for one frame: its own and those recorded before it, moved
-            by the vehicle's poses; above 1 the points get a fifth column, their age [s].
         labels_source: Labels that fill ``occupancy``: "occ3d", "surroundocc" or "openoccupancy".
         labels_root: Their folder; None for its usual name beside ``data_root``.
         use_mask: Whether occupancy is ignored where no camera saw it; of Occ3D only.
-        num_neighbors: Other key frames of the scene, those nearest in time, that ``neighbors``
-            holds; key frames of this data set only.
-        stems: Only these key frames of the split, in this order.
-        augmentation: What may be changed at random, or its fields; None for nothing.
-        seed: Number that the augmentation depends on, besides epoch and index.
 
-    Attributes:
-        stems: Token of each key frame's sample.
-        scenes: Name of each key frame's scene.
-        grid: Grid of the volume.
-        image_size: Height and width of the images given out.
+    Attributes: those of ``SampleDataset``, and
         version: Folder of the tables.
 
     Raises:
@@ -95,81 +78,39 @@ class NuScenes(FrameDataset):
 
     camera_names = CAMERAS
     measured_depth = "points"
+    label_set = NUSCENES
+    usual_image_size = (256, 704)
 
-    # A config gives each of these by its own key.
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         data_root: str | Path,
         split: str,
-        grid: VoxelGrid | dict,
-        fields: Sequence[str],
+        reading: Reading,
         *,
         version: str = AUTO,
         frame: str = "ego",
-        image_size: Sequence[int] = (256, 704),
-        image_crop: Sequence[float] = (0.0, 0.0, 1.0, 1.0),
-        num_sweeps: int = 1,
         labels_source: str = "occ3d",
         labels_root: str | Path | None = None,
         use_mask: bool = False,
-        num_neighbors: int = 2,
-        stems: Sequence[str] | None = None,
-        augmentation: Augmentation | dict | None = None,
-        seed: int = 0,
     ) -> None:
-        self.grid = VoxelGrid.from_config(grid)
+        super().__init__(reading)
+        _check_fields(reading.fields)
         self._root = Path(data_root)
-        self._fields = _checked_fields(fields)
-        self.image_size = checked_size("image_size", image_size)
-        self._image_crop = checked_crop(image_crop)
-        self._num_sweeps = checked_sweeps(num_sweeps)
         self._labels_source = nuscenes_labels.benchmark(labels_source)
         self._labels_root = labels_root
         if use_mask and not self._labels_source.has_masks:
             raise ValueError(f"use_mask needs the labels of occ3d; {labels_source} has no masks")
         self._use_mask = use_mask
-        self._augmentation = Augmentation.from_config(augmentation)
-        self._seed = seed
 
         self.version = find_version(data_root, split, version)
         index = load_index(data_root, self.version)
         self._frames = NuScenesFrames(data_root, index, frame)
         names = [name.decode() for name in index.scene_name]
-        scenes = scenes_of_split(self.version, split, names, is_whole=stems is None)
-        self._rows = self._select(index, split, scenes, stems)
-        self.stems = [self._frames.stem(row) for row in self._rows]
-        self.scenes = [self._frames.scene(row) for row in self._rows]
-        self._num_neighbors = num_neighbors
-        self._neighbors = self.neighbors(num_neighbors) if "neighbors" in self._fields else []
-
-    @property
-    def metainfo(self) -> dict[str, Any]:
-        """Class names and colours, where mmengine looks for them."""
-        return {"classes": NUSCENES.class_names, "palette": NUSCENES.colors}
-
-    def __len__(self) -> int:
-        """Number of key frames."""
-        return len(self.stems)
-
-    def __getitem__(self, key: int | Draw) -> Sample:
-        """Read one key frame; an int stands for ``Draw(index, epoch=0)``.
-
-        Raises:
-            ValueError: If a file is not as its format says.
-            FileNotFoundError: If a file has gone since the data set was built.
-        """
-        draw = Draw.of(key, len(self))
-        choices = self._augmentation.choices(self._seed, draw)
-        row = self._rows[draw.index]
-        cloud = None
-        if self._fields & {"points", "depth_m"}:
-            cloud = self._frames.read_cloud(row, self._frames.lidar(row))
-        return Sample(
-            stem=self.stems[draw.index],
-            scene=self.scenes[draw.index],
-            **self._view_fields(row, cloud, choices),
-            **self._volume_fields(row, cloud, choices),
-            **self._neighbor_fields(draw.index, choices),
+        scenes = scenes_of_split(self.version, split, names, is_whole=reading.stems is None)
+        self._rows = self._select(index, split, scenes, reading.stems)
+        self._set_frames(
+            [self._frames.stem(row) for row in self._rows],
+            [self._frames.scene(row) for row in self._rows],
         )
 
     def stems_with(self, field: str) -> list[str]:
@@ -183,14 +124,6 @@ class NuScenes(FrameDataset):
             for stem, needed in zip(self.stems, files, strict=True)
             if missing.isdisjoint(needed)
         ]
-
-    def neighbors(self, count: int) -> list[list[int]]:
-        """For each key frame, the others of its scene that are nearest in time (``neighbors_of``).
-
-        Raises:
-            ValueError: If no scene has a second key frame.
-        """
-        return neighbors_of(self.scenes, self._rows, count)
 
     def labels(
         self, index: int, benchmark: str | None = None, root: str | Path | None = None
@@ -226,6 +159,19 @@ class NuScenes(FrameDataset):
         """
         return self._frames.lidar_positions(self._rows[index])
 
+    def _times(self) -> list[int]:
+        return self._rows
+
+    def _read(self, index: int, choices: Choices) -> dict[str, Any]:
+        row = self._rows[index]
+        cloud = None
+        if self._fields & {"points", "depth_m"}:
+            cloud = self._frames.read_cloud(row, self._frames.lidar(row))
+        return {
+            **self._view_fields(row, cloud, choices),
+            **self._volume_fields(row, cloud, choices),
+        }
+
     def _view_fields(
         self, row: int, cloud: Float32[np.ndarray, "P 4"] | None, choices: Choices
     ) -> dict[str, Any]:
@@ -233,9 +179,7 @@ class NuScenes(FrameDataset):
         images, matrices, depths = [], [], []
         volume_from_augmented = np.linalg.inv(transforms.augmented_from_recorded(choices))
         for camera in self._frames.cameras(row):
-            window = transforms.image_transform(
-                self._frames.image_size(camera), self.image_size, self._image_crop, choices
-            )
+            window = self._image_transform(self._frames.image_size(camera), choices)
             pixel_from_volume = window.matrix() @ self._frames.pixel_from_volume(row, camera)
             matrices.append(pixel_from_volume @ volume_from_augmented)
             if "images" in self._fields:
@@ -272,36 +216,21 @@ class NuScenes(FrameDataset):
             found["world_from_lidar"] = torch.from_numpy(pose)
         return found
 
-    def _neighbor_fields(self, index: int, choices: Choices) -> dict[str, Any]:
-        """The views of other key frames, which are cut and turned as the key frame's own."""
-        if "neighbors" not in self._fields:
-            return {}
-        frames = self._frames
-        volume_from_augmented = np.linalg.inv(transforms.augmented_from_recorded(choices))
-        world_from_here = frames.world_from_volume(self._rows[index]) @ volume_from_augmented
-        matrices, depths = [], []
-        for row in (self._rows[other] for other in self._neighbors[index]):
-            there_from_here = np.linalg.inv(frames.world_from_volume(row)) @ world_from_here
-            cloud = frames.read_cloud(row, frames.lidar(row))
-            pixel_from_there = [
-                transforms.image_transform(
-                    frames.image_size(camera), self.image_size, self._image_crop, choices
-                ).matrix()
-                @ frames.pixel_from_volume(row, camera)
-                for camera in frames.cameras(row)
-            ]
-            matrices.append(np.stack(pixel_from_there) @ there_from_here)
-            depths.append(
-                np.stack([depth_of_points(m, cloud, self.image_size) for m in pixel_from_there])
-            )
-        views = stack_views(
-            matrices,
-            depths,
-            count=self._num_neighbors,
-            cameras=len(CAMERAS),
-            size=self.image_size,
-        )
-        return {"neighbors": views}
+    def _read_depths(
+        self, index: int, choices: Choices
+    ) -> tuple[Float64[np.ndarray, "N 4 4"], Float32[np.ndarray, "N H W"]]:
+        row = self._rows[index]
+        cloud = self._frames.read_cloud(row, self._frames.lidar(row))
+        matrices = [
+            self._image_transform(self._frames.image_size(camera), choices).matrix()
+            @ self._frames.pixel_from_volume(row, camera)
+            for camera in self._frames.cameras(row)
+        ]
+        depths = [depth_of_points(matrix, cloud, self.image_size) for matrix in matrices]
+        return np.stack(matrices), np.stack(depths)
+
+    def _world_from_volume(self, index: int) -> Float64[np.ndarray, "4 4"]:
+        return self._frames.world_from_volume(self._rows[index])
 
     def _read_occupancy(
         self, row: int, volume_from_augmented: Float64[np.ndarray, "4 4"]
@@ -345,11 +274,10 @@ class NuScenes(FrameDataset):
             )
         elif missing:
             lacking = sum(not missing.isdisjoint(needed) for needed in files.values())
-            first = ", ".join(str(path) for path in sorted(missing)[:_NAMED])
             raise FileNotFoundError(
                 f"{lacking} of {len(rows)} key frames of '{split}' ({self.version}) lack "
-                f"{len(missing)} files, such as {first}. Unpack them (see docs/prepare_data.md), "
-                "or name the frames to read"
+                f"{len(missing)} files: {shortlist(sorted(missing), most=5)}. Unpack them "
+                "(see docs/prepare_data.md), or name the frames to read"
             )
         if not rows:
             raise ValueError(
@@ -372,11 +300,10 @@ class NuScenes(FrameDataset):
         return files
 
 
-def _checked_fields(fields: Sequence[str]) -> frozenset[str]:
+def _check_fields(fields: Sequence[str]) -> None:
     unknown = sorted(set(fields) - set(FIELDS))
     if unknown or not fields:
         raise ValueError(f"fields is some of {FIELDS} for nuScenes, got {list(fields)}")
-    return frozenset(fields)
 
 
 def whole_voxels(grid: VoxelGrid, width_m: float) -> int:

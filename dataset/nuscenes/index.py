@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float64
 
+from utils.quaternions import rotation_matrix
+
 LIDAR = "LIDAR_TOP"
 CAMERAS = (
     "CAM_FRONT",
@@ -142,13 +144,8 @@ _ROWS = (
 
 
 def pose_matrix(pose: Float[np.ndarray, "7"]) -> Float64[np.ndarray, "4 4"]:
-    """Matrix of a pose x, y, z, and quaternion w, x, y, z, which need not be quite of length 1."""
+    """Matrix of a pose: x, y, z and a quaternion w, x, y, z, which is normalized."""
     matrix = np.eye(4)
     matrix[:3, 3] = pose[:3]
-    w, x, y, z = pose[3:] / np.linalg.norm(pose[3:])
-    matrix[:3, :3] = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
+    matrix[:3, :3] = rotation_matrix(pose[3:] / np.linalg.norm(pose[3:]))
     return matrix

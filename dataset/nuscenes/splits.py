@@ -7,6 +7,8 @@ from pathlib import Path
 
 from mmengine.logging import MMLogger
 
+from utils.shortlist import shortlist
+
 VERSIONS = ("v1.0-trainval", "v1.0-test", "v1.0-mini")
 """Folders of tables, below the data set's root."""
 
@@ -98,8 +100,8 @@ def scenes_of_split(
     held = sorted(set(official).intersection(scenes))
     if not held:
         raise ValueError(
-            f"none of the {len(official)} official scenes of '{split}', such as {official[:3]}, is "
-            f"among the {len(scenes)} scenes of the tables {version}, such as {list(scenes[:3])}. "
+            f"none of the {len(official)} official scenes of '{split}' ({shortlist(official)}) is "
+            f"among the {len(scenes)} scenes of the tables {version}: {shortlist(scenes)}. "
             f"Ask for the split '{ALL}', or unpack the official tables"
         )
     if is_whole and len(held) < len(official):

@@ -291,10 +291,10 @@ def _read_poses(table: _Table, rows: Mapping[str, int]) -> Float64[np.ndarray, "
 
 
 def _is_vector(values: object, count: int) -> bool:
-    """Whether a value is a list of so many finite numbers."""
+    """Whether a value is a list of so many numbers; JSON has neither NaN nor infinity."""
     if not isinstance(values, list) or len(values) != count:
         return False
-    return all(isinstance(value, int | float) and math.isfinite(value) for value in values)
+    return all(isinstance(value, int | float) for value in values)
 
 
 def _bytes(texts: Iterable[str]) -> np.ndarray:

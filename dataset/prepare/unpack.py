@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import IO
 
 from dataset.prepare.members import Member
+from utils.shortlist import shortlist
 
 MARGIN_BYTES = 200 << 20
 """Left free on the disk."""
 _CHUNK = 1 << 20
-_NAMED = 3
 
 Open = Callable[[Member], IO[bytes]]
 
@@ -42,10 +42,9 @@ def missing_members(members: Iterable[Member], root: Path, *, force: bool) -> li
             missing.append(member)
             other.append(str(member.target))
     if other and not force:
-        named = ", ".join(other[:_NAMED]) + (", …" if len(other) > _NAMED else "")
         raise FileExistsError(
-            f"'{root}' has {len(other)} files that differ from those of the archives: {named}. "
-            "Choose another folder, or pass --force to replace them"
+            f"'{root}' has {len(other)} files that differ from those of the archives: "
+            f"{shortlist(other)}. Choose another folder, or pass --force to replace them"
         )
     return missing
 

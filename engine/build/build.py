@@ -16,6 +16,7 @@ import model as _models  # noqa: F401  Fills the registry.
 from dataset.frame_dataset import FrameDataset
 from dataset.sample import collate
 from engine.build.class_balance import with_class_balance, without_class_balance
+from engine.build.dataset_class import GROUPS
 from engine.build.sampler import EpochBatches, EvalIndices
 from model.unsocc import UnsOcc
 from utils.checkpoint import load_weights
@@ -96,7 +97,7 @@ def build_dataset(
         injected |= {"augmentation": plain(cfg.get("augmentation")), "seed": seed}
         if novel_views(cfg):
             injected["num_neighbors"] = novel_views(cfg)
-    frames: FrameDataset = build_section(cfg, "dataset", DATASETS, injected)
+    frames: FrameDataset = build_section(cfg, "dataset", DATASETS, injected, groups=GROUPS)
     return frames
 
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sized
 import numpy as np
 from torch.utils.data import Sampler
 
-from dataset.sample import Draw
+from dataset.sample import SampleKey
 
 
-class EpochBatches(Sampler[list[Draw]]):
+class EpochBatches(Sampler[list[SampleKey]]):
     """Batches of a shuffled epoch for training; may start in its middle.
 
     The order depends on the seed and the epoch only. Every process gets as many frames: where the
@@ -47,14 +47,14 @@ class EpochBatches(Sampler[list[Draw]]):
         """Batches of a whole epoch, wherever the next pass starts."""
         return math.ceil(math.ceil(self.num_frames / self.world_size) / self.batch_size)
 
-    def __iter__(self) -> Iterator[list[Draw]]:
+    def __iter__(self) -> Iterator[list[SampleKey]]:
         """Batches from the set start to the end of the set epoch."""
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_frames)
         padded = np.resize(order, math.ceil(self.num_frames / self.world_size) * self.world_size)
         mine = padded[self.rank :: self.world_size]
         for start in range(self.first_batch * self.batch_size, len(mine), self.batch_size):
             chunk = mine[start : start + self.batch_size]
-            yield [Draw(int(index), self.epoch) for index in chunk]
+            yield [SampleKey(int(index), self.epoch) for index in chunk]
 
 
 class EvalIndices(Sampler[int]):

@@ -44,7 +44,7 @@ class Measured(NamedTuple):
 
 
 @dataclass
-class View:
+class NovelView:
     """Another frame, as seen from the predicted one.
 
     Attributes:
@@ -60,7 +60,7 @@ class View:
     measured: list[Measured]
 
 
-class NovelViews(Dataset[tuple[Sample, list[View]]]):
+class NovelViews(Dataset[tuple[Sample, list[NovelView]]]):
     """Frames to predict, each with the other frames that its volume is rendered at.
 
     Args:
@@ -115,14 +115,14 @@ class NovelViews(Dataset[tuple[Sample, list[View]]]):
         """Number of frames to predict."""
         return len(self._indices)
 
-    def __getitem__(self, index: int) -> tuple[Sample, list[View]]:
+    def __getitem__(self, index: int) -> tuple[Sample, list[NovelView]]:
         """Read a frame and the views of it."""
         index = self._indices[index]
         sample = self._inputs[index]
         views = [self._view(sample, self._others[other]) for other in self._neighbors[index]]
         return sample, [view for view in views if view.distance_m <= self._max_distance_m]
 
-    def _view(self, sample: Sample, other: Sample) -> View:
+    def _view(self, sample: Sample, other: Sample) -> NovelView:
         """Another frame from this one, in double precision through the world."""
         assert sample.world_from_lidar is not None, "asked for"
         assert other.world_from_lidar is not None, "asked for"
@@ -132,7 +132,7 @@ class NovelViews(Dataset[tuple[Sample, list[View]]]):
             measured = measured_by_points(other, self.image_size)
         else:
             measured = measured_by_pixels(other)
-        return View(
+        return NovelView(
             stem=other.stem,
             distance_m=float(there_from_here[:3, 3].norm()),
             pixel_from_lidar=(other.pixel_from_lidar.double() @ there_from_here).float(),

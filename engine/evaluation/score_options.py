@@ -5,6 +5,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from dataset.layout import BACKGROUND_ROW, LABEL_GRID
 from dataset.nuscenes.labels import benchmark
@@ -132,7 +133,13 @@ def task_of(args: argparse.Namespace) -> GridTask:
     shape = None if args.grid is None else tuple(args.grid)
     if shape is not None and min(shape) < 1:
         raise ValueError(f"--grid needs positive numbers of voxels, got {shape}")
-    labels, form, free_label, ignore_label = _labels_of(args, shape, "rayiou" in metrics)
+    _check_label_options(args)
+    if args.num_classes is None:
+        layout = args.layout or ("occ3d" if "rayiou" in metrics else "unscenes3d")
+        found = _labels_of_layout(layout, shape)
+    else:
+        found = _numbered_labels_of(args, shape)
+    labels, form, free_label, ignore_label = found
     if args.coarsen is not None:
         if args.coarsen < 1:
             raise ValueError(f"--coarsen is at least 1, got {args.coarsen}")
@@ -154,18 +161,46 @@ def task_of(args: argparse.Namespace) -> GridTask:
     )
 
 
-def _labels_of(
-    args: argparse.Namespace, shape: tuple[int, int, int] | None, has_rays: bool
-) -> tuple[LabelSet, GridForm, int, int]:
-    """The labels, how sparse rows become grids, the free label and the ignored one."""
+class _Labels(NamedTuple):
+    """What the numbers in label grids mean.
+
+    Attributes:
+        labels: The classes.
+        form: How sparse rows become grids.
+        free_label: Label of free voxels.
+        ignore_label: Label of voxels that do not count.
+    """
+
+    labels: LabelSet
+    form: GridForm
+    free_label: int = FREE
+    ignore_label: int = IGNORE
+
+
+def _labels_of_layout(layout: str, shape: tuple[int, int, int] | None) -> _Labels:
+    """The labels of a known layout."""
+    if layout == "occ3d":
+        free_label = OCC3D.index("free")
+        return _Labels(OCC3D, GridForm(shape or OCC3D_GRID.shape, free_label), free_label)
+    form = GridForm(shape or LABEL_GRID.shape, FREE, {BACKGROUND_ROW: IGNORE})
+    return _Labels(UNSCENES3D, form)
+
+
+def _numbered_labels_of(args: argparse.Namespace, shape: tuple[int, int, int] | None) -> _Labels:
+    """The labels that --num-classes, --free-label and --ignore-label describe."""
+    ignore_label = IGNORE if args.ignore_label is None else args.ignore_label
+    if ignore_label == args.free_label:
+        raise ValueError(f"label {ignore_label} cannot be both free and ignored")
+    form = GridForm(shape, args.free_label)
+    return _Labels(numbered_labels(args.num_classes), form, args.free_label, ignore_label)
+
+
+def _check_label_options(args: argparse.Namespace) -> None:
+    """Reject label options that contradict each other or are out of range."""
     if args.num_classes is None:
         if args.free_label is not None or args.ignore_label is not None:
             raise ValueError("--free-label and --ignore-label belong to --num-classes")
-        if (args.layout or ("occ3d" if has_rays else "unscenes3d")) == "occ3d":
-            free_label = OCC3D.index("free")
-            return OCC3D, GridForm(shape or OCC3D_GRID.shape, free_label), free_label, IGNORE
-        form = GridForm(shape or LABEL_GRID.shape, FREE, {BACKGROUND_ROW: IGNORE})
-        return UNSCENES3D, form, FREE, IGNORE
+        return
     if args.layout is not None:
         raise ValueError("--layout and --num-classes exclude each other")
     if args.free_label is None:
@@ -176,11 +211,6 @@ def _labels_of(
         raise ValueError(
             f"--free-label must be one of 0–{args.num_classes - 1}, got {args.free_label}"
         )
-    ignore_label = IGNORE if args.ignore_label is None else args.ignore_label
-    if ignore_label == args.free_label:
-        raise ValueError(f"label {ignore_label} cannot be both free and ignored")
-    labels = numbered_labels(args.num_classes)
-    return labels, GridForm(shape, args.free_label), args.free_label, ignore_label
 
 
 def numbered_labels(num_classes: int) -> LabelSet:

@@ -36,7 +36,7 @@ Axes = tuple[Tensor, Tensor, Tensor]
 """A tensor for each of x, y, z."""
 
 
-class Rays(NamedTuple):
+class VoxelRays(NamedTuple):
     """Rays in voxel coordinates, one a row.
 
     Attributes:
@@ -83,7 +83,7 @@ def lidar_directions() -> Float32[Tensor, "K 3"]:
 
 def rays_in_grid(
     origins_m: Float[Tensor, "M 3"], directions: Float32[Tensor, "K 3"], grid: VoxelGrid
-) -> Rays:
+) -> VoxelRays:
     """All directions from each origin in turn.
 
     Args:
@@ -97,10 +97,10 @@ def rays_in_grid(
     ends_m = origins_m[:, None] + directions.to(device)  # (M, K, 3)
     ends = ((ends_m - corner) / edge).float()
     starts = ((origins_m - corner) / edge).float()[:, None].expand_as(ends)
-    return Rays(starts.reshape(-1, 3), ends.reshape(-1, 3))
+    return VoxelRays(starts.reshape(-1, 3), ends.reshape(-1, 3))
 
 
-def cast_rays(labels: UInt8[Tensor, "X Y Z"], rays: Rays, *, free_label: int) -> RayEnds:
+def cast_rays(labels: UInt8[Tensor, "X Y Z"], rays: VoxelRays, *, free_label: int) -> RayEnds:
     """Follow each ray to the first voxel that is not free.
 
     Args:
@@ -141,7 +141,7 @@ def cast_rays(labels: UInt8[Tensor, "X Y Z"], rays: Rays, *, free_label: int) ->
 
 
 def _start(
-    rays: Rays,
+    rays: VoxelRays,
 ) -> tuple[
     Int64[Tensor, "R 3"], Int64[Tensor, "R 3"], Float64[Tensor, "R 3"], Float64[Tensor, "R 3"]
 ]:

@@ -26,7 +26,7 @@ EXTRAS = ("occupancy", "caption", "vehicle")
 logger = logging.getLogger(__name__)
 
 
-class Frames(Dataset[Sample]):
+class PredictionFrames(Dataset[Sample]):
     """Some frames of a data set with what the network reads, and what else there is to show.
 
     That is labels, captions and the vehicle's motion, of the frames that have any.
@@ -136,7 +136,7 @@ def open_recording(
 
 
 @dataclass
-class Timing:
+class TimeSpent:
     """Where the time went.
 
     Attributes:
@@ -162,12 +162,12 @@ class Timing:
 
 def predict_frames(
     predictor: GridPredictor,
-    frames: Frames | Subset[Sample],
+    frames: PredictionFrames | Subset[Sample],
     writer: FrameWriter,
     *,
     batch_size: int = 1,
     num_workers: int = 0,
-) -> Timing:
+) -> TimeSpent:
     """Predict frames and write the files of each.
 
     Args:
@@ -185,7 +185,7 @@ def predict_frames(
     """
     if batch_size < 1:
         raise ValueError(f"the batch size must be at least 1, got {batch_size}")
-    timing = Timing()
+    timing = TimeSpent()
     progress = Progress("predict", len(frames))
     began = time.perf_counter()
     loader = DataLoader(frames, batch_size, num_workers=num_workers, collate_fn=list)

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from model.render.rays import pixel_centers
+from utils.quaternions import rotation_matrices
 
 BLUR_PX2 = 0.3
 """Added to the projected variances, so that no Gaussian is lost between pixels [px²]."""
@@ -63,7 +64,7 @@ class Splatting(NamedTuple):
     opacity: Float[Tensor, "B N H W"]
 
 
-class Camera(NamedTuple):
+class SplitProjection(NamedTuple):
     """``pixel_from_lidar`` in the two parts that splatting needs.
 
     Attributes:
@@ -75,7 +76,7 @@ class Camera(NamedTuple):
     cam_from_lidar: Float[Tensor, "*cameras 4 4"]
 
 
-def split_projection(pixel_from_lidar: Float[Tensor, "*cameras 4 4"]) -> Camera:
+def split_projection(pixel_from_lidar: Float[Tensor, "*cameras 4 4"]) -> SplitProjection:
     """Decompose a projection without skew; its third row must have unit length.
 
     Args:
@@ -91,7 +92,7 @@ def split_projection(pixel_from_lidar: Float[Tensor, "*cameras 4 4"]) -> Camera:
     cam_from_lidar[..., :2, :] = rows / focal[..., None]
     pixel_from_cam = torch.diag_embed(torch.nn.functional.pad(focal, (0, 1), value=1.0))
     pixel_from_cam[..., :2, 2] = center
-    return Camera(pixel_from_cam, cam_from_lidar)
+    return SplitProjection(pixel_from_cam, cam_from_lidar)
 
 
 def splat(
@@ -128,7 +129,9 @@ def compiled_rasterization() -> Callable[..., Any]:
     return rasterization
 
 
-def _splat_gsplat(gaussians: Gaussians, camera: Camera, height: int, width: int) -> Splatting:
+def _splat_gsplat(
+    gaussians: Gaussians, camera: SplitProjection, height: int, width: int
+) -> Splatting:
     means, scales, rotations, opacities, features = (field.float() for field in gaussians)
     image, opacity, _ = compiled_rasterization()(
         means,
@@ -149,7 +152,7 @@ def _splat_gsplat(gaussians: Gaussians, camera: Camera, height: int, width: int)
 
 
 def splat_slowly(
-    gaussians: Gaussians, camera: Camera, height: int, width: int, *, rows: int = 2
+    gaussians: Gaussians, camera: SplitProjection, height: int, width: int, *, rows: int = 2
 ) -> Splatting:
     """The same in plain torch, for small images: a Gaussian is evaluated in all rows it reaches.
 
@@ -233,14 +236,3 @@ def _blend(
     opacity = weights.sum(-1)
     depth = weights @ projected.depths_m / opacity.clamp_min(1e-10)
     return weights @ one.features[projected.order], depth, opacity
-
-
-def rotation_matrices(quaternions: Float[Tensor, "G 4"]) -> Float[Tensor, "G 3 3"]:
-    """Rotation matrices of quaternions (w, x, y, z)."""
-    w, x, y, z = torch.nn.functional.normalize(quaternions, dim=-1).unbind(-1)
-    rows = (
-        torch.stack((1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)), -1),
-        torch.stack((2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)), -1),
-        torch.stack((2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)), -1),
-    )
-    return torch.stack(rows, dim=-2)

@@ -21,7 +21,7 @@ from dataset.minesim.write.labels import (
     occupancy_rows,
 )
 from dataset.minesim.write.schedule import Frame
-from dataset.minesim.write.writer import Labels, Recording, write_labels, write_recording
+from dataset.minesim.write.writer import Labels, VehicleRecording, write_labels, write_recording
 from utils.labels import UNSCENES3D
 
 _LIDAR, _CAMERA, _MAP = range(3)
@@ -63,7 +63,7 @@ class Recorder:
         map_rng = np.random.default_rng((*seed, _MAP))
         self._clip: ClipMap = accumulate(stage, map_rng, voxel_m=map_voxel_m)
 
-    def record(self, frame: Frame) -> tuple[Recording, Labels | None]:
+    def record(self, frame: Frame) -> tuple[VehicleRecording, Labels | None]:
         """Record one frame, with labels if it is a sample."""
         drive = self._stage.world.drive
         pose = drive.world_from_vehicle[frame.tick]
@@ -74,7 +74,7 @@ class Recorder:
             float(drive.time_s[frame.tick]),
             self._rng(_LIDAR, frame),
         )
-        recording = Recording(
+        recording = VehicleRecording(
             picture.image,
             cloud.points,
             pose,

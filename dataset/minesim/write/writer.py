@@ -9,6 +9,7 @@ from jaxtyping import Float, Float32, Int32, UInt8, UInt16
 
 from dataset import layout
 from dataset.minesim.sensors.rig import Camera, cam_from_lidar, vehicle_from_lidar
+from utils.quaternions import quaternion_xyzw
 
 JPEG_QUALITY = 90
 _PNG_EFFORT = 1
@@ -16,7 +17,7 @@ _PNG_EFFORT = 1
 
 
 @dataclass(frozen=True)
-class Recording:
+class VehicleRecording:
     """Sensor data of a frame.
 
     Attributes:
@@ -53,7 +54,7 @@ class Labels:
     caption: str
 
 
-def write_recording(root: Path, stem: str, recording: Recording, camera: Camera) -> None:
+def write_recording(root: Path, stem: str, recording: VehicleRecording, camera: Camera) -> None:
     """Write the image, points, calibration and vehicle state of a frame below ``root``."""
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     _write_image(_path(root, layout.IMAGES, stem), recording.image[..., ::-1], quality)
@@ -98,30 +99,6 @@ def vehicle_text(
     pose = np.concatenate([world_from_vehicle[:3, 3], quaternion])
     motion = np.concatenate([velocity_mps, acceleration_mps2])
     return f"{stem} {_numbers(pose)}\n{stem} {_numbers(motion)}"
-
-
-def quaternion_xyzw(rotation: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "4"]:
-    """Return the unit quaternion (x, y, z, w), with w >= 0, of a rotation matrix.
-
-    Source: Shepperd's method: divide by the largest of the four components.
-    """
-    trace = np.trace(rotation)
-    squares = np.append(1.0 + 2.0 * np.diag(rotation) - trace, 1.0 + trace)
-    largest = int(np.argmax(squares))
-    quaternion = np.empty(4)
-    if largest == 3:
-        x = rotation[2, 1] - rotation[1, 2]
-        y = rotation[0, 2] - rotation[2, 0]
-        z = rotation[1, 0] - rotation[0, 1]
-        quaternion[:] = x, y, z, squares[3]
-    else:
-        i, j, k = largest, (largest + 1) % 3, (largest + 2) % 3
-        quaternion[i] = squares[largest]
-        quaternion[j] = rotation[j, i] + rotation[i, j]
-        quaternion[k] = rotation[k, i] + rotation[i, k]
-        quaternion[3] = rotation[k, j] - rotation[j, k]
-    quaternion /= np.linalg.norm(quaternion)
-    return quaternion if quaternion[3] >= 0 else -quaternion
 
 
 def _numbers(values: Float[np.ndarray, "*any"]) -> str:

@@ -75,7 +75,7 @@ class Surface:
 
 
 @dataclass(frozen=True)
-class View:
+class RigView:
     """Depth image of a camera and its pose.
 
     Attributes:
@@ -180,7 +180,7 @@ def targets(
 
 def seen_by_cameras(
     caster: Caster,
-    views: Sequence[View],
+    views: Sequence[RigView],
     points: Float32[np.ndarray, "V 3"],
     is_surface: Bool[np.ndarray, "V"],
 ) -> Bool[np.ndarray, "V"]:

@@ -13,7 +13,7 @@ from dataset.minesim.sensors.lidar import measure
 from dataset.minesim.sensors.raycast import Caster
 from dataset.minesim.sensors.stage import Stage, make_stage
 from dataset.minesim.write.nuscenes.labels import (
-    View,
+    RigView,
     occupancy,
     sample_surface,
     seen_by_cameras,
@@ -23,10 +23,10 @@ from dataset.minesim.write.nuscenes.labels import (
 from dataset.minesim.write.nuscenes.plan import LEAD_S, NuScenesOptions, sweep_times_us
 from dataset.minesim.write.nuscenes.rig import MOUNTS, RigCamera, ego_car, ego_from_sensor, turn
 from dataset.minesim.write.nuscenes.writer import KeyFrameLabels, SceneWriter, Shot
-from dataset.minesim.write.writer import quaternion_xyzw
 from dataset.nuscenes.index import CAMERAS, LIDAR, pose_matrix
 from dataset.nuscenes.labels import BENCHMARKS
 from utils.labels import NUSCENES
+from utils.quaternions import quaternion_xyzw
 
 _LIDAR, _CAMERA = range(2)
 """Purpose of each random stream: separate streams keep one from shifting another."""
@@ -94,7 +94,7 @@ class RigRecorder:
         ring = self._ring[found.pulse].astype(np.float32)
         writer.write_points(shot, np.column_stack([found.points, ring]))
 
-    def _record_image(self, writer: SceneWriter, shot: Shot, camera: RigCamera) -> View:
+    def _record_image(self, writer: SceneWriter, shot: Shot, camera: RigCamera) -> RigView:
         """Record a camera image, slightly before the LiDAR's time."""
         number = CAMERAS.index(camera.channel)
         time_us = shot.time_us + MOUNTS[camera.channel].delay_us
@@ -103,9 +103,9 @@ class RigRecorder:
         picture = self._photographer.with_camera(camera).take(own.world_from_ego, rng)
         writer.write_image(camera, own, picture.image)
         pose = own.world_from_ego @ camera.vehicle_from_cam
-        return View(camera, pose, picture.depth_m)
+        return RigView(camera, pose, picture.depth_m)
 
-    def _label(self, shot: Shot, views: list[View]) -> KeyFrameLabels:
+    def _label(self, shot: Shot, views: list[RigView]) -> KeyFrameLabels:
         world_from_lidar = shot.world_from_ego @ ego_from_sensor(LIDAR)
         frames = {"ego": shot.world_from_ego, "lidar": world_from_lidar}
         volumes = {

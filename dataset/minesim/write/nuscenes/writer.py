@@ -17,10 +17,11 @@ from jaxtyping import Bool, Float, Float32, UInt8
 
 from dataset.minesim.write.nuscenes.rig import RigCamera, ego_from_sensor
 from dataset.minesim.write.plan import NUSCENES_FOLDER
-from dataset.minesim.write.writer import JPEG_QUALITY, quaternion_xyzw
+from dataset.minesim.write.writer import JPEG_QUALITY
 from dataset.nuscenes import labels as nuscenes_labels
 from dataset.nuscenes.index import CAMERAS, LIDAR
 from utils.labels import FREE, NUSCENES
+from utils.quaternions import quaternion_xyzw
 
 TABLES = ("log", "scene", "sample", "sample_data", "ego_pose", "calibrated_sensor", "sensor")
 

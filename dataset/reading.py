@@ -1,0 +1,174 @@
+"""What every data set reads and how, and the part of reading that they all share."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from dataset import transforms
+from dataset.augmentation import Augmentation, Choices
+from dataset.frame_dataset import FrameDataset
+from dataset.neighbors import neighbors_of, stack_views
+from dataset.options import checked_crop, checked_size, checked_sweeps
+from dataset.sample import NeighborViews, Sample, SampleKey
+from utils.geometry import VoxelGrid
+from utils.labels import LabelSet
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What to read of each frame, and how. A config gives these as keys of its ``dataset`` section.
+
+    Attributes:
+        grid: Grid of the network's volume, or its fields.
+        fields: Fields of the Sample to fill; no file is opened for the others.
+        image_size: Height and width of the images after crop and resize; None: the data set's
+            usual size.
+        image_crop: Top, left, bottom and right of the part of the recorded image that is used, as
+            fractions; cropped before the resize.
+        num_sweeps: LiDAR sweeps accumulated for one frame, its own included; above 1 the points get
+            a fifth column, their age [s].
+        num_neighbors: Number of other frames of the scene, nearest in time, in ``neighbors``.
+        stems: Read only these frames of the split, in this order.
+        augmentation: Ranges of the augmentation, or its fields; None: no augmentation.
+        seed: Seed of the augmentation, which also depends on epoch and index.
+    """
+
+    grid: VoxelGrid | dict[str, Any]
+    fields: Sequence[str]
+    image_size: Sequence[int] | None = None
+    image_crop: Sequence[float] = (0.0, 0.0, 1.0, 1.0)
+    num_sweeps: int = 1
+    num_neighbors: int = 2
+    stems: Sequence[str] | None = None
+    augmentation: Augmentation | dict[str, Any] | None = None
+    seed: int = 0
+
+
+class SampleDataset(FrameDataset):
+    """Frames of one split, read on demand.
+
+    A subclass finds the frames, hands them to ``_set_frames``, and reads what one frame holds.
+
+    Args:
+        reading: What to read and how.
+
+    Attributes:
+        stems: Stem of each frame.
+        scenes: Scene of each frame; "" where unknown.
+        grid: Grid of the network's volume.
+        image_size: Height and width of the images after crop and resize.
+
+    Raises:
+        ValueError: If an option is out of its range.
+    """
+
+    label_set: ClassVar[LabelSet]
+    """Classes of the labels."""
+    usual_image_size: ClassVar[tuple[int, int]]
+    """Height and width of the images where ``Reading.image_size`` is None."""
+
+    def __init__(self, reading: Reading) -> None:
+        size = self.usual_image_size if reading.image_size is None else reading.image_size
+        self.grid = VoxelGrid.from_config(reading.grid)
+        self.image_size = checked_size("image_size", size)
+        self.stems: list[str] = []
+        self.scenes: list[str] = []
+        self._fields = frozenset(reading.fields)
+        self._image_crop = checked_crop(reading.image_crop)
+        self._num_sweeps = checked_sweeps(reading.num_sweeps)
+        self._num_neighbors = reading.num_neighbors
+        self._augmentation = Augmentation.from_config(reading.augmentation)
+        self._seed = reading.seed
+        self._neighbors: list[list[int]] = []
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """Class names and colors, where mmengine looks for them."""
+        return {"classes": self.label_set.class_names, "palette": self.label_set.colors}
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        return len(self.stems)
+
+    def __getitem__(self, key: int | SampleKey) -> Sample:
+        """Read one frame; an int stands for ``SampleKey(index, epoch=0)``.
+
+        Raises:
+            ValueError: If a file is not as its format says.
+            FileNotFoundError: If a file has gone since the data set was built.
+        """
+        key = SampleKey.of(key, len(self))
+        choices = self._augmentation.choices(self._seed, key)
+        found = self._read(key.index, choices)
+        if "neighbors" in self._fields:
+            found["neighbors"] = self._read_neighbors(key.index, choices)
+        return Sample(stem=self.stems[key.index], scene=self.scenes[key.index], **found)
+
+    def neighbors(self, count: int) -> list[list[int]]:
+        """For each frame, the other frames of its scene nearest in time (``neighbors_of``).
+
+        Raises:
+            ValueError: If the scene of a frame is unknown, or no scene has a second frame.
+        """
+        return neighbors_of(self.scenes, self._times(), count)
+
+    @abstractmethod
+    def stems_with(self, field: str) -> list[str]:
+        """Stems that have the files of a field of a Sample, which need not be one of ``fields``."""
+
+    @abstractmethod
+    def _times(self) -> Sequence[Any]:
+        """Sort key of each frame that puts the frames of a scene in the order of time."""
+
+    @abstractmethod
+    def _read(self, index: int, choices: Choices) -> dict[str, Any]:
+        """Read the fields asked for, all but ``neighbors``."""
+
+    @abstractmethod
+    def _read_depths(
+        self, index: int, choices: Choices
+    ) -> tuple[Float64[np.ndarray, "N 4 4"], Float32[np.ndarray, "N H W"]]:
+        """Read what the cameras of a frame see, for the frames that it is a neighbor of.
+
+        Returns:
+            From the frame's own volume to the augmented images, and their camera depth [m]; 0 where
+            unknown.
+        """
+
+    @abstractmethod
+    def _world_from_volume(self, index: int) -> Float64[np.ndarray, "4 4"]:
+        """Pose of a frame's volume, without augmentation."""
+
+    def _set_frames(self, stems: Sequence[str], scenes: Sequence[str]) -> None:
+        """Set the frames to read, and find their neighbors if these are read."""
+        self.stems, self.scenes = list(stems), list(scenes)
+        if "neighbors" in self._fields:
+            self._neighbors = self.neighbors(self._num_neighbors)
+
+    def _image_transform(
+        self, recorded_size: tuple[int, int], choices: Choices
+    ) -> transforms.ImageTransform:
+        """Crop, resize and augmentation of a recorded image of some height and width."""
+        return transforms.image_transform(recorded_size, self.image_size, self._image_crop, choices)
+
+    def _read_neighbors(self, index: int, choices: Choices) -> NeighborViews:
+        """Read the views of a frame's neighbors, augmented like the frame itself."""
+        recorded_from_augmented = np.linalg.inv(transforms.augmented_from_recorded(choices))
+        world_from_here = self._world_from_volume(index) @ recorded_from_augmented
+        matrices, depths = [], []
+        for other in self._neighbors[index]:
+            pixel_from_there, depth_m = self._read_depths(other, choices)
+            there_from_here = np.linalg.inv(self._world_from_volume(other)) @ world_from_here
+            matrices.append(pixel_from_there @ there_from_here)
+            depths.append(depth_m)
+        return stack_views(
+            matrices,
+            depths,
+            count=self._num_neighbors,
+            cameras=len(self.camera_names),
+            size=self.image_size,
+        )
