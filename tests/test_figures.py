@@ -9,14 +9,14 @@ from dataset.sample import Sample
 from engine.pictures.figures import (
     FigureOptions,
     comparison_table,
-    film_picture,
+    film_frame,
     legend_of,
     views_table,
 )
 from engine.pictures.frame_page import ERRORS
+from engine.pictures.frame_views import VIEWS
 from engine.pictures.layers import FigureFrame, Layer
 from engine.pictures.page import STYLES
-from engine.pictures.stage import VIEWS
 from tests.model_inputs import pinhole
 from utils.geometry import VoxelGrid
 from utils.labels import UNSCENES3D
@@ -84,7 +84,7 @@ def test_a_dark_page_is_dark():
     dark = STYLES["dark"]
     page = views_table(frame(), replace(OPTIONS, style=dark, views=("bird",))).page(dark)
     assert tuple(page[0, 0]) == dark.paper
-    assert share(page, dark.stage) > 0.05
+    assert share(page, dark.background) > 0.05
     assert share(page, (255, 255, 255)) == 0
 
 
@@ -152,7 +152,7 @@ def test_every_panel_becomes_a_file_of_its_own(tmp_path):
 
 def test_a_films_picture_has_its_size_and_a_bar_that_grows():
     options = replace(OPTIONS, views=("driver",))
-    first, last = (film_picture(frame(), part, (480, 270), options) for part in (0.25, 1.0))
+    first, last = (film_frame(frame(), part, (480, 270), options) for part in (0.25, 1.0))
     assert first.shape == last.shape == (270, 480, 3)
     ink = options.style.ink
     assert share(first[-3:], ink) == pytest.approx(0.25, abs=0.01)
@@ -163,11 +163,11 @@ def test_a_films_picture_has_its_size_and_a_bar_that_grows():
 
 def test_a_film_needs_room_for_its_cells():
     with pytest.raises(ValueError, match=r"3 pictures do not fit into \(64, 64\): give a larger"):
-        film_picture(frame(), 0.5, (64, 64), replace(OPTIONS, views=("driver",)))
+        film_frame(frame(), 0.5, (64, 64), replace(OPTIONS, views=("driver",)))
 
 
 def test_all_four_views_of_a_bare_layer_are_drawn():
-    picture = film_picture(
+    picture = film_frame(
         frame(layer(LABEL, truck=True), bare=True), 1.0, (400, 300), replace(OPTIONS, views=VIEWS)
     )
-    assert share(picture, OPTIONS.style.stage) < 0.95
+    assert share(picture, OPTIONS.style.background) < 0.95

@@ -16,7 +16,7 @@ from engine.pictures.page import (
     table_page,
     text_width,
     wrap,
-    write_picture,
+    write_image,
 )
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -142,7 +142,7 @@ def test_a_table_refuses_rows_that_do_not_fill_the_columns():
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
 def test_a_picture_is_written_in_its_colors_and_leaves_nothing_else(tmp_path, suffix):
     path = tmp_path / "deep" / f"frame.1{suffix}"
-    write_picture(path, plain(RED))
+    write_image(path, plain(RED))
     read = cv2.imread(str(path))[..., ::-1]
     np.testing.assert_allclose(read, plain(RED), atol=0 if suffix == ".png" else 8)
     assert list(path.parent.iterdir()) == [path]
@@ -150,7 +150,7 @@ def test_a_picture_is_written_in_its_colors_and_leaves_nothing_else(tmp_path, su
 
 def test_other_picture_formats_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"\.png or \.jpg"):
-        write_picture(tmp_path / "frame.tiff", plain(RED))
+        write_image(tmp_path / "frame.tiff", plain(RED))
 
 
 def test_words_stand_below_the_first_row_and_long_ones_wrap():

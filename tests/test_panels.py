@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from dataset.sample import Sample
+from engine.pictures.frame_views import choose_views, panel_in_box, panels_in_row
 from engine.pictures.page import NIGHT, SCREEN, STYLES
 from engine.pictures.panels import (
     draw_camera,
@@ -14,7 +15,6 @@ from engine.pictures.panels import (
     mark_scale,
     mark_words,
 )
-from engine.pictures.stage import panel_in_box, panels_in_row, set_stage
 from tests.model_inputs import pinhole
 from utils.geometry import VoxelGrid
 from utils.labels import UNSCENES3D
@@ -37,7 +37,7 @@ def sample(height=60, width=96):
     )
 
 
-STAGE = set_stage(sample(), GRID, -2.8)
+FRAME_VIEWS = choose_views(sample(), GRID, -2.8)
 
 
 def is_color(picture, color):
@@ -52,22 +52,22 @@ def road():
 
 @pytest.mark.parametrize("style", [SCREEN, STYLES["dark"]])
 def test_voxels_stand_on_the_stage_with_the_vehicle_but_in_its_own_view(style):
-    for panel in panels_in_row(STAGE, ("front", "driver", "bird", "side"), 800):
-        picture = draw_voxels(road(), GRID, UNSCENES3D, panel, STAGE, style=style)
+    for panel in panels_in_row(FRAME_VIEWS, ("front", "driver", "bird", "side"), 800):
+        picture = draw_voxels(road(), GRID, UNSCENES3D, panel, FRAME_VIEWS, style=style)
         assert picture.shape == (panel.view.height, panel.view.width, 3)
-        assert is_color(picture, style.stage).any()
+        assert is_color(picture, style.background).any()
         assert is_color(picture, style.ink).any() == (panel.name != "front")
 
 
 def test_an_empty_panel_says_so():
-    (panel,) = panels_in_row(STAGE, ("driver",), 300)
-    picture = draw_voxels(np.zeros(GRID.shape, np.uint8), GRID, UNSCENES3D, panel, STAGE)
+    (panel,) = panels_in_row(FRAME_VIEWS, ("driver",), 300)
+    picture = draw_voxels(np.zeros(GRID.shape, np.uint8), GRID, UNSCENES3D, panel, FRAME_VIEWS)
     middle = picture[panel.view.height // 2 - 8 : panel.view.height // 2 + 8]
     assert (middle < 150).all(-1).any()
 
 
 def test_dashes_show_where_a_wide_picture_ends():
-    wide = set_stage(sample(24, 96), GRID, -2.8)
+    wide = choose_views(sample(24, 96), GRID, -2.8)
     (panel,) = panels_in_row(wide, ("front",), 300)
     assert panel.spare_rows > 0
     picture = draw_voxels(np.zeros(GRID.shape, np.uint8), GRID, UNSCENES3D, panel, wide)
@@ -76,7 +76,7 @@ def test_dashes_show_where_a_wide_picture_ends():
 
 
 def test_the_picture_is_where_the_view_shows_it():
-    panel = panel_in_box(STAGE, "front", 300, 100)
+    panel = panel_in_box(FRAME_VIEWS, "front", 300, 100)
     picture = draw_camera(sample(), panel)
     is_sky = is_color(picture, SKY)
     columns = np.flatnonzero(is_sky.any(0))
@@ -88,13 +88,13 @@ def test_the_picture_is_where_the_view_shows_it():
 
 
 def test_points_take_the_pictures_place_where_there_is_none():
-    front, driver = panels_in_row(STAGE, ("front", "driver"), 600)
-    assert is_color(draw_input(sample(), front, STAGE), SKY).all()
-    assert is_color(draw_input(sample(), driver, STAGE), NIGHT).any()
+    front, driver = panels_in_row(FRAME_VIEWS, ("front", "driver"), 600)
+    assert is_color(draw_input(sample(), front, FRAME_VIEWS), SKY).all()
+    assert is_color(draw_input(sample(), driver, FRAME_VIEWS), NIGHT).any()
     without = replace(sample(), images=None)
-    assert is_color(draw_input(without, front, STAGE), NIGHT).mean() > 0.9
+    assert is_color(draw_input(without, front, FRAME_VIEWS), NIGHT).mean() > 0.9
     nothing = replace(without, points=None)
-    assert is_color(draw_input(nothing, front, STAGE), SCREEN.stage).mean() > 0.9
+    assert is_color(draw_input(nothing, front, FRAME_VIEWS), SCREEN.background).mean() > 0.9
 
 
 def test_the_bar_is_as_long_as_its_number_says():

@@ -19,14 +19,14 @@ from engine.pictures.voxel_render import (
 )
 from utils.geometry import VoxelGrid
 from utils.labels import UNSCENES3D
-from utils.view import View, birds_eye, look_at
+from utils.view import Viewpoint, birds_eye, look_at
 
 PALETTE = UNSCENES3D.palette()
 TRUCK, TERRAIN = UNSCENES3D.index("truck"), UNSCENES3D.index("terrain")
 UNIT = VoxelGrid((0.0, 0.0, 0.0), 1.0, (6, 6, 4))
 
 
-def oblique_parallel(width: int, height: int) -> View:
+def oblique_parallel(width: int, height: int) -> Viewpoint:
     """A parallel view along (2, 1, -1)."""
     forward = np.array([2.0, 1, -1]) / np.sqrt(6)
     right = np.array([1.0, -2, 0]) / np.sqrt(5)
@@ -35,7 +35,7 @@ def oblique_parallel(width: int, height: int) -> View:
     matrix[:3, :3] = right * px_per_m, np.cross(forward, right) * px_per_m, forward
     center = np.array([3.0, 3, 2])
     matrix[:3, 3] = np.array([width / 2, height / 2, 20]) - matrix[:3, :3] @ center
-    return View(matrix, width, height, is_perspective=False)
+    return Viewpoint(matrix, width, height, is_perspective=False)
 
 
 VIEWS = {
@@ -47,7 +47,7 @@ VIEWS = {
 }
 
 
-def first_voxels(is_drawn: np.ndarray, view: View) -> np.ndarray:
+def first_voxels(is_drawn: np.ndarray, view: Viewpoint) -> np.ndarray:
     """Slow twin: the flat index of the first drawn voxel on each pixel's line of sight, -1: none.
 
     A voxel that holds the eye is not seen, as its faces turn their backs on it.

@@ -35,7 +35,7 @@ from dataset.statistics import (
 )
 from engine.build.class_balance import class_counts, class_weights
 from engine.pictures.class_chart import ClassRow, class_chart
-from engine.pictures.page import write_picture
+from engine.pictures.page import write_image
 from utils.console import run_script, start_logging
 from utils.labels import FREE, UNSCENES3D
 from utils.outputs import output_file
@@ -156,7 +156,7 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.plot is not None:
         first, *others = counted.values()
         together = sum(others, first)
-        write_picture(arguments.plot, chart(f"{root.name}: {together.frames} frames", together))
+        write_image(arguments.plot, chart(f"{root.name}: {together.frames} frames", together))
     print("\n\n".join(table(split, statistics) for split, statistics in counted.items()))
     print("\nmedian at: distance along the ground of the middle voxel of the class [m]")
 

@@ -27,13 +27,13 @@ from engine.pictures.figures import (
     FigureOptions,
     Table,
     comparison_table,
-    film_picture,
+    film_frame,
     views_table,
 )
 from engine.pictures.film import check_film, write_film
+from engine.pictures.frame_views import VIEWS
 from engine.pictures.layers import FigureFrame, LayerOptions, hidden_labels, layers_of, open_peers
-from engine.pictures.page import STYLES, check_picture, write_picture
-from engine.pictures.stage import VIEWS
+from engine.pictures.page import STYLES, check_image_path, write_image
 from utils.console import run_script, say, start_logging
 from utils.labels import label_set
 from utils.progress import with_progress
@@ -99,14 +99,14 @@ def _add_looks(group: argparse._ArgumentGroup) -> None:
     add("--format", choices=("png", "jpg"), default="png", help="of the pages (default: png)")
     add("--title", help="first line of a page (default: scene and stem; '': none)")
     add("--panels", type=Path, metavar="DIR", help="also write each panel as a file of its own")
-    add("--size", type=picture_size, default=(1280, 720), metavar="WxH",
+    add("--size", type=image_size_of, default=(1280, 720), metavar="WxH",
         help="of a film (default: 1280x720)")  # fmt: skip
     add("--fps", type=float, default=4.0, help="frames a second of a film (default: 4)")
     add("--stride", type=int, default=1, metavar="N",
         help="image pixels a side of a pixel that branches render (default: 1)")  # fmt: skip
 
 
-def picture_size(text: str) -> tuple[int, int]:
+def image_size_of(text: str) -> tuple[int, int]:
     """Width and height from a text such as ``1280x720``.
 
     Raises:
@@ -141,7 +141,7 @@ def _views(args: argparse.Namespace) -> None:
 
 def _compare(args: argparse.Namespace) -> None:
     options = figure_options(args)
-    check_picture(args.out)
+    check_image_path(args.out)
     frames = list(frames_of(args, build_source(args, annotations=LABELS)))
     _write(args, args.out, [comparison_table(frames, options)], options)
     say(f"{args.out}: {', '.join(frame.sample.stem for frame in frames)}")
@@ -182,7 +182,7 @@ def _film(args: argparse.Namespace) -> None:
     codec = write_film(
         args.out,
         (
-            film_picture(frame, number / count, args.size, options)
+            film_frame(frame, number / count, args.size, options)
             for number, frame in enumerate(frames_of(args, source), 1)
         ),
         fps=args.fps,
@@ -251,7 +251,7 @@ def frames_of(
 def _write(
     args: argparse.Namespace, path: Path, tables: Sequence[Table], options: FigureOptions
 ) -> None:
-    write_picture(path, stack_pages([table.page(options.style) for table in tables], options.style))
+    write_image(path, stack_pages([table.page(options.style) for table in tables], options.style))
     if args.panels is not None:
         for table in tables:
             table.write_panels(args.panels)

@@ -13,7 +13,7 @@ NEAR_M = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class Viewpoint:
     """Where a picture is taken from.
 
     Attributes:
@@ -49,13 +49,13 @@ class View:
         pixel_shape = np.linalg.norm(down) / np.linalg.norm(right)
         return float(self.width / self.height * pixel_shape)
 
-    def resize(self, width: int, height: int) -> "View":
+    def resize(self, width: int, height: int) -> "Viewpoint":
         """The same view in another number of pixels."""
         scale = np.diag([width / self.width, height / self.height, 1.0, 1.0])
         matrix = scale @ self.pixel_from_lidar
         return replace(self, pixel_from_lidar=matrix, width=width, height=height)
 
-    def extend(self, height: int, *, width: int | None = None) -> "View":
+    def extend(self, height: int, *, width: int | None = None) -> "Viewpoint":
         """The same view with rows added above and below, as many on either side; columns too."""
         width = width or self.width
         shift, column = np.eye(4), 2 if self.is_perspective else 3
@@ -64,7 +64,7 @@ class View:
         matrix = shift @ self.pixel_from_lidar
         return replace(self, pixel_from_lidar=matrix, width=width, height=height)
 
-    def in_voxels(self, grid: VoxelGrid) -> "View":
+    def in_voxels(self, grid: VoxelGrid) -> "Viewpoint":
         """The same view as a map from continuous voxel coordinates; depth stays in metres."""
         lidar_from_voxel = np.diag([grid.voxel_m, grid.voxel_m, grid.voxel_m, 1.0])
         lidar_from_voxel[:3, 3] = grid.origin_m
@@ -90,7 +90,7 @@ def look_at(
     *,
     size: tuple[int, int],
     fov_deg: Number,
-) -> View:
+) -> Viewpoint:
     """A perspective view from ``eye_m`` with ``target_m`` in its middle and z pointing up.
 
     Args:
@@ -114,7 +114,7 @@ def look_at(
     pixel_from_cam = np.eye(4)
     pixel_from_cam[[0, 1], [0, 1]] = 0.5 * width / np.tan(np.radians(fov_deg) / 2)
     pixel_from_cam[[0, 1], [2, 2]] = width / 2, height / 2
-    return View(pixel_from_cam @ cam_from_lidar, width, height)
+    return Viewpoint(pixel_from_cam @ cam_from_lidar, width, height)
 
 
 def birds_eye(
@@ -123,7 +123,7 @@ def birds_eye(
     *,
     height: int,
     top_m: Number,
-) -> View:
+) -> Viewpoint:
     """A parallel view straight down: forward (x) points up, left (y) points left.
 
     Args:
@@ -147,4 +147,4 @@ def birds_eye(
             [0.0, 0.0, 0.0, 1.0],
         ]
     )
-    return View(matrix, max(1, round(scale * (left - right))), height, is_perspective=False)
+    return Viewpoint(matrix, max(1, round(scale * (left - right))), height, is_perspective=False)

@@ -15,13 +15,13 @@ from engine.pictures.figures import (
     input_panel,
     layer_panel,
     legend_of,
-    stage_of,
+    views_of,
 )
+from engine.pictures.frame_views import panel_of_width, panels_in_row
 from engine.pictures.layers import FigureFrame
-from engine.pictures.map_picture import draw_map, map_title
+from engine.pictures.map_panel import draw_map, map_title
 from engine.pictures.page import LegendEntry, Style, frame_title
-from engine.pictures.panels import Picture
-from engine.pictures.stage import panel_of_width, panels_in_row
+from engine.pictures.panels import RgbImage
 from utils.labels import LabelSet
 
 
@@ -44,16 +44,16 @@ def branch_tables(
     """
     style, maps = options.style, rendered.maps
     width = options.panels_px(len(maps), with_names=True) // len(maps)
-    height = panel_of_width(stage_of(frame, options), "front", width).view.height
+    height = panel_of_width(views_of(frame, options), "front", width).view.height
     size = (width, height)
 
-    def draw(values: np.ndarray, one: BranchMap) -> Picture:
+    def draw(values: np.ndarray, one: BranchMap) -> RgbImage:
         return draw_map(values, one.kind, labels, size, far_m=rendered.far_m, style=style)
 
     rows = [("Predicted", [draw(one.values, one) for one in maps])]
     targets = [one.target for one in maps]
     if any(target is not None for target in targets):
-        blank = np.full((height, width, 3), style.stage, np.uint8)
+        blank = np.full((height, width, 3), style.background, np.uint8)
         pairs = zip(targets, maps, strict=True)
         drawn = [blank if target is None else draw(target, one) for target, one in pairs]
         rows.append(("Supervision", drawn))
@@ -75,17 +75,17 @@ def stack_pages(
 
 
 def _occupancy(frame: FigureFrame, rendered: RenderedFrame, options: FigureOptions) -> Table:
-    """Picture and points, and prediction and label in the views, with the legend of it all."""
-    stage = stage_of(frame, options)
+    """Image and points, and prediction and label in the views, with the legend of it all."""
+    views = views_of(frame, options)
     names = ["front", *options.views]
-    panels = panels_in_row(stage, names, options.panels_px(len(names), with_names=True))
-    rows: list[tuple[str, list[Picture]]] = []
+    panels = panels_in_row(views, names, options.panels_px(len(names), with_names=True))
+    rows: list[tuple[str, list[RgbImage]]] = []
     for number, layer in enumerate(frame.layers):
         shown = frame
         if number % 2:  # The picture stands above already: here the points.
             shown = frame._replace(sample=replace(frame.sample, images=None))
-        first = input_panel(shown, panels[0], stage, options)
-        drawn = [layer_panel(layer, panel, stage, options) for panel in panels[1:]]
+        first = input_panel(shown, panels[0], views, options)
+        drawn = [layer_panel(layer, panel, views, options) for panel in panels[1:]]
         rows.append((layer.name, [first, *drawn]))
     columns = ["Input", *(VIEW_TITLES[view] for view in options.views)]
     legend = legend_of([frame], options)

@@ -11,6 +11,17 @@ import numpy as np
 from jaxtyping import UInt8
 
 from engine.pictures.frame_page import ERROR_NOTES, ERRORS, class_entries
+from engine.pictures.frame_views import (
+    DRIVER_ASPECT,
+    VIEWS,
+    FrameViews,
+    Panel,
+    choose_views,
+    ground_height_m,
+    panel_in_box,
+    panel_of_width,
+    panels_in_row,
+)
 from engine.pictures.layers import FigureFrame, Layer
 from engine.pictures.page import (
     GAP,
@@ -24,27 +35,16 @@ from engine.pictures.page import (
     legend_height,
     legend_lines,
     table_page,
+    write_image,
     write_legend,
-    write_picture,
 )
 from engine.pictures.panels import (
-    Picture,
+    RgbImage,
     draw_input,
     draw_notice,
     draw_voxels,
     mark_scale,
     mark_words,
-)
-from engine.pictures.stage import (
-    DRIVER_ASPECT,
-    VIEWS,
-    Panel,
-    Stage,
-    ground_height_m,
-    panel_in_box,
-    panel_of_width,
-    panels_in_row,
-    set_stage,
 )
 from utils.labels import FREE, IGNORE
 
@@ -101,7 +101,7 @@ class Table(NamedTuple):
 
     title: str
     columns: list[str]
-    rows: list[tuple[str, list[Picture]]]
+    rows: list[tuple[str, list[RgbImage]]]
     legend: list[list[LegendEntry]]
     files: list[str]
 
@@ -115,7 +115,7 @@ class Table(NamedTuple):
             for column, panel in zip(self.columns, panels, strict=True):
                 words = " ".join(part for part in (start, name, column) if part)
                 file = re.sub(r"[^\w.-]+", "_", words).strip("_").lower()
-                write_picture(folder / f"{file}.png", panel)
+                write_image(folder / f"{file}.png", panel)
 
 
 def views_table(frame: FigureFrame, options: FigureOptions) -> Table:
@@ -124,14 +124,14 @@ def views_table(frame: FigureFrame, options: FigureOptions) -> Table:
     Raises:
         ValueError: If a view or the camera is unknown, or the page too narrow.
     """
-    stage = stage_of(frame, options)
+    views = views_of(frame, options)
     width = options.panels_px(len(options.views), with_names=True)
-    panels = panels_in_row(stage, options.views, width)
-    rows: list[tuple[str, list[Picture]]] = []
+    panels = panels_in_row(views, options.views, width)
+    rows: list[tuple[str, list[RgbImage]]] = []
     if options.inputs and has_inputs(frame):
-        rows.append(("Input", [input_panel(frame, panel, stage, options) for panel in panels]))
+        rows.append(("Input", [input_panel(frame, panel, views, options) for panel in panels]))
     for layer in frame.layers:
-        drawn = [layer_panel(layer, panel, stage, options) for panel in panels]
+        drawn = [layer_panel(layer, panel, views, options) for panel in panels]
         rows.append((layer.name, drawn))
     title = frame_title(frame.sample) if options.title is None else options.title
     titles = [VIEW_TITLES[name] for name in options.views]
@@ -155,26 +155,26 @@ def comparison_table(frames: Sequence[FigureFrame], options: FigureOptions) -> T
     columns = [*(["Input"] if shows_inputs else []), *names]
     row_names = _row_names(frames, options)
     width = options.panels_px(len(columns), with_names=any(row_names)) // len(columns)
-    rows: list[tuple[str, list[Picture]]] = []
+    rows: list[tuple[str, list[RgbImage]]] = []
     files: list[str] = []
     for frame, row_name in zip(frames, row_names, strict=True):
-        stage = stage_of(frame, options)
+        views = views_of(frame, options)
         for view in options.views:
-            panel = panel_of_width(stage, view, width)
-            drawn = [input_panel(frame, panel, stage, options)] if shows_inputs else []
+            panel = panel_of_width(views, view, width)
+            drawn = [input_panel(frame, panel, views, options)] if shows_inputs else []
             for name in names:
                 layer = frame.layer(name)
                 drawn.append(
                     draw_notice(panel.view, f"no {name.lower()}", options.style)
                     if layer is None
-                    else layer_panel(layer, panel, stage, options)
+                    else layer_panel(layer, panel, views, options)
                 )
             rows.append((row_name, drawn))
             files.append(f"{frame.sample.stem} {view}")
     return Table(options.title or "", columns, rows, legend_of(frames, options), files)
 
 
-def film_picture(
+def film_frame(
     frame: FigureFrame, share: float, size: tuple[int, int], options: FigureOptions
 ) -> UInt8[np.ndarray, "height width 3"]:
     """One picture of a film: input and layers in equal cells, the legend and how far the film is.
@@ -205,14 +205,14 @@ def film_picture(
     columns, cell_width, cell_height = _arrange(len(cells), width, height - foot)
     if min(cell_width, cell_height) < 16:
         raise ValueError(f"{len(cells)} pictures do not fit into {size}: give a larger size")
-    stage = stage_of(frame, options)
+    views = views_of(frame, options)
     box = (round((cell_width - 2) * scale), round((cell_height - 2) * scale))
     for number, (view, layer) in enumerate(cells):
-        panel = panel_in_box(stage, view, *box)
+        panel = panel_in_box(views, view, *box)
         if layer is None:
-            picture, words = input_panel(frame, panel, stage, options), ["Input"]
+            picture, words = input_panel(frame, panel, views, options), ["Input"]
         else:
-            picture = layer_panel(layer, panel, stage, replace(options, scores=False))
+            picture = layer_panel(layer, panel, views, replace(options, scores=False))
             words = [layer.name]
             if len(options.views) > 1:
                 words = [f"{layer.name}: {VIEW_TITLES[view]}"]
@@ -227,7 +227,7 @@ def film_picture(
     return page.picture()
 
 
-def stage_of(frame: FigureFrame, options: FigureOptions) -> Stage:
+def views_of(frame: FigureFrame, options: FigureOptions) -> FrameViews:
     """Where a frame is looked at from: the same for all of its layers.
 
     Raises:
@@ -235,13 +235,13 @@ def stage_of(frame: FigureFrame, options: FigureOptions) -> Stage:
     """
     layer = frame.label or frame.layers[0]
     ground_m = ground_height_m(layer.voxels, layer.grid)
-    return set_stage(frame.sample, layer.grid, ground_m, camera=options.camera)
+    return choose_views(frame.sample, layer.grid, ground_m, camera=options.camera)
 
 
-def layer_panel(layer: Layer, panel: Panel, stage: Stage, options: FigureOptions) -> Picture:
+def layer_panel(layer: Layer, panel: Panel, views: FrameViews, options: FigureOptions) -> RgbImage:
     """Voxels in a panel; a bird's eye view has a scale, the first view the scores."""
     style = options.style
-    picture = draw_voxels(layer.voxels, layer.grid, layer.labels, panel, stage, style=style)
+    picture = draw_voxels(layer.voxels, layer.grid, layer.labels, panel, views, style=style)
     if not panel.view.is_perspective:
         picture = mark_scale(picture, panel.view, style)
     if options.scores and layer.note and panel.name == options.views[0]:
@@ -249,9 +249,11 @@ def layer_panel(layer: Layer, panel: Panel, stage: Stage, options: FigureOptions
     return picture
 
 
-def input_panel(frame: FigureFrame, panel: Panel, stage: Stage, options: FigureOptions) -> Picture:
+def input_panel(
+    frame: FigureFrame, panel: Panel, views: FrameViews, options: FigureOptions
+) -> RgbImage:
     """What the sensors saw, in a panel."""
-    return draw_input(frame.sample, panel, stage, style=options.style)
+    return draw_input(frame.sample, panel, views, style=options.style)
 
 
 def has_inputs(frame: FigureFrame) -> bool:

@@ -9,9 +9,9 @@ from jaxtyping import UInt8
 from dataset.sample import Sample
 from engine.metrics.confusion import Confusion
 from engine.metrics.occupancy import OccupancyScores, occupancy_scores
+from engine.pictures.frame_views import choose_views, ground_height_m, panels_in_row
 from engine.pictures.page import INK, LegendEntry, frame_title, table_page
-from engine.pictures.panels import Picture, draw_input, draw_voxels
-from engine.pictures.stage import ground_height_m, panels_in_row, set_stage
+from engine.pictures.panels import RgbImage, draw_input, draw_voxels
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE, LabelSet
 
@@ -64,14 +64,14 @@ def draw_frame(
                 f"of {grid.shape} voxels"
             )
     ground_m = ground_height_m(prediction if target is None else target, grid)
-    stage = set_stage(sample, grid, ground_m)
-    panels = panels_in_row(stage, COLUMNS, width - 130)
+    views = choose_views(sample, grid, ground_m)
+    panels = panels_in_row(views, COLUMNS, width - 130)
 
-    def draw(voxels: UInt8[np.ndarray, "X Y Z"], of: LabelSet) -> list[Picture]:
-        return [draw_voxels(voxels, grid, of, panel, stage) for panel in panels]
+    def draw(voxels: UInt8[np.ndarray, "X Y Z"], of: LabelSet) -> list[RgbImage]:
+        return [draw_voxels(voxels, grid, of, panel, views) for panel in panels]
 
     rows = [
-        ("Input", [draw_input(sample, panel, stage) for panel in panels]),
+        ("Input", [draw_input(sample, panel, views) for panel in panels]),
         ("Prediction", draw(prediction, labels)),
     ]
     ego = LegendEntry("ego vehicle", INK)

@@ -35,7 +35,7 @@ WORDS_SIZE, WORDS_HEIGHT = 16, 24
 SWATCH, RAMP = 16, 150
 """Width of a legend's square, and of its bar of a colour map [px]."""
 ENCODING = {".png": (), ".jpg": (cv2.IMWRITE_JPEG_QUALITY, 88)}
-"""Picture formats, and what cv2 is told about each."""
+"""RgbImage formats, and what cv2 is told about each."""
 
 
 class Style(NamedTuple):
@@ -43,7 +43,7 @@ class Style(NamedTuple):
 
     Attributes:
         paper: Background of the page.
-        stage: Background of voxels.
+        background: Behind voxels and maps.
         ink: Letters.
         faint_ink: Letters and marks of less weight.
         frame: Lines around the panels.
@@ -52,7 +52,7 @@ class Style(NamedTuple):
     """
 
     paper: Rgb = PAPER
-    stage: Rgb = DAY
+    background: Rgb = DAY
     ink: Rgb = INK
     faint_ink: Rgb = FAINT_INK
     frame: Rgb = FRAME
@@ -61,7 +61,7 @@ class Style(NamedTuple):
 
 SCREEN = Style()
 STYLES = {
-    "white": Style(stage=PAPER),
+    "white": Style(background=PAPER),
     "dark": Style((14, 15, 19), NIGHT, (236, 238, 242), (150, 156, 168), (58, 62, 72)),
 }
 """Styles of figures by the colour of their background."""
@@ -292,7 +292,7 @@ def _write_line(
         page.write(entry.note, words, y + 17, size=13, color=page.style.faint_ink)
 
 
-def check_picture(path: Path) -> None:
+def check_image_path(path: Path) -> None:
     """Refuse a picture that could not be written, before it is drawn.
 
     Raises:
@@ -302,13 +302,13 @@ def check_picture(path: Path) -> None:
         raise ValueError(f"pictures are written as .png or .jpg, got {path}")
 
 
-def write_picture(path: Path, picture: UInt8[np.ndarray, "height width 3"]) -> None:
+def write_image(path: Path, picture: UInt8[np.ndarray, "height width 3"]) -> None:
     """Write an RGB picture as ``.png`` or ``.jpg``; the file appears complete or not at all.
 
     Raises:
         ValueError: If the ending is another one.
     """
-    check_picture(path)
+    check_image_path(path)
     _, encoded = cv2.imencode(path.suffix, picture[..., ::-1], ENCODING[path.suffix])
     write_whole(path, encoded.tobytes())
 

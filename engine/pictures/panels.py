@@ -1,4 +1,4 @@
-"""Panels of a page: voxels, LiDAR points and pictures, seen from the views of a stage."""
+"""Panels of a page: voxels, LiDAR points and images, in the views of a frame."""
 
 from collections.abc import Sequence
 
@@ -8,14 +8,14 @@ from jaxtyping import Float, UInt8
 
 from dataset.sample import Sample
 from engine.pictures.color_maps import TURBO
+from engine.pictures.frame_views import FrameViews, Panel
 from engine.pictures.page import DAY, NIGHT, SCREEN, Page, Rgb, Style, fit
-from engine.pictures.stage import Panel, Stage
 from engine.pictures.voxel_render import render_voxels
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE, LabelSet
-from utils.view import NEAR_M, View
+from utils.view import NEAR_M, Viewpoint
 
-Picture = UInt8[np.ndarray, "_ _ 3"]
+RgbImage = UInt8[np.ndarray, "_ _ 3"]
 
 SCALE_BARS_M = (1, 2, 5, 10, 20, 50, 100)
 _ARROW = np.array([[0, 0], [-1, 0.42], [-0.76, 0], [-1, -0.42]])
@@ -27,7 +27,7 @@ def draw_voxels(
     grid: VoxelGrid,
     labels: LabelSet,
     panel: Panel,
-    stage: Stage,
+    views: FrameViews,
     *,
     style: Style = SCREEN,
 ) -> UInt8[np.ndarray, "height width 3"]:
@@ -38,7 +38,7 @@ def draw_voxels(
         grid: Where they are.
         labels: Their colours.
         panel: What to look from.
-        stage: Where the vehicle stands.
+        views: Where the vehicle stands.
         style: Colours, and the width of lines.
 
     Returns:
@@ -47,9 +47,11 @@ def draw_voxels(
     if not ((voxels != FREE) & (voxels != IGNORE)).any():
         picture = draw_notice(panel.view, "nothing occupied", style)
     else:
-        picture = render_voxels(voxels, grid, labels.palette(), panel.view, background=style.stage)
+        picture = render_voxels(
+            voxels, grid, labels.palette(), panel.view, background=style.background
+        )
     if panel.name != "front":
-        return mark_vehicle(picture, panel.view, stage, style.ink)
+        return mark_vehicle(picture, panel.view, views, style.ink)
     if panel.spare_rows:
         for row in (panel.spare_rows, -panel.spare_rows - 1):
             picture[row, np.arange(panel.view.width) % 12 < 6] = style.faint_ink
@@ -68,7 +70,7 @@ def draw_camera(
         raise ValueError(f"frame {sample.stem} has no picture of camera {camera}")
     height, width = panel.view.height, panel.view.width
     rows, columns = height - 2 * panel.spare_rows, width - 2 * panel.spare_columns
-    drawn = np.full((height, width, 3), style.stage, dtype=np.uint8)
+    drawn = np.full((height, width, 3), style.background, dtype=np.uint8)
     picture = sample.images[camera].permute(1, 2, 0).cpu().numpy()
     inner = drawn[panel.spare_rows :, panel.spare_columns :][:rows, :columns]
     inner[:] = fit(picture, columns, rows)
@@ -76,24 +78,24 @@ def draw_camera(
 
 
 def draw_input(
-    sample: Sample, panel: Panel, stage: Stage, *, style: Style = SCREEN
+    sample: Sample, panel: Panel, views: FrameViews, *, style: Style = SCREEN
 ) -> UInt8[np.ndarray, "height width 3"]:
     """What the sensors saw: the picture in the front view, points in the others.
 
     The points fill the picture's place where there is none.
     """
     if panel.name == "front" and sample.images is not None:
-        return draw_camera(sample, panel, stage.camera or 0, style=style)
+        return draw_camera(sample, panel, views.camera or 0, style=style)
     if sample.points is None:
         return draw_notice(panel.view, "LiDAR not used", style)
-    low_m, high_m = stage.ground_m - 1, stage.ground_m + 0.12 * stage.length_m
+    low_m, high_m = views.ground_m - 1, views.ground_m + 0.12 * views.length_m
     points = sample.points.cpu().numpy()
     picture = draw_points(points, panel.view, low_m=low_m, high_m=high_m)
-    return picture if panel.name == "front" else mark_vehicle(picture, panel.view, stage, DAY)
+    return picture if panel.name == "front" else mark_vehicle(picture, panel.view, views, DAY)
 
 
 def draw_points(
-    points: Float[np.ndarray, "P F"], view: View, *, low_m: float | int, high_m: float | int
+    points: Float[np.ndarray, "P F"], view: Viewpoint, *, low_m: float | int, high_m: float | int
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Draw points in colours by height, near ones over far ones, on a dark ground.
 
@@ -125,20 +127,20 @@ def draw_points(
 
 
 def draw_notice(
-    view: View, words: str, style: Style = SCREEN
+    view: Viewpoint, words: str, style: Style = SCREEN
 ) -> UInt8[np.ndarray, "height width 3"]:
     """An empty panel that says why it is empty."""
-    page = Page.over(np.full((view.height, view.width, 3), style.stage, dtype=np.uint8), style)
+    page = Page.over(np.full((view.height, view.width, 3), style.background, dtype=np.uint8), style)
     middle = (view.width / 2 / style.scale, view.height / 2 / style.scale)
     page.write(words, *middle, color=style.faint_ink, anchor="mm")
     return page.picture()
 
 
 def mark_vehicle(
-    picture: UInt8[np.ndarray, "height width 3"], view: View, stage: Stage, color: Rgb
+    picture: UInt8[np.ndarray, "height width 3"], view: Viewpoint, views: FrameViews, color: Rgb
 ) -> UInt8[np.ndarray, "height width 3"]:
     """The picture with an arrow on the ground where the vehicle stands."""
-    corners = np.column_stack([_ARROW * 0.05 * stage.length_m, np.full(4, stage.ground_m)])
+    corners = np.column_stack([_ARROW * 0.05 * views.length_m, np.full(4, views.ground_m)])
     pixels, _ = view.project(corners)
     polygon = np.rint((pixels - 0.5) * 16).astype(np.int32)  # 4 bits of a pixel's fraction.
     drawn = np.array(picture)
@@ -147,7 +149,7 @@ def mark_vehicle(
 
 
 def mark_scale(
-    picture: UInt8[np.ndarray, "height width 3"], view: View, style: Style = SCREEN
+    picture: UInt8[np.ndarray, "height width 3"], view: Viewpoint, style: Style = SCREEN
 ) -> UInt8[np.ndarray, "height width 3"]:
     """The picture of a parallel view with a bar of so many metres in its lower right corner."""
     px_per_m = float(np.linalg.norm(view.pixel_from_lidar[0, :3])) / style.scale

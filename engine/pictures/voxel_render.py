@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Float32, Int, Int32, UInt8
 
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE
-from utils.view import NEAR_M, View
+from utils.view import NEAR_M, Viewpoint
 
 FACE_LIGHT = np.array([[0.80, 0.70], [0.62, 0.74], [0.55, 1.0]], dtype=np.float32)
 """Light on a face by its axis (x, y, z) and side (lower, upper)."""
@@ -53,7 +53,7 @@ def render_voxels(
     labels: UInt8[np.ndarray, "X Y Z"],
     grid: VoxelGrid,
     palette: UInt8[np.ndarray, "256 3"],
-    view: View,
+    view: Viewpoint,
     *,
     background: tuple[int, int, int] = (255, 255, 255),
     haze: float = 0.3,
@@ -96,7 +96,7 @@ def render_voxels(
     return np.rint(smooth).clip(0, 255).astype(np.uint8)
 
 
-def visible_faces(is_drawn: Bool[np.ndarray, "X Y Z"], view: View) -> Faces:
+def visible_faces(is_drawn: Bool[np.ndarray, "X Y Z"], view: Viewpoint) -> Faces:
     """Faces that border on an empty voxel and are turned to the viewer, the most distant first.
 
     The order is exact. Along a line of sight every voxel index moves one way only, so of two
@@ -131,7 +131,7 @@ def visible_faces(is_drawn: Bool[np.ndarray, "X Y Z"], view: View) -> Faces:
     return Faces(faces[:, :3], faces[:, 3], faces[:, 4])
 
 
-def draw_faces(faces: Faces, view: View) -> Int32[np.ndarray, "height width"]:
+def draw_faces(faces: Faces, view: Viewpoint) -> Int32[np.ndarray, "height width"]:
     """The number of the face that each pixel shows, -1 where it shows none.
 
     Args:
@@ -187,7 +187,7 @@ def _cut(
 
 
 def _relative_depth(
-    faces: Faces, view: View, shown: Int32[np.ndarray, " P"]
+    faces: Faces, view: Viewpoint, shown: Int32[np.ndarray, " P"]
 ) -> Float32[np.ndarray, " F"]:
     """Depth of each face's centre from 0 to 1, the range of the faces that are shown."""
     _, depth = view.project(_corners(faces).mean(1))
@@ -246,7 +246,7 @@ def _light(
     faces: Faces,
     face: Int32[np.ndarray, " P"],
     pixels: Int[np.ndarray, " P"],
-    view: View,
+    view: Viewpoint,
     corner_light: Float32[np.ndarray, "F 4"],
 ) -> Float32[np.ndarray, " P"]:
     """Light at the point of a face that each pixel shows, corner shadows and edges together."""
@@ -266,7 +266,7 @@ def _light(
 
 
 def _meet(
-    view: View, pixels: Int[np.ndarray, " P"], axis: int, plane: Float32[np.ndarray, " P"]
+    view: Viewpoint, pixels: Int[np.ndarray, " P"], axis: int, plane: Float32[np.ndarray, " P"]
 ) -> tuple[Float32[np.ndarray, "2 P"], Float32[np.ndarray, "2 P"]]:
     """Meet the lines of sight of pixels (row · width + column) with planes across ``axis``.
 

@@ -13,9 +13,9 @@ import viser
 from engine.frames.sources import FrameSource, ViewFrame
 from engine.pictures.frame_page import frame_scores
 from engine.viewer.choice import extras_of, layers_of, nearest_layer
+from engine.viewer.control_panel import VIEWS, ControlPanel
 from engine.viewer.loader import Loader, upcoming
 from engine.viewer.nodes import FrameNodes
-from engine.viewer.panel import VIEWS, Panel
 from utils.console import USER_ERRORS
 
 IDLE_S = 0.25
@@ -49,7 +49,7 @@ class Session:
         self._next_s = 0.0
         self._next_camera = 0
         _set_light(server.scene)
-        self._panel = Panel(server.gui, source.labels, len(source.stems), self._wake.set)
+        self._panel = ControlPanel(server.gui, source.labels, len(source.stems), self._wake.set)
         self._panel.views.on_click(self._move_camera)
         self._panel.screenshot.on_click(self._save_screenshot)
         position, target = self._viewpoint(VIEWS[0])

@@ -14,7 +14,7 @@ BEVEL = 0.07
 """Share of a cube's edge that is cut off along each side."""
 
 
-class Mesh(NamedTuple):
+class TriangleMesh(NamedTuple):
     """Triangles.
 
     Attributes:
@@ -69,7 +69,7 @@ class Splats(NamedTuple):
     opacities: Float32[np.ndarray, "G 1"]
 
 
-def bevelled_cube(edge_m: float) -> Mesh:
+def bevelled_cube(edge_m: float) -> TriangleMesh:
     """A cube around the origin whose edges are cut off, so that neighbours can be told apart.
 
     It is the convex hull of 24 corners: 6 squares, 12 bars, 8 triangles.
@@ -87,10 +87,10 @@ def bevelled_cube(edge_m: float) -> Mesh:
                 pair = np.flatnonzero((signs[:, first] == a) & (signs[:, second] == b))
                 faces.append(_fan(vertices, np.concatenate([8 * first + pair, 8 * second + pair])))
     faces += [_fan(vertices, corner + np.array([0, 8, 16])) for corner in range(8)]
-    return Mesh((vertices * edge_m).astype(np.float32), np.concatenate(faces))
+    return TriangleMesh((vertices * edge_m).astype(np.float32), np.concatenate(faces))
 
 
-def elevation_mesh(elevation_m: Float[np.ndarray, "rows cols"]) -> Mesh:
+def elevation_mesh(elevation_m: Float[np.ndarray, "rows cols"]) -> TriangleMesh:
     """The elevation label as a surface through the middles of its cells; none over unknown ones.
 
     Args:
@@ -105,7 +105,9 @@ def elevation_mesh(elevation_m: Float[np.ndarray, "rows cols"]) -> Mesh:
     faces = np.concatenate([np.stack([a, b, c], -1), np.stack([a, c, d], -1)]).reshape(-1, 3)
     faces = faces[np.isfinite(corners[faces, 2]).all(1)]
     used, renumbered = np.unique(faces, return_inverse=True)
-    return Mesh(corners[used].astype(np.float32), renumbered.reshape(-1, 3).astype(np.int64))
+    return TriangleMesh(
+        corners[used].astype(np.float32), renumbered.reshape(-1, 3).astype(np.int64)
+    )
 
 
 def camera_shape(

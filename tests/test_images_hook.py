@@ -10,10 +10,10 @@ from torch import nn
 from dataset.sample import Sample
 from engine.pictures.branch_maps import DEPTH, SEMANTIC, BranchMap
 from engine.training.hooks import AverageHook
-from engine.training.pictures import (
+from engine.training.images_hook import (
     NOTHING,
     PANEL_PX,
-    PicturesHook,
+    ImagesHook,
     from_above,
     maps_of,
     page_from_above,
@@ -51,7 +51,7 @@ def network():
 
 def test_the_same_few_frames_are_drawn_each_time(network):
     runner, pictures = runner_of(network)
-    PicturesHook(frames(), UNSCENES3D).after_val_epoch(runner)
+    ImagesHook(frames(), UNSCENES3D).after_val_epoch(runner)
     stems = ("0.5", "2.5", "4.5")
     assert set(pictures) == {f"{kind}/{s}" for kind in ("from_above", "rendered") for s in stems}
     for picture, step in pictures.values():
@@ -62,13 +62,13 @@ def test_the_same_few_frames_are_drawn_each_time(network):
 
 def test_the_first_process_draws_alone(network):
     runner, pictures = runner_of(network, rank=1)
-    PicturesHook(frames(1), UNSCENES3D).after_val_epoch(runner)
+    ImagesHook(frames(1), UNSCENES3D).after_val_epoch(runner)
     assert pictures == {}
 
 
 def test_what_renders_nothing_is_shown_from_above_alone():
     runner, pictures = runner_of(make_model(modality="lidar").eval())
-    PicturesHook(frames(1), UNSCENES3D).after_val_epoch(runner)
+    ImagesHook(frames(1), UNSCENES3D).after_val_epoch(runner)
     assert list(pictures) == ["from_above/0.5"]
     assert maps_of(nn.Identity(), frames(1)[0]) == ()
 
@@ -77,9 +77,9 @@ def test_the_scored_weights_are_drawn():
     """mmengine calls hooks by their priority: the average must still be in its place."""
     runner = Mock(spec=Runner)
     runner._hooks = []
-    for hook in (AverageHook(0.5), PicturesHook(frames(1), UNSCENES3D)):
+    for hook in (AverageHook(0.5), ImagesHook(frames(1), UNSCENES3D)):
         Runner.register_hook(runner, hook)
-    assert [type(hook) for hook in runner._hooks] == [PicturesHook, AverageHook]
+    assert [type(hook) for hook in runner._hooks] == [ImagesHook, AverageHook]
 
 
 def test_maps_that_nothing_supervises_have_an_empty_partner():
@@ -128,5 +128,5 @@ def test_without_a_camera_there_is_a_panel_less():
 def test_nothing_changes_in_the_network(network):
     before = {name: value.clone() for name, value in network.state_dict().items()}
     runner, _ = runner_of(network)
-    PicturesHook(frames(1), UNSCENES3D).after_val_epoch(runner)
+    ImagesHook(frames(1), UNSCENES3D).after_val_epoch(runner)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())

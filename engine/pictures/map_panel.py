@@ -7,7 +7,7 @@ from jaxtyping import UInt8
 from engine.pictures.branch_maps import COLOR, DEPTH, SEMANTIC, BranchMap
 from engine.pictures.color_maps import TURBO
 from engine.pictures.page import Style
-from engine.pictures.panels import Picture
+from engine.pictures.panels import RgbImage
 from utils.labels import FREE, IGNORE, LabelSet
 
 BRANCHES = {
@@ -36,7 +36,7 @@ def draw_map(
     far_m: float,
     style: Style,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Draw a map in the colours of its kind; what is free or unknown has the stage's colour.
+    """Draw a map in the colours of its kind; free and unknown pixels get the background color.
 
     Args:
         values: Labels, depth [m] or RGB.
@@ -54,7 +54,7 @@ def draw_map(
         return cv2.resize(values, size, interpolation=cv2.INTER_LINEAR)
     if kind == SEMANTIC:
         palette = labels.palette()
-        palette[FREE], palette[IGNORE] = style.stage, style.frame
+        palette[FREE], palette[IGNORE] = style.background, style.frame
         # Enlarged or shrunk after colouring: borders become smooth, no class comes between.
         return _resize(palette[values], size)
     if (values > 0).mean() < 0.25:  # LiDAR: dots that shrinking would make faint.
@@ -62,11 +62,11 @@ def draw_map(
         values = _grow(cv2.resize(values, size, interpolation=cv2.INTER_NEAREST), dot)
     is_known = values > 0
     index = np.rint(255 * (values / far_m).clip(0, 1)).astype(np.uint8)
-    picture = np.where(is_known[..., None], TURBO[index], np.array(style.stage, np.uint8))
+    picture = np.where(is_known[..., None], TURBO[index], np.array(style.background, np.uint8))
     return _resize(picture, (width, height))
 
 
-def _resize(picture: Picture, size: tuple[int, int]) -> Picture:
+def _resize(picture: RgbImage, size: tuple[int, int]) -> RgbImage:
     shrinks = size[0] < picture.shape[1]
     method = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
     return cv2.resize(picture, size, interpolation=method)

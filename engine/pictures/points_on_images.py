@@ -15,7 +15,7 @@ NEAR_M, FAR_M = 2.0, 80.0
 """Camera depths of the first and the last colour, by their logarithm."""
 
 
-def draw_returns(
+def draw_points_on_images(
     images: UInt8[Tensor, "N 3 H W"],
     pixel_from_lidar: Float[Tensor, "N 4 4"],
     points: Float[Tensor, "P F"],

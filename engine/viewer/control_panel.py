@@ -22,7 +22,7 @@ _SWATCH = (
 """Lies over the right end of the row that follows, a class's check box."""
 
 
-class Panel:
+class ControlPanel:
     """The controls.
 
     Args:

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from engine.pictures.color_maps import TURBO
-from engine.pictures.returns_picture import draw_returns
+from engine.pictures.points_on_images import draw_points_on_images
 
 SCALE = 42  # 24 columns become 1008.
 FORWARD = torch.tensor(  # 10 px focal length, the middle at (12, 8); x forward, y left, z up.
@@ -13,7 +13,7 @@ FORWARD = torch.tensor(  # 10 px focal length, the middle at (12, 8); x forward,
 def draw(*points, cameras=1):
     matrices = torch.stack([FORWARD, FORWARD @ torch.diag(torch.tensor([-1.0, -1, 1, 1]))])
     images = torch.zeros(cameras, 3, 16, 24, dtype=torch.uint8)
-    return draw_returns(images, matrices[:cameras], torch.tensor(points))
+    return draw_points_on_images(images, matrices[:cameras], torch.tensor(points))
 
 
 def test_a_return_is_where_it_is_projected_to():
@@ -41,5 +41,5 @@ def test_returns_behind_the_camera_are_in_the_other_ones_picture():
 def test_without_returns_the_picture_is_as_it_was():
     images = torch.randint(0, 255, (1, 3, 8, 2000), dtype=torch.uint8)
     for points in (torch.zeros(0, 4), torch.full((1, 4), -5.0)):
-        picture = draw_returns(images, FORWARD[None], points)
+        picture = draw_points_on_images(images, FORWARD[None], points)
         np.testing.assert_array_equal(picture, images[0].permute(1, 2, 0).numpy())

@@ -8,7 +8,7 @@ from dataset.sample import Sample
 from engine.metrics.elevation import ElevationErrors
 from engine.pictures.color_maps import BLUE_WHITE_RED, VIRIDIS
 from engine.pictures.page import FAINT_INK, Page, frame_title, table_page
-from engine.pictures.panels import Picture
+from engine.pictures.panels import RgbImage
 
 UNKNOWN = (226, 228, 232)
 """Cells without a label."""
@@ -89,7 +89,7 @@ def _close_gaps(values: Float[np.ndarray, "rows cols"]) -> Float[np.ndarray, "ro
 
 def _panel(
     share: Float[np.ndarray, "rows cols"], colors: UInt8[np.ndarray, "256 3"], ends: tuple[str, str]
-) -> Picture:
+) -> RgbImage:
     """Cells in colours, those that are NaN grey, and a colour bar on their right."""
     is_known = np.isfinite(share)
     index = np.rint(255 * np.where(is_known, share, 0.0).clip(0, 1)).astype(np.uint8)

@@ -19,9 +19,9 @@ from dataset.options import spread
 from dataset.sample import Sample, collate
 from engine.pictures.branch_maps import BranchMap, render_branches
 from engine.pictures.frame_page import ERRORS, class_entries, error_labels
-from engine.pictures.map_picture import draw_map, map_title
+from engine.pictures.map_panel import draw_map, map_title
 from engine.pictures.page import SCREEN, frame_title, table_page
-from engine.pictures.panels import Picture
+from engine.pictures.panels import RgbImage
 from engine.training.board import Board
 from engine.training.hooks import unwrap
 from model.unsocc import UnsOcc
@@ -33,10 +33,10 @@ PANEL_PX = 320
 """Width of a panel, about."""
 NOTHING = (236, 238, 242)
 """Where nothing is, and where nothing supervises."""
-STYLE = SCREEN._replace(stage=NOTHING, frame=NOTHING)
+STYLE = SCREEN._replace(background=NOTHING, frame=NOTHING)
 
 
-class PicturesHook(Hook):
+class ImagesHook(Hook):
     """Draws a few validation frames for TensorBoard, in the first process.
 
     The weights are those that are scored: it comes before the hook that takes their average back.
@@ -93,7 +93,7 @@ def page_of_maps(
         far_m: Depth of the last colour [m].
     """
 
-    def draw(values: np.ndarray, kind: str) -> Picture:
+    def draw(values: np.ndarray, kind: str) -> RgbImage:
         return draw_map(values, kind, labels, _panel_size(values), far_m=far_m, style=STYLE)
 
     rendered = [draw(one.values, one.kind) for one in maps]
@@ -155,7 +155,7 @@ def _palette(labels: LabelSet) -> UInt8[np.ndarray, "256 3"]:
     return palette
 
 
-def _of_width(picture: Picture, *, smooth: bool = False) -> Picture:
+def _of_width(picture: RgbImage, *, smooth: bool = False) -> RgbImage:
     """Scaled to about ``PANEL_PX`` columns."""
     enlarge = cv2.INTER_CUBIC if smooth else cv2.INTER_NEAREST
     shrinks = picture.shape[1] > PANEL_PX

@@ -5,7 +5,7 @@ import torch
 from dataset.sample import Sample
 from engine.metrics.elevation import elevation_errors
 from engine.pictures.color_maps import BLUE_WHITE_RED
-from engine.pictures.elevation_picture import UNKNOWN, _close_gaps, draw_elevation
+from engine.pictures.elevation_figure import UNKNOWN, _close_gaps, draw_elevation
 
 SHAPE = (60, 70)
 
