@@ -1,49 +1,64 @@
-"""One picture a frame: the elevation label, a prediction of it and where they differ."""
+"""One figure per frame: the elevation label, a prediction of it and where they differ."""
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.ticker import MultipleLocator
 
 from dataset.sample import Sample
 from engine.metrics.elevation import ElevationErrors
-from engine.pictures.color_maps import BLUE_WHITE_RED, VIRIDIS
-from engine.pictures.page import FAINT_INK, Page, frame_title, table_page
-from engine.pictures.panels import RgbImage
+from engine.pictures.page import frame_title
+from engine.pictures.plots import (
+    FAINT_COLOR,
+    SMALL_PT,
+    new_figure,
+    strip_axes,
+    write_heading,
+    write_title,
+)
+from utils.elevation import ElevationGrid
 
-UNKNOWN = (226, 228, 232)
-"""Cells without a label."""
-PANEL_ROWS = 420
-"""Height of a panel [px], about."""
+UNLABELED = "#e2e4e8"
+"""Color of cells without a label."""
 ERROR_CM = 10
-"""Errors from here on have the ends of the colour bar."""
-_BAR_WIDTH, _BAR_ROOM = 14, 78
+"""Larger errors have the end colors."""
+HEIGHT_COLORS: Colormap = colormaps["viridis"].with_extremes(bad=UNLABELED)
+ERROR_COLORS: Colormap = LinearSegmentedColormap.from_list(
+    "error", ("#2154c4", "#fafafa", "#c82026")
+).with_extremes(bad=UNLABELED)
+TICK_M = 5
+"""Distance between the ticks of a map [m]."""
 _NOTHING = cv2.BORDER_CONSTANT
 """Beyond the border of a map there is nothing to add up."""
 
 
-def draw_elevation(
+def elevation_figure(
     sample: Sample,
     predicted_m: Float[np.ndarray, "rows cols"],
+    cells: ElevationGrid,
     errors: ElevationErrors | None,
     *,
     method: str,
-) -> UInt8[np.ndarray, "height width 3"]:
-    """Draw label, prediction and error beside each other, each with its colour bar.
+) -> Figure:
+    """Draw label, prediction and error beside each other, with color bars.
 
-    Labels are so sparse that they would be a pattern of dots: a cell without one shows the mean of
-    those around it, of label and error alike. Nothing is scored so.
+    Labels are sparse, and would be a pattern of dots: a cell without one shows the mean of those
+    around it, of label and error alike. Scores do not use these means.
 
     Args:
         sample: The frame, with its label.
         predicted_m: Heights of the label's cells [m].
-        errors: Of this map, for the title; None where it has no label.
-        method: What predicted.
-
-    Returns:
-        RGB picture.
+        cells: Where the cells are.
+        errors: Of this map, for the heading; None where it has no label.
+        method: Name of the method that predicted.
 
     Raises:
-        ValueError: If the frame has no label, or one of other cells.
+        ValueError: If the frame has no label, or label and prediction differ in shape.
     """
     if sample.elevation_m is None or tuple(sample.elevation_m.shape) != predicted_m.shape:
         raise ValueError(
@@ -52,25 +67,61 @@ def draw_elevation(
         )
     label_m = sample.elevation_m.numpy()
     low, high = _range(label_m if np.isfinite(label_m).any() else predicted_m)
-    error_cm = _close_gaps(100 * (predicted_m - label_m))
-    label_m = _close_gaps(label_m)
-    error_ends = (f"-{ERROR_CM} cm", f"{ERROR_CM} cm")
-    ends = (f"{low:.2f} m", f"{high:.2f} m")
-    panels = [
-        _panel((label_m - low) / (high - low), VIRIDIS, ends),
-        _panel((predicted_m - low) / (high - low), VIRIDIS, ends),
-        _panel(0.5 + 0.5 * error_cm / ERROR_CM, BLUE_WHITE_RED, error_ends),
-    ]
     note = "no label"
     if errors is not None:
-        note = f"MAE {errors.mae_cm:.1f} cm,  {100 * errors.within_5_cm:.0f} % within 5 cm"
-    columns = ("Label", f"Prediction: {method}", "Prediction minus label")
-    rows = [("far end up, left on the left", panels)]
-    return table_page(frame_title(sample), note, columns, rows, [])
+        note = f"MAE {errors.mae_cm:.1f} cm, {100 * errors.within_5_cm:.0f} % within 5 cm"
+    figure = new_figure(12.0, 3.95)
+    write_heading(figure, frame_title(sample), note)
+    label, prediction, error = figure.subplots(1, 3, sharex=True, sharey=True)
+    _draw_map(label, _close_gaps(label_m), cells, HEIGHT_COLORS, (low, high))
+    heights = _draw_map(prediction, predicted_m, cells, HEIGHT_COLORS, (low, high))
+    error_cm = _close_gaps(100 * (predicted_m - label_m))
+    drawn = _draw_map(error, error_cm, cells, ERROR_COLORS, (-ERROR_CM, ERROR_CM))
+    for axes, words in (
+        (label, "Label"),
+        (prediction, f"Prediction: {method}"),
+        (error, "Prediction minus label"),
+    ):
+        write_title(axes, words)
+    label.set_ylabel("forward [m]", fontsize=SMALL_PT, color=FAINT_COLOR)
+    _add_color_bar(figure, heights, prediction, "height [m]")
+    _add_color_bar(figure, drawn, error, "error [cm]")
+    return figure
+
+
+def _draw_map(
+    axes: Axes,
+    values: Float[np.ndarray, "rows cols"],
+    cells: ElevationGrid,
+    colors: Colormap,
+    ends: tuple[float | int, float | int],
+) -> AxesImage:
+    """Draw a map as seen from above: forward is up, left is on the left."""
+    (near, right), (far, left) = cells.near_right_m, cells.far_left_m
+    strip_axes(axes)
+    axes.xaxis.set_major_locator(MultipleLocator(TICK_M))
+    axes.yaxis.set_major_locator(MultipleLocator(TICK_M))
+    axes.set_xlabel("left [m]", fontsize=SMALL_PT, color=FAINT_COLOR)
+    return axes.imshow(
+        values,
+        cmap=colors,
+        vmin=ends[0],
+        vmax=ends[1],
+        extent=(left, right, near, far),
+        interpolation="nearest",
+    )
+
+
+def _add_color_bar(figure: Figure, drawn: AxesImage, axes: Axes, label: str) -> None:
+    """Add a color bar to the right of a map; what lies beyond its ends has the end colors."""
+    bar = figure.colorbar(drawn, ax=axes, extend="both", aspect=30, pad=0.02, extendfrac=0.025)
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.ax.tick_params(length=0, labelsize=SMALL_PT, labelcolor=FAINT_COLOR)
+    bar.set_label(label, fontsize=SMALL_PT, color=FAINT_COLOR)
 
 
 def _range(height_m: Float[np.ndarray, "rows cols"]) -> tuple[float, float]:
-    """Heights that the colours go from and to: without the few highest and lowest cells [m]."""
+    """Heights of the end colors [m]: the 1st and 99th percentile, at least 10 cm apart."""
     low, high = np.nanpercentile(height_m, (1, 99))
     middle, half = (low + high) / 2, max(high - low, 0.1) / 2
     return float(middle - half), float(middle + half)
@@ -85,22 +136,3 @@ def _close_gaps(values: Float[np.ndarray, "rows cols"]) -> Float[np.ndarray, "ro
     )
     mean = np.where(number > 0.5, total / np.maximum(number, 1), np.nan)
     return np.where(is_known, values, mean)
-
-
-def _panel(
-    share: Float[np.ndarray, "rows cols"], colors: UInt8[np.ndarray, "256 3"], ends: tuple[str, str]
-) -> RgbImage:
-    """Cells in colours, those that are NaN grey, and a colour bar on their right."""
-    is_known = np.isfinite(share)
-    index = np.rint(255 * np.where(is_known, share, 0.0).clip(0, 1)).astype(np.uint8)
-    cells = np.where(is_known[..., None], colors[index], np.array(UNKNOWN, np.uint8))
-    side = max(1, round(PANEL_ROWS / share.shape[0]))
-    cells = cells.repeat(side, axis=0).repeat(side, axis=1)
-    height, width = cells.shape[:2]
-    page = Page(width + _BAR_ROOM, height + 2)
-    page.paste(cells, 1, 1)
-    ramp = colors[np.linspace(255, 0, height - 48).round().astype(int)]
-    page.paste(ramp[:, None].repeat(_BAR_WIDTH, axis=1), width + 12, 25)
-    page.write(ends[1], width + 8, 12, size=13, color=FAINT_INK)
-    page.write(ends[0], width + 8, height - 10, size=13, color=FAINT_INK)
-    return page.picture()
