@@ -4,7 +4,7 @@ import torch
 from engine.pictures.branch_figure import branch_tables, stack_pages
 from engine.pictures.branch_maps import DEPTH, SEMANTIC, BranchMap, RenderedFrame
 from engine.pictures.page import STYLES
-from tests.test_figures import GRID, LABEL, OPTIONS, TRUCK, frame, layer
+from tests.figure_frames import GRID, LABEL, OPTIONS, TRUCK, frame, layer
 from utils.labels import UNSCENES3D
 
 WHITE = STYLES["white"]

@@ -36,12 +36,12 @@ def frames(number: int = 5) -> list[Sample]:
 
 
 def runner_of(network: nn.Module, rank: int = 0) -> tuple[Mock, dict]:
-    runner, pictures = Mock(spec=Runner), {}
+    runner, images = Mock(spec=Runner), {}
     runner.model, runner.rank, runner.epoch = network, rank, 4
     board = Mock()
-    board.add_image = lambda tag, picture, step: pictures.update({tag: (picture, step)})
+    board.add_image = lambda tag, image, step: images.update({tag: (image, step)})
     runner.visualizer = Mock(get_backend=lambda _: board)
-    return runner, pictures
+    return runner, images
 
 
 @pytest.fixture(scope="module")
@@ -50,26 +50,26 @@ def network():
 
 
 def test_the_same_few_frames_are_drawn_each_time(network):
-    runner, pictures = runner_of(network)
+    runner, images = runner_of(network)
     ImagesHook(frames(), UNSCENES3D).after_val_epoch(runner)
     stems = ("0.5", "2.5", "4.5")
-    assert set(pictures) == {f"{kind}/{s}" for kind in ("from_above", "rendered") for s in stems}
-    for picture, step in pictures.values():
+    assert set(images) == {f"{kind}/{s}" for kind in ("from_above", "rendered") for s in stems}
+    for image, step in images.values():
         assert step == 4
-        assert picture.dtype == np.uint8
-        assert picture.std() > 5
+        assert image.dtype == np.uint8
+        assert image.std() > 5
 
 
 def test_the_first_process_draws_alone(network):
-    runner, pictures = runner_of(network, rank=1)
+    runner, images = runner_of(network, rank=1)
     ImagesHook(frames(1), UNSCENES3D).after_val_epoch(runner)
-    assert pictures == {}
+    assert images == {}
 
 
 def test_what_renders_nothing_is_shown_from_above_alone():
-    runner, pictures = runner_of(make_model(modality="lidar").eval())
+    runner, images = runner_of(make_model(modality="lidar").eval())
     ImagesHook(frames(1), UNSCENES3D).after_val_epoch(runner)
-    assert list(pictures) == ["from_above/0.5"]
+    assert list(images) == ["from_above/0.5"]
     assert maps_of(nn.Identity(), frames(1)[0]) == ()
 
 

@@ -23,17 +23,13 @@ from engine.frames.options import add_source_options, build_source, load_predict
 from engine.frames.sources import FrameSource, Predicted, ViewFrame
 from engine.pictures.branch_figure import branch_tables, stack_pages
 from engine.pictures.branch_maps import RenderedFrame, render_branches
-from engine.pictures.figures import (
-    FigureOptions,
-    Table,
-    comparison_table,
-    film_frame,
-    views_table,
-)
-from engine.pictures.film import check_film, write_film
+from engine.pictures.figures import FigureOptions, Table, comparison_table, views_table
+from engine.pictures.film import MOST_COLORS, check_film, write_film
+from engine.pictures.film_frame import film_frame
 from engine.pictures.frame_views import VIEWS
+from engine.pictures.image_files import check_image_path, write_image
 from engine.pictures.layers import FigureFrame, LayerOptions, hidden_labels, layers_of, open_peers
-from engine.pictures.page import STYLES, check_image_path, write_image
+from engine.pictures.page import STYLES
 from utils.console import run_script, say, start_logging
 from utils.labels import label_set
 from utils.progress import with_progress
@@ -101,7 +97,9 @@ def _add_looks(group: argparse._ArgumentGroup) -> None:
     add("--panels", type=Path, metavar="DIR", help="also write each panel as a file of its own")
     add("--size", type=image_size_of, default=(1280, 720), metavar="WxH",
         help="of a film (default: 1280x720)")  # fmt: skip
-    add("--fps", type=float, default=4.0, help="frames a second of a film (default: 4)")
+    add("--fps", type=float, default=4.0, help="frames per second of a film (default: 4)")
+    add("--colors", type=int, default=MOST_COLORS, metavar="N",
+        help="colors of a GIF's palette; 64 halve its size (default: 256)")  # fmt: skip
     add("--stride", type=int, default=1, metavar="N",
         help="image pixels a side of a pixel that branches render (default: 1)")  # fmt: skip
 
@@ -174,7 +172,7 @@ def _branches(args: argparse.Namespace) -> None:
 
 def _film(args: argparse.Namespace) -> None:
     options = figure_options(args)
-    check_film(args.out, args.size, args.fps)
+    check_film(args.out, args.size, args.fps, colors=args.colors)
     if args.panels is not None:
         raise ValueError("a film has no --panels: choose views or compare")
     source = build_source(args, annotations=LABELS)
@@ -186,6 +184,7 @@ def _film(args: argparse.Namespace) -> None:
             for number, frame in enumerate(frames_of(args, source), 1)
         ),
         fps=args.fps,
+        colors=args.colors,
     )
     say(f"{args.out}: {count} frames, {count / args.fps:.1f} s, {codec}")
 

@@ -10,7 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from engine.pictures.page import FAINT_INK, FRAME, INK, Rgb, check_image_path
+from engine.pictures.image_files import check_image_path
+from engine.pictures.page import FAINT_INK, FRAME, INK, Rgb
 from utils.whole_files import new_file
 
 DPI = 150

@@ -27,11 +27,11 @@ SHADE_STRENGTH = 2.0
 EDGE_LIGHT = 0.55
 """Light on the line between two cubes."""
 EDGE_PX = 0.5
-"""Half the width of that line, in pixels of the finished picture."""
+"""Half the width of that line, in pixels of the finished image."""
 EDGE_FADE_PX = (3.0, 9.0)
 """Cubes that appear smaller than the first have no edges, larger than the second full ones."""
 SUPERSAMPLING = 2
-"""Pixels computed along each side of a pixel of the finished picture."""
+"""Pixels computed along each side of a pixel of the finished image."""
 SUBPIXEL_BITS = 4
 
 
@@ -66,10 +66,10 @@ def render_voxels(
         palette: RGB by label.
         view: Where to look from.
         background: RGB where no cube is.
-        haze: Share of the background in the colour of the most distant cube; 0 at the nearest.
+        haze: Share of the background in the color of the most distant cube; 0 at the nearest.
 
     Returns:
-        RGB picture of the view's size.
+        RGB image of the view's size.
 
     Raises:
         ValueError: If the labels do not fill the grid.
@@ -81,7 +81,7 @@ def render_voxels(
     faces = visible_faces(is_drawn, fine)
     buffer = draw_faces(faces, fine)
     empty = np.asarray(background, dtype=np.float32)
-    picture = np.tile(empty, (buffer.size, 1))
+    image = np.tile(empty, (buffer.size, 1))
     pixels = np.flatnonzero(buffer >= 0)
     if len(pixels):
         face = buffer.ravel()[pixels]
@@ -90,9 +90,9 @@ def render_voxels(
         cover = haze * _relative_depth(faces, fine, face)[:, None]
         corner_light = _corner_light(is_drawn, faces) * _soft_light(is_drawn, faces)
         light = _light(faces, face, pixels, fine, corner_light)
-        picture[pixels] = ((1 - cover) * color)[face] * light[:, None] + (cover * empty)[face]
-    picture = picture.reshape(fine.height, fine.width, 3)
-    smooth = cv2.resize(picture, (view.width, view.height), interpolation=cv2.INTER_AREA)
+        image[pixels] = ((1 - cover) * color)[face] * light[:, None] + (cover * empty)[face]
+    image = image.reshape(fine.height, fine.width, 3)
+    smooth = cv2.resize(image, (view.width, view.height), interpolation=cv2.INTER_AREA)
     return np.rint(smooth).clip(0, 255).astype(np.uint8)
 
 

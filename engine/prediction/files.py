@@ -22,7 +22,7 @@ from dataset.nuscenes.labels import swap_free_and_others
 from dataset.occupancy_files import write_archive, write_array, write_prediction
 from dataset.sample import Sample
 from engine.pictures.frame_page import draw_frame
-from engine.pictures.page import write_image
+from engine.pictures.image_files import write_image
 from engine.pictures.points_on_images import draw_points_on_images
 from engine.prediction.predictor import PredictedGrid
 from utils.geometry import VoxelGrid, project_points

@@ -18,10 +18,12 @@ from mmengine.runner.amp import autocast
 from dataset.options import spread
 from dataset.sample import Sample, collate
 from engine.pictures.branch_maps import BranchMap, render_branches
-from engine.pictures.frame_page import ERRORS, class_entries, error_labels
+from engine.pictures.frame_errors import ERRORS, error_labels
+from engine.pictures.legend import class_entries
 from engine.pictures.map_panel import draw_map, map_title
-from engine.pictures.page import SCREEN, frame_title, table_page
+from engine.pictures.page import SCREEN, frame_title
 from engine.pictures.panels import RgbImage
+from engine.pictures.table_page import table_page
 from engine.training.board import Board
 from engine.training.hooks import unwrap
 from model.unsocc import UnsOcc

@@ -6,7 +6,7 @@ from typing import Any
 
 import viser
 
-from engine.pictures.frame_page import ERRORS
+from engine.pictures.frame_errors import ERRORS
 from engine.viewer.choice import CAMERAS, DIFFERENCE, EXTRAS, LAYERS, POINTS, Choice
 from engine.viewer.voxels import VoxelGroup
 from utils.labels import LabelSet

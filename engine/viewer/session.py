@@ -11,7 +11,7 @@ import numpy as np
 import viser
 
 from engine.frames.sources import FrameSource, ViewFrame
-from engine.pictures.frame_page import frame_scores
+from engine.pictures.frame_errors import frame_scores
 from engine.viewer.choice import extras_of, layers_of, nearest_layer
 from engine.viewer.control_panel import VIEWS, ControlPanel
 from engine.viewer.loader import Loader, upcoming

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
-from engine.pictures.frame_page import ERRORS, error_labels
+from engine.pictures.frame_errors import ERRORS, error_labels
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE, LabelSet
 
