@@ -128,7 +128,7 @@ def test_caption_and_motion_stand_below_the_input():
     told = replace(frame(), caption="A truck on the left.", vehicle=vehicle)
     assert frame_caption(told) == [
         "A truck on the left.",
-        "Speed 5.0 m/s (18 km/h), acceleration -0.50 forward, +0.25 left, +9.80 up m/s²",
+        "Speed 5.0 m/s (18 km/h), acceleration -0.50 forward, +0.25 left, +9.80 up m/s^2",
     ]
     assert frame_caption(frame()) == []
     assert draw(told).shape[0] > draw(frame()).shape[0]

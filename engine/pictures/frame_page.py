@@ -93,7 +93,7 @@ def frame_caption(sample: Sample) -> list[str]:
         ahead, left, up = sample.vehicle.acceleration_mps2
         paragraphs.append(
             f"Speed {speed_mps:.1f} m/s ({3.6 * speed_mps:.0f} km/h), acceleration "
-            f"{ahead:+.2f} forward, {left:+.2f} left, {up:+.2f} up m/s²"
+            f"{ahead:+.2f} forward, {left:+.2f} left, {up:+.2f} up m/s^2"
         )
     return paragraphs
 
