@@ -110,7 +110,7 @@ def test_shows_the_prediction_the_points_and_the_camera_first(session):
         f"{PREDICTION}/truck_objects",
         f"{PREDICTION}/driveable_surface_ground",
         "points",
-        "camera_0/picture",
+        "camera_0/image",
         "camera_0/edges",
     }
     assert "scene_00000 · 1.0** (1 of 4)" in session._panel._status.content

@@ -62,7 +62,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 
 def splits_of(root: Path, source: str) -> dict[str, tuple[str, ...]]:
-    """The labelled frames of each split that has any, or of "all" where nothing says how to split.
+    """The labeled frames of each split that has any, or of "all" where nothing says how to split.
 
     Raises:
         FileNotFoundError: If there are no labels.

@@ -42,7 +42,7 @@ FIGURES = {
 }
 """Kinds of figure, and the views that each has unless told otherwise."""
 LABELS = ("occupancy",)
-"""What is read besides the sensors' fields."""
+"""Fields to read besides the sensors'."""
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -63,15 +63,15 @@ def _add_content(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--compare", nargs="+", default=[], metavar="NAME=DIR",
         help="other methods' predictions, STEM.npy a frame")  # fmt: skip
-    add("--name", default="Prediction", help="what one's own prediction is called")
+    add("--name", default="Prediction", help="name of the prediction (default: Prediction)")
     add(
         "--label-name",
         default="Label",
         metavar="NAME",
-        help="what the label is called, such as 'Ground truth'",
+        help="name of the label, such as 'Ground truth' (default: Label)",
     )
     add("--rows", nargs="+", default=[], metavar="NAME",
-        help="compare: what stands beside each frame (default: its scene)")  # fmt: skip
+        help="compare: name of each frame (default: its scene)")  # fmt: skip
     add("--limit", type=int, metavar="N",
         help="N frames, spread evenly over the rest; 0: all (compare: 4 by default)")  # fmt: skip
     add("--views", nargs="+", choices=VIEWS, help="views (default: all; compare: front; "
@@ -80,7 +80,7 @@ def _add_content(group: argparse._ArgumentGroup) -> None:
     add("--errors", action=argparse.BooleanOptionalAction,
         help="each prediction's errors beside it (default: only in a film of one)")  # fmt: skip
     add("--scores", action="store_true", help="IoU and mIoU of the frame in each prediction")
-    add("--no-input", action="store_true", help="without the camera's picture and the points")
+    add("--no-input", action="store_true", help="hide the camera's image and the points")
     add("--no-ground", action="store_true", help="hide driveable surface, terrain and the like")
     add("--hide", nargs="+", default=[], metavar="CLASS", help="hide classes")
     add("--only-scored", action="store_true", help="hide predictions where the label is ignored")
@@ -94,14 +94,14 @@ def _add_looks(group: argparse._ArgumentGroup) -> None:
     add("--background", choices=sorted(STYLES), default="white")
     add("--format", choices=("png", "jpg"), default="png", help="of the pages (default: png)")
     add("--title", help="first line of a page (default: scene and stem; '': none)")
-    add("--panels", type=Path, metavar="DIR", help="also write each panel as a file of its own")
+    add("--panels", type=Path, metavar="DIR", help="also write each panel to its own file")
     add("--size", type=image_size_of, default=(1280, 720), metavar="WxH",
         help="of a film (default: 1280x720)")  # fmt: skip
     add("--fps", type=float, default=4.0, help="frames per second of a film (default: 4)")
     add("--colors", type=int, default=MOST_COLORS, metavar="N",
         help="colors of a GIF's palette; 64 halve its size (default: 256)")  # fmt: skip
     add("--stride", type=int, default=1, metavar="N",
-        help="image pixels a side of a pixel that branches render (default: 1)")  # fmt: skip
+        help="branches: render every N-th pixel (default: 1)")  # fmt: skip
 
 
 def image_size_of(text: str) -> tuple[int, int]:
@@ -190,7 +190,7 @@ def _film(args: argparse.Namespace) -> None:
 
 
 def figure_options(args: argparse.Namespace) -> FigureOptions:
-    """How the figure looks.
+    """Options of the figure from the command line.
 
     Raises:
         ValueError: If a number is out of its range.

@@ -1,4 +1,4 @@
-"""Views: where a picture of a scene is taken from, as one matrix from metres to pixels."""
+"""Views: where an image of a scene is taken from, as one matrix from meters to pixels."""
 
 from dataclasses import dataclass, replace
 
@@ -14,17 +14,17 @@ NEAR_M = 0.05
 
 @dataclass(frozen=True, eq=False)
 class Viewpoint:
-    """Where a picture is taken from.
+    """Where an image is taken from.
 
     Attributes:
         pixel_from_lidar: Maps (x, y, z, 1) [m] to (u·d, v·d, d, 1) in a perspective view and to
-            (u, v, d, 1) in a parallel one; d is the depth [m], pixel centres are at integer + 0.5.
-        width: Columns of the picture.
-        height: Rows of the picture.
+            (u, v, d, 1) in a parallel one; d is the depth [m], pixel centers are at integer + 0.5.
+        width: Columns of the image.
+        height: Rows of the image.
         is_perspective: Whether the lines of sight meet in one point.
 
     Raises:
-        ValueError: If the matrix cannot be inverted or the picture has no pixels.
+        ValueError: If the matrix cannot be inverted or the image has no pixels.
     """
 
     pixel_from_lidar: Float[np.ndarray, "4 4"]
@@ -42,7 +42,7 @@ class Viewpoint:
 
     @property
     def aspect(self) -> float:
-        """Width over height of the picture once its pixels are made square."""
+        """Width over height of the image once its pixels are made square."""
         right, down, forward = self.pixel_from_lidar[:3, :3]
         if self.is_perspective:  # Rows hold focal length · axis + principal point · forward.
             right, down = np.cross(right, forward), np.cross(down, forward)
@@ -65,7 +65,7 @@ class Viewpoint:
         return replace(self, pixel_from_lidar=matrix, width=width, height=height)
 
     def in_voxels(self, grid: VoxelGrid) -> "Viewpoint":
-        """The same view as a map from continuous voxel coordinates; depth stays in metres."""
+        """The same view as a map from continuous voxel coordinates; depth stays in meters."""
         lidar_from_voxel = np.diag([grid.voxel_m, grid.voxel_m, grid.voxel_m, 1.0])
         lidar_from_voxel[:3, 3] = grid.origin_m
         return replace(self, pixel_from_lidar=self.pixel_from_lidar @ lidar_from_voxel)
@@ -94,9 +94,9 @@ def look_at(
     """A perspective view from ``eye_m`` with ``target_m`` in its middle and z pointing up.
 
     Args:
-        eye_m: Where the picture is taken from [m].
+        eye_m: Where the image is taken from [m].
         target_m: A point straight ahead [m]; not straight above or below the eye.
-        size: Width and height of the picture [px].
+        size: Width and height of the image [px].
         fov_deg: Horizontal opening angle [deg].
 
     Raises:
@@ -129,7 +129,7 @@ def birds_eye(
     Args:
         near_left_m: x of the lower edge and y of the left edge [m].
         far_right_m: x of the upper edge and y of the right edge [m].
-        height: Rows of the picture; the columns follow from the ranges.
+        height: Rows of the image; the columns follow from the ranges.
         top_m: Height [m] that the depth is measured down from.
 
     Raises:

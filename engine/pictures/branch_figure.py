@@ -34,7 +34,7 @@ def branch_tables(
     Args:
         frame: Input, prediction and, if there is one, label.
         rendered: The maps.
-        labels: Colours of the labels.
+        labels: Colors of the labels.
         options: How the figure looks; its views are those of the occupancy.
 
     Returns:

@@ -31,7 +31,7 @@ SAMPLES_AT_ONCE = 2**21
 
 
 class BranchMap(NamedTuple):
-    """A image that a branch shows.
+    """An image that a branch shows.
 
     Attributes:
         branch: "image", "LiDAR", "camera", "fused" or "Gaussians".

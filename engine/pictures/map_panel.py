@@ -1,4 +1,4 @@
-"""A map of the image plane as a image: labels, depth or colors that a branch shows."""
+"""A map of the image plane as an image: labels, depth or colors that a branch shows."""
 
 import cv2
 import numpy as np
@@ -41,10 +41,10 @@ def draw_map(
     Args:
         values: Labels, depth [m] or RGB.
         kind: "semantic", "depth" or "color".
-        labels: Colours of labels.
+        labels: Colors of labels.
         size: Width and height of the image [px].
         far_m: Depth of the last color [m].
-        style: Colours of the page.
+        style: Colors of the page.
 
     Returns:
         RGB image.

@@ -21,18 +21,7 @@ DAY: Rgb = (248, 249, 251)
 NIGHT: Rgb = (24, 26, 34)
 """Background of points, which have bright colors."""
 MARGIN = 24
-GUTTER = 30
-"""Room for the names of the rows, left of a table [px]."""
-GAP = 12
-TITLE_HEIGHT = 30
-HEADER_HEIGHT = 30
-LEGEND_HEIGHT, BARE_LEGEND_HEIGHT = 44, 26
-"""Height of a line of the legend, with and without notes."""
-WORDS_SIZE, WORDS_HEIGHT = 16, 24
-SWATCH, RAMP = 16, 150
-"""Width of a legend's square, and of its bar of a colour map [px]."""
-ENCODING = {".png": (), ".jpg": (cv2.IMWRITE_JPEG_QUALITY, 88)}
-"""RgbImage formats, and what cv2 is told about each."""
+"""Around a page [px]."""
 
 
 class Style(NamedTuple):

@@ -39,7 +39,7 @@ def draw_voxels(
         labels: Their colors.
         panel: What to look from.
         views: Where the vehicle stands.
-        style: Colours, and the width of lines.
+        style: Colors, and the width of lines.
 
     Returns:
         RGB image.
@@ -151,7 +151,7 @@ def mark_vehicle(
 def mark_scale(
     image: UInt8[np.ndarray, "height width 3"], view: Viewpoint, style: Style = SCREEN
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The image of a parallel view with a bar of so many metres in its lower right corner."""
+    """The image of a parallel view with a bar of so many meters in its lower right corner."""
     px_per_m = float(np.linalg.norm(view.pixel_from_lidar[0, :3])) / style.scale
     width, height = view.width / style.scale, view.height / style.scale
     length_m = max((m for m in SCALE_BARS_M if m * px_per_m < 0.3 * min(width, height)), default=1)

@@ -1,4 +1,4 @@
-"""A software renderer of labelled voxels: shaded cubes seen from anywhere, without a display.
+"""A software renderer of labeled voxels: shaded cubes seen from anywhere, without a display.
 
 Faces are drawn from far to near into a buffer of face numbers, in an order that is exact, so that
 no depth is compared. Shadows, edges and haze are then computed pixel by pixel: the dark of a corner
@@ -116,8 +116,8 @@ def visible_faces(is_drawn: Bool[np.ndarray, "X Y Z"], view: Viewpoint) -> Faces
             outward = 2 * side - 1
             if not view.is_perspective and sight[axis] * outward >= 0:
                 continue
-            neighbour = np.roll(padded, -outward, axis)[1:-1, 1:-1, 1:-1]
-            voxel = np.argwhere(is_drawn & ~neighbour)
+            neighbor = np.roll(padded, -outward, axis)[1:-1, 1:-1, 1:-1]
+            voxel = np.argwhere(is_drawn & ~neighbor)
             if view.is_perspective:
                 voxel = voxel[(eye[axis] - voxel[:, axis] - side) * outward > 0]
             parts.append(np.pad(voxel, ((0, 0), (0, 2)), constant_values=((0, 0), (0, 0))))
@@ -166,7 +166,7 @@ def _corners(faces: Faces) -> Float[np.ndarray, "F 4 3"]:
 
 
 def _fixed_point(pixels: Float[np.ndarray, "*any 2"]) -> Int32[np.ndarray, "*any 2"]:
-    """Pixels as cv2 counts them: centres at integers, in fractions of a pixel."""
+    """Pixels as cv2 counts them: centers at integers, in fractions of a pixel."""
     limit = 2.0**28  # cv2 computes with 32 bits
     return np.rint((pixels - 0.5) * 2**SUBPIXEL_BITS).clip(-limit, limit).astype(np.int32)
 
@@ -189,7 +189,7 @@ def _cut(
 def _relative_depth(
     faces: Faces, view: Viewpoint, shown: Int32[np.ndarray, " P"]
 ) -> Float32[np.ndarray, " F"]:
-    """Depth of each face's centre from 0 to 1, the range of the faces that are shown."""
+    """Depth of each face's center from 0 to 1, the range of the faces that are shown."""
     _, depth = view.project(_corners(faces).mean(1))
     nearest, farthest = depth[shown].min(), depth[shown].max()
     relative = (depth - nearest) / max(farthest - nearest, 1e-6)

@@ -126,7 +126,7 @@ class ControlPanel:
                 swatch.content = content
 
     def _add_boxes(self, gui: viser.GuiApi, kinds: LabelSet) -> None:
-        """A check box with its colour for each kind but free, and one for all of them."""
+        """A check box with its color for each kind but free, and one for all of them."""
         names = kinds.class_names[1:]
         everything = gui.add_checkbox("all", True)
         self._everything[kinds.name] = everything

@@ -184,8 +184,8 @@ class Session:
         """Have the client that clicked download what it sees, without the panel."""
         client, stem = event.client, self._source.stems[self._panel.index]
         height, width = client.camera.image_height, client.camera.image_width
-        picture = client.get_render(height, width, transport_format="png")
-        encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGBA2BGRA))[1]
+        image = client.get_render(height, width, transport_format="png")
+        encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA))[1]
         client.send_file_download(f"{stem}.png", encoded.tobytes(), save_immediately=True)
 
 
@@ -202,7 +202,7 @@ def _set_light(scene: viser.SceneApi) -> None:
 
 
 def _sky() -> np.ndarray:
-    """A picture that goes from a pale blue above to white."""
+    """An image that goes from a pale blue above to white."""
     share = np.linspace(0, 1, 256)[:, None, None] ** 0.7
     rows = (1 - share) * np.array([208, 222, 238.0]) + share * np.array([250, 251, 252.0])
     return np.rint(rows.repeat(4, axis=1)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Which voxels belong to which mesh of the viewer, and in which colours."""
+"""Which voxels belong to which mesh of the viewer, and in which colors."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -86,7 +86,7 @@ def check_labels(occupancy: UInt8[np.ndarray, "X Y Z"], grid: VoxelGrid, labels:
 
 
 def is_exposed(mask: Bool[np.ndarray, "X Y Z"]) -> Bool[np.ndarray, "X Y Z"]:
-    """Voxels of a mask with one of their six neighbours outside of it.
+    """Voxels of a mask with one of their six neighbors outside of it.
 
     The others cannot be seen, whatever else is shown or hidden.
     """
