@@ -140,7 +140,7 @@ def test_six_cameras_stand_around_and_are_looked_through_in_turn(session, monkey
     monkeypatch.setattr(session._loader, "_read", read_six)
     session.follow()
     drawn = {name for name in nodes(session) if name.startswith("camera_")}
-    parts = ("picture", "edges")
+    parts = ("image", "edges")
     assert drawn == {f"camera_{number}/{part}" for number in range(6) for part in parts}
     seen = []
     client = SimpleNamespace(camera=SimpleNamespace(), atomic=contextlib.nullcontext)
