@@ -4,7 +4,7 @@ import torch
 from engine.pictures.branch_figure import branch_tables, stack_pages
 from engine.pictures.branch_maps import DEPTH, SEMANTIC, BranchMap, RenderedFrame
 from engine.pictures.page import STYLES
-from tests.test_figures import GRID, LABEL, OPTIONS, TRUCK, frame, layer
+from tests.figure_frames import GRID, LABEL, OPTIONS, TRUCK, frame, layer
 from utils.labels import UNSCENES3D
 
 WHITE = STYLES["white"]
@@ -29,7 +29,7 @@ def test_maps_stand_over_what_supervises_them_and_the_occupancy_below():
     assert [name for name, _ in maps.rows] == ["Predicted", "Supervision"]
     shown, blank = maps.rows[1][1]
     assert (shown == UNSCENES3D.colors[TRUCK]).all()
-    assert (blank == WHITE.stage).all()
+    assert (blank == WHITE.background).all()
     assert occupancy.columns[0] == "Input"
     assert [name for name, _ in occupancy.rows] == ["Ours", LABEL]
     names = [entry.name for entry in occupancy.legend[-1]]

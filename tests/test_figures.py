@@ -3,50 +3,12 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-import torch
 
-from dataset.sample import Sample
-from engine.pictures.figures import (
-    FigureOptions,
-    comparison_table,
-    film_picture,
-    legend_of,
-    views_table,
-)
-from engine.pictures.frame_page import ERRORS
-from engine.pictures.layers import FigureFrame, Layer
+from engine.pictures.figures import comparison_table, legend_of, views_table
+from engine.pictures.frame_errors import ERRORS
+from engine.pictures.layers import Layer
 from engine.pictures.page import STYLES
-from engine.pictures.stage import VIEWS
-from tests.model_inputs import pinhole
-from utils.geometry import VoxelGrid
-from utils.labels import UNSCENES3D
-
-GRID = VoxelGrid((0.0, -9.6, -4.0), 1.2, (16, 16, 8))
-ROAD, TRUCK = UNSCENES3D.index("driveable_surface"), UNSCENES3D.index("truck")
-LABEL = "Label"
-SKY = (90, 160, 230)
-OPTIONS = FigureOptions(width=500)
-
-
-def layer(name, *, truck=False, note=""):
-    voxels = np.zeros(GRID.shape, np.uint8)
-    voxels[:, :, 0] = ROAD
-    if truck:
-        voxels[8:11, 6:9, 1:4] = TRUCK
-    return Layer(name, voxels, GRID, UNSCENES3D, note, is_label=name == LABEL)
-
-
-def frame(*layers, scene="scene_00001", bare=False):
-    images = torch.zeros(1, 3, 60, 96, dtype=torch.uint8)
-    images[:] = torch.tensor(SKY)[:, None, None]
-    sample = Sample("1.5", scene, images=images, pixel_from_lidar=pinhole(60, 96, 50.0)[None])
-    if bare:
-        sample = Sample("1.5", scene)
-    return FigureFrame(sample, layers or (layer("Ours"), layer(LABEL, truck=True)))
-
-
-def share(picture, color):
-    return (picture == color).all(-1).mean()
+from tests.figure_frames import GRID, LABEL, OPTIONS, SKY, frame, layer, share
 
 
 def test_a_frames_page_has_a_row_for_each_layer_and_a_column_for_each_view():
@@ -84,7 +46,7 @@ def test_a_dark_page_is_dark():
     dark = STYLES["dark"]
     page = views_table(frame(), replace(OPTIONS, style=dark, views=("bird",))).page(dark)
     assert tuple(page[0, 0]) == dark.paper
-    assert share(page, dark.stage) > 0.05
+    assert share(page, dark.background) > 0.05
     assert share(page, (255, 255, 255)) == 0
 
 
@@ -148,26 +110,3 @@ def test_every_panel_becomes_a_file_of_its_own(tmp_path):
     ]
     drawn = cv2.imread(str(tmp_path / "1.5_front_input.png"))
     assert drawn.shape == table.rows[0][1][0].shape
-
-
-def test_a_films_picture_has_its_size_and_a_bar_that_grows():
-    options = replace(OPTIONS, views=("driver",))
-    first, last = (film_picture(frame(), part, (480, 270), options) for part in (0.25, 1.0))
-    assert first.shape == last.shape == (270, 480, 3)
-    ink = options.style.ink
-    assert share(first[-3:], ink) == pytest.approx(0.25, abs=0.01)
-    assert share(last[-3:], ink) == 1
-    assert share(first, SKY) > 0.1
-    np.testing.assert_array_equal(first[:-6], last[:-6])
-
-
-def test_a_film_needs_room_for_its_cells():
-    with pytest.raises(ValueError, match=r"3 pictures do not fit into \(64, 64\): give a larger"):
-        film_picture(frame(), 0.5, (64, 64), replace(OPTIONS, views=("driver",)))
-
-
-def test_all_four_views_of_a_bare_layer_are_drawn():
-    picture = film_picture(
-        frame(layer(LABEL, truck=True), bare=True), 1.0, (400, 300), replace(OPTIONS, views=VIEWS)
-    )
-    assert share(picture, OPTIONS.style.stage) < 0.95

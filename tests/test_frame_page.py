@@ -5,13 +5,8 @@ import pytest
 import torch
 
 from dataset.sample import Sample, VehicleState
-from engine.pictures.frame_page import (
-    ERRORS,
-    draw_frame,
-    error_labels,
-    frame_scores,
-    frame_words,
-)
+from engine.pictures.frame_errors import ERRORS
+from engine.pictures.frame_page import draw_frame, frame_caption
 from engine.pictures.page import NIGHT
 from utils.geometry import VoxelGrid
 from utils.labels import IGNORE, UNSCENES3D
@@ -47,32 +42,15 @@ def frame(size=(60, 96)) -> Sample:
     )
 
 
-def share(picture, color, tolerance=0):
+def share(image, color, tolerance=0):
     """Share of the pixels with a color."""
-    return (np.abs(picture.astype(int) - color).max(-1) <= tolerance).mean()
+    return (np.abs(image.astype(int) - color).max(-1) <= tolerance).mean()
 
 
 def draw(sample, prediction=None):
     prediction = scene_labels() if prediction is None else prediction
     prediction = np.where(prediction == IGNORE, 0, prediction)
     return draw_frame(sample, prediction, GRID, UNSCENES3D, width=WIDTH)
-
-
-def test_errors_by_hand():
-    target = np.array([0, 0, ROAD, ROAD, ROAD, IGNORE, IGNORE], np.uint8).reshape(7, 1, 1)
-    prediction = np.array([0, ROAD, ROAD, 0, TRUCK, ROAD, 0], np.uint8).reshape(7, 1, 1)
-    names = [*(ERRORS.class_names[i] for i in error_labels(prediction, target).ravel()[:5])]
-    assert names == ["free", "invented", "correct", "missed", "wrong class"]
-    assert (error_labels(prediction, target).ravel()[5:] == IGNORE).all()
-
-
-def test_frame_scores_by_hand():
-    target = np.array([0, 0, ROAD, ROAD, TRUCK, IGNORE], np.uint8).reshape(6, 1, 1)
-    prediction = np.array([0, ROAD, ROAD, ROAD, 0, TRUCK], np.uint8).reshape(6, 1, 1)
-    scores = frame_scores(prediction, target, UNSCENES3D)
-    assert scores.iou == pytest.approx(2 / 4)  # Two hit, one invented, one missed.
-    assert scores.per_class_iou["driveable_surface"] == pytest.approx(2 / 3)
-    assert scores.miou == pytest.approx((2 / 3 + 0) / 2)
 
 
 def test_a_labelled_frame_has_two_rows_more_and_error_colors():
@@ -91,39 +69,39 @@ def test_a_labelled_frame_has_two_rows_more_and_error_colors():
     assert share(labelled, UNSCENES3D.colors[TRUCK]) > 0  # Only the label has a truck.
 
 
-def test_the_picture_is_shown_as_it_is_and_larger():
-    picture = draw(frame())
-    rows, columns = np.nonzero((picture == SKY).all(-1))
+def test_the_image_is_shown_as_it_is_and_larger():
+    image = draw(frame())
+    rows, columns = np.nonzero((image == SKY).all(-1))
     height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
     assert width / height == pytest.approx(96 / 60, rel=0.02)
-    assert share(picture, SKY) * picture[..., 0].size == pytest.approx(height * width, rel=1e-3)
+    assert share(image, SKY) * image[..., 0].size == pytest.approx(height * width, rel=1e-3)
 
 
-def test_a_wide_picture_keeps_its_shape_between_dashes():
-    picture = draw(frame(size=(30, 120)))
-    rows, columns = np.nonzero((picture == SKY).all(-1))
+def test_a_wide_image_keeps_its_shape_between_dashes():
+    image = draw(frame(size=(30, 120)))
+    rows, columns = np.nonzero((image == SKY).all(-1))
     assert (np.ptp(columns) + 1) / (np.ptp(rows) + 1) == pytest.approx(4, rel=0.05)
 
 
-def test_a_stretched_picture_is_shown_with_square_pixels():
+def test_a_stretched_image_is_shown_with_square_pixels():
     sample = frame(size=(60, 96))
     stretched = torch.diag(torch.tensor([0.5, 1.0, 1.0, 1.0])) @ sample.pixel_from_lidar
-    picture = draw(replace(sample, images=sample.images[..., ::2], pixel_from_lidar=stretched))
-    rows, columns = np.nonzero((picture == SKY).all(-1))
+    image = draw(replace(sample, images=sample.images[..., ::2], pixel_from_lidar=stretched))
+    rows, columns = np.nonzero((image == SKY).all(-1))
     assert (np.ptp(columns) + 1) / (np.ptp(rows) + 1) == pytest.approx(96 / 60, rel=0.02)
 
 
 @pytest.mark.parametrize("absent", [("images", "pixel_from_lidar"), ("images",), ("points",)])
 def test_a_frame_is_drawn_from_what_it_has(absent):
     sample = replace(frame(), **dict.fromkeys(absent))
-    picture = draw(sample)
-    assert (share(picture, SKY) > 0) == ("images" not in absent)
-    assert (share(picture, NIGHT) > 0.05) == ("points" not in absent)
+    image = draw(sample)
+    assert (share(image, SKY) > 0) == ("images" not in absent)
+    assert (share(image, NIGHT) > 0.05) == ("points" not in absent)
 
 
 def test_a_frame_with_nothing_predicted_is_drawn():
-    picture = draw(replace(frame(), occupancy=None), np.zeros(GRID.shape, np.uint8))
-    assert picture.shape[1] == pytest.approx(WIDTH, abs=40)
+    image = draw(replace(frame(), occupancy=None), np.zeros(GRID.shape, np.uint8))
+    assert image.shape[1] == pytest.approx(WIDTH, abs=40)
 
 
 def test_drawing_leaves_the_frame_alone():
@@ -148,9 +126,9 @@ def test_a_prediction_of_another_size_is_refused():
 def test_caption_and_motion_stand_below_the_input():
     vehicle = VehicleState((3.0, 4.0, 0.0), (-0.5, 0.25, 9.8))
     told = replace(frame(), caption="A truck on the left.", vehicle=vehicle)
-    assert frame_words(told) == [
+    assert frame_caption(told) == [
         "A truck on the left.",
-        "Speed 5.0 m/s (18 km/h), acceleration -0.50 ahead, +0.25 left, +9.80 up m/s^2",
+        "Speed 5.0 m/s (18 km/h), acceleration -0.50 forward, +0.25 left, +9.80 up m/s^2",
     ]
-    assert frame_words(frame()) == []
+    assert frame_caption(frame()) == []
     assert draw(told).shape[0] > draw(frame()).shape[0]

@@ -6,7 +6,7 @@ from dataset import layout
 from dataset.occupancy_files import write_prediction
 from dataset.sample import Sample
 from engine.frames.sources import Predicted, ViewFrame
-from engine.pictures.frame_page import ERRORS
+from engine.pictures.frame_errors import ERRORS
 from engine.pictures.layers import LayerOptions, hidden_labels, layers_of, open_peers
 from utils.labels import IGNORE, UNSCENES3D
 

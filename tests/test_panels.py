@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from dataset.sample import Sample
+from engine.pictures.frame_views import choose_views, panel_in_box, panels_in_row
 from engine.pictures.page import NIGHT, SCREEN, STYLES
 from engine.pictures.panels import (
     draw_camera,
@@ -12,9 +13,8 @@ from engine.pictures.panels import (
     draw_points,
     draw_voxels,
     mark_scale,
-    mark_words,
+    mark_text,
 )
-from engine.pictures.stage import panel_in_box, panels_in_row, set_stage
 from tests.model_inputs import pinhole
 from utils.geometry import VoxelGrid
 from utils.labels import UNSCENES3D
@@ -37,11 +37,11 @@ def sample(height=60, width=96):
     )
 
 
-STAGE = set_stage(sample(), GRID, -2.8)
+FRAME_VIEWS = choose_views(sample(), GRID, -2.8)
 
 
-def is_color(picture, color):
-    return (picture == color).all(-1)
+def is_color(image, color):
+    return (image == color).all(-1)
 
 
 def road():
@@ -52,55 +52,55 @@ def road():
 
 @pytest.mark.parametrize("style", [SCREEN, STYLES["dark"]])
 def test_voxels_stand_on_the_stage_with_the_vehicle_but_in_its_own_view(style):
-    for panel in panels_in_row(STAGE, ("front", "driver", "bird", "side"), 800):
-        picture = draw_voxels(road(), GRID, UNSCENES3D, panel, STAGE, style=style)
-        assert picture.shape == (panel.view.height, panel.view.width, 3)
-        assert is_color(picture, style.stage).any()
-        assert is_color(picture, style.ink).any() == (panel.name != "front")
+    for panel in panels_in_row(FRAME_VIEWS, ("front", "driver", "bird", "side"), 800):
+        image = draw_voxels(road(), GRID, UNSCENES3D, panel, FRAME_VIEWS, style=style)
+        assert image.shape == (panel.view.height, panel.view.width, 3)
+        assert is_color(image, style.background).any()
+        assert is_color(image, style.ink).any() == (panel.name != "front")
 
 
 def test_an_empty_panel_says_so():
-    (panel,) = panels_in_row(STAGE, ("driver",), 300)
-    picture = draw_voxels(np.zeros(GRID.shape, np.uint8), GRID, UNSCENES3D, panel, STAGE)
-    middle = picture[panel.view.height // 2 - 8 : panel.view.height // 2 + 8]
+    (panel,) = panels_in_row(FRAME_VIEWS, ("driver",), 300)
+    image = draw_voxels(np.zeros(GRID.shape, np.uint8), GRID, UNSCENES3D, panel, FRAME_VIEWS)
+    middle = image[panel.view.height // 2 - 8 : panel.view.height // 2 + 8]
     assert (middle < 150).all(-1).any()
 
 
 def test_dashes_show_where_a_wide_picture_ends():
-    wide = set_stage(sample(24, 96), GRID, -2.8)
+    wide = choose_views(sample(24, 96), GRID, -2.8)
     (panel,) = panels_in_row(wide, ("front",), 300)
     assert panel.spare_rows > 0
-    picture = draw_voxels(np.zeros(GRID.shape, np.uint8), GRID, UNSCENES3D, panel, wide)
-    dashed = is_color(picture[panel.spare_rows], SCREEN.faint_ink)
+    image = draw_voxels(np.zeros(GRID.shape, np.uint8), GRID, UNSCENES3D, panel, wide)
+    dashed = is_color(image[panel.spare_rows], SCREEN.faint_ink)
     assert 0.3 < dashed.mean() < 0.7
 
 
 def test_the_picture_is_where_the_view_shows_it():
-    panel = panel_in_box(STAGE, "front", 300, 100)
-    picture = draw_camera(sample(), panel)
-    is_sky = is_color(picture, SKY)
+    panel = panel_in_box(FRAME_VIEWS, "front", 300, 100)
+    image = draw_camera(sample(), panel)
+    is_sky = is_color(image, SKY)
     columns = np.flatnonzero(is_sky.any(0))
     assert columns.min() == panel.spare_columns > 0
     assert columns.max() == 299 - panel.spare_columns
     assert is_sky[:, panel.spare_columns : -panel.spare_columns].all()
-    with pytest.raises(ValueError, match=r"frame 1.0 has no picture of camera 1"):
+    with pytest.raises(ValueError, match=r"frame 1.0 has no image of camera 1"):
         draw_camera(sample(), panel, 1)
 
 
 def test_points_take_the_pictures_place_where_there_is_none():
-    front, driver = panels_in_row(STAGE, ("front", "driver"), 600)
-    assert is_color(draw_input(sample(), front, STAGE), SKY).all()
-    assert is_color(draw_input(sample(), driver, STAGE), NIGHT).any()
+    front, driver = panels_in_row(FRAME_VIEWS, ("front", "driver"), 600)
+    assert is_color(draw_input(sample(), front, FRAME_VIEWS), SKY).all()
+    assert is_color(draw_input(sample(), driver, FRAME_VIEWS), NIGHT).any()
     without = replace(sample(), images=None)
-    assert is_color(draw_input(without, front, STAGE), NIGHT).mean() > 0.9
+    assert is_color(draw_input(without, front, FRAME_VIEWS), NIGHT).mean() > 0.9
     nothing = replace(without, points=None)
-    assert is_color(draw_input(nothing, front, STAGE), SCREEN.stage).mean() > 0.9
+    assert is_color(draw_input(nothing, front, FRAME_VIEWS), SCREEN.background).mean() > 0.9
 
 
 def test_the_bar_is_as_long_as_its_number_says():
     view = birds_eye((0, 10), (20, -10), height=200, top_m=0)  # 10 pixels a metre.
-    picture = mark_scale(np.full((200, 200, 3), 255, np.uint8), view)
-    bar = is_color(picture[-12:], SCREEN.ink).sum(1).max()
+    image = mark_scale(np.full((200, 200, 3), 255, np.uint8), view)
+    bar = is_color(image[-12:], SCREEN.ink).sum(1).max()
     assert bar == 50  # 5 m: 10 m would be longer than 0.3 of the width.
     twice = mark_scale(
         np.full((400, 400, 3), 255, np.uint8), view.resize(400, 400), SCREEN._replace(scale=2)
@@ -109,8 +109,8 @@ def test_the_bar_is_as_long_as_its_number_says():
 
 
 def test_words_stand_in_the_upper_left():
-    picture = mark_words(np.zeros((100, 200, 3), np.uint8), ["first", "second"])
-    rows, columns = np.nonzero((picture > 0).any(-1))
+    image = mark_text(np.zeros((100, 200, 3), np.uint8), ["first", "second"])
+    rows, columns = np.nonzero((image > 0).any(-1))
     assert rows.max() < 60
     assert columns.max() < 100
 
@@ -136,5 +136,5 @@ def test_points_out_of_view_are_not_drawn(points):
 
 def test_points_above_the_top_of_a_birds_eye_view_are_drawn():
     view = birds_eye((0, 5), (10, -5), height=40, top_m=0)
-    picture = draw_points(np.array([[5.0, 0, 3, 1]]), view, low_m=0, high_m=1)
-    assert (picture != NIGHT).any()
+    image = draw_points(np.array([[5.0, 0, 3, 1]]), view, low_m=0, high_m=1)
+    assert (image != NIGHT).any()

@@ -4,7 +4,7 @@ import torch
 
 from engine.training.checkpoint_hook import CheckpointHook
 from engine.training.hooks import AverageHook
-from engine.training.pictures import PicturesHook
+from engine.training.images_hook import ImagesHook
 from engine.training.trainer import build_trainer, find_checkpoint
 from tests.toy_training import ToyNetwork, write_toy_config
 from utils.config import load_config
@@ -50,7 +50,7 @@ def test_writes_in_mid_epoch_only_if_asked(tmp_path):
 def test_pictures_are_drawn_for_tensorboard_at_validations(tmp_path):
     def draws(**options: object) -> bool:
         values = {f"{key.replace('__', '.')}": value for key, value in options.items()}
-        return PicturesHook in [type(hook) for hook in hooks_of(tmp_path, values)]
+        return ImagesHook in [type(hook) for hook in hooks_of(tmp_path, values)]
 
     assert draws(runtime__tensorboard=True)
     assert not draws(runtime__tensorboard=False)

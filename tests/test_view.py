@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from utils.geometry import VoxelGrid
-from utils.view import NEAR_M, View, birds_eye, look_at
+from utils.view import NEAR_M, Viewpoint, birds_eye, look_at
 
 
 def test_look_at_puts_the_target_in_the_middle_and_left_and_up_where_they_belong():
@@ -95,8 +95,8 @@ def test_points_behind_the_eye_have_finite_pixels():
 
 def test_a_view_needs_pixels_and_a_matrix_with_an_inverse():
     with pytest.raises(ValueError, match="needs pixels, got width 0"):
-        View(np.eye(4), 0, 10)
+        Viewpoint(np.eye(4), 0, 10)
     with pytest.raises(ValueError, match="has no inverse"):
-        View(np.zeros((4, 4)), 10, 10)
+        Viewpoint(np.zeros((4, 4)), 10, 10)
     with pytest.raises(ValueError, match="has no inverse"):
-        View(np.full((4, 4), np.nan), 10, 10)
+        Viewpoint(np.full((4, 4), np.nan), 10, 10)

@@ -110,7 +110,7 @@ def test_shows_the_prediction_the_points_and_the_camera_first(session):
         f"{PREDICTION}/truck_objects",
         f"{PREDICTION}/driveable_surface_ground",
         "points",
-        "camera_0/picture",
+        "camera_0/image",
         "camera_0/edges",
     }
     assert "scene_00000 · 1.0** (1 of 4)" in session._panel._status.content
@@ -140,7 +140,7 @@ def test_six_cameras_stand_around_and_are_looked_through_in_turn(session, monkey
     monkeypatch.setattr(session._loader, "_read", read_six)
     session.follow()
     drawn = {name for name in nodes(session) if name.startswith("camera_")}
-    parts = ("picture", "edges")
+    parts = ("image", "edges")
     assert drawn == {f"camera_{number}/{part}" for number in range(6) for part in parts}
     seen = []
     client = SimpleNamespace(camera=SimpleNamespace(), atomic=contextlib.nullcontext)

@@ -55,16 +55,20 @@ def test_methods_beside_each_other(folder, tmp_path):
     out = tmp_path / "figure.png"
     run("compare", folder, out, "--pred", str(folder / "pred"), "--compare",
         f"Peer={folder / 'pred'}", "--scores", "--errors", "--only-scored")  # fmt: skip
-    picture = cv2.imread(str(out))
-    assert picture.shape[0] > 60
+    image = cv2.imread(str(out))
+    assert image.shape[0] > 60
     assert files(tmp_path) == ["figure.png"]
 
 
 def test_a_film_of_a_network(folder, tmp_path):
     weights = ["--resume-from", str(folder / "weights.pth"), "--device", "cpu"]
-    run("film", folder, tmp_path / "film.gif", *weights, "--size", "480x320")
+    run("film", folder, tmp_path / "film.gif", *weights, "--size", "480x320",
+        "--colors", "32", "--fps", "5")  # fmt: skip
     gif = cv2.VideoCapture(str(tmp_path / "film.gif"))
-    assert gif.read()[1].shape == (320, 480, 3)
+    assert gif.get(cv2.CAP_PROP_FPS) == pytest.approx(5)
+    shown = gif.read()[1]
+    assert shown.shape == (320, 480, 3)
+    assert len(np.unique(shown.reshape(-1, 3), axis=0)) <= 32
 
 
 def test_predictions_alone_are_enough(folder, tmp_path):

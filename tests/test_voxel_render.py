@@ -19,14 +19,14 @@ from engine.pictures.voxel_render import (
 )
 from utils.geometry import VoxelGrid
 from utils.labels import UNSCENES3D
-from utils.view import View, birds_eye, look_at
+from utils.view import Viewpoint, birds_eye, look_at
 
 PALETTE = UNSCENES3D.palette()
 TRUCK, TERRAIN = UNSCENES3D.index("truck"), UNSCENES3D.index("terrain")
 UNIT = VoxelGrid((0.0, 0.0, 0.0), 1.0, (6, 6, 4))
 
 
-def oblique_parallel(width: int, height: int) -> View:
+def oblique_parallel(width: int, height: int) -> Viewpoint:
     """A parallel view along (2, 1, -1)."""
     forward = np.array([2.0, 1, -1]) / np.sqrt(6)
     right = np.array([1.0, -2, 0]) / np.sqrt(5)
@@ -35,7 +35,7 @@ def oblique_parallel(width: int, height: int) -> View:
     matrix[:3, :3] = right * px_per_m, np.cross(forward, right) * px_per_m, forward
     center = np.array([3.0, 3, 2])
     matrix[:3, 3] = np.array([width / 2, height / 2, 20]) - matrix[:3, :3] @ center
-    return View(matrix, width, height, is_perspective=False)
+    return Viewpoint(matrix, width, height, is_perspective=False)
 
 
 VIEWS = {
@@ -47,7 +47,7 @@ VIEWS = {
 }
 
 
-def first_voxels(is_drawn: np.ndarray, view: View) -> np.ndarray:
+def first_voxels(is_drawn: np.ndarray, view: Viewpoint) -> np.ndarray:
     """Slow twin: the flat index of the first drawn voxel on each pixel's line of sight, -1: none.
 
     A voxel that holds the eye is not seen, as its faces turn their backs on it.
@@ -203,10 +203,10 @@ def test_the_top_of_a_cube_has_its_class_color_and_the_rest_the_background():
     labels = np.zeros(UNIT.shape, np.uint8)
     labels[2, 3, 1] = TRUCK
     view = birds_eye((0, 6), (6, 0), height=60, top_m=4)  # 10 px a voxel
-    picture = render_one(labels, view, background=(1, 2, 3))
-    assert picture.shape == (60, 60, 3)
-    np.testing.assert_array_equal(picture[35, 25], PALETTE[TRUCK])  # x 2.5 from below, y 3.5
-    is_background = (picture == [1, 2, 3]).all(-1)
+    image = render_one(labels, view, background=(1, 2, 3))
+    assert image.shape == (60, 60, 3)
+    np.testing.assert_array_equal(image[35, 25], PALETTE[TRUCK])  # x 2.5 from below, y 3.5
+    is_background = (image == [1, 2, 3]).all(-1)
     assert 100 <= (~is_background).sum() <= 144  # The cube, and a pixel of outline around it.
 
 
@@ -222,10 +222,10 @@ def test_haze_grows_with_depth_from_none_to_its_full_share():
     labels = np.zeros(UNIT.shape, np.uint8)
     labels[1, 1, 3] = labels[4, 4, 0] = TERRAIN
     view = birds_eye((0, 6), (6, 0), height=60, top_m=4)
-    picture = render_one(labels, view, haze=0.5, background=(255, 255, 255)).astype(float)
+    image = render_one(labels, view, haze=0.5, background=(255, 255, 255)).astype(float)
     color = PALETTE[TERRAIN].astype(float)
-    np.testing.assert_allclose(picture[45, 45], color, atol=1)
-    np.testing.assert_allclose(picture[15, 15], (color + 255) / 2, atol=1)
+    np.testing.assert_allclose(image[45, 45], color, atol=1)
+    np.testing.assert_allclose(image[15, 15], (color + 255) / 2, atol=1)
 
 
 def test_free_and_ignored_voxels_are_not_drawn_and_do_not_hide_others():
@@ -239,8 +239,8 @@ def test_free_and_ignored_voxels_are_not_drawn_and_do_not_hide_others():
 
 @pytest.mark.parametrize("name", VIEWS)
 def test_an_empty_grid_gives_the_background(name):
-    picture = render_one(np.zeros(UNIT.shape, np.uint8), VIEWS[name], background=(9, 8, 7))
-    assert (picture == [9, 8, 7]).all()
+    image = render_one(np.zeros(UNIT.shape, np.uint8), VIEWS[name], background=(9, 8, 7))
+    assert (image == [9, 8, 7]).all()
 
 
 def test_labels_must_fill_the_grid():
@@ -262,10 +262,10 @@ def test_a_grid_of_full_size_is_drawn_in_its_colors():
     labels[100:120, 120:136, 5:14] = TRUCK
     grid = VoxelGrid((0.0, -38.4, -4.0), 0.3, labels.shape)
     view = look_at((-25, 0, 19), (21, 0, -3), size=(320, 180), fov_deg=58)
-    picture = render_voxels(labels, grid, PALETTE, view).astype(int)
-    assert picture.shape == (180, 320, 3)
+    image = render_voxels(labels, grid, PALETTE, view).astype(int)
+    assert image.shape == (180, 320, 3)
     # Light changes a colour's strength, not what it is made of.
-    is_terrain = (picture[..., 1] > picture[..., 0]) & (picture[..., 0] > picture[..., 2])
-    is_truck = (picture[..., 2] > picture[..., 0]) & (picture[..., 0] > picture[..., 1])
+    is_terrain = (image[..., 1] > image[..., 0]) & (image[..., 0] > image[..., 2])
+    is_truck = (image[..., 2] > image[..., 0]) & (image[..., 0] > image[..., 1])
     assert is_terrain.mean() > 0.3
     assert 0.005 < is_truck.mean() < 0.1

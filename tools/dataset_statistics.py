@@ -22,6 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from dataset import layout
 from dataset.inventory import require_folders, stems_in, time_order
@@ -35,7 +36,7 @@ from dataset.statistics import (
 )
 from engine.build.class_balance import class_counts, class_weights
 from engine.pictures.class_chart import ClassRow, class_chart
-from engine.pictures.page import write_picture
+from engine.pictures.plots import write_figure
 from utils.console import run_script, start_logging
 from utils.labels import FREE, UNSCENES3D
 from utils.outputs import output_file
@@ -55,13 +56,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help="how the frames are divided; without imagesets/ all count as one (default: auto)",
     )
     parser.add_argument("--json", type=output_file, help="file for the counts")
-    parser.add_argument("--plot", type=output_file, help="picture (.png) of all splits together")
+    parser.add_argument("--plot", type=output_file, help="chart (.png) of all splits together")
     parser.add_argument("--workers", type=int, help="processes (default: one a core)")
     return parser.parse_args(arguments)
 
 
 def splits_of(root: Path, source: str) -> dict[str, tuple[str, ...]]:
-    """The labelled frames of each split that has any, or of "all" where nothing says how to split.
+    """The labeled frames of each split that has any, or of "all" where nothing says how to split.
 
     Raises:
         FileNotFoundError: If there are no labels.
@@ -100,8 +101,8 @@ def table(split: str, statistics: Statistics) -> str:
     return "\n".join(lines)
 
 
-def chart(title: str, statistics: Statistics) -> np.ndarray:
-    """The plot: shares beside the published ones, objects a frame, distances."""
+def chart(heading: str, statistics: Statistics) -> Figure:
+    """Draw shares beside the published ones, objects per frame and distances."""
     rows = []
     for label, name in enumerate(UNSCENES3D.class_names):
         if label == FREE:
@@ -114,14 +115,14 @@ def chart(title: str, statistics: Statistics) -> np.ndarray:
                 UNSCENES3D.colors[label],
                 float(statistics.shares[label]),
                 PUBLISHED_SHARES[name],
-                f"{objects:.2f}" if label in UNSCENES3D.long_tail else "-",
+                f"{objects:.2f}" if label in UNSCENES3D.long_tail else "–",
                 tuple((voxels / max(1, voxels.sum())).tolist()),
             )
         )
-    rows.sort(key=lambda row: -row.other_share)
-    heads = [f"{BIN_M * i:.0f}-{BIN_M * (i + 1):.0f}" for i in range(NUM_BINS)]
+    rows.sort(key=lambda row: -row.reference_share)
+    heads = [f"{BIN_M * i:.0f}–{BIN_M * (i + 1):.0f}" for i in range(NUM_BINS)]
     return class_chart(
-        title, "published of UnScenes3D", rows, note="objects a frame", distances=heads
+        heading, "UnScenes3D as published", rows, note="Objects\nper frame", distances=heads
     )
 
 
@@ -156,7 +157,7 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.plot is not None:
         first, *others = counted.values()
         together = sum(others, first)
-        write_picture(arguments.plot, chart(f"{root.name}: {together.frames} frames", together))
+        write_figure(arguments.plot, chart(f"{root.name}: {together.frames} frames", together))
     print("\n\n".join(table(split, statistics) for split, statistics in counted.items()))
     print("\nmedian at: distance along the ground of the middle voxel of the class [m]")
 

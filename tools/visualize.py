@@ -22,17 +22,13 @@ from engine.command_line import read_config, size_of_text
 from engine.frames.sources import FrameSource, Predicted, ViewFrame
 from engine.pictures.branch_figure import branch_tables, stack_pages
 from engine.pictures.branch_maps import RenderedFrame, render_branches
-from engine.pictures.figures import (
-    FigureOptions,
-    Table,
-    comparison_table,
-    film_picture,
-    views_table,
-)
-from engine.pictures.film import check_film, write_film
+from engine.pictures.figures import FigureOptions, Table, comparison_table, views_table
+from engine.pictures.film import MOST_COLORS, check_film, write_film
+from engine.pictures.film_frame import film_frame
+from engine.pictures.frame_views import VIEWS
+from engine.pictures.image_files import check_image_path, write_image
 from engine.pictures.layers import FigureFrame, LayerOptions, hidden_labels, layers_of, open_peers
-from engine.pictures.page import STYLES, check_picture, write_picture
-from engine.pictures.stage import VIEWS
+from engine.pictures.page import STYLES
 from engine.prediction.options import add_source_options, build_source, load_predictor
 from utils.console import run_script, say, start_logging
 from utils.labels import label_set
@@ -46,7 +42,7 @@ FIGURES = {
 }
 """Kinds of figure, and the views that each has unless told otherwise."""
 LABELS = ("occupancy",)
-"""What is read besides the sensors' fields."""
+"""Fields to read besides the sensors'."""
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -67,15 +63,15 @@ def _add_content(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--compare", nargs="+", default=[], metavar="NAME=DIR",
         help="other methods' predictions, STEM.npy a frame")  # fmt: skip
-    add("--name", default="Prediction", help="what one's own prediction is called")
+    add("--name", default="Prediction", help="name of the prediction (default: Prediction)")
     add(
         "--label-name",
         default="Label",
         metavar="NAME",
-        help="what the label is called, such as 'Ground truth'",
+        help="name of the label, such as 'Ground truth' (default: Label)",
     )
     add("--rows", nargs="+", default=[], metavar="NAME",
-        help="compare: what stands beside each frame (default: its scene)")  # fmt: skip
+        help="compare: name of each frame (default: its scene)")  # fmt: skip
     add("--limit", type=int, metavar="N",
         help="N frames, spread evenly over the rest; 0: all (compare: 4 by default)")  # fmt: skip
     add("--views", nargs="+", choices=VIEWS, help="views (default: all; compare: front; "
@@ -84,7 +80,7 @@ def _add_content(group: argparse._ArgumentGroup) -> None:
     add("--errors", action=argparse.BooleanOptionalAction,
         help="each prediction's errors beside it (default: only in a film of one)")  # fmt: skip
     add("--scores", action="store_true", help="IoU and mIoU of the frame in each prediction")
-    add("--no-input", action="store_true", help="without the camera's picture and the points")
+    add("--no-input", action="store_true", help="hide the camera's image and the points")
     add("--no-ground", action="store_true", help="hide driveable surface, terrain and the like")
     add("--hide", nargs="+", default=[], metavar="CLASS", help="hide classes")
     add("--only-scored", action="store_true", help="hide predictions where the label is ignored")
@@ -98,12 +94,14 @@ def _add_looks(group: argparse._ArgumentGroup) -> None:
     add("--background", choices=sorted(STYLES), default="white")
     add("--format", choices=("png", "jpg"), default="png", help="of the pages (default: png)")
     add("--title", help="first line of a page (default: scene and stem; '': none)")
-    add("--panels", type=Path, metavar="DIR", help="also write each panel as a file of its own")
+    add("--panels", type=Path, metavar="DIR", help="also write each panel to its own file")
     add("--size", type=size_of_text, default=(1280, 720), metavar="WxH",
         help="of a film (default: 1280x720)")  # fmt: skip
-    add("--fps", type=float, default=4.0, help="frames a second of a film (default: 4)")
+    add("--fps", type=float, default=4.0, help="frames per second of a film (default: 4)")
+    add("--colors", type=int, default=MOST_COLORS, metavar="N",
+        help="colors of a GIF's palette; 64 halve its size (default: 256)")  # fmt: skip
     add("--stride", type=int, default=1, metavar="N",
-        help="image pixels a side of a pixel that branches render (default: 1)")  # fmt: skip
+        help="branches: render every N-th pixel (default: 1)")  # fmt: skip
 
 
 def main(args: argparse.Namespace) -> None:
@@ -129,7 +127,7 @@ def _views(args: argparse.Namespace) -> None:
 
 def _compare(args: argparse.Namespace) -> None:
     options = figure_options(args)
-    check_picture(args.out)
+    check_image_path(args.out)
     frames = list(frames_of(args, build_source(args, annotations=LABELS)))
     _write(args, args.out, [comparison_table(frames, options)], options)
     say(f"{args.out}: {', '.join(frame.sample.stem for frame in frames)}")
@@ -168,7 +166,7 @@ def _branches(args: argparse.Namespace) -> None:
 
 def _film(args: argparse.Namespace) -> None:
     options = figure_options(args)
-    check_film(args.out, args.size, args.fps)
+    check_film(args.out, args.size, args.fps, colors=args.colors)
     if args.panels is not None:
         raise ValueError("a film has no --panels: choose views or compare")
     source = build_source(args, annotations=LABELS)
@@ -176,16 +174,17 @@ def _film(args: argparse.Namespace) -> None:
     codec = write_film(
         args.out,
         (
-            film_picture(frame, number / count, args.size, options)
+            film_frame(frame, number / count, args.size, options)
             for number, frame in enumerate(frames_of(args, source), 1)
         ),
         fps=args.fps,
+        colors=args.colors,
     )
     say(f"{args.out}: {count} frames, {count / args.fps:.1f} s, {codec}")
 
 
 def figure_options(args: argparse.Namespace) -> FigureOptions:
-    """How the figure looks.
+    """Options of the figure from the command line.
 
     Raises:
         ValueError: If a number is out of its range.
@@ -245,7 +244,7 @@ def frames_of(
 def _write(
     args: argparse.Namespace, path: Path, tables: Sequence[Table], options: FigureOptions
 ) -> None:
-    write_picture(path, stack_pages([table.page(options.style) for table in tables], options.style))
+    write_image(path, stack_pages([table.page(options.style) for table in tables], options.style))
     if args.panels is not None:
         for table in tables:
             table.write_panels(args.panels)

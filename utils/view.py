@@ -1,4 +1,4 @@
-"""Views: where a picture of a scene is taken from, as one matrix from metres to pixels."""
+"""Views: where an image of a scene is taken from, as one matrix from meters to pixels."""
 
 from dataclasses import dataclass, replace
 
@@ -13,18 +13,18 @@ NEAR_M = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class View:
-    """Where a picture is taken from.
+class Viewpoint:
+    """Where an image is taken from.
 
     Attributes:
         pixel_from_lidar: Maps (x, y, z, 1) [m] to (u·d, v·d, d, 1) in a perspective view and to
-            (u, v, d, 1) in a parallel one; d is the depth [m], pixel centres are at integer + 0.5.
-        width: Columns of the picture.
-        height: Rows of the picture.
+            (u, v, d, 1) in a parallel one; d is the depth [m], pixel centers are at integer + 0.5.
+        width: Columns of the image.
+        height: Rows of the image.
         is_perspective: Whether the lines of sight meet in one point.
 
     Raises:
-        ValueError: If the matrix cannot be inverted or the picture has no pixels.
+        ValueError: If the matrix cannot be inverted or the image has no pixels.
     """
 
     pixel_from_lidar: Float[np.ndarray, "4 4"]
@@ -42,20 +42,20 @@ class View:
 
     @property
     def aspect(self) -> float:
-        """Width over height of the picture once its pixels are made square."""
+        """Width over height of the image once its pixels are made square."""
         right, down, forward = self.pixel_from_lidar[:3, :3]
         if self.is_perspective:  # Rows hold focal length · axis + principal point · forward.
             right, down = np.cross(right, forward), np.cross(down, forward)
         pixel_shape = np.linalg.norm(down) / np.linalg.norm(right)
         return float(self.width / self.height * pixel_shape)
 
-    def resize(self, width: int, height: int) -> "View":
+    def resize(self, width: int, height: int) -> "Viewpoint":
         """The same view in another number of pixels."""
         scale = np.diag([width / self.width, height / self.height, 1.0, 1.0])
         matrix = scale @ self.pixel_from_lidar
         return replace(self, pixel_from_lidar=matrix, width=width, height=height)
 
-    def extend(self, height: int, *, width: int | None = None) -> "View":
+    def extend(self, height: int, *, width: int | None = None) -> "Viewpoint":
         """The same view with rows added above and below, as many on either side; columns too."""
         width = width or self.width
         shift, column = np.eye(4), 2 if self.is_perspective else 3
@@ -64,8 +64,8 @@ class View:
         matrix = shift @ self.pixel_from_lidar
         return replace(self, pixel_from_lidar=matrix, width=width, height=height)
 
-    def in_voxels(self, grid: VoxelGrid) -> "View":
-        """The same view as a map from continuous voxel coordinates; depth stays in metres."""
+    def in_voxels(self, grid: VoxelGrid) -> "Viewpoint":
+        """The same view as a map from continuous voxel coordinates; depth stays in meters."""
         lidar_from_voxel = np.diag([grid.voxel_m, grid.voxel_m, grid.voxel_m, 1.0])
         lidar_from_voxel[:3, 3] = grid.origin_m
         return replace(self, pixel_from_lidar=self.pixel_from_lidar @ lidar_from_voxel)
@@ -90,13 +90,13 @@ def look_at(
     *,
     size: tuple[int, int],
     fov_deg: Number,
-) -> View:
+) -> Viewpoint:
     """A perspective view from ``eye_m`` with ``target_m`` in its middle and z pointing up.
 
     Args:
-        eye_m: Where the picture is taken from [m].
+        eye_m: Where the image is taken from [m].
         target_m: A point straight ahead [m]; not straight above or below the eye.
-        size: Width and height of the picture [px].
+        size: Width and height of the image [px].
         fov_deg: Horizontal opening angle [deg].
 
     Raises:
@@ -114,7 +114,7 @@ def look_at(
     pixel_from_cam = np.eye(4)
     pixel_from_cam[[0, 1], [0, 1]] = 0.5 * width / np.tan(np.radians(fov_deg) / 2)
     pixel_from_cam[[0, 1], [2, 2]] = width / 2, height / 2
-    return View(pixel_from_cam @ cam_from_lidar, width, height)
+    return Viewpoint(pixel_from_cam @ cam_from_lidar, width, height)
 
 
 def birds_eye(
@@ -123,13 +123,13 @@ def birds_eye(
     *,
     height: int,
     top_m: Number,
-) -> View:
+) -> Viewpoint:
     """A parallel view straight down: forward (x) points up, left (y) points left.
 
     Args:
         near_left_m: x of the lower edge and y of the left edge [m].
         far_right_m: x of the upper edge and y of the right edge [m].
-        height: Rows of the picture; the columns follow from the ranges.
+        height: Rows of the image; the columns follow from the ranges.
         top_m: Height [m] that the depth is measured down from.
 
     Raises:
@@ -147,4 +147,4 @@ def birds_eye(
             [0.0, 0.0, 0.0, 1.0],
         ]
     )
-    return View(matrix, max(1, round(scale * (left - right))), height, is_perspective=False)
+    return Viewpoint(matrix, max(1, round(scale * (left - right))), height, is_perspective=False)

@@ -7,7 +7,7 @@ from jaxtyping import Float32, Float64
 
 from dataset import layout
 from dataset.check.findings import FrameReport
-from utils.view import View
+from utils.view import Viewpoint
 
 ROTATION_TOLERANCE = 1e-3
 """Of the entries of RᵀR − I: more than the digits that are printed."""
@@ -74,17 +74,17 @@ def is_rotation(matrix: Float64[np.ndarray, "3 3"]) -> bool:
 
 def camera_view(
     matrices: Mapping[str, Float64[np.ndarray, "4 4"]], image_size: tuple[int, int]
-) -> View | None:
+) -> Viewpoint | None:
     """The recorded picture's view; None where the matrices have no inverse."""
     matrix = matrices["P2"] @ matrices["R0_rect"] @ matrices["Tr_velo_to_cam"]
     if np.linalg.det(matrix) == 0:
         return None
     height, width = image_size
-    return View(matrix, width, height)
+    return Viewpoint(matrix, width, height)
 
 
 def in_view(
-    points: Float32[np.ndarray, "P 3"], view: View
+    points: Float32[np.ndarray, "P 3"], view: Viewpoint
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Which points fall on the picture, their pixels (row, column) and their depths [m].
 

@@ -17,8 +17,8 @@ from dataset.sample import Sample, collate
 from engine.build.build import build_dataset, input_fields
 from engine.evaluation.elevation_baselines import interpolated_returns, mean_map
 from engine.metrics.elevation import ElevationMeter
-from engine.pictures.elevation_picture import draw_elevation
-from engine.pictures.page import write_picture
+from engine.pictures.elevation_figure import elevation_figure
+from engine.pictures.plots import write_figure
 from model.unsocc import UnsOcc
 from utils.elevation import ElevationGrid, resample_map
 from utils.progress import with_progress
@@ -124,6 +124,7 @@ def score_maps(
         predicted = mapper(sample)
         errors = meter.update(sample.stem, predicted, sample.elevation_m)
         if pictures is not None and index in drawn:
-            picture = draw_elevation(sample, predicted.numpy(), errors, method=method)
-            write_picture(pictures / f"{sample.stem}.png", picture)
+            cells = label_grid(sample)
+            figure = elevation_figure(sample, predicted.numpy(), cells, errors, method=method)
+            write_figure(pictures / f"{sample.stem}.png", figure)
     return meter

@@ -25,7 +25,7 @@ class Splats(NamedTuple):
 
 
 def splats_of(gaussians: Gaussians, class_colors: UInt8[np.ndarray, "C 3"]) -> Splats:
-    """The Gaussians of the first frame in the colours of their classes.
+    """The Gaussians of the first frame in the colors of their classes.
 
     Args:
         gaussians: With the probability of each class but free as features.

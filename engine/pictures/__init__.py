@@ -1,1 +1,1 @@
-"""Pictures of frames: pages, panels and figures, rendered without a display."""
+"""Images of frames: pages, panels and figures, rendered without a display."""

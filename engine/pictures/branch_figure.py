@@ -1,4 +1,4 @@
-"""The method's overview of a frame: what each branch shows, what supervises it, the occupancy."""
+"""Overview of a frame: what each branch renders, what supervises it, and the occupancy."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,27 +13,28 @@ from engine.pictures.figures import (
     FigureOptions,
     Table,
     input_panel,
-    layer_panel,
+    layer_panels,
     legend_of,
-    stage_of,
+    views_of,
 )
+from engine.pictures.frame_views import panel_of_width, panels_in_row
 from engine.pictures.layers import FigureFrame
-from engine.pictures.map_picture import draw_map, map_title
-from engine.pictures.page import LegendEntry, Style, frame_title
-from engine.pictures.panels import Picture
-from engine.pictures.stage import panel_of_width, panels_in_row
+from engine.pictures.legend import LegendEntry
+from engine.pictures.map_panel import draw_map, map_title
+from engine.pictures.page import Style, frame_title
+from engine.pictures.panels import RgbImage
 from utils.labels import LabelSet
 
 
 def branch_tables(
     frame: FigureFrame, rendered: RenderedFrame, labels: LabelSet, options: FigureOptions
 ) -> tuple[Table, Table]:
-    """The maps of the branches over what supervises them, and the occupancy.
+    """The maps of the branches above what supervises them, and the occupancy.
 
     Args:
-        frame: What the sensors saw, the prediction and, where there is one, the label.
+        frame: Input, prediction and, if there is one, label.
         rendered: The maps.
-        labels: Colours of the labels.
+        labels: Colors of the labels.
         options: How the figure looks; its views are those of the occupancy.
 
     Returns:
@@ -44,16 +45,16 @@ def branch_tables(
     """
     style, maps = options.style, rendered.maps
     width = options.panels_px(len(maps), with_names=True) // len(maps)
-    height = panel_of_width(stage_of(frame, options), "front", width).view.height
+    height = panel_of_width(views_of(frame, options), "front", width).view.height
     size = (width, height)
 
-    def draw(values: np.ndarray, one: BranchMap) -> Picture:
+    def draw(values: np.ndarray, one: BranchMap) -> RgbImage:
         return draw_map(values, one.kind, labels, size, far_m=rendered.far_m, style=style)
 
     rows = [("Predicted", [draw(one.values, one) for one in maps])]
     targets = [one.target for one in maps]
     if any(target is not None for target in targets):
-        blank = np.full((height, width, 3), style.stage, np.uint8)
+        blank = np.full((height, width, 3), style.background, np.uint8)
         pairs = zip(targets, maps, strict=True)
         drawn = [blank if target is None else draw(target, one) for target, one in pairs]
         rows.append(("Supervision", drawn))
@@ -66,7 +67,7 @@ def branch_tables(
 def stack_pages(
     pages: Sequence[UInt8[np.ndarray, "_ _ 3"]], style: Style
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Pages below each other, narrow ones with paper on their right."""
+    """Stack pages; narrow ones are padded with paper on their right."""
     widest = max(page.shape[1] for page in pages)
     parts = [np.full((page.shape[0], widest, 3), style.paper, np.uint8) for page in pages]
     for part, page in zip(parts, pages, strict=True):
@@ -75,18 +76,17 @@ def stack_pages(
 
 
 def _occupancy(frame: FigureFrame, rendered: RenderedFrame, options: FigureOptions) -> Table:
-    """Picture and points, and prediction and label in the views, with the legend of it all."""
-    stage = stage_of(frame, options)
+    """Image and points beside prediction and label in the views, with the legend of the page."""
+    views = views_of(frame, options)
     names = ["front", *options.views]
-    panels = panels_in_row(stage, names, options.panels_px(len(names), with_names=True))
-    rows: list[tuple[str, list[Picture]]] = []
+    panels = panels_in_row(views, names, options.panels_px(len(names), with_names=True))
+    rows: list[tuple[str, list[RgbImage]]] = []
     for number, layer in enumerate(frame.layers):
         shown = frame
-        if number % 2:  # The picture stands above already: here the points.
+        if number % 2:  # The row above has the image; this one has the points.
             shown = frame._replace(sample=replace(frame.sample, images=None))
-        first = input_panel(shown, panels[0], stage, options)
-        drawn = [layer_panel(layer, panel, stage, options) for panel in panels[1:]]
-        rows.append((layer.name, [first, *drawn]))
+        first = input_panel(shown, panels[0], views, options)
+        rows.append((layer.name, [first, *layer_panels(layer, panels[1:], views, options)]))
     columns = ["Input", *(VIEW_TITLES[view] for view in options.views)]
     legend = legend_of([frame], options)
     entries = [LegendEntry(f"depth, 0 to {rendered.far_m:g} m", TURBO)]

@@ -1,8 +1,8 @@
-"""What each branch of the network shows in the image plane: semantic, depth and colour maps.
+"""What each branch of the network shows in the image plane: semantic, depth and color maps.
 
 The lift tells classes from the image itself. The rest is rendered: RenderFusion's camera volume has
 depth, its LiDAR volume semantics, GSRefinement's Gaussians both; a fusion that renders the fused
-volume has depth and colour. Beside each stands what supervises it.
+volume has depth and color. Beside each stands what supervises it.
 """
 
 import math
@@ -31,13 +31,13 @@ SAMPLES_AT_ONCE = 2**21
 
 
 class BranchMap(NamedTuple):
-    """A picture that a branch shows.
+    """An image that a branch shows.
 
     Attributes:
         branch: "image", "LiDAR", "camera", "fused" or "Gaussians".
         kind: "semantic" (labels, 0 where the ray ends in nothing), "depth" ([m], 0 likewise) or
             "color" (RGB).
-        values: The picture.
+        values: The image.
         target: What supervises it, of the same kind; None where the frame has none. Labels are 255
             and depth is 0 where nothing supervises.
     """
@@ -95,7 +95,7 @@ def render_branches(
 
     Raises:
         ValueError: If the network renders nothing, the frame has no such camera, or the stride
-            does not divide its picture.
+            does not divide its image.
     """
     if not isinstance(network, UnsOcc) or network.rendering is None:
         raise ValueError(
@@ -204,10 +204,10 @@ def _gaussian_maps(
     size = (batch.images.shape[-2], batch.images.shape[-1])
     projection = batch.pixel_from_lidar[:, camera : camera + 1]
     shrink = torch.diag(projection.new_tensor([1 / stride, 1 / stride, 1.0, 1.0]))
-    picture = splat(gaussians, shrink @ projection, size[0] // stride, size[1] // stride)
-    opacity = picture.opacity[0, 0]  # (H, W)
-    labels = _best_label(picture.features[0, 0], opacity)
-    depth_m = torch.where(opacity > 0.5, picture.depth_m[0, 0], 0.0).cpu().numpy()
+    image = splat(gaussians, shrink @ projection, size[0] // stride, size[1] // stride)
+    opacity = image.opacity[0, 0]  # (H, W)
+    labels = _best_label(image.features[0, 0], opacity)
+    depth_m = torch.where(opacity > 0.5, image.depth_m[0, 0], 0.0).cpu().numpy()
     return [
         BranchMap("Gaussians", SEMANTIC, labels, targets.semantic),
         BranchMap("Gaussians", DEPTH, depth_m, targets.depth_m),

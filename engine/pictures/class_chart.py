@@ -1,23 +1,33 @@
-"""A chart of classes: how often each occurs, beside other counts, and how far away."""
+"""A chart of classes: how often each occurs, beside reference counts, and at what distance."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from engine.pictures.page import FAINT_INK, MARGIN, Page, Rgb
+from engine.pictures.page import Rgb
+from engine.pictures.plots import (
+    FAINT_COLOR,
+    FRAME_COLOR,
+    INK_COLOR,
+    SMALL_PT,
+    TEXT_PT,
+    new_figure,
+    strip_axes,
+    unit_rgb,
+    write_heading,
+    write_title,
+)
 
-ROW = 40
-BAR_WIDTH = 460
-CELL = 34
-DECADES = 6
-"""The bars' scale is logarithmic, from 100 % down by this many powers of ten."""
-_NAMES_WIDTH = 170
-_BAR_HEIGHT = 15
-_TOP = 104
-_GRID: Rgb = (232, 235, 240)
-_OTHER: Rgb = (122, 130, 144)
+LOWEST_SHARE = 1e-6
+"""Left end of the bars' logarithmic scale."""
+BAR_HEIGHT = 0.36
+"""In rows."""
+_REFERENCE = (0.74, 0.76, 0.80)
 
 
 @dataclass(frozen=True)
@@ -28,65 +38,47 @@ class ClassRow:
         name: The class.
         color: Of its bar.
         share: Its share of all, 0–1.
-        other_share: The same in the counts to compare with.
-        note: Words behind the name of the last column.
-        spread: Its share of each distance, which sum to 1, or to 0 where it does not occur.
+        reference_share: The same in the reference counts.
+        note: Text of its row in the middle column.
+        spread: Its share at each distance; sums to 1, or to 0 for an absent class.
     """
 
     name: str
     color: Rgb
     share: float
-    other_share: float
+    reference_share: float
     note: str
     spread: tuple[float, ...]
 
 
 def class_chart(
-    title: str, other: str, rows: Sequence[ClassRow], *, note: str, distances: Sequence[str]
-) -> UInt8[np.ndarray, "height width 3"]:
-    """Draw the classes below each other: a pair of bars, a note, and the distances as shades.
+    heading: str, reference: str, rows: Sequence[ClassRow], *, note: str, distances: Sequence[str]
+) -> Figure:
+    """Draw a row per class: two bars, a note, and its distances as shades of its color.
 
     Args:
-        title: What is counted.
-        other: What the grey bars are.
-        rows: The classes.
-        note: Head of the column of notes.
-        distances: Head of each distance.
-
-    Returns:
-        RGB picture.
+        heading: What is counted.
+        reference: What the gray bars are.
+        rows: The classes, from top to bottom.
+        note: Title of the column of notes.
+        distances: Label of each distance.
     """
-    left = MARGIN + _NAMES_WIDTH
-    notes = left + BAR_WIDTH + 130
-    cells = notes + 30
-    page = Page(cells + CELL * len(distances) + MARGIN, _TOP + ROW * len(rows) + MARGIN)
-    page.write(title, MARGIN, MARGIN, size=20)
-    page.write(f"share of labelled voxels; grey: {other}", left, 60, size=14, color=FAINT_INK)
-    page.write(note, notes, 60, size=14, color=FAINT_INK, anchor="rm")
-    page.write("distance [m]", cells, 60, size=14, color=FAINT_INK)
-    bottom = _TOP + ROW * len(rows)
-    for decade in range(DECADES + 1):
-        x = left + bar_length(10.0 ** (decade - DECADES))
-        page.paste(_block(1, bottom - _TOP, _GRID), x, _TOP)
-        label = f"{10.0 ** (decade - DECADES + 2):g} %"
-        page.write(label, x, 84, size=12, color=FAINT_INK, anchor="mm")
-    for i, head in enumerate(distances):
-        page.write(head, cells + CELL * i + CELL // 2, 84, size=12, color=FAINT_INK, anchor="mm")
-    for i, row in enumerate(rows):
-        top = _TOP + ROW * i
-        page.write(row.name, left - 12, top + ROW // 2, size=15, anchor="rm")
-        _draw_bar(page, row.share, row.color, left, top + 4)
-        _draw_bar(page, row.other_share, _OTHER, left, top + 5 + _BAR_HEIGHT)
-        page.write(row.note, notes, top + ROW // 2, size=14, anchor="rm")
-        _draw_spread(page, row, cells, top)
-    return page.picture()
-
-
-def bar_length(share: float) -> int:
-    """Length of a share's bar [px], at least 0."""
-    if share <= 0:
-        return 0
-    return max(0, round(BAR_WIDTH * (1 + np.log10(share) / DECADES)))
+    figure = new_figure(11.5, 1.1 + 0.38 * len(rows))
+    bars, notes, cells = figure.subplots(1, 3, width_ratios=(6, 1, 4.6))
+    write_heading(figure, heading)
+    write_title(bars, f"Share of labeled voxels (gray: {reference})")
+    write_title(notes, note)
+    write_title(cells, "Distance [m]")
+    for axes in (bars, notes, cells):
+        strip_axes(axes)
+        axes.set_ylim(len(rows) - 0.45, -0.55)
+        axes.set_yticks([])
+    _draw_bars(bars, rows)
+    notes.set_xticks([])
+    for place, row in enumerate(rows):
+        notes.text(0, place, row.note, fontsize=TEXT_PT, color=INK_COLOR, va="center")
+    _draw_distances(cells, rows, distances)
+    return figure
 
 
 def percent(share: float) -> str:
@@ -95,23 +87,49 @@ def percent(share: float) -> str:
     return f"{value:.1f} %" if value >= 10 else f"{value:.2g} %"
 
 
-def _draw_bar(page: Page, share: float, color: Rgb, left: int, top: int) -> None:
-    length = bar_length(share)
-    if length:
-        page.paste(_block(length, _BAR_HEIGHT, color), left, top)
-    x, y = left + length + 8, top + _BAR_HEIGHT // 2
-    page.write(percent(share) if share else "none", x, y, size=12, color=FAINT_INK)
+def shades(rows: Sequence[ClassRow]) -> Float[np.ndarray, "R D 3"]:
+    """Colors of the cells, 0–1: white where a class is absent, full color where it peaks."""
+    spread = np.array([row.spread for row in rows], dtype=np.float64)
+    peak = spread.max(axis=1, keepdims=True, initial=0.0)
+    strength = spread / np.where(peak > 0, peak, 1.0)
+    color = np.array([unit_rgb(row.color) for row in rows])
+    return 1 + strength[..., None] * (color[:, None] - 1)
 
 
-def _draw_spread(page: Page, row: ClassRow, left: int, top: int) -> None:
-    """A cell for each distance, the stronger in colour the more of the class is there."""
-    strongest = max(row.spread, default=0.0) or 1.0
-    for i, share in enumerate(row.spread):
-        strength = share / strongest
-        color = np.rint(255 + strength * (np.array(row.color) - 255)).astype(np.uint8)
-        cell = np.broadcast_to(color, (ROW - 8, CELL - 4, 3))
-        page.paste(np.ascontiguousarray(cell), left + CELL * i, top + 4)
+def _draw_bars(axes: Axes, rows: Sequence[ClassRow]) -> None:
+    """Draw two bars per class on a logarithmic scale, with their shares."""
+    axes.set_xscale("log")
+    axes.set_xlim(LOWEST_SHARE, 1.0)
+    axes.xaxis.set_major_locator(LogLocator(numticks=10))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g} %"))
+    axes.grid(axis="x", color=FRAME_COLOR, linewidth=0.6)
+    axes.set_axisbelow(True)
+    places = np.arange(len(rows))
+    names = [row.name.replace("_", " ") for row in rows]
+    axes.set_yticks(places, names, fontsize=TEXT_PT, color=INK_COLOR)
+    for offset, shares, colors in (
+        (-BAR_HEIGHT / 2, [row.share for row in rows], [unit_rgb(row.color) for row in rows]),
+        (BAR_HEIGHT / 2, [row.reference_share for row in rows], [_REFERENCE] * len(rows)),
+    ):
+        axes.barh(places + offset, shares, BAR_HEIGHT, color=colors)
+        for place, share in zip(places + offset, shares, strict=True):
+            axes.annotate(
+                percent(share) if share else "none",
+                (max(share, LOWEST_SHARE), place),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=SMALL_PT - 1,
+                color=FAINT_COLOR,
+                annotation_clip=False,
+            )
 
 
-def _block(width: int, height: int, color: Rgb) -> UInt8[np.ndarray, "height width 3"]:
-    return np.full((height, width, 3), color, np.uint8)
+def _draw_distances(axes: Axes, rows: Sequence[ClassRow], distances: Sequence[str]) -> None:
+    """Draw a cell per class and distance."""
+    edges = np.arange(len(distances) + 1) - 0.5, np.arange(len(rows) + 1) - 0.5
+    axes.pcolormesh(*edges, shades(rows), edgecolors="white", linewidth=2)
+    for place in range(len(rows)):
+        axes.axhline(place + 0.5, color=FRAME_COLOR, linewidth=0.6)
+    axes.set_xticks(range(len(distances)), distances)

@@ -1,51 +1,37 @@
-"""Figures of frames: the four views of one, several methods beside each other, a film."""
+"""Figures of frames: the four views of one, or several methods beside each other."""
 
-import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 
-from engine.pictures.frame_page import ERROR_NOTES, ERRORS, class_entries
-from engine.pictures.layers import FigureFrame, Layer
-from engine.pictures.page import (
-    GAP,
-    GUTTER,
-    MARGIN,
-    STYLES,
-    LegendEntry,
-    Page,
-    Style,
-    frame_title,
-    legend_height,
-    legend_lines,
-    table_page,
-    write_legend,
-    write_picture,
+from engine.pictures.frame_errors import ERROR_NOTES, ERRORS
+from engine.pictures.frame_views import (
+    VIEWS,
+    FrameViews,
+    Panel,
+    choose_views,
+    ground_height_m,
+    panel_of_width,
+    panels_in_row,
 )
+from engine.pictures.image_files import write_image
+from engine.pictures.layers import FigureFrame, Layer
+from engine.pictures.legend import LegendEntry, class_entries
+from engine.pictures.page import MARGIN, STYLES, Style, frame_title
 from engine.pictures.panels import (
-    Picture,
+    RgbImage,
     draw_input,
     draw_notice,
     draw_voxels,
     mark_scale,
-    mark_words,
+    mark_text,
 )
-from engine.pictures.stage import (
-    DRIVER_ASPECT,
-    VIEWS,
-    Panel,
-    Stage,
-    ground_height_m,
-    panel_in_box,
-    panel_of_width,
-    panels_in_row,
-    set_stage,
-)
+from engine.pictures.table_page import GAP, GUTTER, table_page
 from utils.labels import FREE, IGNORE
 
 VIEW_TITLES = {
@@ -54,8 +40,6 @@ VIEW_TITLES = {
     "bird": "Bird's eye",
     "side": "From the right",
 }
-BAR_HEIGHT = 5
-"""Of a film's progress bar."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +48,13 @@ class FigureOptions:
 
     Attributes:
         views: Views, of ``VIEWS``.
-        width: Width of a page, about; in the units of the style's scale.
-        style: Colours and scale.
-        camera: Number of the camera that the front view is of.
-        inputs: Whether what the sensors saw is shown.
-        scores: Whether each prediction's scores stand in its picture.
-        title: First line of a page; None: scene and stem where a page is of one frame.
-        row_names: What stands beside each frame of a comparison; none: the scenes of several.
+        width: Approximate width of a page, before scaling.
+        style: Colors and scale.
+        camera: Index of the camera of the front view.
+        inputs: Whether to show images and points.
+        scores: Whether to write each prediction's scores into its first panel.
+        title: First line of a page; None: scene and stem, if the page has one frame.
+        row_names: Name of each frame of a comparison; empty: the scenes, if there are several.
     """
 
     views: tuple[str, ...] = VIEWS
@@ -83,56 +67,55 @@ class FigureOptions:
     row_names: tuple[str, ...] = ()
 
     def panels_px(self, columns: int, *, with_names: bool) -> int:
-        """Pixels that the panels of a row share."""
+        """Total width of the panels of a row [px]."""
         names = GUTTER if with_names else 0
         return round((self.width - 2 * MARGIN - names - GAP * (columns - 1)) * self.style.scale)
 
 
 class Table(NamedTuple):
-    """Panels in rows and columns, with what is written around them.
+    """A table of panels, its titles and its legend.
 
     Attributes:
         title: First line; "": none.
         columns: Title of each column.
         rows: Name and panels of each row.
-        legend: What the colours mean.
-        files: What the file names of each row's panels begin with.
+        legend: What the colors mean.
+        files: Prefix of the file names of each row's panels.
     """
 
     title: str
     columns: list[str]
-    rows: list[tuple[str, list[Picture]]]
+    rows: list[tuple[str, list[RgbImage]]]
     legend: list[list[LegendEntry]]
     files: list[str]
 
     def page(self, style: Style) -> UInt8[np.ndarray, "height width 3"]:
-        """All of it as one RGB picture."""
+        """The table as one RGB image."""
         return table_page(self.title, "", self.columns, self.rows, self.legend, style=style)
 
     def write_panels(self, folder: Path) -> None:
-        """Write each panel as a file of its own, to be arranged elsewhere."""
+        """Write each panel to its own file."""
         for start, (name, panels) in zip(self.files, self.rows, strict=True):
             for column, panel in zip(self.columns, panels, strict=True):
-                words = " ".join(part for part in (start, name, column) if part)
-                file = re.sub(r"[^\w.-]+", "_", words).strip("_").lower()
-                write_picture(folder / f"{file}.png", panel)
+                text = " ".join(part for part in (start, name, column) if part)
+                file = re.sub(r"[^\w.-]+", "_", text).strip("_").lower()
+                write_image(folder / f"{file}.png", panel)
 
 
 def views_table(frame: FigureFrame, options: FigureOptions) -> Table:
-    """A frame's layers below each other, in the same views.
+    """A frame's input and layers below each other, a view per column.
 
     Raises:
         ValueError: If a view or the camera is unknown, or the page too narrow.
     """
-    stage = stage_of(frame, options)
+    views = views_of(frame, options)
     width = options.panels_px(len(options.views), with_names=True)
-    panels = panels_in_row(stage, options.views, width)
-    rows: list[tuple[str, list[Picture]]] = []
+    panels = panels_in_row(views, options.views, width)
+    rows: list[tuple[str, list[RgbImage]]] = []
     if options.inputs and has_inputs(frame):
-        rows.append(("Input", [input_panel(frame, panel, stage, options) for panel in panels]))
+        rows.append(("Input", [input_panel(frame, panel, views, options) for panel in panels]))
     for layer in frame.layers:
-        drawn = [layer_panel(layer, panel, stage, options) for panel in panels]
-        rows.append((layer.name, drawn))
+        rows.append((layer.name, layer_panels(layer, panels, views, options)))
     title = frame_title(frame.sample) if options.title is None else options.title
     titles = [VIEW_TITLES[name] for name in options.views]
     files = [frame.sample.stem] * len(rows)
@@ -140,13 +123,13 @@ def views_table(frame: FigureFrame, options: FigureOptions) -> Table:
 
 
 def comparison_table(frames: Sequence[FigureFrame], options: FigureOptions) -> Table:
-    """Frames below each other; beside each other the input, the predictions and the label.
+    """Frames below each other; input, predictions and label beside each other.
 
-    Each of the views takes a row of a frame.
+    A frame has a row per view.
 
     Raises:
-        ValueError: If a view or the camera is unknown, the page too narrow, or the rows' names are
-            not as many as the frames.
+        ValueError: If a view or the camera is unknown, the page too narrow, or the number of row
+            names is not that of the frames.
     """
     names = list(dict.fromkeys(layer.name for frame in frames for layer in frame.layers))
     labels = {frame.label.name for frame in frames if frame.label}
@@ -155,121 +138,77 @@ def comparison_table(frames: Sequence[FigureFrame], options: FigureOptions) -> T
     columns = [*(["Input"] if shows_inputs else []), *names]
     row_names = _row_names(frames, options)
     width = options.panels_px(len(columns), with_names=any(row_names)) // len(columns)
-    rows: list[tuple[str, list[Picture]]] = []
+    rows: list[tuple[str, list[RgbImage]]] = []
     files: list[str] = []
     for frame, row_name in zip(frames, row_names, strict=True):
-        stage = stage_of(frame, options)
+        views = views_of(frame, options)
         for view in options.views:
-            panel = panel_of_width(stage, view, width)
-            drawn = [input_panel(frame, panel, stage, options)] if shows_inputs else []
+            panel = panel_of_width(views, view, width)
+            drawn = [input_panel(frame, panel, views, options)] if shows_inputs else []
             for name in names:
                 layer = frame.layer(name)
                 drawn.append(
                     draw_notice(panel.view, f"no {name.lower()}", options.style)
                     if layer is None
-                    else layer_panel(layer, panel, stage, options)
+                    else layer_panel(layer, panel, views, options)
                 )
             rows.append((row_name, drawn))
             files.append(f"{frame.sample.stem} {view}")
     return Table(options.title or "", columns, rows, legend_of(frames, options), files)
 
 
-def film_picture(
-    frame: FigureFrame, share: float, size: tuple[int, int], options: FigureOptions
-) -> UInt8[np.ndarray, "height width 3"]:
-    """One picture of a film: input and layers in equal cells, the legend and how far the film is.
-
-    Args:
-        frame: What is shown.
-        share: How far the film is, 0–1.
-        size: Width and height [px].
-        options: How it looks.
-
-    Raises:
-        ValueError: If a view or the camera is unknown, or the picture too small.
-    """
-    style, scale = options.style, options.style.scale
-    width, height = size[0] / scale, size[1] / scale
-    page = Page(width, height, style)
-    lines = [
-        line
-        for group in legend_of([frame], options, all_classes=True)
-        for line in legend_lines(group, round(width - 2 * GAP))
-    ]
-    foot = legend_height(lines) + BAR_HEIGHT + GAP / 2
-    cells: list[tuple[str, Layer | None]] = [
-        (view, layer) for layer in frame.layers for view in options.views
-    ]
-    if options.inputs and has_inputs(frame):
-        cells.insert(0, ("front", None))
-    columns, cell_width, cell_height = _arrange(len(cells), width, height - foot)
-    if min(cell_width, cell_height) < 16:
-        raise ValueError(f"{len(cells)} pictures do not fit into {size}: give a larger size")
-    stage = stage_of(frame, options)
-    box = (round((cell_width - 2) * scale), round((cell_height - 2) * scale))
-    for number, (view, layer) in enumerate(cells):
-        panel = panel_in_box(stage, view, *box)
-        if layer is None:
-            picture, words = input_panel(frame, panel, stage, options), ["Input"]
-        else:
-            picture = layer_panel(layer, panel, stage, replace(options, scores=False))
-            words = [layer.name]
-            if len(options.views) > 1:
-                words = [f"{layer.name}: {VIEW_TITLES[view]}"]
-            if options.scores and layer.note:
-                words.append(layer.note)
-        picture = mark_words(picture, words, style)
-        row, column = divmod(number, columns)
-        page.paste(picture, column * cell_width + 1, row * cell_height + 1)
-    write_legend(page, lines, GAP, height - foot + GAP / 2)
-    page.fill(style.frame, (0, height - BAR_HEIGHT, width, height))
-    page.fill(style.ink, (0, height - BAR_HEIGHT, width * share, height))
-    return page.picture()
-
-
-def stage_of(frame: FigureFrame, options: FigureOptions) -> Stage:
-    """Where a frame is looked at from: the same for all of its layers.
+def views_of(frame: FigureFrame, options: FigureOptions) -> FrameViews:
+    """The views of a frame, the same for all of its layers.
 
     Raises:
         ValueError: If the frame has no such camera.
     """
     layer = frame.label or frame.layers[0]
     ground_m = ground_height_m(layer.voxels, layer.grid)
-    return set_stage(frame.sample, layer.grid, ground_m, camera=options.camera)
+    return choose_views(frame.sample, layer.grid, ground_m, camera=options.camera)
 
 
-def layer_panel(layer: Layer, panel: Panel, stage: Stage, options: FigureOptions) -> Picture:
-    """Voxels in a panel; a bird's eye view has a scale, the first view the scores."""
+def layer_panel(layer: Layer, panel: Panel, views: FrameViews, options: FigureOptions) -> RgbImage:
+    """Voxels in a panel; a bird's eye view has a scale bar, the first view the scores."""
     style = options.style
-    picture = draw_voxels(layer.voxels, layer.grid, layer.labels, panel, stage, style=style)
+    image = draw_voxels(layer.voxels, layer.grid, layer.labels, panel, views, style=style)
     if not panel.view.is_perspective:
-        picture = mark_scale(picture, panel.view, style)
+        image = mark_scale(image, panel.view, style)
     if options.scores and layer.note and panel.name == options.views[0]:
-        picture = mark_words(picture, [layer.note], style)
-    return picture
+        image = mark_text(image, [layer.note], style)
+    return image
 
 
-def input_panel(frame: FigureFrame, panel: Panel, stage: Stage, options: FigureOptions) -> Picture:
-    """What the sensors saw, in a panel."""
-    return draw_input(frame.sample, panel, stage, style=options.style)
+def layer_panels(
+    layer: Layer, panels: Iterable[Panel], views: FrameViews, options: FigureOptions
+) -> list[RgbImage]:
+    """A layer in each of some panels."""
+    return [layer_panel(layer, panel, views, options) for panel in panels]
+
+
+def input_panel(
+    frame: FigureFrame, panel: Panel, views: FrameViews, options: FigureOptions
+) -> RgbImage:
+    """The image or the points in a panel."""
+    return draw_input(frame.sample, panel, views, style=options.style)
 
 
 def has_inputs(frame: FigureFrame) -> bool:
-    """Whether there is anything of the sensors to show."""
+    """Whether the frame has images or points."""
     return frame.sample.images is not None or frame.sample.points is not None
 
 
 def legend_of(
     frames: Iterable[FigureFrame], options: FigureOptions, *, all_classes: bool = False
 ) -> list[list[LegendEntry]]:
-    """The classes that are there, or all; below them the kinds of error where they are shown."""
+    """The classes that occur, or all; below them the kinds of error, if shown."""
     layers = [layer for frame in frames for layer in frame.layers]
     classes = [layer for layer in layers if layer.labels is not ERRORS]
     legend: list[LegendEntry] = []
     if classes:
-        there = set(range(256)) if all_classes else _labels_in(classes)
+        shown = set(range(256)) if all_classes else _labels_in(classes)
         entries = class_entries(classes[0].labels)
-        legend = [entry for label, entry in enumerate(entries, 1) if label in there]
+        legend = [entry for label, entry in enumerate(entries, 1) if label in shown]
     if any(view != "front" for view in options.views):
         legend.append(LegendEntry("ego vehicle", options.style.ink))
     if len(classes) == len(layers):
@@ -278,7 +217,7 @@ def legend_of(
 
 
 def _row_names(frames: Sequence[FigureFrame], options: FigureOptions) -> list[str]:
-    """What stands beside each frame of a comparison."""
+    """Name of each frame of a comparison."""
     if not options.row_names:
         return [frame.sample.scene if len(frames) > 1 else "" for frame in frames]
     if len(options.row_names) != len(frames):
@@ -294,16 +233,3 @@ def _labels_in(layers: Iterable[Layer]) -> set[int]:
     for layer in layers:
         found |= set(np.unique(layer.voxels).tolist())
     return found - {FREE, IGNORE}
-
-
-def _arrange(
-    count: int, width: float | int, height: float | int
-) -> tuple[int, float | int, float | int]:
-    """Columns, and width and height of a cell, for which pictures of usual shape are largest."""
-
-    def size(columns: int) -> float:
-        rows = math.ceil(count / columns)
-        return min(width / columns, height / rows * DRIVER_ASPECT)
-
-    columns = max(range(1, count + 1), key=size)
-    return columns, width / columns, height / math.ceil(count / columns)

@@ -1,8 +1,9 @@
-"""Films: pictures one after another in an mp4 or GIF file."""
+"""Films: images in an mp4 or GIF file."""
 
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,92 +16,144 @@ from PIL import Image
 from utils.whole_files import new_file
 
 SUFFIXES = (".mp4", ".gif")
+MOST_COLORS = 256
+"""Of a GIF's palette."""
 CODECS = ("avc1", "vp09", "mp4v")
-"""Four letters of the codecs of an mp4 file, the most widely played first: H.264, VP9, MPEG-4.
-OpenCV's own wheel has the latter two; others may have H.264 too."""
+"""Codecs of an mp4 file by their FourCC, the most widely played first: H.264, VP9, MPEG-4.
+OpenCV's wheel on PyPI has the latter two; other builds may have H.264, too."""
 _FFMPEG_LOG = "OPENCV_FFMPEG_LOGLEVEL"
 
 
-def check_film(path: Path, size: tuple[int, int], fps: float | int) -> None:
-    """Refuse a film that could not be written, before any picture is drawn.
+def check_film(
+    path: Path, size: tuple[int, int], fps: float | int, *, colors: int = MOST_COLORS
+) -> None:
+    """Reject a film that could not be written, before any image is drawn.
 
     Args:
         path: The film, ``.mp4`` or ``.gif``.
-        size: Width and height of its pictures [px].
-        fps: Pictures a second.
+        size: Width and height of its images [px].
+        fps: Images per second.
+        colors: Size of a GIF's palette.
 
     Raises:
-        ValueError: If the ending, the size or the speed is at fault, or OpenCV has no codec.
+        ValueError: If suffix, size, speed or palette is out of range, or OpenCV has no codec.
     """
     if path.suffix not in SUFFIXES:
         raise ValueError(f"films are written as .mp4 or .gif, got {path}")
     if not 0 < fps <= 60:
-        raise ValueError(f"a film has more than 0 and at most 60 pictures a second, got {fps}")
+        raise ValueError(f"a film has more than 0 and at most 60 images per second, got {fps}")
     if min(size) < 64 or (path.suffix == ".mp4" and (size[0] % 2 or size[1] % 2)):
-        raise ValueError(f"a film needs at least 64 × 64 pixels, even numbers in mp4, got {size}")
+        raise ValueError(f"a film needs at least 64 × 64 pixels, even numbers for mp4, got {size}")
+    if not 2 <= colors <= MOST_COLORS:
+        raise ValueError(f"a GIF has 2 to {MOST_COLORS} colors, got {colors}")
     if path.suffix == ".mp4":
         with TemporaryDirectory() as folder:
             _open_mp4(Path(folder) / path.name, size, fps)[0].release()
 
 
 def write_film(
-    path: Path, pictures: Iterable[UInt8[np.ndarray, "height width 3"]], *, fps: float | int
+    path: Path,
+    images: Iterable[UInt8[np.ndarray, "height width 3"]],
+    *,
+    fps: float | int,
+    colors: int = MOST_COLORS,
 ) -> str:
-    """Write RGB pictures of one size as a film; the file appears complete or not at all.
+    """Write RGB images of one size as a film; the file appears complete or not at all.
 
     Args:
         path: The film, ``.mp4`` or ``.gif``.
-        pictures: Drawn one by one, as the film takes them; a GIF keeps them all until its end.
-        fps: Pictures a second.
+        images: Consumed one by one, so that a generator can draw them.
+        fps: Images per second.
+        colors: Size of a GIF's palette; fewer make a smaller file.
 
     Returns:
-        What it was encoded with, for people.
+        A description of the encoding for the log.
 
     Raises:
-        ValueError: If there is no picture, or as ``check_film`` says.
+        ValueError: If there is no image, or as ``check_film`` says.
     """
-    frames = iter(pictures)
+    frames = iter(images)
     first = next(frames, None)
     if first is None:
-        raise ValueError(f"no picture for the film {path}")
+        raise ValueError(f"no image for the film {path}")
     size = (first.shape[1], first.shape[0])
-    check_film(path, size, fps)
-    write = _write_gif if path.suffix == ".gif" else _write_mp4
+    check_film(path, size, fps, colors=colors)
     with new_file(path, ending=path.suffix) as partial:
-        return write(partial, _chain(first, frames), size, fps)
+        if path.suffix == ".gif":
+            return _write_gif(partial, chain([first], frames), fps=fps, colors=colors)
+        return _write_mp4(partial, chain([first], frames), size, fps)
 
 
 def _write_mp4(
-    path: Path, pictures: Iterable[np.ndarray], size: tuple[int, int], fps: float | int
+    path: Path, images: Iterable[np.ndarray], size: tuple[int, int], fps: float | int
 ) -> str:
     writer, codec = _open_mp4(path, size, fps)
     try:
-        for picture in pictures:
-            writer.write(np.ascontiguousarray(picture[..., ::-1]))
+        for image in images:
+            writer.write(np.ascontiguousarray(image[..., ::-1]))
     finally:
         writer.release()
     return codec
 
 
-def _write_gif(
-    path: Path, pictures: Iterable[np.ndarray], size: tuple[int, int], fps: float | int
-) -> str:
-    del size
-    # An octree keeps rare classes' colours, which the usual median cut blends into common ones;
-    # dithering would flicker.
-    method, dither = Image.Quantize.FASTOCTREE, Image.Dither.NONE
-    frames = [
-        Image.fromarray(picture).quantize(256, method=method, dither=dither) for picture in pictures
-    ]
-    duration_ms = round(1000 / fps)
-    frames[0].save(
-        path, format="GIF", save_all=True, append_images=frames[1:], duration=duration_ms, loop=0
-    )
-    return "GIF"
+def _write_gif(path: Path, images: Iterable[np.ndarray], *, fps: float | int, colors: int) -> str:
+    """Write a GIF whose images share one palette, so that what stands still does not flicker."""
+    counts = ColorCounts()
+    with TemporaryDirectory() as folder:
+        spooled: list[Path] = []
+        for image in images:
+            counts.add(image)
+            spooled.append(Path(folder) / f"{len(spooled)}.png")
+            Image.fromarray(image).save(spooled[-1], compress_level=1)
+        palette = counts.palette(colors)
+        # Dithering would flicker, and make the file larger.
+        first, *others = (_with_palette(file, palette) for file in spooled)
+        first.save(
+            path,
+            format="GIF",
+            save_all=True,
+            append_images=others,
+            duration=round(1000 / fps),
+            loop=0,
+        )
+    return f"GIF of {colors} colors"
+
+
+class ColorCounts:
+    """How often colors occur in a sequence of images, in bins of 8 steps a channel."""
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(2**15, dtype=np.int64)
+        self._sums = np.zeros((3, 2**15))
+
+    def add(self, image: UInt8[np.ndarray, "height width 3"]) -> None:
+        """Count the pixels of an RGB image."""
+        red, green, blue = channels = image.reshape(-1, 3).T
+        bins = (red.astype(np.int32) >> 3 << 10) | (green.astype(np.int32) >> 3 << 5) | (blue >> 3)
+        self._counts += np.bincount(bins, minlength=2**15)
+        for total, channel in zip(self._sums, channels, strict=True):
+            total += np.bincount(bins, weights=channel, minlength=2**15)
+
+    def palette(self, colors: int) -> Image.Image:
+        """An image with a palette of this many colors, chosen by the median cut.
+
+        A color counts by the root of its number of pixels: by the number itself, those of rare
+        classes would be blended into common ones.
+        """
+        bins = np.flatnonzero(self._counts)
+        means = np.rint(self._sums[:, bins] / self._counts[bins]).astype(np.uint8).T
+        weights = np.ceil(np.sqrt(self._counts[bins])).astype(np.int64)
+        pixels = means.repeat(weights, axis=0)[None]
+        return Image.fromarray(pixels).quantize(colors, method=Image.Quantize.MEDIANCUT, kmeans=2)
+
+
+def _with_palette(file: Path, palette: Image.Image) -> Image.Image:
+    with Image.open(file) as image:
+        return image.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
 def _open_mp4(path: Path, size: tuple[int, int], fps: float | int) -> tuple[cv2.VideoWriter, str]:
-    """A writer with the first codec that works.
+    """Open a writer with the first codec that works.
 
     Raises:
         ValueError: If none does.
@@ -120,18 +173,13 @@ def _open_mp4(path: Path, size: tuple[int, int], fps: float | int) -> tuple[cv2.
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep OpenCV and FFmpeg from reporting each codec that they lack."""
-    level, told = logs.getLogLevel(), os.environ.get(_FFMPEG_LOG)
+    """Silence OpenCV's and FFmpeg's reports of codecs that they lack."""
+    level, previous = logs.getLogLevel(), os.environ.get(_FFMPEG_LOG)
     logs.setLogLevel(logs.LOG_LEVEL_SILENT)
     os.environ.setdefault(_FFMPEG_LOG, "-8")
     try:
         yield
     finally:
         logs.setLogLevel(level)
-        if told is None:
+        if previous is None:
             os.environ.pop(_FFMPEG_LOG, None)
-
-
-def _chain(first: np.ndarray, others: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    yield first
-    yield from others

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from dataset.sample import Sample
 from engine.frames.sources import SavedPredictions, ViewFrame
-from engine.pictures.frame_page import ERRORS, error_labels, frame_scores, percent_of
+from engine.pictures.frame_errors import ERRORS, error_labels, frame_scores, percent_of
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE, LabelSet
 

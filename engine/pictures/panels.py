@@ -1,4 +1,4 @@
-"""Panels of a page: voxels, LiDAR points and pictures, seen from the views of a stage."""
+"""Panels of a page: voxels, LiDAR points and images, in the views of a frame."""
 
 from collections.abc import Sequence
 
@@ -8,14 +8,14 @@ from jaxtyping import Float, UInt8
 
 from dataset.sample import Sample
 from engine.pictures.color_maps import TURBO
+from engine.pictures.frame_views import FrameViews, Panel
 from engine.pictures.page import DAY, NIGHT, SCREEN, Page, Rgb, Style, fit
-from engine.pictures.stage import Panel, Stage
 from engine.pictures.voxel_render import render_voxels
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE, LabelSet
-from utils.view import NEAR_M, View
+from utils.view import NEAR_M, Viewpoint
 
-Picture = UInt8[np.ndarray, "_ _ 3"]
+RgbImage = UInt8[np.ndarray, "_ _ 3"]
 
 SCALE_BARS_M = (1, 2, 5, 10, 20, 50, 100)
 _ARROW = np.array([[0, 0], [-1, 0.42], [-0.76, 0], [-1, -0.42]])
@@ -27,146 +27,148 @@ def draw_voxels(
     grid: VoxelGrid,
     labels: LabelSet,
     panel: Panel,
-    stage: Stage,
+    views: FrameViews,
     *,
     style: Style = SCREEN,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Voxels in a panel, and the vehicle; dashes show where a camera's picture ends.
+    """Voxels in a panel, and the vehicle; dashes show where a camera's image ends.
 
     Args:
         voxels: Label of each voxel.
         grid: Where they are.
-        labels: Their colours.
+        labels: Their colors.
         panel: What to look from.
-        stage: Where the vehicle stands.
-        style: Colours, and the width of lines.
+        views: Where the vehicle stands.
+        style: Colors, and the width of lines.
 
     Returns:
-        RGB picture.
+        RGB image.
     """
     if not ((voxels != FREE) & (voxels != IGNORE)).any():
-        picture = draw_notice(panel.view, "nothing occupied", style)
+        image = draw_notice(panel.view, "nothing occupied", style)
     else:
-        picture = render_voxels(voxels, grid, labels.palette(), panel.view, background=style.stage)
+        image = render_voxels(
+            voxels, grid, labels.palette(), panel.view, background=style.background
+        )
     if panel.name != "front":
-        return mark_vehicle(picture, panel.view, stage, style.ink)
+        return mark_vehicle(image, panel.view, views, style.ink)
     if panel.spare_rows:
         for row in (panel.spare_rows, -panel.spare_rows - 1):
-            picture[row, np.arange(panel.view.width) % 12 < 6] = style.faint_ink
-    return picture
+            image[row, np.arange(panel.view.width) % 12 < 6] = style.faint_ink
+    return image
 
 
 def draw_camera(
     sample: Sample, panel: Panel, camera: int = 0, *, style: Style = SCREEN
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The picture of a frame's camera in the panel of the front view.
+    """The image of a frame's camera in the panel of the front view.
 
     Raises:
-        ValueError: If the frame has no such picture.
+        ValueError: If the frame has no such image.
     """
     if sample.images is None or not 0 <= camera < len(sample.images):
-        raise ValueError(f"frame {sample.stem} has no picture of camera {camera}")
+        raise ValueError(f"frame {sample.stem} has no image of camera {camera}")
     height, width = panel.view.height, panel.view.width
     rows, columns = height - 2 * panel.spare_rows, width - 2 * panel.spare_columns
-    drawn = np.full((height, width, 3), style.stage, dtype=np.uint8)
-    picture = sample.images[camera].permute(1, 2, 0).cpu().numpy()
+    drawn = np.full((height, width, 3), style.background, dtype=np.uint8)
+    image = sample.images[camera].permute(1, 2, 0).cpu().numpy()
     inner = drawn[panel.spare_rows :, panel.spare_columns :][:rows, :columns]
-    inner[:] = fit(picture, columns, rows)
+    inner[:] = fit(image, columns, rows)
     return drawn
 
 
 def draw_input(
-    sample: Sample, panel: Panel, stage: Stage, *, style: Style = SCREEN
+    sample: Sample, panel: Panel, views: FrameViews, *, style: Style = SCREEN
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """What the sensors saw: the picture in the front view, points in the others.
+    """What the sensors saw: the image in the front view, points in the others.
 
-    The points fill the picture's place where there is none.
+    The points fill the image's place where there is none.
     """
     if panel.name == "front" and sample.images is not None:
-        return draw_camera(sample, panel, stage.camera or 0, style=style)
+        return draw_camera(sample, panel, views.camera or 0, style=style)
     if sample.points is None:
         return draw_notice(panel.view, "LiDAR not used", style)
-    low_m, high_m = stage.ground_m - 1, stage.ground_m + 0.12 * stage.length_m
+    low_m, high_m = views.ground_m - 1, views.ground_m + 0.12 * views.length_m
     points = sample.points.cpu().numpy()
-    picture = draw_points(points, panel.view, low_m=low_m, high_m=high_m)
-    return picture if panel.name == "front" else mark_vehicle(picture, panel.view, stage, DAY)
+    image = draw_points(points, panel.view, low_m=low_m, high_m=high_m)
+    return image if panel.name == "front" else mark_vehicle(image, panel.view, views, DAY)
 
 
 def draw_points(
-    points: Float[np.ndarray, "P F"], view: View, *, low_m: float | int, high_m: float | int
+    points: Float[np.ndarray, "P F"], view: Viewpoint, *, low_m: float | int, high_m: float | int
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Draw points in colours by height, near ones over far ones, on a dark ground.
+    """Draw points in colors by height, near ones over far ones, on a dark ground.
 
     Args:
         points: x, y, z [m] and whatever else.
         view: Where to look from.
-        low_m: Height [m] of the first colour, which points below it have too.
-        high_m: Height [m] of the last colour.
+        low_m: Height [m] of the first color, which points below it have too.
+        high_m: Height [m] of the last color.
 
     Returns:
-        RGB picture.
+        RGB image.
     """
     fine = view.resize(2 * view.width, 2 * view.height)
-    picture = np.full((fine.height, fine.width, 3), NIGHT, dtype=np.uint8)
+    image = np.full((fine.height, fine.width, 3), NIGHT, dtype=np.uint8)
     pixels, depth = fine.project(points[:, :3].astype(np.float64))
     column, row = np.floor(pixels).T
     in_view = (column >= 1) & (row >= 1) & (column < fine.width - 1) & (row < fine.height - 1)
     shown = np.flatnonzero(in_view & ((depth > NEAR_M) | (not view.is_perspective)))
     shown = shown[np.argsort(-depth[shown], kind="stable")]
     height = ((points[shown, 2] - low_m) / (high_m - low_m)).clip(0, 1)
-    # The ends of the colour map are too dark for a dark ground.
+    # The ends of the color map are too dark for a dark ground.
     color = TURBO[np.rint(30 + 205 * height).astype(np.uint8)]
     # A point covers 3 × 3 pixels; where points overlap, the last assignment stays.
     down, right = np.mgrid[-1:2, -1:2].reshape(2, 1, 9)
     rows = row[shown, None].astype(np.int64) + down
     columns = column[shown, None].astype(np.int64) + right
-    picture[rows.ravel(), columns.ravel()] = color.repeat(9, axis=0)
-    return fit(picture, view.width, view.height)
+    image[rows.ravel(), columns.ravel()] = color.repeat(9, axis=0)
+    return fit(image, view.width, view.height)
 
 
 def draw_notice(
-    view: View, words: str, style: Style = SCREEN
+    view: Viewpoint, words: str, style: Style = SCREEN
 ) -> UInt8[np.ndarray, "height width 3"]:
     """An empty panel that says why it is empty."""
-    page = Page.over(np.full((view.height, view.width, 3), style.stage, dtype=np.uint8), style)
+    page = Page.over(np.full((view.height, view.width, 3), style.background, dtype=np.uint8), style)
     middle = (view.width / 2 / style.scale, view.height / 2 / style.scale)
     page.write(words, *middle, color=style.faint_ink, anchor="mm")
-    return page.picture()
+    return page.image()
 
 
 def mark_vehicle(
-    picture: UInt8[np.ndarray, "height width 3"], view: View, stage: Stage, color: Rgb
+    image: UInt8[np.ndarray, "height width 3"], view: Viewpoint, views: FrameViews, color: Rgb
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The picture with an arrow on the ground where the vehicle stands."""
-    corners = np.column_stack([_ARROW * 0.05 * stage.length_m, np.full(4, stage.ground_m)])
+    """The image with an arrow on the ground where the vehicle stands."""
+    corners = np.column_stack([_ARROW * 0.05 * views.length_m, np.full(4, views.ground_m)])
     pixels, _ = view.project(corners)
     polygon = np.rint((pixels - 0.5) * 16).astype(np.int32)  # 4 bits of a pixel's fraction.
-    drawn = np.array(picture)
+    drawn = np.array(image)
     cv2.fillPoly(drawn, [polygon], color, cv2.LINE_AA, 4)
     return drawn
 
 
 def mark_scale(
-    picture: UInt8[np.ndarray, "height width 3"], view: View, style: Style = SCREEN
+    image: UInt8[np.ndarray, "height width 3"], view: Viewpoint, style: Style = SCREEN
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The picture of a parallel view with a bar of so many metres in its lower right corner."""
+    """The image of a parallel view with a bar of so many meters in its lower right corner."""
     px_per_m = float(np.linalg.norm(view.pixel_from_lidar[0, :3])) / style.scale
     width, height = view.width / style.scale, view.height / style.scale
     length_m = max((m for m in SCALE_BARS_M if m * px_per_m < 0.3 * min(width, height)), default=1)
     right, bottom = width - 10, height - 10
     left = right - length_m * px_per_m
-    page = Page.over(picture, style)
+    page = Page.over(image, style)
     page.fill(style.paper, (left - 6, bottom - 23, right + 6, bottom + 6))
     page.fill(style.ink, (left, bottom - 3, right, bottom))
     page.write(f"{length_m} m", (left + right) / 2, bottom - 12, size=13, anchor="mm")
-    return page.picture()
+    return page.image()
 
 
-def mark_words(
-    picture: UInt8[np.ndarray, "height width 3"], words: Sequence[str], style: Style = SCREEN
+def mark_text(
+    image: UInt8[np.ndarray, "height width 3"], words: Sequence[str], style: Style = SCREEN
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The picture with lines of words in its upper left corner, on a ground of their own."""
-    page = Page.over(picture, style)
+    """The image with lines of words in its upper left corner, on a ground of their own."""
+    page = Page.over(image, style)
     for number, line in enumerate(words):
         page.write_boxed(line, 8, 8 + 22 * number, size=13)
-    return page.picture()
+    return page.image()

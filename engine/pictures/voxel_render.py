@@ -1,4 +1,4 @@
-"""A software renderer of labelled voxels: shaded cubes seen from anywhere, without a display.
+"""A software renderer of labeled voxels: shaded cubes seen from anywhere, without a display.
 
 Faces are drawn from far to near into a buffer of face numbers, in an order that is exact, so that
 no depth is compared. Shadows, edges and haze are then computed pixel by pixel: the dark of a corner
@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Float32, Int, Int32, UInt8
 
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE
-from utils.view import NEAR_M, View
+from utils.view import NEAR_M, Viewpoint
 
 FACE_LIGHT = np.array([[0.80, 0.70], [0.62, 0.74], [0.55, 1.0]], dtype=np.float32)
 """Light on a face by its axis (x, y, z) and side (lower, upper)."""
@@ -27,11 +27,11 @@ SHADE_STRENGTH = 2.0
 EDGE_LIGHT = 0.55
 """Light on the line between two cubes."""
 EDGE_PX = 0.5
-"""Half the width of that line, in pixels of the finished picture."""
+"""Half the width of that line, in pixels of the finished image."""
 EDGE_FADE_PX = (3.0, 9.0)
 """Cubes that appear smaller than the first have no edges, larger than the second full ones."""
 SUPERSAMPLING = 2
-"""Pixels computed along each side of a pixel of the finished picture."""
+"""Pixels computed along each side of a pixel of the finished image."""
 SUBPIXEL_BITS = 4
 
 
@@ -53,7 +53,7 @@ def render_voxels(
     labels: UInt8[np.ndarray, "X Y Z"],
     grid: VoxelGrid,
     palette: UInt8[np.ndarray, "256 3"],
-    view: View,
+    view: Viewpoint,
     *,
     background: tuple[int, int, int] = (255, 255, 255),
     haze: float = 0.3,
@@ -66,10 +66,10 @@ def render_voxels(
         palette: RGB by label.
         view: Where to look from.
         background: RGB where no cube is.
-        haze: Share of the background in the colour of the most distant cube; 0 at the nearest.
+        haze: Share of the background in the color of the most distant cube; 0 at the nearest.
 
     Returns:
-        RGB picture of the view's size.
+        RGB image of the view's size.
 
     Raises:
         ValueError: If the labels do not fill the grid.
@@ -81,7 +81,7 @@ def render_voxels(
     faces = visible_faces(is_drawn, fine)
     buffer = draw_faces(faces, fine)
     empty = np.asarray(background, dtype=np.float32)
-    picture = np.tile(empty, (buffer.size, 1))
+    image = np.tile(empty, (buffer.size, 1))
     pixels = np.flatnonzero(buffer >= 0)
     if len(pixels):
         face = buffer.ravel()[pixels]
@@ -90,13 +90,13 @@ def render_voxels(
         cover = haze * _relative_depth(faces, fine, face)[:, None]
         corner_light = _corner_light(is_drawn, faces) * _soft_light(is_drawn, faces)
         light = _light(faces, face, pixels, fine, corner_light)
-        picture[pixels] = ((1 - cover) * color)[face] * light[:, None] + (cover * empty)[face]
-    picture = picture.reshape(fine.height, fine.width, 3)
-    smooth = cv2.resize(picture, (view.width, view.height), interpolation=cv2.INTER_AREA)
+        image[pixels] = ((1 - cover) * color)[face] * light[:, None] + (cover * empty)[face]
+    image = image.reshape(fine.height, fine.width, 3)
+    smooth = cv2.resize(image, (view.width, view.height), interpolation=cv2.INTER_AREA)
     return np.rint(smooth).clip(0, 255).astype(np.uint8)
 
 
-def visible_faces(is_drawn: Bool[np.ndarray, "X Y Z"], view: View) -> Faces:
+def visible_faces(is_drawn: Bool[np.ndarray, "X Y Z"], view: Viewpoint) -> Faces:
     """Faces that border on an empty voxel and are turned to the viewer, the most distant first.
 
     The order is exact. Along a line of sight every voxel index moves one way only, so of two
@@ -116,8 +116,8 @@ def visible_faces(is_drawn: Bool[np.ndarray, "X Y Z"], view: View) -> Faces:
             outward = 2 * side - 1
             if not view.is_perspective and sight[axis] * outward >= 0:
                 continue
-            neighbour = np.roll(padded, -outward, axis)[1:-1, 1:-1, 1:-1]
-            voxel = np.argwhere(is_drawn & ~neighbour)
+            neighbor = np.roll(padded, -outward, axis)[1:-1, 1:-1, 1:-1]
+            voxel = np.argwhere(is_drawn & ~neighbor)
             if view.is_perspective:
                 voxel = voxel[(eye[axis] - voxel[:, axis] - side) * outward > 0]
             parts.append(np.pad(voxel, ((0, 0), (0, 2)), constant_values=((0, 0), (0, 0))))
@@ -131,7 +131,7 @@ def visible_faces(is_drawn: Bool[np.ndarray, "X Y Z"], view: View) -> Faces:
     return Faces(faces[:, :3], faces[:, 3], faces[:, 4])
 
 
-def draw_faces(faces: Faces, view: View) -> Int32[np.ndarray, "height width"]:
+def draw_faces(faces: Faces, view: Viewpoint) -> Int32[np.ndarray, "height width"]:
     """The number of the face that each pixel shows, -1 where it shows none.
 
     Args:
@@ -166,7 +166,7 @@ def _corners(faces: Faces) -> Float[np.ndarray, "F 4 3"]:
 
 
 def _fixed_point(pixels: Float[np.ndarray, "*any 2"]) -> Int32[np.ndarray, "*any 2"]:
-    """Pixels as cv2 counts them: centres at integers, in fractions of a pixel."""
+    """Pixels as cv2 counts them: centers at integers, in fractions of a pixel."""
     limit = 2.0**28  # cv2 computes with 32 bits
     return np.rint((pixels - 0.5) * 2**SUBPIXEL_BITS).clip(-limit, limit).astype(np.int32)
 
@@ -187,9 +187,9 @@ def _cut(
 
 
 def _relative_depth(
-    faces: Faces, view: View, shown: Int32[np.ndarray, " P"]
+    faces: Faces, view: Viewpoint, shown: Int32[np.ndarray, " P"]
 ) -> Float32[np.ndarray, " F"]:
-    """Depth of each face's centre from 0 to 1, the range of the faces that are shown."""
+    """Depth of each face's center from 0 to 1, the range of the faces that are shown."""
     _, depth = view.project(_corners(faces).mean(1))
     nearest, farthest = depth[shown].min(), depth[shown].max()
     relative = (depth - nearest) / max(farthest - nearest, 1e-6)
@@ -246,7 +246,7 @@ def _light(
     faces: Faces,
     face: Int32[np.ndarray, " P"],
     pixels: Int[np.ndarray, " P"],
-    view: View,
+    view: Viewpoint,
     corner_light: Float32[np.ndarray, "F 4"],
 ) -> Float32[np.ndarray, " P"]:
     """Light at the point of a face that each pixel shows, corner shadows and edges together."""
@@ -266,7 +266,7 @@ def _light(
 
 
 def _meet(
-    view: View, pixels: Int[np.ndarray, " P"], axis: int, plane: Float32[np.ndarray, " P"]
+    view: Viewpoint, pixels: Int[np.ndarray, " P"], axis: int, plane: Float32[np.ndarray, " P"]
 ) -> tuple[Float32[np.ndarray, "2 P"], Float32[np.ndarray, "2 P"]]:
     """Meet the lines of sight of pixels (row · width + column) with planes across ``axis``.
 

@@ -22,8 +22,8 @@ from dataset.nuscenes.labels import swap_free_and_others
 from dataset.occupancy_files import write_archive, write_array, write_prediction
 from dataset.sample import Sample
 from engine.pictures.frame_page import draw_frame
-from engine.pictures.page import write_picture
-from engine.pictures.returns_picture import draw_returns
+from engine.pictures.image_files import write_image
+from engine.pictures.points_on_images import draw_points_on_images
 from engine.prediction.predictor import PredictedGrid
 from utils.geometry import VoxelGrid, project_points
 from utils.labels import FREE, IGNORE, NUSCENES, LabelSet
@@ -80,7 +80,7 @@ class FrameWriter:
 
     def _png(self, sample: Sample, predicted: PredictedGrid) -> None:
         picture = draw_frame(sample, predicted.occupancy, self.grid, self.labels)
-        write_picture(self.out / f"{sample.stem}.png", picture)
+        write_image(self.out / f"{sample.stem}.png", picture)
 
     def _points(self, sample: Sample, predicted: PredictedGrid) -> None:
         del predicted
@@ -89,8 +89,8 @@ class FrameWriter:
                 f"frame {sample.stem}: files of the kind points need pictures and LiDAR returns, "
                 "and the network reads one of the two only: leave the kind out"
             )
-        picture = draw_returns(sample.images, sample.pixel_from_lidar, sample.points)
-        write_picture(self.out / "points" / f"{sample.stem}.png", picture)
+        picture = draw_points_on_images(sample.images, sample.pixel_from_lidar, sample.points)
+        write_image(self.out / "points" / f"{sample.stem}.png", picture)
 
     def _confidence(self, sample: Sample, predicted: PredictedGrid) -> None:
         path = self.out / "confidence" / f"{sample.stem}.npy"

@@ -32,8 +32,8 @@ from engine.runner import Trainer, runner_options, wrap_network
 from engine.training.board import Board
 from engine.training.checkpoint_hook import CheckpointHook
 from engine.training.hooks import AverageHook, LearningRateHook, SeedHook
+from engine.training.images_hook import ImagesHook
 from engine.training.loop import TrainLoop
-from engine.training.pictures import PicturesHook
 from engine.training.plan import training_plan
 from utils.checkpoint import LATEST
 from utils.config import Runtime, Schedule, read_section
@@ -92,7 +92,7 @@ def build_trainer(
     hooks = _training_hooks(schedule, runtime, work_dir, seed, resume_from, iter_resume)
     if val_frames is not None and runtime.tensorboard:
         precision = amp_dtype(schedule.amp, process.device)
-        hooks.append(PicturesHook(val_frames, label_set(cfg.labels), precision))
+        hooks.append(ImagesHook(val_frames, label_set(cfg.labels), precision))
     return Trainer(
         is_resumed=resume_from is not None,
         model=wrap_network(network, process, runtime.find_unused_parameters),

@@ -32,9 +32,9 @@ from utils.geometry import VoxelGrid
 from utils.labels import LabelSet
 
 PICTURE_DISTANCE = 0.1
-"""How far in front of its camera a picture stands, in lengths of the grid."""
+"""How far in front of its camera an image stands, in lengths of the grid."""
 LINEAR = np.rint(255 * (np.arange(256) / 255) ** 2.2).astype(np.uint8)
-"""Linear values by those of a picture: viser hands the colours of instances on unconverted."""
+"""Linear values by those of an image: viser hands the colors of instances on unconverted."""
 CAMERA_COLOR = (45, 52, 66)
 POINT_M = 0.11
 """Width of a LiDAR point [m]."""
@@ -158,16 +158,16 @@ class FrameNodes:
         return [node]
 
     def _add_cameras(self) -> list[Any]:
-        assert self.frame.sample.images is not None, "only made where there are pictures"
+        assert self.frame.sample.images is not None, "only made where there are images"
         nodes: list[Any] = []
-        pictures = self.frame.sample.images.permute(0, 2, 3, 1).numpy()
-        for number, (shape, picture) in enumerate(zip(self.cameras(), pictures, strict=True)):
+        images = self.frame.sample.images.permute(0, 2, 3, 1).numpy()
+        for number, (shape, image) in enumerate(zip(self.cameras(), images, strict=True)):
             width, height = np.ptp(shape.corners_m, axis=0)[:2]
             turned = viser.transforms.SO3.from_matrix(shape.lidar_from_cam[:3, :3])
             nodes.append(
                 self._scene.add_image(
-                    f"{self._name}/camera_{number}/picture",
-                    picture,
+                    f"{self._name}/camera_{number}/image",
+                    image,
                     render_width=float(width),
                     render_height=float(height),
                     jpeg_quality=90,

@@ -11,11 +11,11 @@ import numpy as np
 import viser
 
 from engine.frames.sources import FrameSource, ViewFrame
-from engine.pictures.frame_page import frame_scores
+from engine.pictures.frame_errors import frame_scores
 from engine.viewer.choice import extras_of, layers_of, nearest_layer
+from engine.viewer.control_panel import VIEWS, ControlPanel
 from engine.viewer.loader import Loader, upcoming
 from engine.viewer.nodes import FrameNodes
-from engine.viewer.panel import VIEWS, Panel
 from utils.console import USER_ERRORS
 
 IDLE_S = 0.25
@@ -49,7 +49,7 @@ class Session:
         self._next_s = 0.0
         self._next_camera = 0
         _set_light(server.scene)
-        self._panel = Panel(server.gui, source.labels, len(source.stems), self._wake.set)
+        self._panel = ControlPanel(server.gui, source.labels, len(source.stems), self._wake.set)
         self._panel.views.on_click(self._move_camera)
         self._panel.screenshot.on_click(self._save_screenshot)
         position, target = self._viewpoint(VIEWS[0])
@@ -184,8 +184,8 @@ class Session:
         """Have the client that clicked download what it sees, without the panel."""
         client, stem = event.client, self._source.stems[self._panel.index]
         height, width = client.camera.image_height, client.camera.image_width
-        picture = client.get_render(height, width, transport_format="png")
-        encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGBA2BGRA))[1]
+        image = client.get_render(height, width, transport_format="png")
+        encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA))[1]
         client.send_file_download(f"{stem}.png", encoded.tobytes(), save_immediately=True)
 
 
@@ -202,7 +202,7 @@ def _set_light(scene: viser.SceneApi) -> None:
 
 
 def _sky() -> np.ndarray:
-    """A picture that goes from a pale blue above to white."""
+    """An image that goes from a pale blue above to white."""
     share = np.linspace(0, 1, 256)[:, None, None] ** 0.7
     rows = (1 - share) * np.array([208, 222, 238.0]) + share * np.array([250, 251, 252.0])
     return np.rint(rows.repeat(4, axis=1)).astype(np.uint8)

@@ -14,7 +14,7 @@ BEVEL = 0.07
 """Share of a cube's edge that is cut off along each side."""
 
 
-class ViewerMesh(NamedTuple):
+class TriangleMesh(NamedTuple):
     """Triangles.
 
     Attributes:
@@ -31,7 +31,7 @@ class CameraShape(NamedTuple):
 
     Attributes:
         lidar_from_cam: Its pose; x right, y down, z forward.
-        corners_m: Corners of its picture at some distance in front of it, in the camera's frame,
+        corners_m: Corners of its image at some distance in front of it, in the camera's frame,
             clockwise from the upper left.
         fov_rad: Vertical opening angle.
     """
@@ -41,11 +41,11 @@ class CameraShape(NamedTuple):
     fov_rad: float
 
     def middle_m(self) -> Float64[np.ndarray, " 3"]:
-        """Middle of the picture, in the LiDAR frame."""
+        """Middle of the image, in the LiDAR frame."""
         return self.lidar_from_cam[:3, :3] @ self.corners_m.mean(0) + self.lidar_from_cam[:3, 3]
 
     def edges_m(self) -> Float32[np.ndarray, "8 2 3"]:
-        """The four lines from the eye to the corners and the four around the picture."""
+        """The four lines from the eye to the corners and the four around the image."""
         eye = self.lidar_from_cam[:3, 3]
         corners = self.corners_m @ self.lidar_from_cam[:3, :3].T + eye
         rays = np.stack([np.broadcast_to(eye, (4, 3)), corners], axis=1)
@@ -53,8 +53,8 @@ class CameraShape(NamedTuple):
         return np.concatenate([rays, frame]).astype(np.float32)
 
 
-def bevelled_cube(edge_m: float) -> ViewerMesh:
-    """A cube around the origin whose edges are cut off, so that neighbours can be told apart.
+def bevelled_cube(edge_m: float) -> TriangleMesh:
+    """A cube around the origin whose edges are cut off, so that neighbors can be told apart.
 
     It is the convex hull of 24 corners: 6 squares, 12 bars, 8 triangles.
     """
@@ -71,10 +71,10 @@ def bevelled_cube(edge_m: float) -> ViewerMesh:
                 pair = np.flatnonzero((signs[:, first] == a) & (signs[:, second] == b))
                 faces.append(_fan(vertices, np.concatenate([8 * first + pair, 8 * second + pair])))
     faces += [_fan(vertices, corner + np.array([0, 8, 16])) for corner in range(8)]
-    return ViewerMesh((vertices * edge_m).astype(np.float32), np.concatenate(faces))
+    return TriangleMesh((vertices * edge_m).astype(np.float32), np.concatenate(faces))
 
 
-def elevation_mesh(elevation_m: Float[np.ndarray, "rows cols"]) -> ViewerMesh:
+def elevation_mesh(elevation_m: Float[np.ndarray, "rows cols"]) -> TriangleMesh:
     """The elevation label as a surface through the middles of its cells; none over unknown ones.
 
     Args:
@@ -89,19 +89,21 @@ def elevation_mesh(elevation_m: Float[np.ndarray, "rows cols"]) -> ViewerMesh:
     faces = np.concatenate([np.stack([a, b, c], -1), np.stack([a, c, d], -1)]).reshape(-1, 3)
     faces = faces[np.isfinite(corners[faces, 2]).all(1)]
     used, renumbered = np.unique(faces, return_inverse=True)
-    return ViewerMesh(corners[used].astype(np.float32), renumbered.reshape(-1, 3).astype(np.int64))
+    return TriangleMesh(
+        corners[used].astype(np.float32), renumbered.reshape(-1, 3).astype(np.int64)
+    )
 
 
 def camera_shape(
     pixel_from_lidar: Float[np.ndarray, "4 4"], width: int, height: int, *, distance_m: float
 ) -> CameraShape:
-    """A camera and where its picture stands, exact also for pictures cropped to one side.
+    """A camera and where its image stands, exact also for images cropped to one side.
 
     Args:
         pixel_from_lidar: Maps (x, y, z, 1) [m] to (u·d, v·d, d, 1).
-        width: Columns of the picture.
-        height: Rows of the picture.
-        distance_m: How far in front of the camera the picture is put up [m].
+        width: Columns of the image.
+        height: Rows of the image.
+        distance_m: How far in front of the camera the image is put up [m].
     """
     parts = split_projection(torch.from_numpy(np.asarray(pixel_from_lidar, dtype=np.float32)))
     pixel_from_cam, cam_from_lidar = (part.double().numpy() for part in parts)

@@ -1,4 +1,4 @@
-"""Which voxels belong to which mesh of the viewer, and in which colours."""
+"""Which voxels belong to which mesh of the viewer, and in which colors."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 
 from dataset.occupancy_files import check_labels
-from engine.pictures.frame_page import ERRORS, error_labels
+from engine.pictures.frame_errors import ERRORS, error_labels
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE, LabelSet
 
@@ -68,7 +68,7 @@ def error_groups(
 
 
 def is_exposed(mask: Bool[np.ndarray, "X Y Z"]) -> Bool[np.ndarray, "X Y Z"]:
-    """Voxels of a mask with one of their six neighbours outside of it.
+    """Voxels of a mask with one of their six neighbors outside of it.
 
     The others cannot be seen, whatever else is shown or hidden.
     """

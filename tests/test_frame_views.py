@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from dataset.sample import Sample
-from engine.pictures.stage import (
+from engine.pictures.frame_views import (
     VIEWS,
     WIDEST_FRONT,
+    choose_views,
     ground_height_m,
     panel_in_box,
     panel_of_width,
     panels_in_row,
-    set_stage,
 )
 from tests.model_inputs import pinhole
 from utils.geometry import VoxelGrid
@@ -28,8 +28,8 @@ def sample(height=60, width=96, cameras=2):
     return Sample("1.0", images=images, pixel_from_lidar=torch.stack(projections))
 
 
-def stage(**changes):
-    return set_stage(replace(sample(), **changes), GRID, -3.0)
+def views(**changes):
+    return choose_views(replace(sample(), **changes), GRID, -3.0)
 
 
 def test_the_ground_is_the_top_of_the_lowest_voxels_ahead():
@@ -43,37 +43,37 @@ def test_the_ground_is_the_top_of_the_lowest_voxels_ahead():
 
 def test_the_front_view_is_the_chosen_cameras():
     for camera in (0, 1):
-        chosen = set_stage(sample(), GRID, -3.0, camera=camera)
+        chosen = choose_views(sample(), GRID, -3.0, camera=camera)
         expected = sample().pixel_from_lidar[camera].double().numpy()
-        np.testing.assert_array_equal(chosen.views["front"].pixel_from_lidar, expected)
+        np.testing.assert_array_equal(chosen.viewpoints["front"].pixel_from_lidar, expected)
         assert chosen.camera == camera
-    with pytest.raises(ValueError, match=r"frame 1.0 has 2 cameras, from 0 on; got 2"):
-        set_stage(sample(), GRID, -3.0, camera=2)
-    assert stage(images=None).camera is None
+    with pytest.raises(ValueError, match=r"frame 1.0 has 2 cameras, numbered from 0; got 2"):
+        choose_views(sample(), GRID, -3.0, camera=2)
+    assert views(images=None).camera is None
 
 
 def test_forward_is_up_in_two_views_and_to_the_right_from_the_side():
     points = np.array([[3.0, 0.0, -3.0], [12.0, 0.0, -3.0]])
-    views = stage().views
+    viewpoints = views().viewpoints
     for name in ("driver", "bird"):
-        near, far = views[name].project(points)[0]
+        near, far = viewpoints[name].project(points)[0]
         assert far[1] < near[1]
         assert far[0] == pytest.approx(near[0])
-    near, far = views["side"].project(points)[0]
+    near, far = viewpoints["side"].project(points)[0]
     assert far[0] > near[0] + 100
 
 
 def test_all_of_the_ground_is_in_the_views_from_outside():
     corners = np.array([[x, y, -3.0] for x in (0.1, 19.1) for y in (-9.5, 9.5)])
-    views = stage().views
+    viewpoints = views().viewpoints
     for name in ("bird", "side"):
-        pixels, _ = views[name].project(corners)
+        pixels, _ = viewpoints[name].project(corners)
         assert (pixels > 0).all()
-        assert (pixels < [views[name].width, views[name].height]).all()
+        assert (pixels < [viewpoints[name].width, viewpoints[name].height]).all()
 
 
 def test_panels_of_a_row_share_its_width_and_keep_their_shape():
-    panels = panels_in_row(stage(), VIEWS, 1000)
+    panels = panels_in_row(views(), VIEWS, 1000)
     assert [panel.name for panel in panels] == list(VIEWS)
     assert sum(panel.view.width for panel in panels) == pytest.approx(1000, abs=8)
     assert len({panel.view.height for panel in panels}) == 1
@@ -82,7 +82,7 @@ def test_panels_of_a_row_share_its_width_and_keep_their_shape():
 
 
 def test_a_wide_picture_has_spare_rows_in_a_row_and_none_alone():
-    wide = set_stage(sample(30, 120), GRID, -3.0)
+    wide = choose_views(sample(30, 120), GRID, -3.0)
     front = panels_in_row(wide, ("front", "driver"), 1000)[0]
     assert front.view.width / front.view.height == pytest.approx(WIDEST_FRONT, rel=0.02)
     inner = front.view.height - 2 * front.spare_rows
@@ -94,15 +94,15 @@ def test_a_wide_picture_has_spare_rows_in_a_row_and_none_alone():
 @pytest.mark.parametrize("size", [(300, 90), (91, 301), (160, 100)])
 def test_a_panel_in_a_box_fills_it_without_stretching(size):
     for name in VIEWS:
-        panel = panel_in_box(stage(), name, *size)
+        panel = panel_in_box(views(), name, *size)
         assert (panel.view.width, panel.view.height) == size
         inner = (size[0] - 2 * panel.spare_columns, size[1] - 2 * panel.spare_rows)
         assert min(panel.spare_rows, panel.spare_columns) == 0
-        assert inner[0] / inner[1] == pytest.approx(stage().views[name].aspect, rel=0.05)
+        assert inner[0] / inner[1] == pytest.approx(views().viewpoints[name].aspect, rel=0.05)
 
 
 def test_unknown_views_and_no_room_are_refused():
     with pytest.raises(ValueError, match=r"views are front, driver, bird, side; got \['top'\]"):
-        panels_in_row(stage(), ("front", "top"), 1000)
+        panels_in_row(views(), ("front", "top"), 1000)
     with pytest.raises(ValueError, match="4 panels do not fit into 50 pixels"):
-        panels_in_row(stage(), VIEWS, 50)
+        panels_in_row(views(), VIEWS, 50)

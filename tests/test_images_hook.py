@@ -9,10 +9,10 @@ from torch import nn
 from dataset.sample import Sample
 from engine.pictures.branch_maps import DEPTH, SEMANTIC, BranchMap
 from engine.training.hooks import AverageHook
-from engine.training.pictures import (
+from engine.training.images_hook import (
     NOTHING,
     PANEL_PX,
-    PicturesHook,
+    ImagesHook,
     from_above,
     page_from_above,
     page_of_maps,
@@ -40,12 +40,12 @@ def listed(number: int = 5) -> ListedFrames:
 
 
 def runner_of(network: nn.Module, rank: int = 0) -> tuple[Mock, dict]:
-    runner, pictures = Mock(spec=Runner), {}
+    runner, images = Mock(spec=Runner), {}
     runner.model, runner.rank, runner.epoch = network, rank, 4
     board = Mock()
-    board.add_image = lambda tag, picture, step: pictures.update({tag: (picture, step)})
+    board.add_image = lambda tag, image, step: images.update({tag: (image, step)})
     runner.visualizer = Mock(get_backend=lambda _: board)
-    return runner, pictures
+    return runner, images
 
 
 @pytest.fixture(scope="module")
@@ -54,35 +54,35 @@ def network():
 
 
 def test_the_same_few_frames_are_drawn_each_time(network):
-    runner, pictures = runner_of(network)
-    PicturesHook(listed(), UNSCENES3D).after_val_epoch(runner)
+    runner, images = runner_of(network)
+    ImagesHook(listed(), UNSCENES3D).after_val_epoch(runner)
     stems = ("0.5", "2.5", "4.5")
-    assert set(pictures) == {f"{kind}/{s}" for kind in ("from_above", "rendered") for s in stems}
-    for picture, step in pictures.values():
+    assert set(images) == {f"{kind}/{s}" for kind in ("from_above", "rendered") for s in stems}
+    for image, step in images.values():
         assert step == 4
-        assert picture.dtype == np.uint8
-        assert picture.std() > 5
+        assert image.dtype == np.uint8
+        assert image.std() > 5
 
 
 def test_the_first_process_draws_alone(network):
-    runner, pictures = runner_of(network, rank=1)
-    PicturesHook(listed(1), UNSCENES3D).after_val_epoch(runner)
-    assert pictures == {}
+    runner, images = runner_of(network, rank=1)
+    ImagesHook(listed(1), UNSCENES3D).after_val_epoch(runner)
+    assert images == {}
 
 
 def test_what_renders_nothing_is_shown_from_above_alone():
-    runner, pictures = runner_of(make_model(modality="lidar").eval())
-    PicturesHook(listed(1), UNSCENES3D).after_val_epoch(runner)
-    assert list(pictures) == ["from_above/0.5"]
+    runner, images = runner_of(make_model(modality="lidar").eval())
+    ImagesHook(listed(1), UNSCENES3D).after_val_epoch(runner)
+    assert list(images) == ["from_above/0.5"]
 
 
 def test_the_scored_weights_are_drawn():
     """mmengine calls hooks by their priority: the average must still be in its place."""
     runner = Mock(spec=Runner)
     runner._hooks = []
-    for hook in (AverageHook(0.5), PicturesHook(listed(1), UNSCENES3D)):
+    for hook in (AverageHook(0.5), ImagesHook(listed(1), UNSCENES3D)):
         Runner.register_hook(runner, hook)
-    assert [type(hook) for hook in runner._hooks] == [PicturesHook, AverageHook]
+    assert [type(hook) for hook in runner._hooks] == [ImagesHook, AverageHook]
 
 
 def test_maps_that_nothing_supervises_have_an_empty_partner():
@@ -131,5 +131,5 @@ def test_without_a_camera_there_is_a_panel_less():
 def test_nothing_changes_in_the_network(network):
     before = {name: value.clone() for name, value in network.state_dict().items()}
     runner, _ = runner_of(network)
-    PicturesHook(listed(1), UNSCENES3D).after_val_epoch(runner)
+    ImagesHook(listed(1), UNSCENES3D).after_val_epoch(runner)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())

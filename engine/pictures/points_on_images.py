@@ -1,4 +1,4 @@
-"""LiDAR returns on the cameras' pictures, which show whether calibration and pairing are right."""
+"""LiDAR points on the cameras' images, which show whether calibration and pairing are right."""
 
 import numpy as np
 import torch
@@ -10,49 +10,49 @@ from engine.pictures.page import fit
 from utils.geometry import project_points
 
 LEAST_WIDTH = 1000
-"""Columns that a camera's picture is magnified to, in whole steps."""
+"""Minimum width of a camera's image, which is enlarged by a whole factor [px]."""
 NEAR_M, FAR_M = 2.0, 80.0
-"""Camera depths of the first and the last colour, by their logarithm."""
+"""Camera depths of the first and the last color, on a logarithmic scale."""
 
 
-def draw_returns(
+def draw_points_on_images(
     images: UInt8[Tensor, "N 3 H W"],
     pixel_from_lidar: Float[Tensor, "N 4 4"],
     points: Float[Tensor, "P F"],
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The pictures of all cameras below each other, with the returns in colours by depth.
+    """The images of all cameras below each other, with the points colored by depth.
 
     Args:
         images: RGB, 0–255.
         pixel_from_lidar: Maps (x, y, z, 1) [m] to (u·d, v·d, d, 1), d the camera depth [m].
-        points: x, y, z [m] and whatever else.
+        points: x, y, z [m] and any other columns.
     """
     height, width = images.shape[-2:]
     scale = -(-LEAST_WIDTH // width)
-    pictures = []
+    drawn = []
     for image, matrix in zip(images, pixel_from_lidar, strict=True):
-        picture = fit(image.permute(1, 2, 0).numpy(), scale * width, scale * height)
+        enlarged = fit(image.permute(1, 2, 0).numpy(), scale * width, scale * height)
         pixels, depth_m = project_points(matrix.double(), points[:, :3].double())
-        _mark(picture, scale * pixels, depth_m)
-        pictures.append(picture)
-    return np.concatenate(pictures)
+        _mark(enlarged, scale * pixels, depth_m)
+        drawn.append(enlarged)
+    return np.concatenate(drawn)
 
 
 def _mark(
-    picture: UInt8[np.ndarray, "height width 3"],
+    image: UInt8[np.ndarray, "height width 3"],
     pixels: Float[Tensor, "P 2"],
     depth_m: Float[Tensor, "P"],
 ) -> None:
-    """Draw returns into a picture, 3×3 pixels each, near ones over far ones."""
-    height, width = picture.shape[:2]
+    """Draw points into an image, 3×3 pixels each, near ones over far ones."""
+    height, width = image.shape[:2]
     inside = (pixels >= 1) & (pixels < pixels.new_tensor([width - 1, height - 1]))
     shown = torch.nonzero(inside.all(-1) & (depth_m > 0))[:, 0]
     shown = shown[torch.argsort(depth_m[shown], descending=True)]
     column, row = pixels[shown].long().numpy().T
     share = np.log(depth_m[shown].numpy() / NEAR_M) / np.log(FAR_M / NEAR_M)
-    # Near is red; the ends of the colour map are too dark.
+    # Near is red; the ends of the color map are too dark.
     color = TURBO[np.rint(235 - 205 * share.clip(0, 1)).astype(np.uint8)]
     down, right = np.mgrid[-1:2, -1:2].reshape(2, 1, 9)
     rows, columns = row[:, None] + down, column[:, None] + right
-    # Where returns overlap, the last assignment stays.
-    picture[rows.ravel(), columns.ravel()] = color.repeat(9, axis=0)
+    # Where points overlap, the last assignment stays.
+    image[rows.ravel(), columns.ravel()] = color.repeat(9, axis=0)

@@ -6,7 +6,7 @@ from typing import Any
 
 import viser
 
-from engine.pictures.frame_page import ERRORS
+from engine.pictures.frame_errors import ERRORS
 from engine.viewer.choice import CAMERAS, DIFFERENCE, EXTRAS, LAYERS, POINTS, Choice
 from engine.viewer.voxels import VoxelGroup
 from utils.labels import LabelSet
@@ -22,7 +22,7 @@ _SWATCH = (
 """Lies over the right end of the row that follows, a class's check box."""
 
 
-class Panel:
+class ControlPanel:
     """The controls.
 
     Args:
@@ -126,7 +126,7 @@ class Panel:
                 swatch.content = content
 
     def _add_boxes(self, gui: viser.GuiApi, kinds: LabelSet) -> None:
-        """A check box with its colour for each kind but free, and one for all of them."""
+        """A check box with its color for each kind but free, and one for all of them."""
         names = kinds.class_names[1:]
         everything = gui.add_checkbox("all", True)
         self._everything[kinds.name] = everything

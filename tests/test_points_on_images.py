@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from engine.pictures.color_maps import TURBO
-from engine.pictures.returns_picture import draw_returns
+from engine.pictures.points_on_images import draw_points_on_images
 
 SCALE = 42  # 24 columns become 1008.
 FORWARD = torch.tensor(  # 10 px focal length, the middle at (12, 8); x forward, y left, z up.
@@ -13,13 +13,13 @@ FORWARD = torch.tensor(  # 10 px focal length, the middle at (12, 8); x forward,
 def draw(*points, cameras=1):
     matrices = torch.stack([FORWARD, FORWARD @ torch.diag(torch.tensor([-1.0, -1, 1, 1]))])
     images = torch.zeros(cameras, 3, 16, 24, dtype=torch.uint8)
-    return draw_returns(images, matrices[:cameras], torch.tensor(points))
+    return draw_points_on_images(images, matrices[:cameras], torch.tensor(points))
 
 
 def test_a_return_is_where_it_is_projected_to():
-    picture = draw([10.0, 4.0, 2.0, 0.5])  # 4 pixels left of the middle and 2 above.
-    assert picture.shape == (16 * SCALE, 24 * SCALE, 3)
-    row, column, _ = np.nonzero(picture)
+    image = draw([10.0, 4.0, 2.0, 0.5])  # 4 pixels left of the middle and 2 above.
+    assert image.shape == (16 * SCALE, 24 * SCALE, 3)
+    row, column, _ = np.nonzero(image)
     assert {*row} == {6 * SCALE - 1, 6 * SCALE, 6 * SCALE + 1}
     assert {*column} == {8 * SCALE - 1, 8 * SCALE, 8 * SCALE + 1}
 
@@ -32,8 +32,8 @@ def test_near_returns_lie_over_far_ones_in_other_colours():
 
 
 def test_returns_behind_the_camera_are_in_the_other_ones_picture():
-    picture = draw([-10.0, 0.0, 0.0, 0.0], cameras=2)
-    ahead, behind = np.split(picture, 2)
+    image = draw([-10.0, 0.0, 0.0, 0.0], cameras=2)
+    ahead, behind = np.split(image, 2)
     assert not ahead.any()
     assert behind.any()
 
@@ -41,5 +41,5 @@ def test_returns_behind_the_camera_are_in_the_other_ones_picture():
 def test_without_returns_the_picture_is_as_it_was():
     images = torch.randint(0, 255, (1, 3, 8, 2000), dtype=torch.uint8)
     for points in (torch.zeros(0, 4), torch.full((1, 4), -5.0)):
-        picture = draw_returns(images, FORWARD[None], points)
-        np.testing.assert_array_equal(picture, images[0].permute(1, 2, 0).numpy())
+        image = draw_points_on_images(images, FORWARD[None], points)
+        np.testing.assert_array_equal(image, images[0].permute(1, 2, 0).numpy())

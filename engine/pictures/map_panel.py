@@ -1,4 +1,4 @@
-"""A map of the image plane as a picture: labels, depth or colours that a branch shows."""
+"""A map of the image plane as an image: labels, depth or colors that a branch shows."""
 
 import cv2
 import numpy as np
@@ -7,7 +7,7 @@ from jaxtyping import UInt8
 from engine.pictures.branch_maps import COLOR, DEPTH, SEMANTIC, BranchMap
 from engine.pictures.color_maps import TURBO
 from engine.pictures.page import Style
-from engine.pictures.panels import Picture
+from engine.pictures.panels import RgbImage
 from utils.labels import FREE, IGNORE, LabelSet
 
 BRANCHES = {
@@ -17,7 +17,7 @@ BRANCHES = {
     "fused": "Fused volume",
     "Gaussians": "Gaussians",
 }
-KINDS = {SEMANTIC: "semantics", DEPTH: "depth", COLOR: "colour"}
+KINDS = {SEMANTIC: "semantics", DEPTH: "depth", COLOR: "color"}
 DOT_PX = 600
 """A point of a sparse depth map covers a pixel more for so many pixels of the panel's width."""
 
@@ -36,40 +36,40 @@ def draw_map(
     far_m: float,
     style: Style,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Draw a map in the colours of its kind; what is free or unknown has the stage's colour.
+    """Draw a map in the colors of its kind; free and unknown pixels get the background color.
 
     Args:
         values: Labels, depth [m] or RGB.
         kind: "semantic", "depth" or "color".
-        labels: Colours of labels.
-        size: Width and height of the picture [px].
-        far_m: Depth of the last colour [m].
-        style: Colours of the page.
+        labels: Colors of labels.
+        size: Width and height of the image [px].
+        far_m: Depth of the last color [m].
+        style: Colors of the page.
 
     Returns:
-        RGB picture.
+        RGB image.
     """
     width, height = size
     if kind == COLOR:
         return cv2.resize(values, size, interpolation=cv2.INTER_LINEAR)
     if kind == SEMANTIC:
         palette = labels.palette()
-        palette[FREE], palette[IGNORE] = style.stage, style.frame
-        # Enlarged or shrunk after colouring: borders become smooth, no class comes between.
+        palette[FREE], palette[IGNORE] = style.background, style.frame
+        # Enlarged or shrunk after coloring: borders become smooth, no class comes between.
         return _resize(palette[values], size)
     if (values > 0).mean() < 0.25:  # LiDAR: dots that shrinking would make faint.
         dot = 1 + max(1, round(width / DOT_PX))
         values = _grow(cv2.resize(values, size, interpolation=cv2.INTER_NEAREST), dot)
     is_known = values > 0
     index = np.rint(255 * (values / far_m).clip(0, 1)).astype(np.uint8)
-    picture = np.where(is_known[..., None], TURBO[index], np.array(style.stage, np.uint8))
-    return _resize(picture, (width, height))
+    image = np.where(is_known[..., None], TURBO[index], np.array(style.background, np.uint8))
+    return _resize(image, (width, height))
 
 
-def _resize(picture: Picture, size: tuple[int, int]) -> Picture:
-    shrinks = size[0] < picture.shape[1]
+def _resize(image: RgbImage, size: tuple[int, int]) -> RgbImage:
+    shrinks = size[0] < image.shape[1]
     method = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
-    return cv2.resize(picture, size, interpolation=method)
+    return cv2.resize(image, size, interpolation=method)
 
 
 def _grow(depth_m: np.ndarray, side: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Pictures in TensorBoard at each validation: a few frames, the same ones every time.
+"""Images in TensorBoard at each validation: a few frames, the same ones every time.
 
 ``rendered/STEM`` shows what each branch shows to the first camera over what supervises it;
 ``from_above/STEM`` the prediction, the label and where they differ.
@@ -18,10 +18,12 @@ from dataset.frame_dataset import FrameDataset
 from dataset.options import spread
 from dataset.sample import Sample, collate
 from engine.pictures.branch_maps import BranchMap, render_branches
-from engine.pictures.frame_page import ERRORS, class_entries, error_labels
-from engine.pictures.map_picture import draw_map, map_title
-from engine.pictures.page import SCREEN, frame_title, table_page
-from engine.pictures.panels import Picture
+from engine.pictures.frame_errors import ERRORS, error_labels
+from engine.pictures.legend import class_entries
+from engine.pictures.map_panel import draw_map, map_title
+from engine.pictures.page import SCREEN, frame_title
+from engine.pictures.panels import RgbImage
+from engine.pictures.table_page import table_page
 from engine.training.board import Board
 from engine.training.hooks import unwrap
 from model.unsocc import UnsOcc
@@ -33,10 +35,10 @@ PANEL_PX = 320
 """Width of a panel, about."""
 NOTHING = (236, 238, 242)
 """Where nothing is, and where nothing supervises."""
-STYLE = SCREEN._replace(stage=NOTHING, frame=NOTHING)
+STYLE = SCREEN._replace(background=NOTHING, frame=NOTHING)
 
 
-class PicturesHook(Hook):
+class ImagesHook(Hook):
     """Draws a few validation frames for TensorBoard, in the first process.
 
     The weights are those that are scored: it comes before the hook that takes their average back.
@@ -85,11 +87,11 @@ def page_of_maps(
     Args:
         title: First line.
         maps: The maps.
-        labels: Colours of the labels.
-        far_m: Depth of the last colour [m].
+        labels: Colors of the labels.
+        far_m: Depth of the last color [m].
     """
 
-    def draw(values: np.ndarray, kind: str) -> Picture:
+    def draw(values: np.ndarray, kind: str) -> RgbImage:
         return draw_map(values, kind, labels, _panel_size(values), far_m=far_m, style=STYLE)
 
     rendered = [draw(one.values, one.kind) for one in maps]
@@ -106,12 +108,12 @@ def page_of_maps(
 def page_from_above(
     sample: Sample, prediction: UInt8[np.ndarray, "X Y Z"], labels: LabelSet
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The first camera's picture, prediction, label and errors from straight above.
+    """The first camera's image, prediction, label and errors from straight above.
 
     Args:
         sample: The frame, with its label.
         prediction: Predicted labels.
-        labels: Their colours.
+        labels: Their colors.
 
     Raises:
         ValueError: If the frame has no label.
@@ -127,8 +129,8 @@ def page_from_above(
     ]
     columns = ["Prediction", "Label", "Errors"]
     if sample.images is not None:
-        picture = sample.images[0].permute(1, 2, 0).cpu().numpy()
-        panels.insert(0, _of_width(picture, smooth=True))
+        image = sample.images[0].permute(1, 2, 0).cpu().numpy()
+        panels.insert(0, _of_width(image, smooth=True))
         columns.insert(0, "Camera")
     legend = [class_entries(labels), class_entries(ERRORS)]
     return table_page(frame_title(sample), "far end up", columns, [("From above", panels)], legend)
@@ -151,14 +153,14 @@ def _palette(labels: LabelSet) -> UInt8[np.ndarray, "256 3"]:
     return palette
 
 
-def _of_width(picture: Picture, *, smooth: bool = False) -> Picture:
+def _of_width(image: RgbImage, *, smooth: bool = False) -> RgbImage:
     """Scaled to about ``PANEL_PX`` columns."""
     enlarge = cv2.INTER_CUBIC if smooth else cv2.INTER_NEAREST
-    shrinks = picture.shape[1] > PANEL_PX
+    shrinks = image.shape[1] > PANEL_PX
     method = cv2.INTER_AREA if shrinks else enlarge
-    return cv2.resize(picture, _panel_size(picture), interpolation=method)
+    return cv2.resize(image, _panel_size(image), interpolation=method)
 
 
 def _panel_size(values: np.ndarray) -> tuple[int, int]:
-    """Width and height of the panel of a picture or a map [px]."""
+    """Width and height of the panel of an image or a map [px]."""
     return PANEL_PX, max(1, round(PANEL_PX / values.shape[1] * values.shape[0]))
