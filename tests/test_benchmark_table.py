@@ -1,4 +1,4 @@
-from engine.benchmark.table import describe, markdown
+from engine.benchmark.table import compare, describe, markdown
 
 TIMING = dict(median_ms=1.2345, p10_ms=0.98765, p90_ms=123.45)
 
@@ -33,6 +33,7 @@ def report(**changes):
             floor_ms={"bf16": dict(lidar_encoder=0.03, whole=2.94)},
             inference={"bf16": dict(stages=stages, peak_bytes=2_345_000_000, kernels=None)},
             training=[],
+            training_files=[],
         )
         | changes
     )
@@ -98,6 +99,34 @@ def test_training():
     assert cells[0] == ["all terms", "bf16", "4", "1.23 (0.988–123)", "45.7", "–"]
     assert cells[1] == ["all terms", "bf16", "4", "out of memory", "–", "–"]
     assert "training step" not in describe(report())
+
+
+def files_row(**changes):
+    return (
+        dict(precision="bf16", batch_size=4, loop=TIMING, step=TIMING, share_of_step=0.956)
+        | dict(frames_per_s=16.37, waiting_share=0.0123, peak_bytes=20_900_000_000)
+        | changes
+    )
+
+
+def test_training_from_files():
+    rows = rows_of(describe(report(training_files=[files_row()])), "train.py on files")
+    time = "1.23 (0.988–123)"
+    assert rows["bf16"] == ["4", time, time, "0.96", "16.4", "1.2%", "20.90"]
+    assert "train.py on files" not in describe(report())
+
+
+def test_configs_are_compared_with_the_first():
+    step = dict(terms="all terms", precision="bf16", batch_size=4, step=TIMING, frames_per_s=1.0)
+    first = report(training=[step], training_files=[files_row()])
+    twice = {name: 2 * value for name, value in TIMING.items()}
+    failed = dict(terms="all terms", precision="bf16", batch_size=4, failure="out of memory")
+    second = report(config="config/y.py", training=[failed], training_files=[files_row(loop=twice)])
+    rows = rows_of(compare([first, second]), "ms, and times the first")
+    assert rows["ms, and times the first"] == ["config/x.py", "config/y.py"]
+    assert rows["inference, bf16"] == ["1.23 (1.00)", "1.23 (1.00)"]
+    assert rows["step, all terms, bf16, batch 4"] == ["1.23 (1.00)", "–"]
+    assert rows["train.py on files, bf16, batch 4"] == ["1.23 (1.00)", "2.47 (2.00)"]
 
 
 def test_kernels():

@@ -41,6 +41,33 @@ def test_training_has_a_batch_of_one_by_default():
     assert options("--train").batch_sizes == (1,)
 
 
+def test_training_from_files_needs_no_made_up_steps():
+    found = options("--train-files --batch-size 4 8")
+    assert (found.batch_sizes, found.steps, found.files) == ((4, 8), False, True)
+    both = options("--train --train-files")
+    assert (both.batch_sizes, both.steps, both.files) == ((1,), True, True)
+    assert not options("--train").files
+
+
+def test_several_configs_are_measured_and_compared(monkeypatch, tmp_path, capsys):
+    first = write_config(tmp_path)
+    second = tmp_path / "other.py"
+    second.write_text(f'_base_ = "{first}"')
+
+    def measure(cfg, found, device):
+        times = dict(median_ms=1.0 if "tiny" in str(cfg.filename) else 3.0)
+        inference = {"fp32": dict(stages=dict(whole=times))}
+        return dict(config=cfg.filename, inference=inference, training=[], training_files=[])
+
+    monkeypatch.setattr("tools.benchmark.benchmark", measure)
+    monkeypatch.setattr("tools.benchmark.describe", lambda report: str(report["config"]))
+    out = tmp_path / "both.json"
+    main(parse_arguments(["--py-config", str(first), str(second), "--json", str(out)]))
+    assert "3 (3.00)" in capsys.readouterr().out
+    written = json.loads(out.read_text())["configs"]
+    assert [report["config"] for report in written] == [str(first), str(second)]
+
+
 def test_a_batch_size_without_training_is_refused():
     with pytest.raises(ValueError, match="--batch-size is that of --train"):
         options("--batch-size 4")

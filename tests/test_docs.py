@@ -104,7 +104,9 @@ def check_command(words):
         first = next(index for index, word in enumerate(words) if word.endswith(".py"))
         args = parser_of(words[first])(words[first + 1 :])
         if getattr(args, "py_config", None):
-            read_config(args.py_config, tuple(args.cfg_options))
+            paths = args.py_config if isinstance(args.py_config, list) else [args.py_config]
+            for path in paths:
+                read_config(path, tuple(args.cfg_options))
     else:
         assert program in SHELL | {"python"}, f"{program} is no program that the pages use"
 

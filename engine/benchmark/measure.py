@@ -19,6 +19,7 @@ from torch.autograd import DeviceType
 from dataset.sample import Batch
 from engine.benchmark.floor import WHOLE, Work, count_work, measure_rates
 from engine.benchmark.synthetic import synthetic_batch
+from engine.benchmark.training_loop import time_training_loop
 from engine.build.build import (
     amp_dtype,
     build_model,
@@ -55,6 +56,8 @@ class Options:
         compiled: Parts of the network that torch.compile is applied to; None: as the config says.
         compile_mode: Its mode.
         profile: Whether the slowest kernels are listed.
+        steps: Whether training's step is timed, on made-up frames.
+        files: Whether training's own loop is timed, on the config's data.
 
     Raises:
         ValueError: If a number or a precision is out of its range.
@@ -67,6 +70,8 @@ class Options:
     compiled: tuple[str, ...] | None = None
     compile_mode: str = "default"
     profile: bool = False
+    steps: bool = True
+    files: bool = False
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -118,6 +123,13 @@ def benchmark(cfg: Config, options: Options, device: torch.device) -> Report:
         for terms, variant in term_variants(cfg).items()
         for precision in options.precisions
         for size in options.batch_sizes
+        if options.steps
+    ]
+    report["training_files"] = [
+        _training_loop(cfg, options, clock, precision, size)
+        for precision in options.precisions
+        for size in options.batch_sizes
+        if options.files
     ]
     return report
 
@@ -234,6 +246,23 @@ def _training(
     if clock.on_gpu:
         torch.cuda.empty_cache()
     return report
+
+
+def _training_loop(
+    cfg: Config, options: Options, clock: Clock, precision: str, size: int
+) -> Report:
+    """Time of training's own loop, with its files and its loader."""
+    logger.info("training from files, %s, batch %d", precision, size)
+    found = time_training_loop(
+        cfg,
+        clock,
+        amp=AMP_OF_PRECISION[precision],
+        batch_size=size,
+        iterations=options.iterations,
+        warmup=options.warmup,
+    )
+    gc.collect()
+    return {"precision": precision, "batch_size": size} | found
 
 
 def _time_training(

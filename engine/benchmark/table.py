@@ -27,6 +27,8 @@ def describe(report: Mapping[str, Any]) -> str:
     blocks = [_headline(report), _rates(report), _inference(report)]
     if report["training"]:
         blocks.append(_training(report["training"]))
+    if report["training_files"]:
+        blocks.append(_training_files(report["training_files"]))
     blocks += _kernels(report)
     blocks.append(NOTE if report["device"] == "CPU" else f"{NOTE}\n{TF32_NOTE}")
     return "\n\n".join(blocks)
@@ -117,6 +119,61 @@ def _training(rows: Sequence[Mapping[str, Any]]) -> str:
             cells.append(_gigabytes(row["peak_bytes"]))
         table.append(cells)
     return markdown(table)
+
+
+def _training_files(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The loop of train.py on files, beside its step on a batch that is on the device."""
+    table = [
+        [
+            "train.py on files",
+            "batch",
+            "ms",
+            "step alone, ms",
+            "of its rate",
+            "frames/s",
+            "waits for data",
+            "peak GB",
+        ],
+    ]
+    for row in rows:
+        cells = [row["precision"], str(row["batch_size"]), _time(row["loop"]), _time(row["step"])]
+        cells += [f"{row['share_of_step']:.2f}", _figures(row["frames_per_s"])]
+        table.append([*cells, f"{row['waiting_share']:.1%}", _gigabytes(row["peak_bytes"])])
+    return markdown(table)
+
+
+def compare(reports: Sequence[Mapping[str, Any]]) -> str:
+    """What several configs took, each over what the first one took.
+
+    Args:
+        reports: What ``benchmark`` gave for each; the same things were measured for all.
+    """
+    names = [str(report["config"]) for report in reports]
+    table = [["ms, and times the first", *names]]
+    for name, of_first in _medians(reports[0]).items():
+        found = [_medians(report).get(name) for report in reports]
+        table.append([name, *(_ratio(value, of_first) for value in found)])
+    return markdown(table)
+
+
+def _medians(report: Mapping[str, Any]) -> dict[str, float]:
+    """Median times of whole runs by name [ms]."""
+    found = {
+        f"inference, {precision}": times["stages"][WHOLE]["median_ms"]
+        for precision, times in report["inference"].items()
+    }
+    for row in report["training"]:
+        if "step" in row:
+            name = f"step, {row['terms']}, {row['precision']}, batch {row['batch_size']}"
+            found[name] = row["step"]["median_ms"]
+    for row in report["training_files"]:
+        name = f"train.py on files, {row['precision']}, batch {row['batch_size']}"
+        found[name] = row["loop"]["median_ms"]
+    return found
+
+
+def _ratio(value: float | None, first: float) -> str:
+    return NONE if value is None else f"{_figures(value)} ({value / first:.2f})"
 
 
 def _kernels(report: Mapping[str, Any]) -> list[str]:
