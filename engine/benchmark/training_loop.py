@@ -17,8 +17,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from dataset.sample import Batch
-from engine.training.build_runner import build_trainer
 from engine.training.hooks import unwrap
+from engine.training.trainer import build_trainer
 from utils.distributed import Process
 from utils.timing import Clock, Timing, time_runs
 
