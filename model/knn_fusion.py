@@ -103,15 +103,17 @@ class KnnFusion(nn.Module):
         """
         check_channels(self.in_channels, camera, lidar)
         if camera is not None and lidar is not None:
-            camera, lidar = self._enhanced(camera, lidar)
+            camera, lidar = self.enhance(camera, lidar)
         volume = self.mix(torch.cat([v for v in (camera, lidar) if v is not None], dim=1))
         if camera is None or not with_fields:
             return Fused(volume)
         hidden, density = self.aspect(volume)
         return Fused(volume, fused=Field(density, self.color(hidden).float().sigmoid()))
 
-    def _enhanced(self, camera: Tensor, lidar: Tensor) -> tuple[Tensor, Tensor]:
-        """Both volumes, each enhanced by its neighbors in the other."""
+    def enhance(
+        self, camera: Float[Tensor, "B camera X Y Z"], lidar: Float[Tensor, "B lidar X Y Z"]
+    ) -> tuple[Float[Tensor, "B camera X Y Z"], Float[Tensor, "B lidar X Y Z"]]:
+        """Enhance both volumes, each by its neighbors in the other."""
         in_camera = strongest(magnitude(camera), self.max_camera_voxels)
         in_lidar = magnitude(lidar) > 0
         of_camera = nearest(in_camera, in_lidar, self.offsets, self.neighbors)

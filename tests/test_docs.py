@@ -2,8 +2,7 @@
 
 Each block of commands says how it is covered, in one of three ways:
 
-- the line above it is ``<!-- tested: tests/test_x.py … -->``: these tests run the block's scripts
-  with the flags that it uses;
+- the line above it is ``<!-- tested -->``: ``test_documented_commands.py`` runs the block;
 - a line of the block is ``# needs …``: a data set, weights or GPUs that the tests do not have;
 - the line above it is ``<!-- by hand: reason -->``.
 """
@@ -14,20 +13,13 @@ import shlex
 import shutil
 import subprocess
 from functools import cache
-from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import yaml
 
+from tests.documents import BLOCKS, DOCS, PAGES, REPOSITORY, TESTED, Block, read
 from utils.config import load_config, parse_options
 
-REPOSITORY = Path(__file__).parents[1]
-DOCS = REPOSITORY / "docs"
-PAGES = (REPOSITORY / "README.md", *sorted(DOCS.glob("*.md")))
-BLOCK = re.compile(
-    r"^(?P<above>[^\n]*)\n+ *```bash\n(?P<text>.*?)^ *```$", re.DOTALL | re.MULTILINE
-)
 FENCE = re.compile(r"^ *```.*?^ *```$", re.DOTALL | re.MULTILINE)
 SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -42,30 +34,6 @@ OTHER_FLAGS = {"--directory", "--force-reinstall", "--help", "--ipc", "--logdir"
 """Of pip, docker, tensorboard and the like."""
 
 
-class Block(NamedTuple):
-    """Commands of one page, between ```bash and ```."""
-
-    page: Path
-    above: str
-    text: str
-
-    def commands(self):
-        """The words of each command, without comments."""
-        lines = self.text.replace("\\\n", " ").splitlines()
-        return [words for line in lines if (words := shlex.split(line, comments=True))]
-
-
-def read(path):
-    return path.read_text(encoding="utf-8")
-
-
-BLOCKS = [
-    Block(page, found["above"].strip(), found["text"])
-    for page in PAGES
-    for found in BLOCK.finditer(read(page))
-]
-
-
 def spans(page):
     """Code in the prose of a page, on one line each."""
     return [" ".join(span.split()) for span in SPAN.findall(FENCE.sub("", read(page)))]
@@ -75,7 +43,7 @@ def spans(page):
 def parser_of(script):
     assert (REPOSITORY / script).is_file(), f"there is no {script}"
     module = importlib.import_module(script.removesuffix(".py").replace("/", "."))
-    return getattr(module, "parse_arguments", None) or module.parse_args
+    return module.parse_arguments
 
 
 @cache
@@ -111,8 +79,8 @@ def check_command(words):
         assert program in SHELL | {"python"}, f"{program} is no program that the pages use"
 
 
-def names_of(blocks):
-    return [f"{block.page.stem}-{block.commands()[0][-1][:24]}" for block in blocks]
+def name_of(block):
+    return block.name
 
 
 @pytest.fixture(autouse=True)
@@ -126,7 +94,7 @@ def test_commands_are_marked_as_such(page):
     assert not unmarked, "begin the block with ```bash"
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=names_of(BLOCKS))
+@pytest.mark.parametrize("block", BLOCKS, ids=name_of)
 def test_the_commands_of_a_block_parse(block):
     for words in block.commands():
         check_command(words)
@@ -135,19 +103,10 @@ def test_the_commands_of_a_block_parse(block):
 COVERED = [block for block in BLOCKS if block.page.name != "benchmarks.md"]  # They were measured.
 
 
-@pytest.mark.parametrize("block", COVERED, ids=names_of(COVERED))
+@pytest.mark.parametrize("block", COVERED, ids=name_of)
 def test_a_block_says_how_it_is_covered(block):
-    tested = re.fullmatch(r"<!-- tested: (.+) -->", block.above)
-    if tested is None:
-        by_hand = re.fullmatch(r"<!-- by hand: .+ -->", block.above)
-        assert by_hand or re.search(r"^ *# needs ", block.text, re.MULTILINE)
-        return
-    tests = "\n".join(read(REPOSITORY / name) for name in tested[1].split())
-    for words in block.commands():
-        assert words[0] == "python", "only scripts are run by tests"
-        assert re.search(rf"\b{Path(words[1]).stem}\b", tests), f"no named test runs {words[1]}"
-        unused = {flag for flag in words if flag.startswith("--") and flag not in tests}
-        assert not unused, f"no named test of {words[1]} uses {unused}"
+    by_hand = re.fullmatch(r"<!-- by hand: .+ -->", block.above)
+    assert block.above == TESTED or by_hand or re.search(r"^ *# needs ", block.text, re.MULTILINE)
 
 
 @pytest.mark.parametrize("target", ["demo", "nuscenes-demo"])

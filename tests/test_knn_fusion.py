@@ -157,7 +157,7 @@ def test_a_neighbour_counts_within_the_distance_only():
         camera[0, :, 0, y, 0] = 1.0
         for relate in (fusion.relate_camera, fusion.relate_lidar):
             torch.nn.init.constant_(relate.gate.weight, 0.5)
-        more_camera, more_lidar = fusion._enhanced(camera, lidar)
+        more_camera, more_lidar = fusion.enhance(camera, lidar)
         assert torch.equal(more_camera, camera) != is_near
         assert torch.equal(more_lidar, lidar) != is_near
 
@@ -166,7 +166,7 @@ def test_a_voxel_that_one_sensor_sees_alone_stays_what_it_is():
     fusion = make_fusion().eval()
     camera, lidar = torch.zeros(1, 3, *GRID.shape), torch.zeros(1, 2, *GRID.shape)
     camera[0, :, 2, 3, 1], lidar[0, :, 5, 7, 3] = 1.0, 1.0
-    more_camera, more_lidar = fusion._enhanced(camera, lidar)
+    more_camera, more_lidar = fusion.enhance(camera, lidar)
     assert torch.equal(more_camera, camera)
     assert torch.equal(more_lidar, lidar)
     changed = (fusion(camera, lidar).volume != fusion(0 * camera, lidar).volume).any(dim=1)[0]
@@ -180,7 +180,7 @@ def test_only_the_strongest_camera_voxels_take_part():
     camera, lidar = torch.zeros(1, 3, *GRID.shape), torch.zeros(1, 2, *GRID.shape)
     lidar[0, :, 2, 3, 1] = 1.0
     camera[0, :, 2, 3, 1], camera[0, :, 2, 4, 1] = 1.0, 2.0
-    more_camera, more_lidar = fusion._enhanced(camera, lidar)
+    more_camera, more_lidar = fusion.enhance(camera, lidar)
     assert more_lidar[0, :, 2, 3, 1].tolist() == [1 + 6.0] * 2  # of the stronger, not the nearer
     assert more_camera[0, :, 2, 3, 1].tolist() == [1.0] * 3
     assert more_camera[0, :, 2, 4, 1].tolist() == [2 + 2 * 2.0] * 3
@@ -257,10 +257,10 @@ def test_a_gradient_reaches_both_inputs_and_every_parameter():
 
 
 @pytest.mark.parametrize("enhanced", [0, 1])
-def test_each_volume_learns_from_how_the_other_is_enhanced(enhanced):
+def test_each_volume_learns_from_how_the_other_isenhance(enhanced):
     fusion = make_fusion()
     volumes = [sparse_volume(3, seed=1).requires_grad_(), sparse_volume(2, seed=2).requires_grad_()]
-    fusion._enhanced(*volumes)[enhanced].square().sum().backward()
+    fusion.enhance(*volumes)[enhanced].square().sum().backward()
     assert volumes[1 - enhanced].grad.any()
 
 

@@ -13,9 +13,9 @@ from torch.nn import functional
 import eval_iou
 import eval_novel_depth
 import train
+from dataset.minesim.write.nuscenes import recorder
 from dataset.minesim.write.nuscenes.generate import generate_nuscenes
 from dataset.minesim.write.nuscenes.plan import NuScenesOptions
-from dataset.minesim.write.nuscenes.recorder import RigRecorder
 from dataset.nuscenes.dataset import FIELDS, NuScenes
 from dataset.nuscenes.index import CAMERAS, LIDAR
 from dataset.nuscenes.labels import BENCHMARKS
@@ -43,14 +43,14 @@ def tiny(tmp_path_factory):
     """Generate a data set; return it with the rendered depth by scene, sample and camera."""
     root = tmp_path_factory.mktemp("rig")
     depths: list[list[np.ndarray]] = []
-    label = RigRecorder._label
+    seen_by_cameras = recorder.seen_by_cameras
 
-    def spy(self, shot, views):
+    def spy(caster, views, *rest):
         depths.append([view.depth_m for view in views])
-        return label(self, shot, views)
+        return seen_by_cameras(caster, views, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RigRecorder, "_label", spy)
+        patch.setattr(recorder, "seen_by_cameras", spy)
         summary = generate_nuscenes(root, OPTIONS, workers=1, progress=False)
     return SimpleNamespace(root=root, summary=summary, depths=depths)
 

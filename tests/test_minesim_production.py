@@ -105,13 +105,13 @@ def test_rejects_resuming_with_different_options(tmp_path):
 def test_a_failing_scene_is_named(error, kind):
     futures = {_failed(error): 3}
     with pytest.raises(kind, match=r"scene_00003 failed: '?no road"):
-        list(production._until_done(futures))
+        list(production.until_done(futures))
 
 
 def test_a_dead_worker_is_explained():
     futures = {_failed(production.BrokenProcessPool("gone")): 0}
     with pytest.raises(ChildProcessError, match="fewer --workers"):
-        list(production._until_done(futures))
+        list(production.until_done(futures))
 
 
 def _failed(error):

@@ -136,7 +136,7 @@ def test_each_frame_gets_the_grid_that_the_network_predicts(cfg, tmp_path, batch
         saved = np.load(tmp_path / f"{stem}.npy")
         assert (saved.dtype, saved.shape) == (np.uint8, (32, 32, 4))
         with torch.no_grad():
-            counts = network._counts(frames[index].points)
+            counts = network.count(frames[index].points)
             expected = network.head(network.eval().body(counts[None, None]))[0].argmax(0)
         np.testing.assert_array_equal(saved, expected)
     assert timing.frames == 3

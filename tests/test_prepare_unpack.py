@@ -1,5 +1,6 @@
 import shutil
 import zipfile
+from types import SimpleNamespace
 
 import pytest
 
@@ -87,7 +88,7 @@ def test_a_damaged_member_is_named_and_not_left_behind(tmp_path, members):
 
 def test_the_disk_is_looked_at_first(tmp_path, members, monkeypatch):
     require_space(members, tmp_path / "not/yet/there")
-    small = shutil._ntuple_diskusage(10**9, 10**9, 1000)
+    small = SimpleNamespace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: small)
     with pytest.raises(OSError, match=r"needs 0.21 GB, its disk has 0.00 GB free"):
         require_space(members, tmp_path / "data")

@@ -35,7 +35,7 @@ def run(tmp_path, capsys):
                 np.save(tmp_path / side / f"{stem}.npy", array)
         out = tmp_path / "new" / "out.json"
         folders = ["--pred", str(tmp_path / "pred"), "--gt", str(tmp_path / "gt")]
-        score.main(score.parse_args([*folders, "--json", str(out), *map(str, options)]))
+        score.main(score.parse_arguments([*folders, "--json", str(out), *map(str, options)]))
         return json.loads(out.read_text()), capsys.readouterr().out
 
     return run
@@ -81,7 +81,7 @@ def test_the_scores_are_written_though_nobody_reads_the_table(tmp_path, monkeypa
     unread = io.TextIOWrapper(io.FileIO(writer, "w"), write_through=True)
     monkeypatch.setattr("sys.stdout", unread)
     with pytest.raises(BrokenPipeError):
-        score.main(score.parse_args(words))
+        score.main(score.parse_arguments(words))
     assert "miou" in out.read_text().lower()
 
 
@@ -316,7 +316,7 @@ def test_a_full_size_frame_takes_well_under_50_ms(tmp_path):
         (tmp_path / side).mkdir()
         for stem in range(5):
             np.save(tmp_path / side / f"{stem}.npy", grid)
-    task = score.task_of(score.parse_args(["--pred", "p", "--gt", "g", "--json", "j"]))
+    task = score.task_of(score.parse_arguments(["--pred", "p", "--gt", "g", "--json", "j"]))
     start = time.perf_counter()
     score.score_grids(tmp_path / "pred", tmp_path / "gt", task)
     per_frame_s = (time.perf_counter() - start) / 5

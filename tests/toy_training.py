@@ -95,7 +95,7 @@ class ToyNetwork(UnsOcc):
 
     def forward(self, batch: Batch, mode: str = "tensor") -> Any:
         assert batch.points is not None
-        counts = torch.stack([self._counts(points) for points in batch.points])
+        counts = torch.stack([self.count(points) for points in batch.points])
         logits = self.head(self.body(counts[:, None]))
         if mode == "loss":
             self.steps += 1
@@ -109,7 +109,7 @@ class ToyNetwork(UnsOcc):
             return [Prediction(*part) for part in parts]
         return logits
 
-    def _counts(self, points: Tensor) -> Tensor:
+    def count(self, points: Tensor) -> Tensor:
         counts = torch.zeros(self.grid.shape)
         index = self.grid.voxel_from_metres(points[:, :3]).floor().long()
         inside = self.grid.contains(points[:, :3])

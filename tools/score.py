@@ -32,7 +32,7 @@ from utils.console import run_script, start_logging
 from utils.whole_files import write_json
 
 
-def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     return build_parser(str(__doc__)).parse_args(arguments)
 
@@ -68,5 +68,5 @@ def main(args: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     start_logging()
-    options = parse_args()
+    options = parse_arguments()
     run_script(lambda: main(options))

@@ -211,7 +211,7 @@ def _make_in_parallel(
     ) as pool:
         futures = {pool.submit(_work_on_scene, make, n): n for n in numbers}
         try:
-            for _ in _until_done(futures):
+            for _ in until_done(futures):
                 while not ticks.empty():
                     bar.update(ticks.get())
         except BaseException:
@@ -219,7 +219,7 @@ def _make_in_parallel(
             raise
 
 
-def _until_done(futures: dict[Future[None], int]) -> Iterator[None]:
+def until_done(futures: dict[Future[None], int]) -> Iterator[None]:
     """Yield repeatedly while scenes are generated, and once more when all are done.
 
     Raises:
