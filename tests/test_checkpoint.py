@@ -72,7 +72,7 @@ def test_a_checkpoint_cannot_run_code(tmp_path, content, capsys):
     with pytest.raises(ValueError, match=r"evil\.pth .* must not run code") as caught:
         read_checkpoint(tmp_path / "evil.pth")
     assert "weights_only" not in str(caught.value)  # torch advises how to run it all the same.
-    (tmp_path / "evil.pkl").write_bytes(pickle.dumps(content))
+    (tmp_path / "evil.pkl").write_bytes(pickle.dumps(content, protocol=2))
     with pytest.raises(ValueError, match=r"evil\.pkl"):
         read_checkpoint(tmp_path / "evil.pkl")
     assert "ran" not in capsys.readouterr().out

@@ -17,6 +17,8 @@ def _root_as_before():
     root = logging.getLogger()
     before = list(root.handlers)
     yield
+    for handler in set(root.handlers) - set(before):
+        handler.close()
     root.handlers = before
 
 

@@ -257,7 +257,7 @@ def test_a_gradient_reaches_both_inputs_and_every_parameter():
 
 
 @pytest.mark.parametrize("enhanced", [0, 1])
-def test_each_volume_learns_from_how_the_other_isenhance(enhanced):
+def test_each_volume_learns_from_how_the_other_is_enhanced(enhanced):
     fusion = make_fusion()
     volumes = [sparse_volume(3, seed=1).requires_grad_(), sparse_volume(2, seed=2).requires_grad_()]
     fusion.enhance(*volumes)[enhanced].square().sum().backward()

@@ -1,3 +1,4 @@
+import contextlib
 import importlib.util
 import io
 import json
@@ -82,6 +83,8 @@ def test_the_scores_are_written_though_nobody_reads_the_table(tmp_path, monkeypa
     monkeypatch.setattr("sys.stdout", unread)
     with pytest.raises(BrokenPipeError):
         score.main(score.parse_arguments(words))
+    with contextlib.suppress(BrokenPipeError):
+        unread.close()
     assert "miou" in out.read_text().lower()
 
 

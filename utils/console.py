@@ -59,6 +59,7 @@ def log_to(file: logging.FileHandler) -> None:
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if hasattr(handler, _MARK)]:
         root.removeHandler(handler)
+        handler.close()
     setattr(file, _MARK, True)
     root.addHandler(file)
 
