@@ -336,7 +336,7 @@ def test_a_config_of_other_labels_is_refused(tiny, painted):
 
 
 def test_missing_labels_are_named_before_anything_runs(tiny, painted):
-    message = r"1 of 1 key frames of 'val' .* such as .*nuScenes-Occupancy/scene_"
+    message = r"1 of 1 key frames of 'val' .* lack 1 files: .*nuScenes-Occupancy/scene_"
     with pytest.raises(FileNotFoundError, match=message):
         evaluate(painted(tiny, {}, OCC3D), "")
 
@@ -344,7 +344,7 @@ def test_missing_labels_are_named_before_anything_runs(tiny, painted):
 def test_labels_root_is_that_of_the_labels_it_was_given_for(tiny, dataset, painted):
     config = painted(tiny, labels_of(dataset), OCC3D)
     words = "--occ3d --cfg-options dataset.labels_root=elsewhere dataset.labels_source="
-    with pytest.raises(FileNotFoundError, match="such as elsewhere/gts/"):
+    with pytest.raises(FileNotFoundError, match="1 files: elsewhere/gts/"):
         evaluate(config, words + "occ3d")
     assert evaluate(config, words + "surroundocc dataset.use_mask=False")["miou"] == 1.0
 
