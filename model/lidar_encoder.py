@@ -1,6 +1,6 @@
 """The LiDAR encoder: points to sparse voxels, sparse convolutions, and dense volumes.
 
-At every resolution the voxels with features are just those that have a point in them.
+At every resolution, exactly the voxels that contain a point have features.
 """
 
 from collections.abc import Sequence
@@ -12,19 +12,19 @@ from jaxtyping import Float
 from spconv.pytorch import SparseConvTensor
 from torch import Tensor, nn
 
-from model.sparse import Halving, Submanifold, sparse_tensor
+from model.sparse import DownsampleConv, SubmanifoldConv, sparse_tensor
 from model.voxelize import NUM_VOXEL_FEATURES, Voxels, to_dense, voxel_features, voxelize
 from utils.geometry import VoxelGrid
 from utils.registry import MODELS
 
 
 class LidarFeatures(NamedTuple):
-    """What the LiDAR says about the voxels.
+    """Volumes of the LiDAR.
 
     Attributes:
-        volume: Features at the feature grid; 0 where no voxel is occupied.
-        evidence: A few channels at the label grid, the first of them 1 where a point lies; None if
-            not asked for.
+        volume: Features on the feature grid; 0 in voxels without points.
+        evidence: A few channels on the label grid; the first is 1 in voxels with points. None if
+            the encoder was built without evidence.
     """
 
     volume: Float[Tensor, "B C X Y Z"]
@@ -36,16 +36,16 @@ class LidarEncoder(nn.Module):
     """Sparse convolutions from fine voxels to the feature grid.
 
     Args:
-        grid: The label grid, where the evidence lies.
+        grid: The label grid, which the evidence covers.
         coarsening: Label voxels per feature voxel along each axis, a power of 2.
         subdivision: LiDAR voxels per label voxel along each axis, a power of 2.
-        stage_channels: Channels at each resolution from the LiDAR voxels to the feature grid.
+        stage_channels: Channels at each resolution, from the LiDAR voxels to the feature grid.
         channels: Channels of the volume.
-        evidence_channels: Features in the evidence, beside the flag; None: no evidence, for a head
-            that has no use for it.
+        evidence_channels: Features in the evidence, besides the occupancy flag; None: no evidence,
+            for a head that does not use it.
 
     Raises:
-        ValueError: If there are more or fewer stages than resolutions.
+        ValueError: If the number of stages is not the number of resolutions.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class LidarEncoder(nn.Module):
         self.label_stage = strides.index(subdivision)
         width = stage_channels[0]
         self.embed = nn.Sequential(nn.Linear(NUM_VOXEL_FEATURES, width), nn.LayerNorm(width))
-        self.halve = nn.ModuleList(SparseHalving(*widths) for widths in pairwise(stage_channels))
+        self.halve = nn.ModuleList(SparseDownsample(*widths) for widths in pairwise(stage_channels))
         self.stages = nn.ModuleList(
             SparseBlock(width, key=f"stage{level}") for level, width in enumerate(stage_channels)
         )
@@ -84,13 +84,13 @@ class LidarEncoder(nn.Module):
         """Encode a batch of point clouds.
 
         Args:
-            points: x, y, z [m], intensity and perhaps age [s], frame by frame; any number of them.
+            points: x, y, z [m], intensity and optionally age [s] of each frame; may be empty.
         """
         voxels = voxelize(points, self.lidar_grid)
         if len(voxels.coordinates):
             return self.encode(voxels, len(points))
-        # Not a point in the whole batch: the answer is 0, and a single point in the middle keeps
-        # every parameter in the graph, which training on several GPUs needs.
+        # No points in the whole batch: the result is 0, but a single point in the middle keeps all
+        # parameters in the graph, which distributed training needs.
         middle = points[0].new_zeros(1, points[0].shape[1])
         middle[0, :3] = self.lidar_grid.metres_from_voxel(
             middle.new_tensor(self.lidar_grid.shape) / 2
@@ -99,7 +99,7 @@ class LidarEncoder(nn.Module):
         return LidarFeatures(volume * 0, None if evidence is None else evidence * 0)
 
     def encode(self, voxels: Voxels, batch_size: int) -> LidarFeatures:
-        """Run the network on at least one voxel."""
+        """Encode voxels, of which there must be at least one."""
         features = torch.relu(self.embed(voxel_features(voxels, self.lidar_grid)))
         sparse = sparse_tensor(features, voxels.coordinates, self.lidar_grid.shape, batch_size)
         evidence = None
@@ -115,21 +115,21 @@ class LidarEncoder(nn.Module):
 
 
 class SparseBlock(nn.Module):
-    """Two submanifold 3×3×3 convolutions beside a shortcut.
+    """Residual block of two submanifold 3×3×3 convolutions.
 
-    Layer normalisation, because it works for any number of voxels, one included, and keeps no
-    statistics for a sparse frame to spoil.
+    It uses layer normalization, which works for any number of voxels, even one, and has no running
+    statistics that a sparse frame could corrupt.
     """
 
     def __init__(self, channels: int, *, key: str) -> None:
         super().__init__()
-        self.first = Submanifold(channels, channels, key=key)
+        self.first = SubmanifoldConv(channels, channels, key=key)
         self.first_norm = nn.LayerNorm(channels)
-        self.second = Submanifold(channels, channels, key=key)
+        self.second = SubmanifoldConv(channels, channels, key=key)
         self.second_norm = nn.LayerNorm(channels)
 
     def forward(self, sparse: SparseConvTensor) -> SparseConvTensor:
-        """Features of the same voxels."""
+        """Compute features of the same voxels."""
         inner = self.first(sparse)
         inner = inner.replace_feature(torch.relu(self.first_norm(inner.features)))
         inner = self.second(inner)
@@ -137,21 +137,21 @@ class SparseBlock(nn.Module):
         return inner.replace_feature(torch.relu(features))
 
 
-class SparseHalving(nn.Module):
-    """Half the resolution, normalised."""
+class SparseDownsample(nn.Module):
+    """Downsampling by 2, with layer normalization."""
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
-        self.reduce = Halving(in_channels, channels)
+        self.reduce = DownsampleConv(in_channels, channels)
         self.norm = nn.LayerNorm(channels)
 
     def forward(self, sparse: SparseConvTensor) -> SparseConvTensor:
-        """Features of the voxels twice as wide that are occupied."""
+        """Compute features of the occupied voxels at half the resolution."""
         reduced = self.reduce(sparse)
         return reduced.replace_feature(torch.relu(self.norm(reduced.features)))
 
 
 def refine(grid: VoxelGrid, factor: int) -> VoxelGrid:
-    """The same box in voxels ``1 / factor`` as wide."""
+    """Return the grid of the same box with voxels ``1 / factor`` as wide."""
     x, y, z = (n * factor for n in grid.shape)
     return VoxelGrid(grid.origin_m, grid.voxel_m / factor, (x, y, z))

@@ -1,9 +1,9 @@
-"""Sparse 3D convolutions over occupied voxels, each by the way that is fast where it runs.
+"""Sparse 3D convolutions over occupied voxels, with the fastest algorithm for each device.
 
-The layers are spconv's, with its weights. It computes in training on a GPU, and always on a CPU.
-Without gradients on a GPU the layers gather each voxel's neighbours into one row and multiply once:
-a frame's few ten thousand voxels keep a GPU busy for microseconds, and spconv's preparations of a
-layer take a processor longer than that.
+The layers and their weights are spconv's. On a CPU, and in training on a GPU, spconv computes them.
+In inference on a GPU, the layers gather each voxel's neighbors into one row and do one matrix
+product: the few ten thousand voxels of a frame keep a GPU busy for microseconds only, and spconv's
+setup of a layer on the CPU takes longer than that.
 """
 
 from collections.abc import Iterator
@@ -23,10 +23,10 @@ def sparse_tensor(
     shape: tuple[int, int, int],
     batch_size: int,
 ) -> SparseConvTensor:
-    """A tensor for spconv, which silently computes nonsense from indices that lie column-wise.
+    """Build a tensor for spconv, whose results are silently wrong for column-major indices.
 
     Args:
-        features: One row a voxel.
+        features: One row per voxel.
         coordinates: Frame, x, y, z of each voxel, sorted in this order of significance.
         shape: Voxels along x, y, z.
         batch_size: Number of frames.
@@ -35,22 +35,22 @@ def sparse_tensor(
     return SparseConvTensor(features.contiguous(), indices, list(shape), batch_size)
 
 
-class Submanifold(SubMConv3d):
-    """A 3×3×3 convolution that keeps the occupied voxels as they are.
+class SubmanifoldConv(SubMConv3d):
+    """A 3×3×3 submanifold convolution, which keeps the set of occupied voxels.
 
     Args:
-        in_channels: Channels before.
-        channels: Channels after.
-        key: Layers of one key share the search for neighbours: those at one resolution.
+        in_channels: Input channels.
+        channels: Output channels.
+        key: Layers with the same key share one neighbor search; use one key per resolution.
     """
 
     def __init__(self, in_channels: int, channels: int, *, key: str) -> None:
         super().__init__(in_channels, channels, 3, bias=False, indice_key=key)
 
     def forward(self, sparse: SparseConvTensor) -> SparseConvTensor:
-        """Features of the same voxels."""
-        if not gathers(sparse.features):
-            return by_spconv(self, sparse)
+        """Compute features of the same voxels."""
+        if not uses_gather(sparse.features):
+            return spconv_forward(self, sparse)
         key = f"{self.indice_key} gathered"
         rows = sparse.indice_dict.get(key)
         if rows is None:
@@ -60,44 +60,44 @@ class Submanifold(SubMConv3d):
         return result
 
 
-class Halving(SparseConv3d):
-    """A 2×2×2 convolution from each eight voxels to the one that covers them.
+class DownsampleConv(SparseConv3d):
+    """A 2×2×2 convolution of stride 2.
 
-    It makes a voxel of every eight with anything in them, and no others. Their number along each
-    axis must be even.
+    An output voxel is occupied if any of its eight input voxels is. The number of input voxels
+    along each axis must be even.
 
     Args:
-        in_channels: Channels before.
-        channels: Channels after.
+        in_channels: Input channels.
+        channels: Output channels.
     """
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__(in_channels, channels, 2, stride=2, bias=False)
 
     def forward(self, sparse: SparseConvTensor) -> SparseConvTensor:
-        """Features of the voxels twice as wide that are occupied."""
-        if not gathers(sparse.features):
-            return by_spconv(self, sparse)
+        """Compute features of the occupied voxels at half the resolution."""
+        if not uses_gather(sparse.features):
+            return spconv_forward(self, sparse)
         x, y, z = (n // 2 for n in sparse.spatial_shape)
-        features, coordinates = gather_eights(
+        features, coordinates = gather_blocks(
             sparse.features, sparse.indices, (x, y, z), self.weight
         )
         return sparse_tensor(features, coordinates, (x, y, z), sparse.batch_size)
 
 
-def gathers(features: Tensor) -> bool:
-    """Whether a convolution of these features gathers, or leaves the work to spconv."""
+def uses_gather(features: Tensor) -> bool:
+    """Return whether to gather neighbors rather than use spconv, for these features."""
     return features.is_cuda and not torch.is_grad_enabled()
 
 
-def by_spconv(layer: SparseConvolution, sparse: SparseConvTensor) -> SparseConvTensor:
-    """Apply a layer by the algorithm of spconv's that the device has.
+def spconv_forward(layer: SparseConvolution, sparse: SparseConvTensor) -> SparseConvTensor:
+    """Apply a layer with spconv, using the algorithm for the device.
 
-    On a CPU there is one, for float32. It must not see what autocast would give it.
+    The CPU algorithm supports only float32, so autocast is disabled for it.
     """
     if sparse.features.device.type != "cpu":
         layer.algo = ConvAlgo.MaskImplicitGemm
-        with _training_where_gradients_are(layer):
+        with _training_if_grad_enabled(layer):
             return SparseConvolution.forward(layer, sparse)
     layer.algo = ConvAlgo.Native
     with torch.autocast("cpu", enabled=False):
@@ -105,10 +105,10 @@ def by_spconv(layer: SparseConvolution, sparse: SparseConvTensor) -> SparseConvT
 
 
 @contextmanager
-def _training_where_gradients_are(layer: SparseConvolution) -> Iterator[None]:
-    """Have a layer of spconv's give gradients where torch does, as in fine-tuning in ``eval()``.
+def _training_if_grad_enabled(layer: SparseConvolution) -> Iterator[None]:
+    """Let a spconv layer compute gradients whenever torch does, e.g. for fine-tuning in ``eval()``.
 
-    A GPU's algorithm gives them in training mode only, and in the other says nothing of it.
+    The GPU algorithm computes them in training mode only, and silently omits them otherwise.
     """
     mode = layer.training
     layer.training = torch.is_grad_enabled()
@@ -119,13 +119,13 @@ def _training_where_gradients_are(layer: SparseConvolution) -> Iterator[None]:
 
 
 def neighbor_rows(coordinates: Int[Tensor, "M 4"], shape: list[int]) -> Int64[Tensor, "M 27"]:
-    """Row of each voxel's neighbours in the 3×3×3 around it, itself included; M for none.
+    """Return the rows of the voxels in the 3×3×3 neighborhood of each voxel; M for none.
 
     Args:
         coordinates: Frame, x, y, z of each voxel, sorted.
         shape: Voxels along x, y, z.
     """
-    # With a layer of voxels around it, no neighbour leaves a frame's box.
+    # One voxel of padding keeps all neighbors within the frame's range of keys.
     _, y, z = (n + 2 for n in shape)
     frame, *position = coordinates.long().unbind(1)
     key = frame * (shape[0] + 2)
@@ -144,36 +144,36 @@ def gather_neighbors(
     rows: Int64[Tensor, "M 27"],
     weight: Float[Tensor, "D 3 3 3 C"],
 ) -> Float[Tensor, "M D"]:
-    """A 3×3×3 convolution as one matrix product.
+    """Compute a 3×3×3 convolution as one matrix product.
 
     Args:
-        features: One row a voxel.
-        rows: Rows of the neighbours, M for none.
-        weight: In spconv's order.
+        features: One row per voxel.
+        rows: Rows of the neighbors; M for none.
+        weight: Weights in spconv's layout.
     """
     features = _as_autocast(features)
     padded = torch.cat([features, features.new_zeros(1, features.shape[1])])
-    # Element by element: to copy whole rows as short as these, CUDA starts a block for each.
+    # Index single elements: for rows this short, CUDA would launch one block per row.
     column = torch.arange(features.shape[1], device=features.device)
     return padded[rows[:, :, None], column].flatten(1) @ weight.flatten(1).T
 
 
-def gather_eights(
+def gather_blocks(
     features: Float[Tensor, "M C"],
     coordinates: Int[Tensor, "M 4"],
     shape: tuple[int, int, int],
     weight: Float[Tensor, "D 2 2 2 C"],
 ) -> tuple[Float[Tensor, "L D"], Int64[Tensor, "L 4"]]:
-    """A 2×2×2 convolution of stride 2 as one matrix product.
+    """Compute a 2×2×2 convolution of stride 2 as one matrix product.
 
     Args:
-        features: One row a voxel.
+        features: One row per voxel.
         coordinates: Frame, x, y, z of each voxel.
-        shape: Voxels along x, y, z afterwards.
-        weight: In spconv's order.
+        shape: Output voxels along x, y, z.
+        weight: Weights in spconv's layout.
 
     Returns:
-        Features, and frame, x, y, z of each of the larger voxels, sorted.
+        Features, and frame, x, y, z of each output voxel, sorted.
     """
     features = _as_autocast(features)
     _, height, depth = shape
@@ -181,16 +181,16 @@ def gather_eights(
     key = ((frame * shape[0] + x // 2) * height + y // 2) * depth + z // 2
     keys, row = torch.unique(key, return_inverse=True)
     corner = (x % 2 * 2 + y % 2) * 2 + z % 2
-    eights = features.new_zeros(len(keys) * 8, features.shape[1])
-    eights.index_copy_(0, row * 8 + corner, features)
+    blocks = features.new_zeros(len(keys) * 8, features.shape[1])
+    blocks.index_copy_(0, row * 8 + corner, features)
     column = keys // depth
     parts = [column // (height * shape[0]), column // height % shape[0], column % height]
-    larger = torch.stack([*parts, keys % depth], dim=1)
-    return eights.view(len(keys), -1) @ weight.flatten(1).T, larger
+    coarse = torch.stack([*parts, keys % depth], dim=1)
+    return blocks.view(len(keys), -1) @ weight.flatten(1).T, coarse
 
 
 def _as_autocast(features: Tensor) -> Tensor:
-    """The features rounded as autocast would, before they are copied 27 times and not after."""
+    """Cast features as autocast would, before rather than after they are copied 27 times."""
     kind = features.device.type
     if not torch.is_autocast_enabled(kind):
         return features

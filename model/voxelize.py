@@ -1,4 +1,4 @@
-"""Dynamic voxelisation: every point counts, however many share a voxel or a frame."""
+"""Dynamic voxelization: no limit on the points per voxel or the voxels per frame."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,15 +13,15 @@ NUM_POINT_FEATURES = 9
 NUM_VOXEL_FEATURES = NUM_POINT_FEATURES + 6 + 1
 
 _RANGE_SCALE_M = 50.0
-"""Only to bring ranges near 1."""
+"""Scales ranges to about 1."""
 
 
 class Voxels(NamedTuple):
-    """The voxels with a point in them, of all frames of a batch, and those points.
+    """The voxels of a batch that contain points, and these points.
 
     Attributes:
-        coordinates: Frame, x, y, z of each voxel, in this order of significance; no row twice.
-        points: The points inside the grid, frame after frame.
+        coordinates: Frame, x, y, z of each voxel, sorted in this order; rows are unique.
+        points: The points inside the grid, frame by frame.
         voxel_of_point: Row of each point's voxel.
         num_points: Number of points in each voxel, at least 1.
     """
@@ -33,16 +33,16 @@ class Voxels(NamedTuple):
 
 
 def voxelize(points: Sequence[Float[Tensor, "_ F"]], grid: VoxelGrid) -> Voxels:
-    """Sort the points of a batch into voxels.
+    """Assign the points of a batch to voxels.
 
     Args:
-        points: x, y, z [m] and more, frame by frame; those outside the grid are dropped.
-        grid: The voxels.
+        points: x, y, z [m] and other columns, frame by frame; points outside the grid are dropped.
+        grid: The grid.
     """
     inside = [frame[grid.contains(frame[:, :3])] for frame in points]
     kept = torch.cat(inside)
-    numbers = [kept.new_full((len(frame),), n, dtype=torch.long) for n, frame in enumerate(inside)]
-    frame_of_point = torch.cat(numbers)
+    frames = [kept.new_full((len(frame),), n, dtype=torch.long) for n, frame in enumerate(inside)]
+    frame_of_point = torch.cat(frames)
     index = torch.floor(grid.voxel_from_metres(kept[:, :3])).long()
     _, y, z = grid.shape
     frame_size = grid.shape[0] * y * z
@@ -56,25 +56,25 @@ def voxelize(points: Sequence[Float[Tensor, "_ F"]], grid: VoxelGrid) -> Voxels:
 
 
 def voxel_features(voxels: Voxels, grid: VoxelGrid) -> Float[Tensor, "M 16"]:
-    """What the points of each voxel look like together: numbers near 1, without a gradient.
+    """Compute statistics of the points in each voxel, scaled to about 1, without gradients.
 
-    Mean of the points' offset from the voxel's centre (3, in voxels), position in the grid (3,
-    in -1..1), log(1 + intensity), range and age [s]; covariance of the offsets (6), which tells a
-    sheet from a post and which way it faces; and the logarithm of the number of points. A voxel
-    is about as small as a label, so that these say as much as a network over its points would,
-    and nothing has to be kept for a backward pass through every point.
+    These are the means of the points' offset from the voxel center (3, in voxels), position in the
+    grid (3, in -1..1), log(1 + intensity), range and age [s]; the covariance of the offsets (6),
+    which tells a plane from a pole and gives its orientation; and the log of the number of points.
+    Voxels are about as small as label voxels. So these statistics are as informative as a network
+    over the points, and no per-point activations are stored for the backward pass.
 
     Args:
-        voxels: The voxels; their points hold x, y, z [m], intensity, and perhaps age [s].
-        grid: The grid that they were sorted into.
+        voxels: The voxels; points have x, y, z [m], intensity, and optionally age [s].
+        grid: The grid of the voxels.
 
     Raises:
-        ValueError: If the points lack a column.
+        ValueError: If the points do not have these columns.
     """
     points = voxels.points.float()
     if points.shape[1] not in (4, 5):
         raise ValueError(
-            "points need the columns x, y, z, intensity and, with several sweeps, age; "
+            "points must have the columns x, y, z, intensity and, with several sweeps, age; "
             f"got {points.shape[1]} columns"
         )
     position = grid.voxel_from_metres(points[:, :3])
@@ -93,7 +93,7 @@ def voxel_features(voxels: Voxels, grid: VoxelGrid) -> Float[Tensor, "M 16"]:
 
 
 def voxel_mean(values: Float[Tensor, "P C"], voxels: Voxels) -> Float[Tensor, "M C"]:
-    """Mean of the points' values in each voxel."""
+    """Average the values of the points in each voxel."""
     total = values.new_zeros(len(voxels.num_points), values.shape[1])
     total = total.index_add(0, voxels.voxel_of_point, values)
     return total / voxels.num_points[:, None]
@@ -105,11 +105,11 @@ def to_dense(
     shape: tuple[int, int, int],
     batch_size: int,
 ) -> Float[Tensor, "B C X Y Z"]:
-    """Spread the features of voxels over a volume that is 0 elsewhere (channels_last_3d).
+    """Scatter voxel features into a dense volume that is 0 elsewhere (channels_last_3d).
 
     Args:
-        features: One row a voxel.
-        coordinates: Frame, x, y, z of each voxel; no row twice.
+        features: One row per voxel.
+        coordinates: Frame, x, y, z of each voxel; rows are unique.
         shape: Voxels of the volume along x, y, z.
         batch_size: Number of frames.
     """

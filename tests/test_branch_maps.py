@@ -141,7 +141,7 @@ def test_a_network_renders_what_it_sees_to_each_camera():
     rendered = render_branches(network, sample(cameras=2), camera=1, stride=4)
     assert not network.training
     assert all(one.values.shape == (8, 16) for one in rendered.maps)
-    with pytest.raises(ValueError, match=r"frame 16.0 has 2 cameras, from 0 on; got 2"):
+    with pytest.raises(ValueError, match=r"frame 16.0 has 2 cameras, numbered from 0; got 2"):
         render_branches(network, sample(cameras=2), camera=2)
 
 

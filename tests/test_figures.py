@@ -14,7 +14,7 @@ from tests.figure_frames import GRID, LABEL, OPTIONS, SKY, frame, layer, share
 def test_a_frames_page_has_a_row_for_each_layer_and_a_column_for_each_view():
     table = views_table(frame(), OPTIONS)
     assert [name for name, _ in table.rows] == ["Input", "Ours", "Label"]
-    assert table.columns == ["Camera's view", "From behind and above", "Bird's eye",
+    assert table.columns == ["Camera view", "From behind and above", "Bird's eye",
                              "From the right"]  # fmt: skip
     assert share(table.rows[0][1][0], SKY) == 1
     assert table.title == "scene_00001  ·  1.5"

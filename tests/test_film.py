@@ -81,9 +81,9 @@ def test_what_stands_still_does_not_flicker(tmp_path):
 @pytest.mark.parametrize(
     ("name", "size", "fps", "message"),
     [
-        ("film.avi", (96, 64), 4, r"films are written as .mp4 or .gif, got .*film.avi"),
+        ("film.avi", (96, 64), 4, r"a film must be .mp4 or .gif, got .*film.avi"),
         ("film.mp4", (96, 64), 0, "more than 0 and at most 60 images per second, got 0"),
-        ("film.mp4", (97, 64), 4, r"at least 64 × 64 pixels, even numbers for mp4, got \(97, 64\)"),
+        ("film.mp4", (97, 64), 4, r"and even sizes for mp4, got \(97, 64\)"),
         ("film.gif", (96, 32), 4, "at least 64 × 64 pixels"),
     ],
 )
@@ -94,7 +94,7 @@ def test_a_film_that_cannot_be_is_refused_before_it_is_drawn(tmp_path, name, siz
 
 @pytest.mark.parametrize("colors", [1, 257])
 def test_a_palette_that_no_gif_has_is_refused(tmp_path, colors):
-    with pytest.raises(ValueError, match=f"a GIF has 2 to 256 colors, got {colors}"):
+    with pytest.raises(ValueError, match=f"a GIF must have 2 to 256 colors, got {colors}"):
         check_film(tmp_path / "film.gif", (96, 64), 4, colors=colors)
 
 
@@ -107,7 +107,7 @@ def test_without_a_codec_one_is_told_what_to_do(tmp_path, monkeypatch):
 
 
 def test_a_film_without_pictures_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"no image for the film .*film.mp4"):
+    with pytest.raises(ValueError, match=r"no images for the film .*film.mp4"):
         write_film(tmp_path / "film.mp4", [], fps=4)
 
 

@@ -58,7 +58,9 @@ def test_a_split_a_scene_and_stems_choose_frames(tmp_path, root):
     assert one_drive.read(0).sample.scene == "scene_00000"
     stems = labelled.stems[::-1]
     assert Recordings(cfg, "all", stems=stems).stems == stems
-    with pytest.raises(ValueError, match=r"no frame of scene 'scene_7'; there are \['scene_00000'"):
+    with pytest.raises(
+        ValueError, match=r"no frames of scene 'scene_7'; scenes are \['scene_00000'"
+    ):
         Recordings(cfg, "all", scene="scene_7")
 
 
@@ -140,7 +142,7 @@ def test_rows_are_predictions_too(tmp_path):
     [
         (np.zeros((4, 4, 4), np.uint8), r"1.0.npy: labels of shape \(4, 4, 4\) do not fill"),
         (np.full((32, 32, 4), 40, np.uint8), r"1.0.npy: labels \[40\] are none of the 12"),
-        (np.full((32, 32, 4), 700), r"1.0.npy: labels go from 700 to 700"),
+        (np.full((32, 32, 4), 700), r"1.0.npy: labels range from 700 to 700"),
         (np.array([[99, 0, 0, 1]]), r"1.0.npy: 1 rows lie off the 32×32×4 grid"),
     ],
 )
@@ -152,9 +154,9 @@ def test_a_prediction_that_does_not_fit_is_named(tmp_path, array, message):
 
 
 def test_folders_without_predictions_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no folder of predictions"):
+    with pytest.raises(FileNotFoundError, match=r"prediction folder .* not found"):
         SavedPredictions(tmp_path / "none", None, UNSCENES3D)
-    with pytest.raises(FileNotFoundError, match=r"holds no prediction: expected STEM.npy"):
+    with pytest.raises(FileNotFoundError, match=r"has no predictions: expected STEM.npy"):
         SavedPredictions(tmp_path, None, UNSCENES3D)
     np.save(tmp_path / "1.0.npy", np.zeros((30, 30, 4), np.uint8))
     with pytest.raises(ValueError, match=r"shape \(30, 30, 4\).*--py-config"):

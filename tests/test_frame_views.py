@@ -6,8 +6,8 @@ import torch
 
 from dataset.sample import Sample
 from engine.pictures.frame_views import (
+    MAX_FRONT_ASPECT,
     VIEWS,
-    WIDEST_FRONT,
     choose_views,
     ground_height_m,
     panel_in_box,
@@ -84,7 +84,7 @@ def test_panels_of_a_row_share_its_width_and_keep_their_shape():
 def test_a_wide_picture_has_spare_rows_in_a_row_and_none_alone():
     wide = choose_views(sample(30, 120), GRID, -3.0)
     front = panels_in_row(wide, ("front", "driver"), 1000)[0]
-    assert front.view.width / front.view.height == pytest.approx(WIDEST_FRONT, rel=0.02)
+    assert front.view.width / front.view.height == pytest.approx(MAX_FRONT_ASPECT, rel=0.02)
     inner = front.view.height - 2 * front.spare_rows
     assert front.view.width / inner == pytest.approx(4, rel=0.05)
     alone = panel_of_width(wide, "front", 400)
@@ -102,7 +102,9 @@ def test_a_panel_in_a_box_fills_it_without_stretching(size):
 
 
 def test_unknown_views_and_no_room_are_refused():
-    with pytest.raises(ValueError, match=r"views are front, driver, bird, side; got \['top'\]"):
+    with pytest.raises(
+        ValueError, match=r"views must be among front, driver, bird, side; got \['top'\]"
+    ):
         panels_in_row(views(), ("front", "top"), 1000)
     with pytest.raises(ValueError, match="4 panels do not fit into 50 pixels"):
         panels_in_row(views(), VIEWS, 50)

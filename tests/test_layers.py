@@ -115,7 +115,7 @@ def test_peers_are_names_and_folders(word):
 
 def test_a_name_is_given_once(tmp_path):
     write_prediction(tmp_path, "1.0", prediction())
-    with pytest.raises(ValueError, match="--compare names 'A' twice"):
+    with pytest.raises(ValueError, match="--compare has the name 'A' twice"):
         open_peers([f"A={tmp_path}", f"A={tmp_path}"], GRID, UNSCENES3D)
 
 
@@ -139,7 +139,5 @@ def test_a_layer_is_found_by_its_name():
 
 def test_the_label_is_called_as_told_and_names_are_told_apart():
     assert list(layers(frame(), label_name="Ground truth")) == ["Ours", "Ground truth"]
-    with pytest.raises(
-        ValueError, match=r"different names for what it compares, got \['Ours', 'Ours'"
-    ):
+    with pytest.raises(ValueError, match=r"need different names, got \['Ours', 'Ours'"):
         layers(frame(), label_name="Ours")

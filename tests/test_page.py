@@ -25,7 +25,7 @@ def test_words_are_dark_on_paper_and_as_wide_as_told():
 
 def test_words_upwards_are_higher_than_wide():
     page = Page(60, 200)
-    page.write_upwards("Prediction", 30, 100, size=20)
+    page.write_vertical("Prediction", 30, 100, size=20)
     rows, columns = np.nonzero((page.image() < 128).all(-1))
     assert np.ptp(rows) > 3 * np.ptp(columns)
     assert rows.mean() == pytest.approx(100, abs=8)

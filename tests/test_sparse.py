@@ -6,9 +6,9 @@ from torch.nn.functional import conv3d
 
 from model import sparse as sparse_module
 from model.sparse import (
-    Halving,
-    Submanifold,
-    gather_eights,
+    DownsampleConv,
+    SubmanifoldConv,
+    gather_blocks,
     gather_neighbors,
     neighbor_rows,
     sparse_tensor,
@@ -36,7 +36,7 @@ class TestSpconv:
         occupied = torch.rand(2, 6, 5, 4) < 0.3
         assert not torch.nonzero(occupied).is_contiguous()
         sparse, dense, features = random_sparse(occupied)
-        layer = Submanifold(4, 3, key="a")
+        layer = SubmanifoldConv(4, 3, key="a")
         got = layer(sparse).features
         wanted = dense_submanifold(dense, layer.weight, occupied)
         torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-4)
@@ -49,7 +49,7 @@ class TestSpconv:
     def test_halving_against_a_dense_convolution(self):
         occupied = torch.rand(2, 6, 4, 4) < 0.2
         sparse, dense, _ = random_sparse(occupied)
-        layer = Halving(4, 3)
+        layer = DownsampleConv(4, 3)
         halved = layer(sparse)
         got = to_dense(halved.features, halved.indices, (3, 2, 2), 2)
         wanted = conv3d(dense, layer.weight.permute(0, 4, 1, 2, 3), stride=2)
@@ -58,7 +58,7 @@ class TestSpconv:
 
     def test_autocast_on_the_cpu_does_not_reach_spconv(self):
         sparse, _, _ = random_sparse(torch.rand(1, 4, 4, 4) < 0.5)
-        layer = Submanifold(4, 3, key="a")
+        layer = SubmanifoldConv(4, 3, key="a")
         with torch.autocast("cpu", dtype=torch.bfloat16):
             got = layer(sparse.replace_feature(sparse.features.bfloat16())).features
         assert got.dtype == torch.float32
@@ -83,7 +83,7 @@ class TestGathering:
     def test_submanifold_against_a_dense_convolution(self, density):
         occupied = torch.rand(2, 5, 4, 6) < density
         sparse, dense, _ = random_sparse(occupied)
-        weight = Submanifold(4, 3, key="a").weight
+        weight = SubmanifoldConv(4, 3, key="a").weight
         rows = neighbor_rows(sparse.indices, sparse.spatial_shape)
         got = gather_neighbors(sparse.features, rows, weight)
         wanted = dense_submanifold(dense, weight, occupied)
@@ -92,8 +92,8 @@ class TestGathering:
     def test_halving_against_a_dense_convolution(self):
         occupied = torch.rand(2, 6, 4, 8) < 0.2
         sparse, dense, _ = random_sparse(occupied)
-        weight = Halving(4, 3).weight
-        features, voxels = gather_eights(sparse.features, sparse.indices, (3, 2, 4), weight)
+        weight = DownsampleConv(4, 3).weight
+        features, voxels = gather_blocks(sparse.features, sparse.indices, (3, 2, 4), weight)
         got = to_dense(features, voxels, (3, 2, 4), 2)
         wanted = conv3d(dense, weight.permute(0, 4, 1, 2, 3), stride=2)
         torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-4)
@@ -102,12 +102,16 @@ class TestGathering:
 
     def test_layers_that_gather_are_those_of_spconv(self, monkeypatch):
         sparse, _, _ = random_sparse(torch.rand(2, 8, 8, 4) < 0.2)
-        layers = Submanifold(4, 4, key="a"), Submanifold(4, 4, key="a"), Halving(4, 3)
-        last = Submanifold(3, 2, key="b")
+        layers = (
+            SubmanifoldConv(4, 4, key="a"),
+            SubmanifoldConv(4, 4, key="a"),
+            DownsampleConv(4, 3),
+        )
+        last = SubmanifoldConv(3, 2, key="b")
         with torch.no_grad():
             wanted = last(layers[2](layers[1](layers[0](sparse))))
             searches = []
-            monkeypatch.setattr(sparse_module, "gathers", lambda features: True)
+            monkeypatch.setattr(sparse_module, "uses_gather", lambda features: True)
             monkeypatch.setattr(
                 sparse_module,
                 "neighbor_rows",
@@ -127,7 +131,7 @@ class TestGathering:
     def test_in_half_precision_where_autocast_says_so(self):
         sparse, _, _ = random_sparse(torch.rand(1, 4, 4, 4) < 0.5)
         rows = neighbor_rows(sparse.indices, sparse.spatial_shape)
-        weight = Submanifold(4, 3, key="a").weight
+        weight = SubmanifoldConv(4, 3, key="a").weight
         wanted = gather_neighbors(sparse.features, rows, weight)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             got = gather_neighbors(sparse.features, rows, weight)
@@ -138,7 +142,7 @@ class TestGathering:
 @pytest.mark.gpu
 def test_on_a_gpu_both_ways_give_the_same():
     sparse, _, _ = random_sparse(torch.rand(2, 16, 16, 8) < 0.3, channels=16)
-    layers = torch.nn.ModuleList([Submanifold(16, 16, key="a"), Halving(16, 32)])
+    layers = torch.nn.ModuleList([SubmanifoldConv(16, 16, key="a"), DownsampleConv(16, 32)])
 
     def run(device: str):
         placed = sparse_tensor(
@@ -165,7 +169,7 @@ def test_a_gpus_algorithm_gives_gradients_where_torch_does(monkeypatch, training
         raise MemoryError("full")
 
     monkeypatch.setattr(SparseConvolution, "forward", forward)
-    layer = Submanifold(4, 3, key="a").train(training)
+    layer = SubmanifoldConv(4, 3, key="a").train(training)
     coordinates = torch.zeros(1, 4, dtype=torch.int32, device="meta")
     sparse = sparse_tensor(torch.zeros(1, 4, device="meta"), coordinates, (2, 2, 2), 1)
     with torch.set_grad_enabled(with_gradients), pytest.raises(MemoryError):
@@ -175,7 +179,9 @@ def test_a_gpus_algorithm_gives_gradients_where_torch_does(monkeypatch, training
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("make", [lambda: Submanifold(16, 16, key="a"), lambda: Halving(16, 32)])
+@pytest.mark.parametrize(
+    "make", [lambda: SubmanifoldConv(16, 16, key="a"), lambda: DownsampleConv(16, 32)]
+)
 def test_on_a_gpu_the_gradients_are_those_of_the_cpu_in_eval_mode_too(make):
     sparse, _, _ = random_sparse(torch.rand(2, 16, 16, 8) < 0.3, channels=16)
     layer = make().eval()

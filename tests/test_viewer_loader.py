@@ -83,5 +83,5 @@ def test_an_error_is_raised_where_the_item_is_asked_for(slow):
 
 
 def test_something_must_be_kept():
-    with pytest.raises(ValueError, match="at least one item"):
+    with pytest.raises(ValueError, match="keep must be at least 1"):
         Loader(str, keep=0)

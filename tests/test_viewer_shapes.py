@@ -3,7 +3,7 @@ import pytest
 
 from engine.viewer.shapes import (
     BEVEL,
-    bevelled_cube,
+    beveled_cube,
     camera_shape,
     elevation_mesh,
     height_colors,
@@ -12,7 +12,7 @@ from tests.layout_files import Rig
 
 
 def test_the_cube_is_closed_and_turned_outwards():
-    mesh = bevelled_cube(2.0)
+    mesh = beveled_cube(2.0)
     corners = mesh.vertices[mesh.faces].astype(np.float64)
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     assert ((normals * corners.mean(1)).sum(1) > 0).all()
@@ -43,7 +43,7 @@ def test_the_picture_lies_where_its_pixels_are_seen_also_off_the_axis():
     pixels = mapped[:, :2] / mapped[:, 2:3]
     # float32 matrices: a thousandth of a pixel.
     np.testing.assert_allclose(pixels, [[0, 0], [96, 0], [96, 60], [0, 60]], atol=2e-3)
-    middle = np.append(shape.middle_m(), 1.0) @ rig.pixel_from_lidar.T
+    middle = np.append(shape.center_m(), 1.0) @ rig.pixel_from_lidar.T
     np.testing.assert_allclose(middle[:2] / middle[2], [48, 30], atol=2e-3)
 
 

@@ -98,8 +98,8 @@ def test_branches_are_of_a_network_that_renders(folder, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["compare", "--out", "figure.tiff"], r"as .png or .jpg, got figure.tiff"),
-        (["film", "--out", "film.avi"], r"as .mp4 or .gif, got film.avi"),
+        (["compare", "--out", "figure.tiff"], r"must be .png or .jpg, got figure.tiff"),
+        (["film", "--out", "film.avi"], r"must be .mp4 or .gif, got film.avi"),
         (["film", "--out", "film.gif", "--panels", "x"], "a film has no --panels"),
         (["views", "--out", "x", "--scale", "0"], "--scale is from 0.25 to 8, got 0.0"),
         (["branches", "--out", "x", "--stride", "0"], "--stride is at least 1, got 0"),

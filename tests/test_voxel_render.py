@@ -8,10 +8,10 @@ from engine.pictures.voxel_render import (
     SHADE_REACH,
     SHADE_STRENGTH,
     Faces,
-    _between,
+    _bilinear,
     _corner_light,
     _edge_light,
-    _meet,
+    _intersect,
     _soft_light,
     draw_faces,
     render_voxels,
@@ -163,7 +163,7 @@ def test_ground_before_a_wall_is_darker_than_in_the_open():
 def test_light_between_corners_is_bilinear():
     corners = np.float32([[0, 1, 2, 3]])
     for inside, expected in {(0, 0): 0, (0, 1): 1, (1, 0): 2, (1, 1): 3, (0.5, 0.5): 1.5}.items():
-        assert _between(corners, np.float32([[inside[0]], [inside[1]]])) == pytest.approx(expected)
+        assert _bilinear(corners, np.float32([[inside[0]], [inside[1]]])) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", ["outside", "parallel"])
@@ -171,7 +171,7 @@ def test_lines_of_sight_meet_planes_where_the_points_project(name):
     view = VIEWS[name]
     pixels = np.array([20 * view.width + 20, 40 * view.width + 50])
     for axis, plane in enumerate(np.float32([[4, 4], [2, 2], [0, 0]])):
-        across, shift = _meet(view, pixels, axis, plane)
+        across, shift = _intersect(view, pixels, axis, plane)
         points = np.empty((2, 3))
         points[:, axis] = plane
         points[:, (axis + 1) % 3], points[:, (axis + 2) % 3] = across
@@ -180,8 +180,8 @@ def test_lines_of_sight_meet_planes_where_the_points_project(name):
         # float32 rays: a few thousandths of a pixel.
         expected = np.array([[20.5, 20.5], [50.5, 40.5]])
         np.testing.assert_allclose(back[depth > 0], expected[depth > 0], atol=5e-3)
-        right, _ = _meet(view, pixels + 1, axis, plane)
-        below, _ = _meet(view, pixels + view.width, axis, plane)
+        right, _ = _intersect(view, pixels + 1, axis, plane)
+        below, _ = _intersect(view, pixels + view.width, axis, plane)
         finite = np.hypot(right - across, below - across)
         # One pixel is a long way for a derivative.
         np.testing.assert_allclose(shift[:, depth > 0], finite[:, depth > 0], rtol=0.15)
@@ -244,7 +244,7 @@ def test_an_empty_grid_gives_the_background(name):
 
 
 def test_labels_must_fill_the_grid():
-    with pytest.raises(ValueError, match=r"shape \(2, 2, 2\) do not fill a grid of \(6, 6, 4\)"):
+    with pytest.raises(ValueError, match=r"shape \(2, 2, 2\) do not match the grid of \(6, 6, 4\)"):
         render_one(np.zeros((2, 2, 2), np.uint8), VIEWS["outside"])
 
 

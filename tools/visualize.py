@@ -23,7 +23,7 @@ from engine.frames.sources import FrameSource, Predicted, ViewFrame
 from engine.pictures.branch_figure import branch_tables, stack_pages
 from engine.pictures.branch_maps import RenderedFrame, render_branches
 from engine.pictures.figures import FigureOptions, Table, comparison_table, views_table
-from engine.pictures.film import MOST_COLORS, check_film, write_film
+from engine.pictures.film import MAX_COLORS, check_film, write_film
 from engine.pictures.film_frame import film_frame
 from engine.pictures.frame_views import VIEWS
 from engine.pictures.image_files import check_image_path, write_image
@@ -98,7 +98,7 @@ def _add_looks(group: argparse._ArgumentGroup) -> None:
     add("--size", type=size_of_text, default=(1280, 720), metavar="WxH",
         help="of a film (default: 1280x720)")  # fmt: skip
     add("--fps", type=float, default=4.0, help="frames per second of a film (default: 4)")
-    add("--colors", type=int, default=MOST_COLORS, metavar="N",
+    add("--colors", type=int, default=MAX_COLORS, metavar="N",
         help="colors of a GIF's palette; 64 halve its size (default: 256)")  # fmt: skip
     add("--stride", type=int, default=1, metavar="N",
         help="branches: render every N-th pixel (default: 1)")  # fmt: skip

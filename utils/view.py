@@ -1,4 +1,4 @@
-"""Views: where an image of a scene is taken from, as one matrix from meters to pixels."""
+"""Viewpoints: a projection matrix from meters to pixels, with an image size."""
 
 from dataclasses import dataclass, replace
 
@@ -9,19 +9,19 @@ from utils.geometry import VoxelGrid
 
 Number = float | int
 NEAR_M = 0.05
-"""A perspective view sees nothing nearer than this camera depth [m]."""
+"""Near plane of perspective views: minimum camera depth [m]."""
 
 
 @dataclass(frozen=True, eq=False)
 class Viewpoint:
-    """Where an image is taken from.
+    """The viewpoint of an image.
 
     Attributes:
         pixel_from_lidar: Maps (x, y, z, 1) [m] to (u·d, v·d, d, 1) in a perspective view and to
             (u, v, d, 1) in a parallel one; d is the depth [m], pixel centers are at integer + 0.5.
-        width: Columns of the image.
-        height: Rows of the image.
-        is_perspective: Whether the lines of sight meet in one point.
+        width: Width of the image [px].
+        height: Height of the image [px].
+        is_perspective: Whether the projection is perspective; else it is parallel.
 
     Raises:
         ValueError: If the matrix cannot be inverted or the image has no pixels.
@@ -35,14 +35,16 @@ class Viewpoint:
     def __post_init__(self) -> None:
         """Check the fields, which may come from a file."""
         if self.width < 1 or self.height < 1:
-            raise ValueError(f"a view needs pixels, got width {self.width}, height {self.height}")
+            raise ValueError(
+                f"a view must have pixels, got width {self.width}, height {self.height}"
+            )
         is_finite = np.isfinite(self.pixel_from_lidar).all()
         if not is_finite or np.linalg.det(self.pixel_from_lidar) == 0:
             raise ValueError(f"pixel_from_lidar has no inverse:\n{self.pixel_from_lidar}")
 
     @property
     def aspect(self) -> float:
-        """Width over height of the image once its pixels are made square."""
+        """Aspect ratio of the image with square pixels: width / height."""
         right, down, forward = self.pixel_from_lidar[:3, :3]
         if self.is_perspective:  # Rows hold focal length · axis + principal point · forward.
             right, down = np.cross(right, forward), np.cross(down, forward)
@@ -50,13 +52,13 @@ class Viewpoint:
         return float(self.width / self.height * pixel_shape)
 
     def resize(self, width: int, height: int) -> "Viewpoint":
-        """The same view in another number of pixels."""
+        """Return the same view at another image size."""
         scale = np.diag([width / self.width, height / self.height, 1.0, 1.0])
         matrix = scale @ self.pixel_from_lidar
         return replace(self, pixel_from_lidar=matrix, width=width, height=height)
 
     def extend(self, height: int, *, width: int | None = None) -> "Viewpoint":
-        """The same view with rows added above and below, as many on either side; columns too."""
+        """Return the same view with rows added equally above and below, and columns likewise."""
         width = width or self.width
         shift, column = np.eye(4), 2 if self.is_perspective else 3
         shift[0, column] = (width - self.width) / 2
@@ -65,7 +67,7 @@ class Viewpoint:
         return replace(self, pixel_from_lidar=matrix, width=width, height=height)
 
     def in_voxels(self, grid: VoxelGrid) -> "Viewpoint":
-        """The same view as a map from continuous voxel coordinates; depth stays in meters."""
+        """Return the same view from continuous voxel coordinates; depth stays in meters."""
         lidar_from_voxel = np.diag([grid.voxel_m, grid.voxel_m, grid.voxel_m, 1.0])
         lidar_from_voxel[:3, 3] = grid.origin_m
         return replace(self, pixel_from_lidar=self.pixel_from_lidar @ lidar_from_voxel)
@@ -73,9 +75,9 @@ class Viewpoint:
     def project(
         self, points_m: Float[np.ndarray, "*any 3"]
     ) -> tuple[Float[np.ndarray, "*any 2"], Float[np.ndarray, "*any"]]:
-        """Pixels (u right, v down) and depth [m] of points.
+        """Project points to pixels (u right, v down) and depth [m].
 
-        Pixels of a perspective view are those of depth ``NEAR_M`` where the depth is less.
+        In a perspective view, the pixels are computed with a depth of at least ``NEAR_M``.
         """
         mapped = points_m @ self.pixel_from_lidar[:3, :3].T + self.pixel_from_lidar[:3, 3]
         depth = mapped[..., 2]
@@ -91,13 +93,13 @@ def look_at(
     size: tuple[int, int],
     fov_deg: Number,
 ) -> Viewpoint:
-    """A perspective view from ``eye_m`` with ``target_m`` in its middle and z pointing up.
+    """Return a perspective view from ``eye_m``, centered on ``target_m``, with z up.
 
     Args:
-        eye_m: Where the image is taken from [m].
-        target_m: A point straight ahead [m]; not straight above or below the eye.
+        eye_m: Position of the eye [m].
+        target_m: Point at the center of the image [m]; not straight above or below the eye.
         size: Width and height of the image [px].
-        fov_deg: Horizontal opening angle [deg].
+        fov_deg: Horizontal field of view [deg].
 
     Raises:
         ValueError: If the line of sight is vertical or has no length.
@@ -124,20 +126,23 @@ def birds_eye(
     height: int,
     top_m: Number,
 ) -> Viewpoint:
-    """A parallel view straight down: forward (x) points up, left (y) points left.
+    """Return a parallel view straight down: forward (x) is up, left (y) is left.
 
     Args:
         near_left_m: x of the lower edge and y of the left edge [m].
         far_right_m: x of the upper edge and y of the right edge [m].
-        height: Rows of the image; the columns follow from the ranges.
-        top_m: Height [m] that the depth is measured down from.
+        height: Height of the image [px]; the width follows from the ranges.
+        top_m: Height of depth 0 [m].
 
     Raises:
-        ValueError: If the corners are the wrong way round.
+        ValueError: If the corners are swapped.
     """
     (near, left), (far, right) = near_left_m, far_right_m
     if far <= near or left <= right:
-        raise ValueError(f"no bird's eye view from near left {near_left_m} to {far_right_m}")
+        raise ValueError(
+            "a bird's-eye view needs near < far and right < left, got near left "
+            f"{near_left_m} and far right {far_right_m}"
+        )
     scale = height / (far - near)
     matrix = np.array(
         [

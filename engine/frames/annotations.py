@@ -1,4 +1,4 @@
-"""Fields that only some frames of a data set have, for those that show frames."""
+"""Optional fields of a data set, read for the frames that have them."""
 
 import logging
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ logger = logging.getLogger(__name__)
 
 
 class Annotations:
-    """Labels, captions and the like, of the frames that have them.
+    """Labels, captions and other fields, for the frames that have them.
 
     Args:
         cfg: The config.
         split: "train", "val", "test" or "all".
-        main: The data set that was built of them; it says which frames have a field.
-        stems: The frames that may be asked for.
-        fields: Fields of a sample.
+        main: The data set of the split; it knows which frames have a field.
+        stems: Frames that may be requested.
+        fields: Fields of a sample to read.
     """
 
     def __init__(
@@ -33,12 +33,12 @@ class Annotations:
     ) -> None:
         self._frames: dict[str, FrameDataset] = {}
         for field in fields:
-            having = set(main.stems_with(field))
-            those = [stem for stem in stems if stem in having]
-            if not those:
+            annotated = set(main.stems_with(field))
+            chosen = [stem for stem in stems if stem in annotated]
+            if not chosen:
                 continue
             try:
-                self._frames[field] = build_dataset(cfg, split, fields=(field,), stems=those)
+                self._frames[field] = build_dataset(cfg, split, fields=(field,), stems=chosen)
             except (FileNotFoundError, ValueError) as error:
                 logger.info("frames are shown without %s: %s", field, error)
         self._places = {
@@ -47,10 +47,10 @@ class Annotations:
         }
 
     def of(self, stem: str) -> dict[str, Any]:
-        """The fields that a frame has, by name.
+        """Return the fields that a frame has, by name.
 
         Raises:
-            ValueError: If a file is not as its format says.
+            ValueError: If a file is not valid.
         """
         return {
             field: getattr(self._frames[field][places[stem]], field)

@@ -1,4 +1,4 @@
-"""Frames for the viewer: from a data set, a folder of saved predictions, or a network."""
+"""Frame sources: a data set, a folder of saved predictions, or a network."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -30,20 +30,20 @@ from utils.labels import NUSCENES, UNSCENES3D, LabelSet, label_set
 
 SENSORS = ("images", "pixel_from_lidar", "points")
 ANNOTATIONS = ("occupancy", "elevation_m")
-"""Fields of a sample that are shown where they are there."""
+"""Optional fields of a sample to show."""
 LABEL_GRIDS = {
     UNSCENES3D.name: layout.LABEL_GRID,
     NUSCENES.name: nuscenes_labels.BENCHMARKS["occ3d"].grid,
 }
-"""Where labels lie by their label set, unless a config says so."""
+"""Label grid by label set, for predictions without a config."""
 
 
 class Predicted(NamedTuple):
-    """What a network says of a frame.
+    """A prediction of a frame.
 
     Attributes:
         occupancy: Label of each voxel.
-        splats: The Gaussians of its refinement, where it has one.
+        splats: Gaussians of the refinement, if any.
     """
 
     occupancy: UInt8[np.ndarray, "X Y Z"]
@@ -52,11 +52,11 @@ class Predicted(NamedTuple):
 
 @dataclass
 class ViewFrame:
-    """A frame as it is shown; whatever is not there is None.
+    """A frame to show; missing data is None.
 
     Attributes:
-        sample: What the sensors saw and the annotators added.
-        predicted: What a network or a file says of it.
+        sample: Sensor data and annotations.
+        predicted: Prediction, by a network or from a file.
     """
 
     sample: Sample
@@ -75,31 +75,31 @@ class ViewFrame:
 
 @runtime_checkable
 class FrameSource(Protocol):
-    """A sequence of frames of one grid and label set."""
+    """A sequence of frames with one grid and one label set."""
 
     grid: VoxelGrid
     labels: LabelSet
     stems: list[str]
 
     def read(self, index: int) -> ViewFrame:
-        """Read a frame; may take seconds."""
+        """Read a frame; this may take seconds."""
         ...
 
 
 class Recordings:
-    """Frames of a data set, with a prediction each where there is a predictor.
+    """Frames of a data set, each with a prediction if there is a predictor.
 
     Args:
         cfg: The config.
         split: "train", "val", "test" or "all".
-        predict: Predicts from a sample; None: nothing is predicted.
-        stems: Only these frames, in this order; None for all of the split.
-        among: Only those of these frames, in the data set's order; None for all.
-        scene: Only frames of this drive; None for all.
-        annotations: Fields read besides the sensors', of frames that have them.
+        predict: Predicts from a sample; None: no prediction.
+        stems: Only these frames, in this order; None: all of the split.
+        among: Only frames among these, in the data set's order; None: all.
+        scene: Only frames of this drive; None: all.
+        annotations: Fields to read besides sensor data, for frames that have them.
 
     Raises:
-        FileNotFoundError: If the data is not there.
+        FileNotFoundError: If the data is missing.
         ValueError: If no frame is left, or a stem is not in the split.
     """
 
@@ -125,44 +125,43 @@ class Recordings:
         self._main = build_dataset(cfg, split, fields=fields, stems=stems)
         self.stems: list[str] = list(self._main.stems)
         if among is not None:
-            asked = set(restrict(self.stems, list(among), split))
-            self.stems = [stem for stem in self.stems if stem in asked]
+            allowed = set(restrict(self.stems, list(among), split))
+            self.stems = [stem for stem in self.stems if stem in allowed]
         if scene is not None:
             self._keep_scene(scene)
         self._place = {stem: place for place, stem in enumerate(self._main.stems)}
-        further = [field for field in annotations if field not in fields]
-        self._annotations = Annotations(cfg, split, self._main, self.stems, further)
+        remaining = [field for field in annotations if field not in fields]
+        self._annotations = Annotations(cfg, split, self._main, self.stems, remaining)
 
     def read(self, index: int) -> ViewFrame:
-        """Read a frame, and predict it."""
+        """Read and predict a frame."""
         stem = self.stems[index]
         sample = replace(self._main[self._place[stem]], **self._annotations.of(stem))
         return ViewFrame(sample, self._predict(sample) if self._predict else None)
 
     def _keep_scene(self, scene: str) -> None:
-        """Leave out the frames of other drives."""
+        """Drop the frames of other drives."""
         scene_of = dict(zip(self._main.stems, self._main.scenes, strict=True))
         self.stems = [stem for stem in self.stems if scene_of[stem] == scene]
         if not self.stems:
             raise ValueError(
-                f"no frame of scene '{scene}'; there are {sorted(set(scene_of.values()))}"
+                f"no frames of scene '{scene}'; scenes are {sorted(set(scene_of.values()))}"
             )
 
 
 class SavedPredictions:
-    """Predictions of files ``STEM.npy``; without a data set a sequence of its own.
+    """Predictions in files ``STEM.npy``; also a frame source when there is no data set.
 
     Args:
-        folder: Where the files are: dense grids, or rows x, y, z, class.
-        grid: Their grid; None: that of ``LABEL_GRIDS``, in as large voxels as the first file's
-            shape says.
+        folder: Folder of the files: dense grids, or rows x, y, z, class.
+        grid: Their grid; None: that of ``LABEL_GRIDS``, with the voxel size inferred from the
+            shape of the first file.
         labels: Their label set.
-        any_voxel_size: Where the first file's shape is not that of the grid, go by it as if no
-            grid were given.
+        any_voxel_size: Infer the voxel size also if the first file's shape differs from ``grid``.
 
     Raises:
-        FileNotFoundError: If the folder is not there or holds no such file.
-        ValueError: If no grid is given and the first file's shape says none.
+        FileNotFoundError: If the folder is missing or has no such files.
+        ValueError: If the voxel size cannot be inferred.
     """
 
     def __init__(
@@ -174,10 +173,10 @@ class SavedPredictions:
         any_voxel_size: bool = False,
     ) -> None:
         if not folder.is_dir():
-            raise FileNotFoundError(f"there is no folder of predictions {folder}")
+            raise FileNotFoundError(f"prediction folder {folder} not found")
         names = [path.stem for path in folder.glob(f"*{SUFFIX}") if not path.name.startswith(".")]
         if not names:
-            raise FileNotFoundError(f"{folder} holds no prediction: expected STEM{SUFFIX} files")
+            raise FileNotFoundError(f"{folder} has no predictions: expected STEM{SUFFIX} files")
         self.folder, self.labels = folder, labels
         self.stems = sorted(names, key=time_order)
         if grid is None or any_voxel_size:
@@ -187,23 +186,25 @@ class SavedPredictions:
         self.grid = grid
 
     def read(self, index: int) -> ViewFrame:
-        """Read the prediction alone."""
+        """Read a prediction, without sensor data."""
         sample = Sample(stem=self.stems[index])
         return ViewFrame(sample, self.predict(sample))
 
     def predict(self, sample: Sample) -> Predicted:
-        """The prediction of a frame.
+        """Read the prediction of a frame.
 
         Raises:
             FileNotFoundError: If there is none.
-            ValueError: If it is of another grid or label set.
+            ValueError: If it does not match the grid or the label set.
         """
         path = self._path(sample.stem)
         array = read_labels(path)
         try:
             grid = dense_from_rows(array, self.grid.shape) if is_sparse(array) else array
             if grid.size and not 0 <= grid.min() <= grid.max() <= 255:
-                raise ValueError(f"labels go from {grid.min()} to {grid.max()}, expected 0 to 255")
+                raise ValueError(
+                    f"labels range from {grid.min()} to {grid.max()}, expected 0 to 255"
+                )
             occupancy = grid.astype(np.uint8)
             check_labels(occupancy, self.grid, self.labels)
         except ValueError as error:
@@ -215,14 +216,14 @@ class SavedPredictions:
 
 
 def _grid_of(array: np.ndarray, folder: Path, labels: LabelSet) -> VoxelGrid:
-    """The label grid in voxels as large as an array's; of rows, the label grid itself."""
+    """Return the label grid at the voxel size of a dense array; for rows, the label grid."""
     fine = LABEL_GRIDS[labels.name]
     if is_sparse(array):
         return fine
     factor = max(1, fine.shape[0] // max(1, array.shape[0]))
     if tuple(count * factor for count in array.shape) != fine.shape:
         raise ValueError(
-            f"the predictions in {folder} have the shape {array.shape}, which is not the grid of "
-            f"{fine.shape} voxels in larger ones: name their config with --py-config"
+            f"the predictions in {folder} have shape {array.shape}, which is not a coarser version "
+            f"of the label grid {fine.shape}: pass their config with --py-config"
         )
     return fine.coarsen(factor)

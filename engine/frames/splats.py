@@ -1,4 +1,4 @@
-"""The Gaussians of a frame in numpy, as a splat renderer takes them."""
+"""Gaussians of a frame as NumPy arrays, for splat renderers."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from model.render.splat import Gaussians, rotation_matrices
 
 
 class Splats(NamedTuple):
-    """Gaussians as a splat renderer takes them.
+    """Gaussians in the form that splat renderers expect.
 
     Attributes:
         centers_m: Means [m].
@@ -25,17 +25,17 @@ class Splats(NamedTuple):
 
 
 def splats_of(gaussians: Gaussians, class_colors: UInt8[np.ndarray, "C 3"]) -> Splats:
-    """The Gaussians of the first frame in the colors of their classes.
+    """Convert the Gaussians of the first frame of a batch, colored by class.
 
     Args:
-        gaussians: With the probability of each class but free as features.
+        gaussians: Gaussians; features are the probabilities of all classes except free.
         class_colors: RGB of these classes.
     """
-    one = Gaussians(*(field[0].detach().float().cpu() for field in gaussians))
-    axes = rotation_matrices(one.rotations) * one.scales_m[:, None, :]
+    first = Gaussians(*(field[0].detach().float().cpu() for field in gaussians))
+    axes = rotation_matrices(first.rotations) * first.scales_m[:, None, :]
     return Splats(
-        centers_m=one.means_m.numpy(),
+        centers_m=first.means_m.numpy(),
         covariances_m2=(axes @ axes.mT).numpy(),
-        colors=(one.features.numpy() @ (class_colors / np.float32(255))).clip(0, 1),
-        opacities=one.opacities[:, None].numpy().clip(0, 1),
+        colors=(first.features.numpy() @ (class_colors / np.float32(255))).clip(0, 1),
+        opacities=first.opacities[:, None].numpy().clip(0, 1),
     )

@@ -1,1 +1,1 @@
-"""Images of frames: pages, panels and figures, rendered without a display."""
+"""Figures of frames: pages and panels, rendered without a display."""

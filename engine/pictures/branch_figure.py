@@ -1,4 +1,4 @@
-"""Overview of a frame: what each branch renders, what supervises it, and the occupancy."""
+"""Figure of a frame: what each branch renders, what supervises it, and the occupancy."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,36 +29,38 @@ from utils.labels import LabelSet
 def branch_tables(
     frame: FigureFrame, rendered: RenderedFrame, labels: LabelSet, options: FigureOptions
 ) -> tuple[Table, Table]:
-    """The maps of the branches above what supervises them, and the occupancy.
+    """Lay out the maps of the branches above their targets, and the occupancy.
 
     Args:
-        frame: Input, prediction and, if there is one, label.
-        rendered: The maps.
+        frame: Input, prediction, and label if there is one.
+        rendered: The maps of the branches.
         labels: Colors of the labels.
-        options: How the figure looks; its views are those of the occupancy.
+        options: Options of the figure; its views are for the occupancy.
 
     Returns:
-        The maps, and the occupancy in the views.
+        The table of the maps, and the table of the occupancy in each view.
 
     Raises:
-        ValueError: If a view or the camera is unknown, or the page too narrow.
+        ValueError: If a view or the camera is unknown, or the page is too narrow.
     """
     style, maps = options.style, rendered.maps
     width = options.panels_px(len(maps), with_names=True) // len(maps)
     height = panel_of_width(views_of(frame, options), "front", width).view.height
     size = (width, height)
 
-    def draw(values: np.ndarray, one: BranchMap) -> RgbImage:
-        return draw_map(values, one.kind, labels, size, far_m=rendered.far_m, style=style)
+    def draw(values: np.ndarray, branch_map: BranchMap) -> RgbImage:
+        return draw_map(values, branch_map.kind, labels, size, far_m=rendered.far_m, style=style)
 
-    rows = [("Predicted", [draw(one.values, one) for one in maps])]
-    targets = [one.target for one in maps]
+    rows = [("Predicted", [draw(branch_map.values, branch_map) for branch_map in maps])]
+    targets = [branch_map.target for branch_map in maps]
     if any(target is not None for target in targets):
         blank = np.full((height, width, 3), style.background, np.uint8)
         pairs = zip(targets, maps, strict=True)
-        drawn = [blank if target is None else draw(target, one) for target, one in pairs]
+        drawn = [
+            blank if target is None else draw(target, branch_map) for target, branch_map in pairs
+        ]
         rows.append(("Supervision", drawn))
-    columns = [map_title(one) for one in maps]
+    columns = [map_title(branch_map) for branch_map in maps]
     title = frame_title(frame.sample) if options.title is None else options.title
     files = [frame.sample.stem] * len(rows)
     return Table(title, columns, rows, [], files), _occupancy(frame, rendered, options)
@@ -67,7 +69,7 @@ def branch_tables(
 def stack_pages(
     pages: Sequence[UInt8[np.ndarray, "_ _ 3"]], style: Style
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Stack pages; narrow ones are padded with paper on their right."""
+    """Stack pages from top to bottom, and pad narrow ones with blank paper on the right."""
     widest = max(page.shape[1] for page in pages)
     parts = [np.full((page.shape[0], widest, 3), style.paper, np.uint8) for page in pages]
     for part, page in zip(parts, pages, strict=True):
@@ -76,21 +78,21 @@ def stack_pages(
 
 
 def _occupancy(frame: FigureFrame, rendered: RenderedFrame, options: FigureOptions) -> Table:
-    """Image and points beside prediction and label in the views, with the legend of the page."""
+    """Lay out the input beside prediction and label in each view, with the legend of the page."""
     views = views_of(frame, options)
     names = ["front", *options.views]
     panels = panels_in_row(views, names, options.panels_px(len(names), with_names=True))
     rows: list[tuple[str, list[RgbImage]]] = []
     for number, layer in enumerate(frame.layers):
         shown = frame
-        if number % 2:  # The row above has the image; this one has the points.
+        if number % 2:  # Rows alternate between the image and the points.
             shown = frame._replace(sample=replace(frame.sample, images=None))
         first = input_panel(shown, panels[0], views, options)
         rows.append((layer.name, [first, *layer_panels(layer, panels[1:], views, options)]))
     columns = ["Input", *(VIEW_TITLES[view] for view in options.views)]
     legend = legend_of([frame], options)
     entries = [LegendEntry(f"depth, 0 to {rendered.far_m:g} m", TURBO)]
-    if any(one.kind == SEMANTIC and one.target is not None for one in rendered.maps):
+    if any(shown.kind == SEMANTIC and shown.target is not None for shown in rendered.maps):
         entries.append(LegendEntry("not supervised", options.style.frame))
     files = [frame.sample.stem] * len(rows)
     return Table("", columns, rows, [*legend, entries], files)

@@ -1,8 +1,8 @@
-"""What each branch of the network shows in the image plane: semantic, depth and color maps.
+"""Maps of the network's branches in the image plane: semantics, depth and color.
 
-The lift tells classes from the image itself. The rest is rendered: RenderFusion's camera volume has
-depth, its LiDAR volume semantics, GSRefinement's Gaussians both; a fusion that renders the fused
-volume has depth and color. Beside each stands what supervises it.
+The lift predicts classes from the image itself. The others are rendered: depth from RenderFusion's
+camera volume, semantics from its LiDAR volume, both from GSRefinement's Gaussians, and depth and
+color from the fused volume of a fusion that renders it. Each map comes with its target.
 """
 
 import math
@@ -27,19 +27,19 @@ from utils.labels import FREE
 
 SEMANTIC, DEPTH, COLOR = "semantic", "depth", "color"
 SAMPLES_AT_ONCE = 2**21
-"""Points at which a volume is sampled at once."""
+"""Maximum number of points at which a volume is sampled at once."""
 
 
 class BranchMap(NamedTuple):
-    """An image that a branch shows.
+    """A map of a branch in the image plane.
 
     Attributes:
         branch: "image", "LiDAR", "camera", "fused" or "Gaussians".
-        kind: "semantic" (labels, 0 where the ray ends in nothing), "depth" ([m], 0 likewise) or
+        kind: "semantic" (labels, 0 where the ray hits nothing), "depth" ([m], likewise) or
             "color" (RGB).
-        values: The image.
-        target: What supervises it, of the same kind; None where the frame has none. Labels are 255
-            and depth is 0 where nothing supervises.
+        values: The map.
+        target: Target of the same kind; None if the frame has none. Unsupervised pixels have label
+            255 or depth 0.
     """
 
     branch: str
@@ -51,12 +51,12 @@ class BranchMap(NamedTuple):
 
 
 class RenderedFrame(NamedTuple):
-    """The maps of a frame, and what was predicted of it.
+    """The maps of a frame, and its predicted occupancy.
 
     Attributes:
-        maps: In the order image, LiDAR, camera, fused volume, Gaussians.
+        maps: In the order image, LiDAR volume, camera volume, fused volume, Gaussians.
         occupancy: Predicted label of each voxel.
-        far_m: Greatest depth of a map [m].
+        far_m: Maximum depth of a map [m].
     """
 
     maps: tuple[BranchMap, ...]
@@ -65,7 +65,7 @@ class RenderedFrame(NamedTuple):
 
 
 class _Targets(NamedTuple):
-    """What supervises the maps of a frame, where it is there."""
+    """Targets of the maps of a frame; None if missing."""
 
     semantic: np.ndarray | None
     depth_m: np.ndarray | None
@@ -82,16 +82,16 @@ def render_branches(
     stride: int = 1,
     num_gaussians: int | None = None,
 ) -> RenderedFrame:
-    """Render what each branch of an UnsOcc shows to one camera.
+    """Render the maps of an UnsOcc's branches for one camera.
 
-    Volumes are sampled every half voxel of theirs, more finely than in training.
+    Volumes are sampled every half voxel, more finely than in training.
 
     Args:
-        network: The network, on its device; it is put into evaluation mode.
-        sample: The frame; label and points, where it has any, are what the maps are compared with.
-        camera: Number of the camera.
-        stride: Image pixels along each edge of a pixel of the maps.
-        num_gaussians: Gaussians a frame; None: as many as in training.
+        network: The network, on its device; it is switched to evaluation mode.
+        sample: The frame; its label and points, if any, become targets.
+        camera: Index of the camera.
+        stride: Image pixels per map pixel along each axis.
+        num_gaussians: Gaussians per frame; None: as in training.
 
     Raises:
         ValueError: If the network renders nothing, the frame has no such camera, or the stride
@@ -99,13 +99,15 @@ def render_branches(
     """
     if not isinstance(network, UnsOcc) or network.rendering is None:
         raise ValueError(
-            "this network renders nothing: the maps of the branches need an UnsOcc whose config "
-            "has model.rendering, and a camera (modality both or camera)"
+            "this network renders nothing: branch maps need an UnsOcc whose config has "
+            "model.rendering and modality 'both' or 'camera'"
         )
     batch = network.eval().data_preprocessor(collate([sample]))["batch"]
     cameras = 0 if batch.images is None else batch.images.shape[1]
     if not 0 <= camera < cameras:
-        raise ValueError(f"frame {sample.stem} has {cameras} cameras, from 0 on; got {camera}")
+        raise ValueError(
+            f"frame {sample.stem} has {cameras} cameras, numbered from 0; got {camera}"
+        )
     outputs = network.infer(batch, with_fields=True)
     height, width = (length // stride for length in batch.images.shape[-2:])
     pixels = pixel_centers(*batch.images.shape[-2:], stride=stride, device=batch.images.device)
@@ -124,7 +126,7 @@ def render_branches(
         maps += _gaussian_maps(gaussians, batch, camera, stride, targets)
     if not maps:
         raise ValueError(
-            "no branch of this network renders anything: its fusion has no fields and it has no "
+            "no branch of this network renders anything: it has neither fields in its fusion nor a "
             "refinement; use a config with RenderFusion, KNNFusion or GSRefinement"
         )
     occupancy = outputs.logits[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
@@ -134,7 +136,7 @@ def render_branches(
 def _image_maps(
     outputs: Outputs, camera: int, size: tuple[int, int], targets: _Targets
 ) -> list[BranchMap]:
-    """The map of the classes that the lift tells from the image."""
+    """Return the semantic map that the lift predicts from the image."""
     if outputs.camera is None or outputs.camera.class_logits is None:
         return []
     logits = class_scores(outputs.camera.class_logits[:, camera], size)[0]
@@ -145,7 +147,7 @@ def _image_maps(
 def _volume_maps(
     network: UnsOcc, outputs: Outputs, rays: Rays, size: tuple[int, int], targets: _Targets
 ) -> list[BranchMap]:
-    """Maps of the volumes that the fusion shows to a renderer."""
+    """Render the maps of the fusion's volumes."""
     fused, options = outputs.fused, network.rendering
     assert options is not None
     maps: list[BranchMap] = []
@@ -154,13 +156,13 @@ def _volume_maps(
         assert features is not None
         labels = _best_label(features, opacity).reshape(size)
         maps.append(BranchMap("LiDAR", SEMANTIC, labels, targets.semantic))
-    measured = targets.depth_m if targets.lidar_depth_m is None else targets.lidar_depth_m
+    depth_target = targets.depth_m if targets.lidar_depth_m is None else targets.lidar_depth_m
     for branch, field in (("camera", fused.camera), ("fused", fused.fused)):
         if field is None:
             continue
         depth_m, features, opacity = _render(network, field, rays, options)
         shown = torch.where(opacity > 0.5, depth_m, 0.0).reshape(size).cpu().numpy()
-        maps.append(BranchMap(branch, DEPTH, shown, measured))
+        maps.append(BranchMap(branch, DEPTH, shown, depth_target))
         if features is not None:
             color = (255 * features).round().clamp(0, 255).byte().reshape(*size, 3).cpu().numpy()
             maps.append(BranchMap(branch, COLOR, color, targets.color))
@@ -170,7 +172,7 @@ def _volume_maps(
 def _render(
     network: UnsOcc, field: Field, rays: Rays, options: RenderOptions
 ) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Depth [m], features and opacity of each ray through a volume."""
+    """Render depth [m], features and opacity of each ray through a volume."""
     grid = network.feature_grid
     count = math.ceil((options.far_m - options.near_m) / (0.5 * grid.voxel_m))
     edges_m = uniform_depths(options.near_m, options.far_m, count, device=rays.origins.device)
@@ -189,7 +191,7 @@ def _render(
     if values is not None:
         features = torch.cat([part.features[0] for part in parts if part.features is not None])
     opacity = torch.cat([part.opacity[0] for part in parts])
-    # The mean depth of what stops the ray: what passes through stands at the far end.
+    # Mean depth of the part that is absorbed: the transmitted part counts at the far end.
     depth_m = torch.cat([part.depth_m[0] for part in parts])
     depth_m = (depth_m - (1 - opacity) * edges_m[-1]) / opacity.clamp_min(1e-6)
     return depth_m, features, opacity
@@ -198,7 +200,7 @@ def _render(
 def _gaussian_maps(
     gaussians: Gaussians, batch: Batch, camera: int, stride: int, targets: _Targets
 ) -> list[BranchMap]:
-    """Maps of the refinement's Gaussians."""
+    """Render the maps of the refinement's Gaussians."""
     assert batch.images is not None
     assert batch.pixel_from_lidar is not None
     size = (batch.images.shape[-2], batch.images.shape[-1])
@@ -215,14 +217,14 @@ def _gaussian_maps(
 
 
 def _best_label(features: Tensor, opacity: Tensor) -> np.ndarray:
-    """The most probable label of each pixel, free being what passes through all."""
+    """Return the most probable label of each pixel; the transmittance is the share of free."""
     free = (1 - opacity)[..., None]
     classes = torch.cat([features[..., :FREE], free, features[..., FREE:]], dim=-1)
     return classes.argmax(dim=-1).byte().cpu().numpy()
 
 
 def _targets(network: UnsOcc, sample: Sample, batch: Batch, camera: int, stride: int) -> _Targets:
-    """What the maps are compared with."""
+    """Return the targets of the maps."""
     assert batch.images is not None
     assert batch.pixel_from_lidar is not None
     rows, columns = batch.images.shape[-2:]

@@ -1,4 +1,4 @@
-"""A chart of classes: how often each occurs, beside reference counts, and at what distance."""
+"""Chart of classes: the share of each, a reference share, and the distances it occurs at."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from engine.pictures.plots import (
 LOWEST_SHARE = 1e-6
 """Left end of the bars' logarithmic scale."""
 BAR_HEIGHT = 0.36
-"""In rows."""
+"""Height of a bar, in rows."""
 _REFERENCE = (0.74, 0.76, 0.80)
 
 
@@ -36,11 +36,11 @@ class ClassRow:
 
     Attributes:
         name: The class.
-        color: Of its bar.
-        share: Its share of all, 0–1.
-        reference_share: The same in the reference counts.
+        color: Color of its bar.
+        share: Its share of all voxels, 0–1.
+        reference_share: The same for the reference.
         note: Text of its row in the middle column.
-        spread: Its share at each distance; sums to 1, or to 0 for an absent class.
+        spread: Distribution over distances; sums to 1, or to 0 for an absent class.
     """
 
     name: str
@@ -54,11 +54,11 @@ class ClassRow:
 def class_chart(
     heading: str, reference: str, rows: Sequence[ClassRow], *, note: str, distances: Sequence[str]
 ) -> Figure:
-    """Draw a row per class: two bars, a note, and its distances as shades of its color.
+    """Draw a row per class: two bars, a note, and its distribution over distances.
 
     Args:
-        heading: What is counted.
-        reference: What the gray bars are.
+        heading: Heading of the chart.
+        reference: Name of the reference, drawn as gray bars.
         rows: The classes, from top to bottom.
         note: Title of the column of notes.
         distances: Label of each distance.
@@ -82,13 +82,13 @@ def class_chart(
 
 
 def percent(share: float) -> str:
-    """A share as text, with enough digits to tell rare classes apart."""
+    """Format a share as a percentage, with enough digits to tell rare classes apart."""
     value = 100 * share
     return f"{value:.1f} %" if value >= 10 else f"{value:.2g} %"
 
 
 def shades(rows: Sequence[ClassRow]) -> Float[np.ndarray, "R D 3"]:
-    """Colors of the cells, 0–1: white where a class is absent, full color where it peaks."""
+    """Return the cell colors, 0–1: white where a class is absent, its color where it peaks."""
     spread = np.array([row.spread for row in rows], dtype=np.float64)
     peak = spread.max(axis=1, keepdims=True, initial=0.0)
     strength = spread / np.where(peak > 0, peak, 1.0)

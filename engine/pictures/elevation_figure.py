@@ -1,4 +1,4 @@
-"""One figure per frame: the elevation label, a prediction of it and where they differ."""
+"""Elevation figure of a frame: label, prediction and error."""
 
 import cv2
 import numpy as np
@@ -26,15 +26,15 @@ from utils.elevation import ElevationGrid
 UNLABELED = "#e2e4e8"
 """Color of cells without a label."""
 ERROR_CM = 10
-"""Larger errors have the end colors."""
+"""Larger errors saturate the color map [cm]."""
 HEIGHT_COLORS: Colormap = colormaps["viridis"].with_extremes(bad=UNLABELED)
 ERROR_COLORS: Colormap = LinearSegmentedColormap.from_list(
     "error", ("#2154c4", "#fafafa", "#c82026")
 ).with_extremes(bad=UNLABELED)
 TICK_M = 5
 """Distance between the ticks of a map [m]."""
-_NOTHING = cv2.BORDER_CONSTANT
-"""Beyond the border of a map there is nothing to add up."""
+_ZERO_BORDER = cv2.BORDER_CONSTANT
+"""Cells beyond the border of a map add nothing to a sum."""
 
 
 def elevation_figure(
@@ -45,25 +45,25 @@ def elevation_figure(
     *,
     method: str,
 ) -> Figure:
-    """Draw label, prediction and error beside each other, with color bars.
+    """Draw label, prediction and error side by side, with color bars.
 
-    Labels are sparse, and would be a pattern of dots: a cell without one shows the mean of those
-    around it, of label and error alike. Scores do not use these means.
+    Labels are sparse and would look like scattered dots. So an unlabeled cell shows the mean of its
+    labeled neighbors, in the label and in the error. Scores do not use these means.
 
     Args:
         sample: The frame, with its label.
-        predicted_m: Heights of the label's cells [m].
+        predicted_m: Predicted height of each cell [m].
         cells: Where the cells are.
-        errors: Of this map, for the heading; None where it has no label.
-        method: Name of the method that predicted.
+        errors: Errors of this map, for the heading; None without labeled cells.
+        method: Name of the method.
 
     Raises:
         ValueError: If the frame has no label, or label and prediction differ in shape.
     """
     if sample.elevation_m is None or tuple(sample.elevation_m.shape) != predicted_m.shape:
         raise ValueError(
-            f"frame {sample.stem}: a prediction of {predicted_m.shape} cells needs a label of "
-            f"as many, got {None if sample.elevation_m is None else sample.elevation_m.shape}"
+            f"frame {sample.stem}: a prediction of {predicted_m.shape} cells needs a label of the "
+            f"same shape, got {None if sample.elevation_m is None else sample.elevation_m.shape}"
         )
     label_m = sample.elevation_m.numpy()
     low, high = _range(label_m if np.isfinite(label_m).any() else predicted_m)
@@ -77,12 +77,12 @@ def elevation_figure(
     heights = _draw_map(prediction, predicted_m, cells, HEIGHT_COLORS, (low, high))
     error_cm = _close_gaps(100 * (predicted_m - label_m))
     drawn = _draw_map(error, error_cm, cells, ERROR_COLORS, (-ERROR_CM, ERROR_CM))
-    for axes, words in (
+    for axes, title in (
         (label, "Label"),
         (prediction, f"Prediction: {method}"),
         (error, "Prediction minus label"),
     ):
-        write_title(axes, words)
+        write_title(axes, title)
     label.set_ylabel("forward [m]", fontsize=SMALL_PT, color=FAINT_COLOR)
     _add_color_bar(figure, heights, prediction, "height [m]")
     _add_color_bar(figure, drawn, error, "error [cm]")
@@ -96,7 +96,7 @@ def _draw_map(
     colors: Colormap,
     ends: tuple[float | int, float | int],
 ) -> AxesImage:
-    """Draw a map as seen from above: forward is up, left is on the left."""
+    """Draw a map from above: forward is up, left is left."""
     (near, right), (far, left) = cells.near_right_m, cells.far_left_m
     strip_axes(axes)
     axes.xaxis.set_major_locator(MultipleLocator(TICK_M))
@@ -113,7 +113,7 @@ def _draw_map(
 
 
 def _add_color_bar(figure: Figure, drawn: AxesImage, axes: Axes, label: str) -> None:
-    """Add a color bar to the right of a map; what lies beyond its ends has the end colors."""
+    """Add a color bar to the right of a map; values beyond its range have the end colors."""
     bar = figure.colorbar(drawn, ax=axes, extend="both", aspect=30, pad=0.02, extendfrac=0.025)
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0, labelsize=SMALL_PT, labelcolor=FAINT_COLOR)
@@ -121,17 +121,17 @@ def _add_color_bar(figure: Figure, drawn: AxesImage, axes: Axes, label: str) -> 
 
 
 def _range(height_m: Float[np.ndarray, "rows cols"]) -> tuple[float, float]:
-    """Heights of the end colors [m]: the 1st and 99th percentile, at least 10 cm apart."""
+    """Return the range of the color map [m]: 1st to 99th percentile, at least 10 cm wide."""
     low, high = np.nanpercentile(height_m, (1, 99))
     middle, half = (low + high) / 2, max(high - low, 0.1) / 2
     return float(middle - half), float(middle + half)
 
 
 def _close_gaps(values: Float[np.ndarray, "rows cols"]) -> Float[np.ndarray, "rows cols"]:
-    """The mean of the eight cells around each unknown one; NaN where all are unknown."""
+    """Fill unknown cells with the mean of their eight neighbors; NaN if all are unknown."""
     is_known = np.isfinite(values)
     total, number = (
-        cv2.boxFilter(part.astype(np.float64), -1, (3, 3), normalize=False, borderType=_NOTHING)
+        cv2.boxFilter(part.astype(np.float64), -1, (3, 3), normalize=False, borderType=_ZERO_BORDER)
         for part in (np.where(is_known, values, 0.0), is_known)
     )
     mean = np.where(number > 0.5, total / np.maximum(number, 1), np.nan)

@@ -1,4 +1,4 @@
-"""Figures of frames: the four views of one, or several methods beside each other."""
+"""Figures of frames: the views of one frame, or several methods side by side."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -35,7 +35,7 @@ from engine.pictures.table_page import GAP, GUTTER, table_page
 from utils.labels import FREE, IGNORE
 
 VIEW_TITLES = {
-    "front": "Camera's view",
+    "front": "Camera view",
     "driver": "From behind and above",
     "bird": "Bird's eye",
     "side": "From the right",
@@ -44,17 +44,18 @@ VIEW_TITLES = {
 
 @dataclass(frozen=True)
 class FigureOptions:
-    """How figures look.
+    """Options of figures.
 
     Attributes:
-        views: Views, of ``VIEWS``.
+        views: Names of the views, from ``VIEWS``.
         width: Approximate width of a page, before scaling.
         style: Colors and scale.
         camera: Index of the camera of the front view.
         inputs: Whether to show images and points.
-        scores: Whether to write each prediction's scores into its first panel.
-        title: First line of a page; None: scene and stem, if the page has one frame.
-        row_names: Name of each frame of a comparison; empty: the scenes, if there are several.
+        scores: Whether to write the scores of each prediction into its first panel.
+        title: Title of a page; None: scene and stem, if the page has one frame.
+        row_names: Name of each frame of a comparison; empty: the scene, if there are several
+            frames.
     """
 
     views: tuple[str, ...] = VIEWS
@@ -67,20 +68,20 @@ class FigureOptions:
     row_names: tuple[str, ...] = ()
 
     def panels_px(self, columns: int, *, with_names: bool) -> int:
-        """Total width of the panels of a row [px]."""
+        """Return the total width of the panels of a row [px]."""
         names = GUTTER if with_names else 0
         return round((self.width - 2 * MARGIN - names - GAP * (columns - 1)) * self.style.scale)
 
 
 class Table(NamedTuple):
-    """A table of panels, its titles and its legend.
+    """A table of panels, with titles and legend.
 
     Attributes:
-        title: First line; "": none.
+        title: Title; "": none.
         columns: Title of each column.
         rows: Name and panels of each row.
         legend: What the colors mean.
-        files: Prefix of the file names of each row's panels.
+        files: Prefix of the file names of the panels, per row.
     """
 
     title: str
@@ -90,7 +91,7 @@ class Table(NamedTuple):
     files: list[str]
 
     def page(self, style: Style) -> UInt8[np.ndarray, "height width 3"]:
-        """The table as one RGB image."""
+        """Draw the table as one RGB image."""
         return table_page(self.title, "", self.columns, self.rows, self.legend, style=style)
 
     def write_panels(self, folder: Path) -> None:
@@ -103,10 +104,10 @@ class Table(NamedTuple):
 
 
 def views_table(frame: FigureFrame, options: FigureOptions) -> Table:
-    """A frame's input and layers below each other, a view per column.
+    """Lay out input and layers of a frame, one per row, with a view per column.
 
     Raises:
-        ValueError: If a view or the camera is unknown, or the page too narrow.
+        ValueError: If a view or the camera is unknown, or the page is too narrow.
     """
     views = views_of(frame, options)
     width = options.panels_px(len(options.views), with_names=True)
@@ -123,13 +124,13 @@ def views_table(frame: FigureFrame, options: FigureOptions) -> Table:
 
 
 def comparison_table(frames: Sequence[FigureFrame], options: FigureOptions) -> Table:
-    """Frames below each other; input, predictions and label beside each other.
+    """Lay out frames from top to bottom, with input, predictions and label side by side.
 
-    A frame has a row per view.
+    A frame has one row per view.
 
     Raises:
-        ValueError: If a view or the camera is unknown, the page too narrow, or the number of row
-            names is not that of the frames.
+        ValueError: If a view or the camera is unknown, the page is too narrow, or the number
+            of row names is not the number of frames.
     """
     names = list(dict.fromkeys(layer.name for frame in frames for layer in frame.layers))
     labels = {frame.label.name for frame in frames if frame.label}
@@ -158,7 +159,7 @@ def comparison_table(frames: Sequence[FigureFrame], options: FigureOptions) -> T
 
 
 def views_of(frame: FigureFrame, options: FigureOptions) -> FrameViews:
-    """The views of a frame, the same for all of its layers.
+    """Return the views of a frame, shared by all of its layers.
 
     Raises:
         ValueError: If the frame has no such camera.
@@ -169,7 +170,7 @@ def views_of(frame: FigureFrame, options: FigureOptions) -> FrameViews:
 
 
 def layer_panel(layer: Layer, panel: Panel, views: FrameViews, options: FigureOptions) -> RgbImage:
-    """Voxels in a panel; a bird's eye view has a scale bar, the first view the scores."""
+    """Draw voxels in a panel; with a scale bar if bird's-eye, and scores in the first view."""
     style = options.style
     image = draw_voxels(layer.voxels, layer.grid, layer.labels, panel, views, style=style)
     if not panel.view.is_perspective:
@@ -182,26 +183,26 @@ def layer_panel(layer: Layer, panel: Panel, views: FrameViews, options: FigureOp
 def layer_panels(
     layer: Layer, panels: Iterable[Panel], views: FrameViews, options: FigureOptions
 ) -> list[RgbImage]:
-    """A layer in each of some panels."""
+    """Draw a layer in each panel."""
     return [layer_panel(layer, panel, views, options) for panel in panels]
 
 
 def input_panel(
     frame: FigureFrame, panel: Panel, views: FrameViews, options: FigureOptions
 ) -> RgbImage:
-    """The image or the points in a panel."""
+    """Draw the image or the points in a panel."""
     return draw_input(frame.sample, panel, views, style=options.style)
 
 
 def has_inputs(frame: FigureFrame) -> bool:
-    """Whether the frame has images or points."""
+    """Return whether the frame has images or points."""
     return frame.sample.images is not None or frame.sample.points is not None
 
 
 def legend_of(
     frames: Iterable[FigureFrame], options: FigureOptions, *, all_classes: bool = False
 ) -> list[list[LegendEntry]]:
-    """The classes that occur, or all; below them the kinds of error, if shown."""
+    """Return the classes that occur, or all, and below them the kinds of error if shown."""
     layers = [layer for frame in frames for layer in frame.layers]
     classes = [layer for layer in layers if layer.labels is not ERRORS]
     legend: list[LegendEntry] = []
@@ -217,7 +218,7 @@ def legend_of(
 
 
 def _row_names(frames: Sequence[FigureFrame], options: FigureOptions) -> list[str]:
-    """Name of each frame of a comparison."""
+    """Return the name of each frame of a comparison."""
     if not options.row_names:
         return [frame.sample.scene if len(frames) > 1 else "" for frame in frames]
     if len(options.row_names) != len(frames):

@@ -1,4 +1,4 @@
-"""Films: images in an mp4 or GIF file."""
+"""Video files: mp4 or GIF."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -16,18 +16,18 @@ from PIL import Image
 from utils.whole_files import new_file
 
 SUFFIXES = (".mp4", ".gif")
-MOST_COLORS = 256
-"""Of a GIF's palette."""
+MAX_COLORS = 256
+"""Maximum size of a GIF's palette."""
 CODECS = ("avc1", "vp09", "mp4v")
-"""Codecs of an mp4 file by their FourCC, the most widely played first: H.264, VP9, MPEG-4.
-OpenCV's wheel on PyPI has the latter two; other builds may have H.264, too."""
+"""FourCC of the codecs for mp4, most widely supported first: H.264, VP9, MPEG-4.
+OpenCV's wheel on PyPI has the latter two; other builds may have H.264 too."""
 _FFMPEG_LOG = "OPENCV_FFMPEG_LOGLEVEL"
 
 
 def check_film(
-    path: Path, size: tuple[int, int], fps: float | int, *, colors: int = MOST_COLORS
+    path: Path, size: tuple[int, int], fps: float | int, *, colors: int = MAX_COLORS
 ) -> None:
-    """Reject a film that could not be written, before any image is drawn.
+    """Check that a film can be written, before any image is drawn.
 
     Args:
         path: The film, ``.mp4`` or ``.gif``.
@@ -39,13 +39,15 @@ def check_film(
         ValueError: If suffix, size, speed or palette is out of range, or OpenCV has no codec.
     """
     if path.suffix not in SUFFIXES:
-        raise ValueError(f"films are written as .mp4 or .gif, got {path}")
+        raise ValueError(f"a film must be .mp4 or .gif, got {path}")
     if not 0 < fps <= 60:
-        raise ValueError(f"a film has more than 0 and at most 60 images per second, got {fps}")
+        raise ValueError(f"a film needs more than 0 and at most 60 images per second, got {fps}")
     if min(size) < 64 or (path.suffix == ".mp4" and (size[0] % 2 or size[1] % 2)):
-        raise ValueError(f"a film needs at least 64 × 64 pixels, even numbers for mp4, got {size}")
-    if not 2 <= colors <= MOST_COLORS:
-        raise ValueError(f"a GIF has 2 to {MOST_COLORS} colors, got {colors}")
+        raise ValueError(
+            f"a film needs at least 64 × 64 pixels, and even sizes for mp4, got {size}"
+        )
+    if not 2 <= colors <= MAX_COLORS:
+        raise ValueError(f"a GIF must have 2 to {MAX_COLORS} colors, got {colors}")
     if path.suffix == ".mp4":
         with TemporaryDirectory() as folder:
             _open_mp4(Path(folder) / path.name, size, fps)[0].release()
@@ -56,13 +58,13 @@ def write_film(
     images: Iterable[UInt8[np.ndarray, "height width 3"]],
     *,
     fps: float | int,
-    colors: int = MOST_COLORS,
+    colors: int = MAX_COLORS,
 ) -> str:
     """Write RGB images of one size as a film; the file appears complete or not at all.
 
     Args:
         path: The film, ``.mp4`` or ``.gif``.
-        images: Consumed one by one, so that a generator can draw them.
+        images: Consumed one by one, so a generator can draw them.
         fps: Images per second.
         colors: Size of a GIF's palette; fewer make a smaller file.
 
@@ -70,12 +72,12 @@ def write_film(
         A description of the encoding for the log.
 
     Raises:
-        ValueError: If there is no image, or as ``check_film`` says.
+        ValueError: If there is no image, or ``check_film`` fails.
     """
     frames = iter(images)
     first = next(frames, None)
     if first is None:
-        raise ValueError(f"no image for the film {path}")
+        raise ValueError(f"no images for the film {path}")
     size = (first.shape[1], first.shape[0])
     check_film(path, size, fps, colors=colors)
     with new_file(path, ending=path.suffix) as partial:
@@ -97,7 +99,7 @@ def _write_mp4(
 
 
 def _write_gif(path: Path, images: Iterable[np.ndarray], *, fps: float | int, colors: int) -> str:
-    """Write a GIF whose images share one palette, so that what stands still does not flicker."""
+    """Write a GIF whose images share one palette, so that static parts do not flicker."""
     counts = ColorCounts()
     with TemporaryDirectory() as folder:
         spooled: list[Path] = []
@@ -106,7 +108,7 @@ def _write_gif(path: Path, images: Iterable[np.ndarray], *, fps: float | int, co
             spooled.append(Path(folder) / f"{len(spooled)}.png")
             Image.fromarray(image).save(spooled[-1], compress_level=1)
         palette = counts.palette(colors)
-        # Dithering would flicker, and make the file larger.
+        # Dithering would flicker and make the file larger.
         first, *others = (_with_palette(file, palette) for file in spooled)
         first.save(
             path,
@@ -120,7 +122,7 @@ def _write_gif(path: Path, images: Iterable[np.ndarray], *, fps: float | int, co
 
 
 class ColorCounts:
-    """How often colors occur in a sequence of images, in bins of 8 steps a channel."""
+    """Color histogram of a sequence of images, with bins of 8 levels per channel."""
 
     def __init__(self) -> None:
         self._counts = np.zeros(2**15, dtype=np.int64)
@@ -135,9 +137,9 @@ class ColorCounts:
             total += np.bincount(bins, weights=channel, minlength=2**15)
 
     def palette(self, colors: int) -> Image.Image:
-        """An image with a palette of this many colors, chosen by the median cut.
+        """Return an image with a palette of this many colors, chosen by median cut.
 
-        A color counts by the root of its number of pixels: by the number itself, those of rare
+        Colors are weighted by the square root of their pixel count. With the count itself, rare
         classes would be blended into common ones.
         """
         bins = np.flatnonzero(self._counts)
@@ -156,7 +158,7 @@ def _open_mp4(path: Path, size: tuple[int, int], fps: float | int) -> tuple[cv2.
     """Open a writer with the first codec that works.
 
     Raises:
-        ValueError: If none does.
+        ValueError: If none works.
     """
     with _quiet():
         for codec in CODECS:
@@ -173,7 +175,7 @@ def _open_mp4(path: Path, size: tuple[int, int], fps: float | int) -> tuple[cv2.
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence OpenCV's and FFmpeg's reports of codecs that they lack."""
+    """Silence the reports of OpenCV and FFmpeg about missing codecs."""
     level, previous = logs.getLogLevel(), os.environ.get(_FFMPEG_LOG)
     logs.setLogLevel(logs.LOG_LEVEL_SILENT)
     os.environ.setdefault(_FFMPEG_LOG, "-8")

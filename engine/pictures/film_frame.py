@@ -1,4 +1,4 @@
-"""Frames of a film: input and layers in equal cells, the legend and a progress bar below."""
+"""Frames of a film: input and layers in equal cells, above the legend and a progress bar."""
 
 import math
 from dataclasses import replace
@@ -24,9 +24,9 @@ from engine.pictures.panels import mark_text
 from engine.pictures.table_page import GAP
 
 BAR_HEIGHT = 5
-"""Of the progress bar [px]."""
-SMALLEST_CELL = 16
-"""Width or height [px]."""
+"""Height of the progress bar [px]."""
+MIN_CELL = 16
+"""Minimum width and height of a cell [px]."""
 
 
 class Cell(NamedTuple):
@@ -34,7 +34,7 @@ class Cell(NamedTuple):
 
     Attributes:
         view: Its view.
-        layer: What it shows; None for the input.
+        layer: The layer that it shows; None for the input.
     """
 
     view: str
@@ -47,22 +47,22 @@ def film_frame(
     """Draw one frame of a film.
 
     Args:
-        frame: What is shown.
+        frame: The frame to draw.
         progress: Share of the film up to this frame, 0–1.
         size: Width and height [px].
-        options: How it looks.
+        options: Options of the figure.
 
     Raises:
-        ValueError: If a view or the camera is unknown, or the film too small.
+        ValueError: If a view or the camera is unknown, or the film is too small.
     """
     style = options.style
     width, height = size[0] / style.scale, size[1] / style.scale
     page = Page(width, height, style)
     legend = Legend(legend_of([frame], options, all_classes=True), round(width - 2 * GAP))
-    foot = legend.height + BAR_HEIGHT + GAP / 2
+    footer = legend.height + BAR_HEIGHT + GAP / 2
     cells = cells_of(frame, options)
-    columns, cell_width, cell_height = arrange(len(cells), width, height - foot)
-    if min(cell_width, cell_height) < SMALLEST_CELL:
+    columns, cell_width, cell_height = arrange(len(cells), width, height - footer)
+    if min(cell_width, cell_height) < MIN_CELL:
         raise ValueError(f"{len(cells)} panels do not fit into {size}: give a larger size")
     views = views_of(frame, options)
     box = (round((cell_width - 2) * style.scale), round((cell_height - 2) * style.scale))
@@ -76,14 +76,14 @@ def film_frame(
         )
         drawn = mark_text(drawn, cell_title(cell, frame, options), style)
         page.paste(drawn, column * cell_width + 1, row * cell_height + 1)
-    legend.draw(page, GAP, height - foot + GAP / 2)
+    legend.draw(page, GAP, height - footer + GAP / 2)
     page.fill(style.frame, (0, height - BAR_HEIGHT, width, height))
     page.fill(style.ink, (0, height - BAR_HEIGHT, width * progress, height))
     return page.image()
 
 
 def cells_of(frame: FigureFrame, options: FigureOptions) -> list[Cell]:
-    """The input, where it is shown, then each layer in each view."""
+    """Return the cells of a frame: the input, if shown, then each layer in each view."""
     cells = [Cell(view, layer) for layer in frame.layers for view in options.views]
     if options.inputs and has_inputs(frame):
         cells.insert(0, Cell("front", None))
@@ -91,7 +91,7 @@ def cells_of(frame: FigureFrame, options: FigureOptions) -> list[Cell]:
 
 
 def cell_title(cell: Cell, frame: FigureFrame, options: FigureOptions) -> list[str]:
-    """Lines in the corner of a cell: what it shows, and its scores where they are asked for."""
+    """Return the lines in the corner of a cell: its content, and its scores if requested."""
     if cell.layer is None:
         return ["LiDAR" if frame.sample.images is None else "Camera"]
     title = cell.layer.name
@@ -103,7 +103,7 @@ def cell_title(cell: Cell, frame: FigureFrame, options: FigureOptions) -> list[s
 def arrange(
     count: int, width: float | int, height: float | int
 ) -> tuple[int, float | int, float | int]:
-    """Number of columns, and width and height of a cell, that make the panels largest."""
+    """Return the number of columns, and width and height of a cell, for the largest panels."""
 
     def panel_height(columns: int) -> float:
         return min(width / columns / DRIVER_ASPECT, height / math.ceil(count / columns))

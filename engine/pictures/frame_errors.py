@@ -1,4 +1,4 @@
-"""How one prediction differs from its label: the kinds of error, and the frame's scores."""
+"""Errors of a prediction against its label: kinds of error per voxel, and frame scores."""
 
 import math
 
@@ -21,13 +21,13 @@ ERROR_NOTES = (
     "free, predicted occupied",
     "occupied, another class",
 )
-"""What each kind of error means."""
+"""Meaning of each kind of error."""
 
 
 def error_labels(
     prediction: UInt8[np.ndarray, "X Y Z"], target: UInt8[np.ndarray, "X Y Z"]
 ) -> UInt8[np.ndarray, "X Y Z"]:
-    """The label in ``ERRORS`` of each voxel: free where both are free, 255 where ignored."""
+    """Return the ``ERRORS`` label of each voxel: free where both are free, 255 where ignored."""
     is_predicted, is_labeled = prediction != FREE, target != FREE
     errors = np.full(target.shape, FREE, dtype=np.uint8)
     errors[is_labeled & (prediction == target)] = ERRORS.index("correct")
@@ -41,12 +41,12 @@ def error_labels(
 def frame_scores(
     prediction: UInt8[np.ndarray, "X Y Z"], target: UInt8[np.ndarray, "X Y Z"], labels: LabelSet
 ) -> OccupancyScores:
-    """Scores of one frame alone, by the default convention."""
+    """Score a single frame, by the default convention."""
     confusion = Confusion(labels.num_classes)
     confusion.update(prediction, target)
     return occupancy_scores(confusion, labels)
 
 
 def percent_of(share: float) -> str:
-    """A share in percent, a dash for NaN."""
+    """Format a share in percent; a dash for NaN."""
     return "-" if math.isnan(share) else f"{100 * share:.1f}"

@@ -1,4 +1,4 @@
-"""One page per frame: what the sensors saw, the prediction, the label and the errors."""
+"""Page of a frame: sensor input, prediction, label and errors."""
 
 import math
 
@@ -23,9 +23,9 @@ from utils.geometry import VoxelGrid
 from utils.labels import LabelSet
 
 COLUMNS = ("front", "driver", "bird")
-"""Views of a frame's page."""
-BESIDE_PANELS = 130
-"""Margins, gaps and names of the rows of a page [px]."""
+"""Views of a page, one per column."""
+MARGINS_PX = 130
+"""Width of margins, gaps and row names of a page [px]."""
 
 
 def draw_frame(
@@ -36,12 +36,12 @@ def draw_frame(
     *,
     width: int = 1600,
 ) -> UInt8[np.ndarray, "height page_width 3"]:
-    """Draw the input and the prediction, and with a label the label and the errors.
+    """Draw input and prediction, and if there is a label, the label and the errors.
 
-    Caption and motion of the vehicle stand below the input, if the sample has them.
+    Caption and ego motion are written below the input if the sample has them.
 
     Args:
-        sample: The frame; the first camera's image and the points are shown if it has them.
+        sample: The frame; shows the first camera's image and the points if it has them.
         prediction: Predicted label of each voxel.
         grid: Where the voxels are.
         labels: Names and colors of the labels.
@@ -69,7 +69,7 @@ def draw_frame(
         scores = frame_scores(prediction, target, labels)
     ground_m = ground_height_m(prediction if target is None else target, grid)
     views = choose_views(sample, grid, ground_m)
-    panels = panels_in_row(views, COLUMNS, width - BESIDE_PANELS)
+    panels = panels_in_row(views, COLUMNS, width - MARGINS_PX)
     rows = [("Input", [draw_input(sample, panel, views) for panel in panels])]
     rows += [
         (name, [draw_voxels(voxels, grid, label_set, panel, views) for panel in panels])
@@ -86,7 +86,7 @@ def draw_frame(
 
 
 def frame_caption(sample: Sample) -> list[str]:
-    """Caption and motion of a frame, a paragraph each; empty where they were not read."""
+    """Return caption and ego motion as paragraphs; empty if the sample has neither."""
     paragraphs = [sample.caption] if sample.caption else []
     if sample.vehicle is not None:
         speed_mps = math.hypot(*sample.vehicle.velocity_mps)
@@ -105,7 +105,7 @@ def _score_note(scores: OccupancyScores | None) -> str:
 
 
 def _column_titles(sample: Sample, grid: VoxelGrid, front: Panel) -> list[str]:
-    """What each column shows; ``front`` is the panel of the first."""
+    """Return the title of each column; ``front`` is the panel of the first."""
     title = "Front" if sample.images is None else "Camera"
     if front.spare_rows:
         title += " (image between the dashes)"
@@ -114,7 +114,7 @@ def _column_titles(sample: Sample, grid: VoxelGrid, front: Panel) -> list[str]:
 
 
 def _legend(labels: LabelSet, scores: OccupancyScores | None) -> list[list[LegendEntry]]:
-    """The classes, with their IoU where there is a label, and the kinds of error."""
+    """Return the classes, and if there is a label, their IoU and the kinds of error."""
     ego = LegendEntry("ego vehicle", INK)
     if scores is None:
         return [[*class_entries(labels), ego]]

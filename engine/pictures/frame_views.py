@@ -1,4 +1,4 @@
-"""The four views of a frame, and the panels that show them."""
+"""The four views of a frame, and their panels."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -13,10 +13,10 @@ from utils.view import Viewpoint, birds_eye, look_at
 
 VIEWS = ("front", "driver", "bird", "side")
 """From a camera, from behind and above the vehicle, straight down, from the right."""
-WIDEST_FRONT = 2.2
-"""Maximum aspect ratio of a camera's panel beside others."""
+MAX_FRONT_ASPECT = 2.2
+"""Maximum aspect ratio of a camera panel beside other panels."""
 DRIVER_ASPECT = 1.5
-"""Aspect ratio of a panel from behind, or from the side."""
+"""Aspect ratio of a panel from behind or from the side."""
 
 
 class Panel(NamedTuple):
@@ -36,10 +36,10 @@ class Panel(NamedTuple):
 
 
 class FrameViews(NamedTuple):
-    """Viewpoints of a frame, with the lengths that its figures are scaled by.
+    """Viewpoints of a frame, and the dimensions that scale its marks.
 
     Attributes:
-        viewpoints: By name; at any resolution.
+        viewpoints: Viewpoints by name, at any resolution.
         ground_m: Height of the ground under the vehicle [m].
         length_m: Length of the grid [m].
         camera: Index of the camera of the front view; None without a camera.
@@ -91,24 +91,24 @@ def choose_views(
 
 
 def panels_in_row(
-    views: FrameViews, names: Sequence[str], width: int, *, widest_front: float = WIDEST_FRONT
+    views: FrameViews, names: Sequence[str], width: int, *, max_aspect: float = MAX_FRONT_ASPECT
 ) -> list[Panel]:
-    """Panels of one height that are together about ``width`` pixels wide.
+    """Return panels of equal height, about ``width`` pixels wide in total.
 
     Args:
         views: The views.
-        names: Those to show, of ``VIEWS``; repeats are fine.
+        names: Names of the views to show, from ``VIEWS``; may repeat.
         width: Total width of the panels [px].
-        widest_front: Maximum aspect ratio of a camera's panel; a wider image gets spare rows.
+        max_aspect: Maximum aspect ratio of a camera panel; a wider image gets spare rows.
 
     Raises:
-        ValueError: If a view is unknown, or the panels do not fit.
+        ValueError: If a view is unknown or the panels do not fit.
     """
     unknown = [name for name in names if name not in VIEWS]
     if unknown or not names:
-        raise ValueError(f"views are {', '.join(VIEWS)}; got {unknown or 'none'}")
+        raise ValueError(f"views must be among {', '.join(VIEWS)}; got {unknown or 'none'}")
     aspects = [
-        min(views.viewpoints[name].aspect, widest_front if name == "front" else np.inf)
+        min(views.viewpoints[name].aspect, max_aspect if name == "front" else np.inf)
         for name in names
     ]
     height = round(width / sum(aspects))
@@ -119,23 +119,23 @@ def panels_in_row(
 
 
 def panel_of_width(views: FrameViews, name: str, width: int) -> Panel:
-    """A panel of this width that shows the whole view."""
+    """Return a panel of this width that shows the whole view."""
     return _panel(views, name, width, max(1, round(width / views.viewpoints[name].aspect)))
 
 
 def panel_in_box(views: FrameViews, name: str, width: int, height: int) -> Panel:
-    """A panel of exactly this size; where its shape differs, it shows more on two sides."""
+    """Return a panel of exactly this size; spare space is split between two opposite sides."""
     view = views.viewpoints[name]
     inner = min(width, round(height * view.aspect))
     view = view.resize(inner, max(1, min(height, round(inner / view.aspect))))
     spare_rows, spare_columns = (height - view.height) // 2, (width - view.width) // 2
-    # Equal on both sides: an odd row or column goes to the view.
+    # The spare space is equal on both sides: an odd row or column goes to the view.
     view = view.resize(width - 2 * spare_columns, height - 2 * spare_rows)
     return Panel(name, view.extend(height, width=width), spare_rows, spare_columns)
 
 
 def ground_height_m(labels: UInt8[np.ndarray, "X Y Z"], grid: VoxelGrid) -> float:
-    """Height of the ground [m], estimated from the lowest voxels in front of the vehicle."""
+    """Estimate the height of the ground [m] from the lowest voxels in front of the vehicle."""
     is_occupied = (labels != FREE) & (labels != IGNORE)
     x_m, y_m = (
         origin + (np.arange(count) + 0.5) * grid.voxel_m

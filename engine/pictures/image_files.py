@@ -1,4 +1,4 @@
-"""Image files, written whole."""
+"""Image files, written atomically."""
 
 from pathlib import Path
 
@@ -9,24 +9,24 @@ from jaxtyping import UInt8
 from utils.whole_files import write_whole
 
 ENCODING = {".png": (), ".jpg": (cv2.IMWRITE_JPEG_QUALITY, 88)}
-"""Suffixes of images, and OpenCV's options for each."""
+"""OpenCV's encoding options by file suffix."""
 
 
 def check_image_path(path: Path) -> None:
-    """Reject a path that no image can be written to, before the image is drawn.
+    """Check that an image can be written to a path, before it is drawn.
 
     Raises:
         ValueError: If the suffix is unknown.
     """
     if path.suffix not in ENCODING:
-        raise ValueError(f"images are written as .png or .jpg, got {path}")
+        raise ValueError(f"an image must be .png or .jpg, got {path}")
 
 
 def write_image(path: Path, image: UInt8[np.ndarray, "height width 3"]) -> None:
     """Write an RGB image as ``.png`` or ``.jpg``; the file appears complete or not at all.
 
     Raises:
-        ValueError: If the suffix is another one.
+        ValueError: If the suffix is unknown.
     """
     check_image_path(path)
     _, encoded = cv2.imencode(path.suffix, image[..., ::-1], ENCODING[path.suffix])

@@ -1,4 +1,4 @@
-"""What a figure compares: peers' predictions, one's own, the label and the errors, by name."""
+"""Layers of a figure: peer predictions, the prediction, the label and errors, each named."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ from utils.labels import FREE, IGNORE, LabelSet
 
 
 class Layer(NamedTuple):
-    """Voxels under a name.
+    """Named voxels.
 
     Attributes:
-        name: What the figure calls them.
+        name: Name in the figure.
         voxels: Label of each voxel.
-        grid: Where they are.
-        labels: What the labels are.
-        note: Scores of this frame; empty where there are none.
-        is_label: Whether they are the frame's label.
+        grid: Grid of the voxels.
+        labels: Label set.
+        note: Scores of this frame; empty if there are none.
+        is_label: Whether this is the frame's label.
     """
 
     name: str
@@ -36,11 +36,11 @@ class Layer(NamedTuple):
 
 
 class FigureFrame(NamedTuple):
-    """A frame as a figure shows it.
+    """A frame with the layers that a figure shows.
 
     Attributes:
-        sample: What the sensors saw.
-        layers: What is compared, in the order of the figure.
+        sample: Sensor data.
+        layers: The layers, in the order of the figure.
     """
 
     sample: Sample
@@ -48,25 +48,25 @@ class FigureFrame(NamedTuple):
 
     @property
     def label(self) -> Layer | None:
-        """The frame's label, None where it has none."""
+        """The frame's label; None if it has none."""
         return next((layer for layer in self.layers if layer.is_label), None)
 
     def layer(self, name: str) -> Layer | None:
-        """The layer of a name, None where the frame has none."""
+        """Return the layer of a name; None if the frame has none."""
         return next((layer for layer in self.layers if layer.name == name), None)
 
 
 @dataclass(frozen=True)
 class LayerOptions:
-    """What is compared, and which of its voxels are shown.
+    """Options of the layers: which to compare, and which voxels to show.
 
     Attributes:
-        name: What the prediction is called.
-        peers: Other methods' predictions, by name.
-        label_name: What the label is called.
-        errors: Whether the errors of each prediction follow it.
-        hidden: Labels that are not shown; an error on what is hidden is not, either.
-        only_scored: Hide what is predicted where the label is ignored, as scores do.
+        name: Name of the prediction.
+        peers: Predictions of other methods, by name.
+        label_name: Name of the label.
+        errors: Whether each prediction is followed by its errors.
+        hidden: Labels to hide; errors on them are hidden too.
+        only_scored: Hide predictions where the label is ignored, as scoring does.
     """
 
     name: str
@@ -78,38 +78,40 @@ class LayerOptions:
 
 
 def open_peers(
-    words: Sequence[str], grid: VoxelGrid, labels: LabelSet
+    arguments: Sequence[str], grid: VoxelGrid, labels: LabelSet
 ) -> dict[str, SavedPredictions]:
-    """Folders of predictions from ``NAME=DIR`` words.
+    """Open the prediction folders of ``NAME=DIR`` arguments.
 
-    A folder is of the figure's grid or, where its first file has another shape, of UnScenes3D's in
-    other voxels.
+    Predictions are on the figure's grid. If the first file of a folder has another shape, they are
+    on UnScenes3D's grid with another voxel size.
 
     Raises:
-        ValueError: If a word is no such pair, a name comes twice, or a grid fits nothing.
-        FileNotFoundError: If a folder is not there or holds no prediction.
+        ValueError: If an argument is not NAME=DIR, a name is repeated, or no grid fits.
+        FileNotFoundError: If a folder is missing or has no predictions.
     """
     peers: dict[str, SavedPredictions] = {}
-    for word in words:
-        name, equals, folder = word.partition("=")
+    for argument in arguments:
+        name, equals, folder = argument.partition("=")
         if not (name and equals and folder):
-            raise ValueError(f"--compare needs NAME=DIR, such as Co-Occ=out/co_occ; got '{word}'")
+            raise ValueError(
+                f"--compare needs NAME=DIR, such as Co-Occ=out/co_occ; got '{argument}'"
+            )
         if name in peers:
-            raise ValueError(f"--compare names '{name}' twice")
+            raise ValueError(f"--compare has the name '{name}' twice")
         peers[name] = SavedPredictions(Path(folder), grid, labels, any_voxel_size=True)
     return peers
 
 
 def hidden_labels(names: Sequence[str], labels: LabelSet, *, ground: bool) -> tuple[int, ...]:
-    """Labels of the classes that are not shown.
+    """Return the labels of the classes to hide.
 
     Args:
-        names: Classes by name.
+        names: Names of classes to hide.
         labels: Their label set.
-        ground: Hide what one drives on and what surrounds it, too.
+        ground: Whether to also hide the ground classes.
 
     Raises:
-        ValueError: If there is no class of a name.
+        ValueError: If a class is unknown.
     """
     chosen = {labels.index(name) for name in names}
     return tuple(sorted(chosen | set(labels.ground if ground else ())))
@@ -118,12 +120,12 @@ def hidden_labels(names: Sequence[str], labels: LabelSet, *, ground: bool) -> tu
 def layers_of(
     frame: ViewFrame, grid: VoxelGrid, labels: LabelSet, options: LayerOptions
 ) -> FigureFrame:
-    """Put a frame's layers together: peers, prediction, label; errors after each prediction.
+    """Collect the layers of a frame: peers, prediction, label; errors follow each prediction.
 
     Raises:
         FileNotFoundError: If a peer has no prediction of the frame.
-        ValueError: If there is nothing to show, two layers have one name, or errors are asked for
-            between unlike grids.
+        ValueError: If there is nothing to show, two layers share a name, or errors are requested
+            between different grids.
     """
     predictions = [
         Layer(name, peer.predict(frame.sample).occupancy, peer.grid, labels)
@@ -142,11 +144,11 @@ def layers_of(
         layers.append(_without(label, options.hidden))
     names = [layer.name for layer in layers]
     if len(set(names)) < len(names):
-        raise ValueError(f"a figure needs different names for what it compares, got {names}")
+        raise ValueError(f"the layers of a figure need different names, got {names}")
     if not layers:
         raise ValueError(
-            f"frame {frame.sample.stem} has no label and no prediction: choose others with --split "
-            "or --stems, or give --pred DIR or --resume-from FILE"
+            f"frame {frame.sample.stem} has no label and no prediction: choose other frames with "
+            "--split or --stems, or pass --pred DIR or --resume-from FILE"
         )
     return FigureFrame(frame.sample, tuple(layers))
 
@@ -158,13 +160,13 @@ def _with_label(
     options: LayerOptions,
     stem: str,
 ) -> list[Layer]:
-    """A prediction with its score and, where asked for, its errors."""
+    """Return a prediction with its scores and, if requested, its errors."""
     if layer.grid != grid:
         if options.errors or options.only_scored:
             raise ValueError(
                 f"frame {stem}: '{layer.name}' has voxels of {layer.grid.voxel_m} m and the label "
-                f"of {grid.voxel_m} m, which cannot be compared voxel by voxel: choose a config "
-                "whose grid is the prediction's"
+                f"of {grid.voxel_m} m, which cannot be compared voxel by voxel: use a config "
+                "with the prediction's grid"
             )
         return [_without(layer, options.hidden)]
     scores = frame_scores(layer.voxels, target, layer.labels)
@@ -182,7 +184,7 @@ def _with_label(
 
 
 def _without(layer: Layer, hidden: Sequence[int]) -> Layer:
-    """The layer with some labels free."""
+    """Return the layer with hidden labels set to free."""
     if not hidden:
         return layer
     voxels = np.where(np.isin(layer.voxels, hidden), np.uint8(FREE), layer.voxels)

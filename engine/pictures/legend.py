@@ -1,4 +1,4 @@
-"""Legends: colors and color maps with their names, broken into lines."""
+"""Legends: named colors and color maps, wrapped into lines."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,13 +13,13 @@ NAME_SIZE, NOTE_SIZE = 14, 13
 LINE_HEIGHT, BARE_LINE_HEIGHT = 44, 26
 """Height of a line with and without notes [px]."""
 SWATCH, RAMP = 16, 150
-"""Width of a color's square, and of a color map's bar [px]."""
+"""Width of a color swatch, and of a color bar [px]."""
 _PADDING, _SPACING = 6, 18
-"""Between a swatch and its name, and between entries [px]."""
+"""Space between a swatch and its name, and between entries [px]."""
 
 
 class LegendEntry(NamedTuple):
-    """A color or a color map, its name, and a note in small letters below."""
+    """A color or a color map, its name, and a note in small print below."""
 
     name: str
     color: Rgb | UInt8[np.ndarray, "256 3"]
@@ -37,7 +37,7 @@ class LegendEntry(NamedTuple):
         return round(self.swatch_width + _PADDING + text)
 
     def draw(self, page: Page, left: float | int, middle: float | int) -> None:
-        """Draw the entry; its swatch and its name are centered at the height ``middle``."""
+        """Draw the entry, with swatch and name vertically centered at ``middle``."""
         if isinstance(self.color, tuple):
             page.swatch(self.color, left, middle, SWATCH)
         else:
@@ -51,7 +51,7 @@ class LegendEntry(NamedTuple):
 
 
 class Legend:
-    """Groups of entries, each of which begins a new line; full lines wrap.
+    """Groups of entries; each group starts a new line, and long lines wrap.
 
     Args:
         groups: The entries.
@@ -94,7 +94,7 @@ def _line_height(line: Sequence[LegendEntry]) -> int:
 
 
 def class_entries(labels: LabelSet, notes: Sequence[str] | None = None) -> list[LegendEntry]:
-    """An entry for each class but free, with notes in the same order."""
+    """Return an entry for each class except free, with notes in the same order."""
     names = [name.replace("_", " ") for name in labels.class_names[1:]]
     notes = notes or [""] * len(names)
     return [

@@ -1,4 +1,4 @@
-"""A map of the image plane as an image: labels, depth or colors that a branch shows."""
+"""Draw the map of a branch: labels, depth or color."""
 
 import cv2
 import numpy as np
@@ -19,12 +19,12 @@ BRANCHES = {
 }
 KINDS = {SEMANTIC: "semantics", DEPTH: "depth", COLOR: "color"}
 DOT_PX = 600
-"""A point of a sparse depth map covers a pixel more for so many pixels of the panel's width."""
+"""Points of a sparse depth map grow by one pixel per this many pixels of panel width."""
 
 
-def map_title(one: BranchMap) -> str:
-    """What a map is of."""
-    return f"{BRANCHES[one.branch]}: {KINDS[one.kind]}"
+def map_title(branch_map: BranchMap) -> str:
+    """Return the title of a map: its branch and its kind."""
+    return f"{BRANCHES[branch_map.branch]}: {KINDS[branch_map.kind]}"
 
 
 def draw_map(
@@ -36,14 +36,14 @@ def draw_map(
     far_m: float,
     style: Style,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Draw a map in the colors of its kind; free and unknown pixels get the background color.
+    """Draw a map in the colors of its kind; free or unknown pixels get the background color.
 
     Args:
         values: Labels, depth [m] or RGB.
         kind: "semantic", "depth" or "color".
         labels: Colors of labels.
         size: Width and height of the image [px].
-        far_m: Depth of the last color [m].
+        far_m: Depth of the far end of the color map [m].
         style: Colors of the page.
 
     Returns:
@@ -55,9 +55,9 @@ def draw_map(
     if kind == SEMANTIC:
         palette = labels.palette()
         palette[FREE], palette[IGNORE] = style.background, style.frame
-        # Enlarged or shrunk after coloring: borders become smooth, no class comes between.
+        # Resized after coloring: borders become smooth without other classes in between.
         return _resize(palette[values], size)
-    if (values > 0).mean() < 0.25:  # LiDAR: dots that shrinking would make faint.
+    if (values > 0).mean() < 0.25:  # Sparse LiDAR depth: shrinking would make dots faint.
         dot = 1 + max(1, round(width / DOT_PX))
         values = _grow(cv2.resize(values, size, interpolation=cv2.INTER_NEAREST), dot)
     is_known = values > 0
@@ -73,7 +73,7 @@ def _resize(image: RgbImage, size: tuple[int, int]) -> RgbImage:
 
 
 def _grow(depth_m: np.ndarray, side: int) -> np.ndarray:
-    """Each depth covers side × side pixels; where they overlap, the nearest stays."""
+    """Grow each depth to side × side pixels; where they overlap, the nearest wins."""
     far = np.where(depth_m > 0, depth_m, np.inf).astype(np.float32)
     kernel = np.ones((side, side), np.uint8)
     nearest = cv2.erode(far, kernel, borderType=cv2.BORDER_REPLICATE)

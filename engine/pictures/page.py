@@ -1,4 +1,4 @@
-"""A page that images and text are drawn on, and the colors of pages."""
+"""A page to draw images and text on, and the colors of pages."""
 
 from functools import cache
 from typing import NamedTuple
@@ -17,11 +17,11 @@ INK: Rgb = (32, 36, 44)
 FAINT_INK: Rgb = (112, 118, 130)
 FRAME: Rgb = (206, 210, 218)
 DAY: Rgb = (248, 249, 251)
-"""Background of voxels on a page for the screen."""
+"""Background of voxels on a page for screens."""
 NIGHT: Rgb = (24, 26, 34)
-"""Background of points, which have bright colors."""
+"""Background of LiDAR points, whose colors are bright."""
 MARGIN = 24
-"""Around a page [px]."""
+"""Margin of a page [px]."""
 
 
 class Style(NamedTuple):
@@ -29,12 +29,12 @@ class Style(NamedTuple):
 
     Attributes:
         paper: Background of the page.
-        background: Behind voxels and maps.
-        ink: Text.
-        faint_ink: Text and marks of less weight.
-        frame: Lines around the panels.
-        scale: Pixels per unit of the page's coordinates, for text and lines alike; panels are
-            pasted pixel by pixel and must be drawn this much larger.
+        background: Background of voxels and maps.
+        ink: Color of text.
+        faint_ink: Color of secondary text and marks.
+        frame: Color of the lines around panels.
+        scale: Pixels per unit of page coordinates, for text and lines; panels are pasted pixel by
+            pixel and must be drawn this much larger.
     """
 
     paper: Rgb = PAPER
@@ -54,7 +54,7 @@ STYLES = {
 
 
 class Page:
-    """A page with images and text, at coordinates from its upper left corner."""
+    """A page of images and text, with coordinates from its upper left corner."""
 
     def __init__(self, width: float | int, height: float | int, style: Style = SCREEN) -> None:
         self.style = style
@@ -64,7 +64,7 @@ class Page:
 
     @classmethod
     def over(cls, image: UInt8[np.ndarray, "height width 3"], style: Style = SCREEN) -> "Page":
-        """A page with an RGB image as its paper."""
+        """Create a page from an RGB image, to draw over it."""
         page = cls(1, 1, style)
         page._image = Image.fromarray(image)
         page._draw = ImageDraw.Draw(page._image)
@@ -109,11 +109,11 @@ class Page:
         self._draw.text((x * scale, y * scale), text, fill=ink, font=font, anchor=anchor)
 
     def write_boxed(self, text: str, x: float | int, y: float | int, *, size: int = 15) -> None:
-        """Write one line on a box of paper with its upper left corner at (x, y)."""
+        """Write one line in a box of paper color with its upper left corner at (x, y)."""
         self.fill(self.style.paper, (x, y, x + text_width(text, size) + 12, y + size + 9))
         self.write(text, x + 6, y + size / 2 + 5, size=size)
 
-    def write_upwards(self, text: str, x: float | int, y: float | int, *, size: int = 15) -> None:
+    def write_vertical(self, text: str, x: float | int, y: float | int, *, size: int = 15) -> None:
         """Write one line from bottom to top, centered at (x, y)."""
         width, height = round(text_width(text, size)) + 4, 2 * size
         label = Page(width, height, self.style)
@@ -122,13 +122,13 @@ class Page:
         self._image.paste(turned, (self._pixel(x - height // 2), self._pixel(y - width // 2)))
 
     def swatch(self, color: Rgb, x: float | int, y: float | int, side: int) -> None:
-        """Draw a small square of a color, its left edge at x, centered at the height y."""
+        """Draw a small square of a color, with its left edge at x and vertically centered at y."""
         box = [self._pixel(v) for v in (x, y - side // 2, x + side, y - side // 2 + side)]
         radius = 3 * self.style.scale
         self._draw.rounded_rectangle(box, radius=radius, fill=color, outline=self.style.faint_ink)
 
     def image(self) -> UInt8[np.ndarray, "height width 3"]:
-        """The page as an RGB image."""
+        """Return the page as an RGB image."""
         return np.array(self._image)
 
     def _pixel(self, value: float | int) -> int:
@@ -136,12 +136,12 @@ class Page:
 
 
 def frame_title(sample: Sample) -> str:
-    """Title of a frame's page: its scene, if any, and its stem."""
+    """Return the title of a frame: its scene, if any, and its stem."""
     return f"{sample.scene}  ·  {sample.stem}" if sample.scene else sample.stem
 
 
 def text_width(text: str, size: int) -> float:
-    """Width [px] of a line of text."""
+    """Return the width of a line of text [px]."""
     return _font(size).getlength(text)
 
 
@@ -169,5 +169,5 @@ def fit(
 def _font(size: int) -> ImageFont.FreeTypeFont:
     font = ImageFont.load_default(size)
     if not isinstance(font, ImageFont.FreeTypeFont):
-        raise RuntimeError("this Pillow was built without FreeType and cannot write text")
+        raise RuntimeError("this Pillow was built without FreeType: reinstall it from PyPI")
     return font

@@ -1,4 +1,4 @@
-"""Panels of a page: voxels, LiDAR points and images, in the views of a frame."""
+"""Panels of a page: voxels, LiDAR points and images in the views of a frame."""
 
 from collections.abc import Sequence
 
@@ -18,8 +18,8 @@ from utils.view import NEAR_M, Viewpoint
 RgbImage = UInt8[np.ndarray, "_ _ 3"]
 
 SCALE_BARS_M = (1, 2, 5, 10, 20, 50, 100)
-_ARROW = np.array([[0, 0], [-1, 0.42], [-0.76, 0], [-1, -0.42]])
-"""Corners of the mark of the vehicle; x forward, y left."""
+_VEHICLE_ARROW = np.array([[0, 0], [-1, 0.42], [-0.76, 0], [-1, -0.42]])
+"""Corners of the vehicle's arrow; x forward, y left."""
 
 
 def draw_voxels(
@@ -31,15 +31,15 @@ def draw_voxels(
     *,
     style: Style = SCREEN,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Voxels in a panel, and the vehicle; dashes show where a camera's image ends.
+    """Draw voxels in a panel, with the vehicle; dashes mark the ends of a camera's image.
 
     Args:
         voxels: Label of each voxel.
-        grid: Where they are.
-        labels: Their colors.
-        panel: What to look from.
-        views: Where the vehicle stands.
-        style: Colors, and the width of lines.
+        grid: Grid of the voxels.
+        labels: Label set, with colors.
+        panel: The panel.
+        views: Views of the frame, with the ground height under the vehicle.
+        style: Colors and scale.
 
     Returns:
         RGB image.
@@ -61,7 +61,7 @@ def draw_voxels(
 def draw_camera(
     sample: Sample, panel: Panel, camera: int = 0, *, style: Style = SCREEN
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The image of a frame's camera in the panel of the front view.
+    """Draw a camera's image in the panel of the front view.
 
     Raises:
         ValueError: If the frame has no such image.
@@ -80,9 +80,9 @@ def draw_camera(
 def draw_input(
     sample: Sample, panel: Panel, views: FrameViews, *, style: Style = SCREEN
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """What the sensors saw: the image in the front view, points in the others.
+    """Draw the sensor input: the image in the front view, points in the others.
 
-    The points fill the image's place where there is none.
+    Without an image, the front view shows the points too.
     """
     if panel.name == "front" and sample.images is not None:
         return draw_camera(sample, panel, views.camera or 0, style=style)
@@ -97,13 +97,13 @@ def draw_input(
 def draw_points(
     points: Float[np.ndarray, "P F"], view: Viewpoint, *, low_m: float | int, high_m: float | int
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Draw points in colors by height, near ones over far ones, on a dark ground.
+    """Draw points colored by height, near ones over far ones, on a dark background.
 
     Args:
-        points: x, y, z [m] and whatever else.
-        view: Where to look from.
-        low_m: Height [m] of the first color, which points below it have too.
-        high_m: Height [m] of the last color.
+        points: x, y, z [m], and any other columns.
+        view: Viewpoint.
+        low_m: Height at the low end of the color map [m]; lower points are clipped.
+        high_m: Height at the high end [m]; higher points are clipped.
 
     Returns:
         RGB image.
@@ -116,9 +116,9 @@ def draw_points(
     shown = np.flatnonzero(in_view & ((depth > NEAR_M) | (not view.is_perspective)))
     shown = shown[np.argsort(-depth[shown], kind="stable")]
     height = ((points[shown, 2] - low_m) / (high_m - low_m)).clip(0, 1)
-    # The ends of the color map are too dark for a dark ground.
+    # The ends of the color map are too dark for a dark background.
     color = TURBO[np.rint(30 + 205 * height).astype(np.uint8)]
-    # A point covers 3 × 3 pixels; where points overlap, the last assignment stays.
+    # A point covers 3 × 3 pixels; where points overlap, the last assignment wins.
     down, right = np.mgrid[-1:2, -1:2].reshape(2, 1, 9)
     rows = row[shown, None].astype(np.int64) + down
     columns = column[shown, None].astype(np.int64) + right
@@ -127,22 +127,22 @@ def draw_points(
 
 
 def draw_notice(
-    view: Viewpoint, words: str, style: Style = SCREEN
+    view: Viewpoint, text: str, style: Style = SCREEN
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """An empty panel that says why it is empty."""
+    """Draw an empty panel with the reason it is empty."""
     page = Page.over(np.full((view.height, view.width, 3), style.background, dtype=np.uint8), style)
     middle = (view.width / 2 / style.scale, view.height / 2 / style.scale)
-    page.write(words, *middle, color=style.faint_ink, anchor="mm")
+    page.write(text, *middle, color=style.faint_ink, anchor="mm")
     return page.image()
 
 
 def mark_vehicle(
     image: UInt8[np.ndarray, "height width 3"], view: Viewpoint, views: FrameViews, color: Rgb
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The image with an arrow on the ground where the vehicle stands."""
-    corners = np.column_stack([_ARROW * 0.05 * views.length_m, np.full(4, views.ground_m)])
+    """Draw an arrow on the ground at the vehicle's position."""
+    corners = np.column_stack([_VEHICLE_ARROW * 0.05 * views.length_m, np.full(4, views.ground_m)])
     pixels, _ = view.project(corners)
-    polygon = np.rint((pixels - 0.5) * 16).astype(np.int32)  # 4 bits of a pixel's fraction.
+    polygon = np.rint((pixels - 0.5) * 16).astype(np.int32)  # 4 fractional bits.
     drawn = np.array(image)
     cv2.fillPoly(drawn, [polygon], color, cv2.LINE_AA, 4)
     return drawn
@@ -151,7 +151,7 @@ def mark_vehicle(
 def mark_scale(
     image: UInt8[np.ndarray, "height width 3"], view: Viewpoint, style: Style = SCREEN
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The image of a parallel view with a bar of so many meters in its lower right corner."""
+    """Draw a scale bar in meters in the lower right corner of a parallel view."""
     px_per_m = float(np.linalg.norm(view.pixel_from_lidar[0, :3])) / style.scale
     width, height = view.width / style.scale, view.height / style.scale
     length_m = max((m for m in SCALE_BARS_M if m * px_per_m < 0.3 * min(width, height)), default=1)
@@ -165,10 +165,10 @@ def mark_scale(
 
 
 def mark_text(
-    image: UInt8[np.ndarray, "height width 3"], words: Sequence[str], style: Style = SCREEN
+    image: UInt8[np.ndarray, "height width 3"], lines: Sequence[str], style: Style = SCREEN
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The image with lines of words in its upper left corner, on a ground of their own."""
+    """Draw boxed lines of text in the upper left corner."""
     page = Page.over(image, style)
-    for number, line in enumerate(words):
+    for number, line in enumerate(lines):
         page.write_boxed(line, 8, 8 + 22 * number, size=13)
     return page.image()

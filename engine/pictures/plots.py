@@ -1,6 +1,6 @@
-"""What charts and maps drawn with matplotlib share: their look, and how they are written.
+"""Shared style and output of the matplotlib figures.
 
-Figures are objects on the Agg canvas: nothing here needs a display or touches pyplot's state.
+Figures are drawn on the Agg canvas: nothing here needs a display or touches pyplot's state.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ TITLE_PT, TEXT_PT, SMALL_PT = 12, 9, 8
 
 
 def unit_rgb(color: Rgb) -> tuple[float, float, float]:
-    """A color as matplotlib takes it, 0–1."""
+    """Convert a color to 0–1, as matplotlib expects it."""
     red, green, blue = (channel / 255 for channel in color)
     return red, green, blue
 
@@ -29,7 +29,7 @@ INK_COLOR, FAINT_COLOR, FRAME_COLOR = unit_rgb(INK), unit_rgb(FAINT_INK), unit_r
 
 
 def new_figure(width_in: float, height_in: float) -> Figure:
-    """An empty figure whose parts are spaced by themselves."""
+    """Create an empty figure with automatic layout."""
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1, compress=True)
     figure = Figure(figsize=(width_in, height_in), dpi=DPI, layout=layout)
     FigureCanvasAgg(figure)
@@ -37,19 +37,19 @@ def new_figure(width_in: float, height_in: float) -> Figure:
 
 
 def write_heading(figure: Figure, text: str, note: str = "") -> None:
-    """Write the first line of a figure, with a note at its right end."""
+    """Write the heading of a figure, with a note on the right."""
     figure.suptitle(text, x=0.01, ha="left", fontsize=TITLE_PT, color=INK_COLOR)
     if note:
         figure.text(0.99, 0.975, note, ha="right", va="top", fontsize=TEXT_PT, color=FAINT_COLOR)
 
 
 def write_title(axes: Axes, text: str) -> None:
-    """Write a title over the left edge of a plot."""
+    """Write a left-aligned title above a plot."""
     axes.set_title(text, loc="left", fontsize=TEXT_PT, color=INK_COLOR, pad=8)
 
 
 def strip_axes(axes: Axes) -> None:
-    """Remove the frame of a plot and the marks of its ticks; small gray tick labels remain."""
+    """Remove the frame and the tick marks of a plot; small gray tick labels remain."""
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0, labelsize=SMALL_PT, labelcolor=FAINT_COLOR)
 
@@ -58,7 +58,7 @@ def write_figure(path: Path, figure: Figure) -> None:
     """Write a figure as ``.png`` or ``.jpg``; the file appears complete or not at all.
 
     Raises:
-        ValueError: If the suffix is another one.
+        ValueError: If the suffix is unknown.
     """
     check_image_path(path)
     with new_file(path, ending=path.suffix) as partial:

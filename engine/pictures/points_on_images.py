@@ -1,4 +1,4 @@
-"""LiDAR points on the cameras' images, which show whether calibration and pairing are right."""
+"""LiDAR points on the camera images, to check calibration and pairing by eye."""
 
 import numpy as np
 import torch
@@ -9,10 +9,10 @@ from engine.pictures.color_maps import TURBO
 from engine.pictures.page import fit
 from utils.geometry import project_points
 
-LEAST_WIDTH = 1000
-"""Minimum width of a camera's image, which is enlarged by a whole factor [px]."""
+MIN_WIDTH = 1000
+"""Minimum width of an image [px]; smaller ones are enlarged by an integer factor."""
 NEAR_M, FAR_M = 2.0, 80.0
-"""Camera depths of the first and the last color, on a logarithmic scale."""
+"""Camera depths at the ends of the color map, whose scale is logarithmic [m]."""
 
 
 def draw_points_on_images(
@@ -20,30 +20,30 @@ def draw_points_on_images(
     pixel_from_lidar: Float[Tensor, "N 4 4"],
     points: Float[Tensor, "P F"],
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The images of all cameras below each other, with the points colored by depth.
+    """Draw points colored by depth on all images, stacked from top to bottom.
 
     Args:
         images: RGB, 0–255.
         pixel_from_lidar: Maps (x, y, z, 1) [m] to (u·d, v·d, d, 1), d the camera depth [m].
-        points: x, y, z [m] and any other columns.
+        points: x, y, z [m], and any other columns.
     """
     height, width = images.shape[-2:]
-    scale = -(-LEAST_WIDTH // width)
+    scale = -(-MIN_WIDTH // width)
     drawn = []
     for image, matrix in zip(images, pixel_from_lidar, strict=True):
         enlarged = fit(image.permute(1, 2, 0).numpy(), scale * width, scale * height)
         pixels, depth_m = project_points(matrix.double(), points[:, :3].double())
-        _mark(enlarged, scale * pixels, depth_m)
+        _draw_points(enlarged, scale * pixels, depth_m)
         drawn.append(enlarged)
     return np.concatenate(drawn)
 
 
-def _mark(
+def _draw_points(
     image: UInt8[np.ndarray, "height width 3"],
     pixels: Float[Tensor, "P 2"],
     depth_m: Float[Tensor, "P"],
 ) -> None:
-    """Draw points into an image, 3×3 pixels each, near ones over far ones."""
+    """Draw points into an image in place, 3×3 pixels each, near ones over far ones."""
     height, width = image.shape[:2]
     inside = (pixels >= 1) & (pixels < pixels.new_tensor([width - 1, height - 1]))
     shown = torch.nonzero(inside.all(-1) & (depth_m > 0))[:, 0]
@@ -54,5 +54,5 @@ def _mark(
     color = TURBO[np.rint(235 - 205 * share.clip(0, 1)).astype(np.uint8)]
     down, right = np.mgrid[-1:2, -1:2].reshape(2, 1, 9)
     rows, columns = row[:, None] + down, column[:, None] + right
-    # Where points overlap, the last assignment stays.
+    # Where points overlap, the last assignment wins.
     image[rows.ravel(), columns.ravel()] = color.repeat(9, axis=0)

@@ -1,4 +1,4 @@
-"""Pages with a table of panels: a title per column, a name per row, a caption, a legend."""
+"""Pages with a table of panels: column titles, row names, a caption and a legend."""
 
 from collections.abc import Sequence
 from itertools import accumulate
@@ -11,9 +11,9 @@ from engine.pictures.legend import Legend, LegendEntry
 from engine.pictures.page import MARGIN, SCREEN, Page, Style, wrap
 
 GUTTER = 30
-"""Room for the names of the rows, left of a table [px]."""
+"""Width of the row names, left of a table [px]."""
 GAP = 12
-"""Between panels [px]."""
+"""Space between panels [px]."""
 TITLE_HEIGHT, HEADER_HEIGHT = 30, 30
 TITLE_SIZE, NOTE_SIZE, HEADER_SIZE, NAME_SIZE = 22, 18, 16, 18
 CAPTION_SIZE, CAPTION_LINE_HEIGHT = 16, 24
@@ -23,15 +23,15 @@ Rows = Sequence[tuple[str, Sequence[UInt8[np.ndarray, "_ _ 3"]]]]
 
 
 class _Layout(NamedTuple):
-    """Where the parts of a page are [px].
+    """Layout of a page [px].
 
     Attributes:
         lefts: Left edge of each column.
         widths: Width of each column.
         tops: Upper edge of each row.
         heights: Height of each row.
-        caption: Lines below the first row.
-        legend: Below the table.
+        caption: Lines of text below the first row.
+        legend: Legend below the table.
         bottom: Lower end of the table.
     """
 
@@ -67,11 +67,11 @@ def table_page(
     """Draw a page with a table of panels, each centered in its cell.
 
     Args:
-        title: First line, on the left. Without title and note there is no such line.
-        note: At the right end of the first line.
+        title: Title on the left of the first line; without title and note the line is omitted.
+        note: Note on the right of the first line.
         columns: Title of each column.
         rows: Name and panels of each row; a column is as wide as its widest panel.
-        legend: What the colors mean, below the table; each group begins a new line.
+        legend: What the colors mean, below the table; each group starts a new line.
         caption: Paragraphs below the first row.
         style: Colors and scale.
 
@@ -103,7 +103,7 @@ def _lay_out(
     top: float | int,
     scale: float | int,
 ) -> _Layout:
-    """Find the place of everything on a page whose first row begins at ``top``."""
+    """Lay out a page whose first row starts at ``top``."""
     columns = zip(*(panels for _, panels in rows), strict=True)
     widths = [max(panel.shape[1] for panel in column) / scale for column in columns]
     heights = [max(panel.shape[0] for panel in panels) / scale for _, panels in rows]
@@ -118,7 +118,7 @@ def _lay_out(
 
 
 def _write_head(page: Page, layout: _Layout, title: str, note: str, columns: Sequence[str]) -> None:
-    """Write the first line, and the titles of the columns."""
+    """Write title, note and column titles."""
     faint = page.style.faint_ink
     page.write(title, layout.lefts[0], MARGIN + 8, size=TITLE_SIZE)
     page.write(note, layout.width - MARGIN, MARGIN + 8, size=NOTE_SIZE, color=faint, anchor="rm")
@@ -128,10 +128,10 @@ def _write_head(page: Page, layout: _Layout, title: str, note: str, columns: Seq
 
 
 def _draw_rows(page: Page, layout: _Layout, rows: Rows) -> None:
-    """Draw the panels, and the name of each row."""
+    """Draw the panels and the row names."""
     scale = page.style.scale
     for (name, panels), top, height in zip(rows, layout.tops, layout.heights, strict=True):
-        page.write_upwards(name, MARGIN + GUTTER // 3, top + height // 2, size=NAME_SIZE)
+        page.write_vertical(name, MARGIN + GUTTER // 3, top + height // 2, size=NAME_SIZE)
         for panel, left, width in zip(panels, layout.lefts, layout.widths, strict=True):
             rows_px, columns_px = panel.shape[:2]
             x = left + (width - columns_px / scale) // 2

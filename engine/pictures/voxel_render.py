@@ -1,9 +1,9 @@
-"""A software renderer of labeled voxels: shaded cubes seen from anywhere, without a display.
+"""Software renderer of labeled voxels: shaded cubes from any viewpoint, without a display.
 
-Faces are drawn from far to near into a buffer of face numbers, in an order that is exact, so that
-no depth is compared. Shadows, edges and haze are then computed pixel by pixel: the dark of a corner
-from the voxels that touch it, and the softer dark near walls and under vehicles from all those in
-a box before the face.
+Faces are drawn from far to near into a buffer of face indices. This order is exact, so no depth
+test is needed. Shading, edges and haze are then computed per pixel. Ambient occlusion has two
+parts: dark corners from the voxels that touch them, and softer shade near walls and under vehicles
+from all voxels in a box in front of the face.
 """
 
 from typing import NamedTuple
@@ -17,21 +17,21 @@ from utils.labels import FREE, IGNORE
 from utils.view import NEAR_M, Viewpoint
 
 FACE_LIGHT = np.array([[0.80, 0.70], [0.62, 0.74], [0.55, 1.0]], dtype=np.float32)
-"""Light on a face by its axis (x, y, z) and side (lower, upper)."""
+"""Light on a face, by axis (x, y, z) and side (lower, upper)."""
 CORNER_LIGHT = np.array([0.45, 0.65, 0.83, 1.0], dtype=np.float32)
-"""Light in a face's corner by how many of the three voxels that could shade it are empty."""
+"""Light at a face corner, by how many of the three voxels that can shade it are empty."""
 SHADE_REACH = 5
-"""Voxels in front of a face, and beside its corner, that shade it softly."""
+"""Reach of the soft shade in front of a face and around its corner, in voxels."""
 SHADE_STRENGTH = 2.0
-"""How fast the light falls with the share of those voxels that is filled."""
+"""Decay of the light with the share of those voxels that is occupied."""
 EDGE_LIGHT = 0.55
 """Light on the line between two cubes."""
 EDGE_PX = 0.5
-"""Half the width of that line, in pixels of the finished image."""
+"""Half the width of that line, in pixels of the final image."""
 EDGE_FADE_PX = (3.0, 9.0)
-"""Cubes that appear smaller than the first have no edges, larger than the second full ones."""
+"""Edges fade in between these apparent cube sizes [px]."""
 SUPERSAMPLING = 2
-"""Pixels computed along each side of a pixel of the finished image."""
+"""Samples per pixel of the final image along each axis."""
 SUBPIXEL_BITS = 4
 
 
@@ -40,7 +40,7 @@ class Faces(NamedTuple):
 
     Attributes:
         voxel: Index of the voxel.
-        axis: Axis that the face is perpendicular to.
+        axis: Axis of the face normal.
         side: 0 on the voxel's lower side, 1 on its upper side.
     """
 
@@ -58,24 +58,26 @@ def render_voxels(
     background: tuple[int, int, int] = (255, 255, 255),
     haze: float = 0.3,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Draw every voxel that is neither free nor ignored as a cube.
+    """Render every voxel that is neither free nor ignored as a cube.
 
     Args:
         labels: Label of each voxel.
-        grid: Where the voxels are.
+        grid: Grid of the voxels.
         palette: RGB by label.
-        view: Where to look from.
-        background: RGB where no cube is.
-        haze: Share of the background in the color of the most distant cube; 0 at the nearest.
+        view: Viewpoint.
+        background: RGB of empty pixels.
+        haze: Share of the background color in the farthest cube; it falls to 0 at the nearest.
 
     Returns:
         RGB image of the view's size.
 
     Raises:
-        ValueError: If the labels do not fill the grid.
+        ValueError: If labels and grid differ in shape.
     """
     if labels.shape != grid.shape:
-        raise ValueError(f"labels of shape {labels.shape} do not fill a grid of {grid.shape}")
+        raise ValueError(
+            f"labels of shape {labels.shape} do not match the grid of {grid.shape} voxels"
+        )
     fine = view.resize(view.width * SUPERSAMPLING, view.height * SUPERSAMPLING).in_voxels(grid)
     is_drawn = (labels != FREE) & (labels != IGNORE)
     faces = visible_faces(is_drawn, fine)
@@ -97,15 +99,15 @@ def render_voxels(
 
 
 def visible_faces(is_drawn: Bool[np.ndarray, "X Y Z"], view: Viewpoint) -> Faces:
-    """Faces that border on an empty voxel and are turned to the viewer, the most distant first.
+    """Return the faces that border an empty voxel and face the viewer, the farthest first.
 
-    The order is exact. Along a line of sight every voxel index moves one way only, so of two
-    voxels on it the nearer one is nearer along each axis, and in the sum over the axes; and the
-    faces of one cube that are turned to the viewer never cover each other.
+    The order is exact. Voxel indices are monotonic along a line of sight, so of two voxels on it
+    the nearer one is nearer along each axis, and in the sum over axes. Visible faces of one cube
+    never occlude each other.
 
     Args:
-        is_drawn: Voxels that are drawn as cubes.
-        view: Where to look from, in voxel coordinates.
+        is_drawn: Voxels to draw as cubes.
+        view: Viewpoint in voxel coordinates.
     """
     from_pixel = np.linalg.inv(view.pixel_from_lidar)
     eye, sight = from_pixel[:3, 3], from_pixel[:3, 2]
@@ -132,31 +134,31 @@ def visible_faces(is_drawn: Bool[np.ndarray, "X Y Z"], view: Viewpoint) -> Faces
 
 
 def draw_faces(faces: Faces, view: Viewpoint) -> Int32[np.ndarray, "height width"]:
-    """The number of the face that each pixel shows, -1 where it shows none.
+    """Return the index of the face that each pixel shows; -1 if none.
 
     Args:
-        faces: The most distant first; later ones are drawn over earlier ones.
-        view: Where to look from, in voxel coordinates.
+        faces: The farthest first; later faces are drawn over earlier ones.
+        view: Viewpoint in voxel coordinates.
     """
     buffer = np.full((view.height, view.width), -1, dtype=np.int32)
     corners = _corners(faces)
     pixels, depth = view.project(corners)
     is_beyond = depth > NEAR_M if view.is_perspective else np.full(depth.shape, True)
     is_whole = np.all(is_beyond, axis=1)
-    is_cut = np.any(is_beyond, axis=1) & ~is_whole
+    is_clipped = np.any(is_beyond, axis=1) & ~is_whole
     low, high = pixels.min(1), pixels.max(1)
     in_view = np.all((high > 0) & (low < [view.width, view.height]), axis=1)
     polygons = _fixed_point(pixels)
-    for number in np.flatnonzero(is_cut | (is_whole & in_view)).tolist():
+    for number in np.flatnonzero(is_clipped | (is_whole & in_view)).tolist():
         polygon = polygons[number]
-        if is_cut[number]:
-            polygon = _fixed_point(view.project(_cut(corners[number], depth[number]))[0])
+        if is_clipped[number]:
+            polygon = _fixed_point(view.project(_clip_near(corners[number], depth[number]))[0])
         cv2.fillConvexPoly(buffer, polygon, number, cv2.LINE_8, SUBPIXEL_BITS)
     return buffer
 
 
 def _corners(faces: Faces) -> Float[np.ndarray, "F 4 3"]:
-    """Corners around each face, in voxel coordinates."""
+    """Return the corners around each face, in voxel coordinates."""
     corners = faces.voxel[:, None].repeat(4, axis=1).astype(np.float64)
     rows = np.arange(len(corners))
     corners[rows, :, faces.axis] += faces.side[:, None]
@@ -166,15 +168,15 @@ def _corners(faces: Faces) -> Float[np.ndarray, "F 4 3"]:
 
 
 def _fixed_point(pixels: Float[np.ndarray, "*any 2"]) -> Int32[np.ndarray, "*any 2"]:
-    """Pixels as cv2 counts them: centers at integers, in fractions of a pixel."""
-    limit = 2.0**28  # cv2 computes with 32 bits
+    """Convert pixels to cv2's fixed-point format, with pixel centers at integers."""
+    limit = 2.0**28  # cv2 computes in 32 bits
     return np.rint((pixels - 0.5) * 2**SUBPIXEL_BITS).clip(-limit, limit).astype(np.int32)
 
 
-def _cut(
+def _clip_near(
     corners: Float[np.ndarray, "4 3"], depth: Float[np.ndarray, " 4"]
 ) -> Float[np.ndarray, "V 3"]:
-    """The part of a face beyond ``NEAR_M``."""
+    """Clip a face to the part beyond ``NEAR_M``."""
     kept: list[Float[np.ndarray, " 3"]] = []
     for here in range(4):
         after = (here + 1) % 4
@@ -189,7 +191,7 @@ def _cut(
 def _relative_depth(
     faces: Faces, view: Viewpoint, shown: Int32[np.ndarray, " P"]
 ) -> Float32[np.ndarray, " F"]:
-    """Depth of each face's center from 0 to 1, the range of the faces that are shown."""
+    """Return the depth of each face center, scaled to 0–1 over the visible faces."""
     _, depth = view.project(_corners(faces).mean(1))
     nearest, farthest = depth[shown].min(), depth[shown].max()
     relative = (depth - nearest) / max(farthest - nearest, 1e-6)
@@ -197,9 +199,9 @@ def _relative_depth(
 
 
 def _corner_light(is_drawn: Bool[np.ndarray, "X Y Z"], faces: Faces) -> Float32[np.ndarray, "F 4"]:
-    """Light in the corners (0, 0), (0, 1), (1, 0), (1, 1) of each face, axis + 1 first.
+    """Return the light at the corners (0, 0), (0, 1), (1, 0), (1, 1) of each face, axis + 1 first.
 
-    A corner is dimmed by the voxels before the face that touch it, like the corner of a room.
+    A corner is dimmed by the voxels in front of the face that touch it, like the corner of a room.
     """
     padded = np.pad(is_drawn, 1)
     flat = padded.ravel()
@@ -216,10 +218,10 @@ def _corner_light(is_drawn: Bool[np.ndarray, "X Y Z"], faces: Faces) -> Float32[
 
 
 def _soft_light(is_drawn: Bool[np.ndarray, "X Y Z"], faces: Faces) -> Float32[np.ndarray, "F 4"]:
-    """Light in the corners of each face, in the order of ``_corner_light``, past more voxels.
+    """Return the soft light at the corners of each face, in the order of ``_corner_light``.
 
-    Each corner looks into a box in front of the face, ``SHADE_REACH`` voxels high and twice as
-    wide. A table of sums over all lower voxels tells how many there are filled.
+    Each corner sees a box in front of the face, ``SHADE_REACH`` voxels high and twice as wide. A
+    summed-volume table gives the number of occupied voxels in it.
     """
     padded = np.pad(is_drawn, SHADE_REACH)
     sums = np.pad(padded, ((1, 0), (1, 0), (1, 0))).astype(np.int32)
@@ -229,7 +231,7 @@ def _soft_light(is_drawn: Bool[np.ndarray, "X Y Z"], faces: Faces) -> Float32[np
     stride = np.array(sums.strides) // sums.itemsize
     u_stride, v_stride = stride[(faces.axis + 1) % 3], stride[(faces.axis + 2) % 3]
     corner = (faces.voxel + SHADE_REACH) @ stride
-    # The box begins at the face and reaches away from it, on the lower side downwards.
+    # The box starts at the face and extends away from it, which is down on the lower side.
     low = corner + np.where(faces.side, 1, -SHADE_REACH) * stride[faces.axis]
     layers = SHADE_REACH * stride[faces.axis]
     light = np.empty((len(corner), 4), dtype=np.float32)
@@ -249,7 +251,7 @@ def _light(
     view: Viewpoint,
     corner_light: Float32[np.ndarray, "F 4"],
 ) -> Float32[np.ndarray, " P"]:
-    """Light at the point of a face that each pixel shows, corner shadows and edges together."""
+    """Return the light at each pixel's point on its face, with corner shade and edges."""
     light = np.empty(len(pixels), dtype=np.float32)
     axis_of_pixel = faces.axis.astype(np.int8)[face]
     for axis in range(3):
@@ -258,24 +260,24 @@ def _light(
         if not len(here):
             continue
         plane = (faces.voxel[:, axis] + faces.side).astype(np.float32)[here]
-        points, shift = _meet(view, pixels[chosen], axis, plane)
+        points, shift = _intersect(view, pixels[chosen], axis, plane)
         origin = faces.voxel.T[[(axis + 1) % 3, (axis + 2) % 3]].astype(np.float32)
         inside = (points - origin[:, here]).clip(0, 1)
-        light[chosen] = _between(corner_light[here], inside) * _edge_light(inside, shift)
+        light[chosen] = _bilinear(corner_light[here], inside) * _edge_light(inside, shift)
     return light
 
 
-def _meet(
+def _intersect(
     view: Viewpoint, pixels: Int[np.ndarray, " P"], axis: int, plane: Float32[np.ndarray, " P"]
 ) -> tuple[Float32[np.ndarray, "2 P"], Float32[np.ndarray, "2 P"]]:
-    """Meet the lines of sight of pixels (row · width + column) with planes across ``axis``.
+    """Intersect the lines of sight of pixels (row · width + column) with planes across ``axis``.
 
     A line of sight is start + depth · step. In a perspective view it starts at the eye and the
-    step depends on the pixel; in a parallel view it is the other way round.
+    step depends on the pixel; in a parallel view it is the other way around.
 
     Returns:
-        Coordinates of the points along the two other axes, axis + 1 first, and how far these
-        move from one pixel to the next; both in voxels.
+        Coordinates of the points along the two other axes, axis + 1 first, and their shift from
+        one pixel to the next; both in voxels.
     """
     from_pixel = np.linalg.inv(view.pixel_from_lidar)[:3].astype(np.float32)
     by_u, by_v, by_depth, constant = np.split(from_pixel, 4, axis=1)
@@ -284,7 +286,7 @@ def _meet(
     moved += by_v * (row.astype(np.float32) + np.float32(0.5))
     start = constant if view.is_perspective else moved + constant
     step = moved + by_depth if view.is_perspective else by_depth
-    # On the rim of a face seen edge-on a line of sight may miss the plane: any number does there.
+    # At the rim of a face seen edge-on, a line of sight may miss the plane: any value will do.
     toward = np.where(np.abs(step[axis]) < 1e-9, np.float32(1e-9), step[axis])
     depth = (plane - start[axis]) / toward
     others = [(axis + 1) % 3, (axis + 2) % 3]
@@ -294,10 +296,10 @@ def _meet(
     return start[others] + depth * step[others], shift
 
 
-def _between(
+def _bilinear(
     corners: Float32[np.ndarray, "P 4"], inside: Float32[np.ndarray, "2 P"]
 ) -> Float32[np.ndarray, " P"]:
-    """Bilinear value at a point of a face, from the values in its corners."""
+    """Interpolate corner values bilinearly at points of faces."""
     u, v = inside
     low = corners[:, 0] + v * (corners[:, 1] - corners[:, 0])
     high = corners[:, 2] + v * (corners[:, 3] - corners[:, 2])
@@ -307,11 +309,11 @@ def _between(
 def _edge_light(
     inside: Float32[np.ndarray, "2 P"], shift: Float32[np.ndarray, "2 P"]
 ) -> Float32[np.ndarray, " P"]:
-    """Light by the distance from a face's edges: soft dark lines that fade where cubes are small.
+    """Return the light by distance to the face's edges: soft dark lines that fade on small cubes.
 
     Args:
-        inside: Where in the face the point lies, 0–1.
-        shift: How far ``inside`` moves from one computed pixel to the next.
+        inside: Position within the face, 0–1.
+        shift: Change of ``inside`` from one sample to the next.
     """
     cubes_per_px = np.maximum(shift * SUPERSAMPLING, 1e-6)
     line = EDGE_PX + 0.5 - np.minimum(inside, 1 - inside) / cubes_per_px

@@ -1,1 +1,1 @@
-"""The viewer: frames of a sequence in the browser (``tools/view.py``)."""
+"""The viewer: a sequence of frames in the browser (``tools/view.py``)."""

@@ -1,4 +1,4 @@
-"""What of a frame is shown: one value that the panel gives and the scene follows."""
+"""The user's choice of what to show: set by the control panel, followed by the scene."""
 
 from dataclasses import dataclass
 
@@ -7,21 +7,21 @@ from engine.viewer.voxels import VoxelGroup
 
 PREDICTION, LABEL, DIFFERENCE = "Prediction", "Label", "Difference"
 LAYERS = (PREDICTION, LABEL, DIFFERENCE)
-"""The voxels that can be shown, one of them at a time."""
+"""Voxel layers; one is shown at a time."""
 POINTS, CAMERAS, ELEVATION, GAUSSIANS = "LiDAR points", "Camera", "Elevation", "Gaussians"
 EXTRAS = (POINTS, CAMERAS, ELEVATION, GAUSSIANS)
-"""What can be shown besides voxels."""
+"""Content besides voxels."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What is shown.
+    """What to show.
 
     Attributes:
         layer: One of ``LAYERS``; None: no voxels.
-        hidden: Classes and kinds of error that are not shown.
-        ground: Whether voxels of the ground are shown.
-        extras: Those of ``EXTRAS`` that are shown.
+        hidden: Classes and kinds of error to hide.
+        ground: Whether to show ground voxels.
+        extras: Extras to show, from ``EXTRAS``.
     """
 
     layer: str | None = None
@@ -30,34 +30,34 @@ class Choice:
     extras: frozenset[str] = frozenset({POINTS, CAMERAS})
 
     def shows(self, group: VoxelGroup) -> bool:
-        """Whether the voxels of a group of the layer are shown."""
+        """Return whether to show the voxels of a group."""
         return group.name not in self.hidden and (self.ground or not group.is_ground)
 
 
 def layers_of(frame: ViewFrame) -> tuple[str, ...]:
-    """The layers that a frame has."""
+    """Return the layers that a frame has."""
     has_prediction, has_label = frame.predicted is not None, frame.label is not None
-    there = {
+    available = {
         PREDICTION: has_prediction,
         LABEL: has_label,
         DIFFERENCE: has_prediction and has_label,
     }
-    return tuple(layer for layer in LAYERS if there[layer])
+    return tuple(layer for layer in LAYERS if available[layer])
 
 
 def extras_of(frame: ViewFrame) -> tuple[str, ...]:
-    """What else a frame has."""
+    """Return the extras that a frame has."""
     sample, predicted = frame.sample, frame.predicted
-    there = {
+    available = {
         POINTS: sample.points is not None,
         CAMERAS: sample.images is not None and sample.pixel_from_lidar is not None,
         ELEVATION: sample.elevation_m is not None,
         GAUSSIANS: predicted is not None and predicted.splats is not None,
     }
-    return tuple(extra for extra in EXTRAS if there[extra])
+    return tuple(extra for extra in EXTRAS if available[extra])
 
 
 def nearest_layer(wanted: str | None, frame: ViewFrame) -> str | None:
-    """The layer asked for, or else the first that the frame has."""
+    """Return the wanted layer if the frame has it, else the frame's first layer."""
     layers = layers_of(frame)
     return wanted if wanted in layers else next(iter(layers), None)

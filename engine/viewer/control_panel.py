@@ -1,4 +1,4 @@
-"""The panel of the viewer: what the user chooses, and what is said of the frame."""
+"""The viewer's control panel: the user's choices, and a status line about the frame."""
 
 import html
 from collections.abc import Callable, Sequence
@@ -19,21 +19,21 @@ _SWATCH = (
     'gap:0.6em;color:#7a808c"><span>{note}</span><span style="width:1.3em;height:1.3em;'
     'border-radius:3px;border:1px solid #0002;background:rgb{color}"></span></div></div>'
 )
-"""Lies over the right end of the row that follows, a class's check box."""
+"""Overlay on the right end of the next row, which is the checkbox of a class."""
 
 
 class ControlPanel:
-    """The controls.
+    """The control panel.
 
     Args:
-        gui: Where they are put.
+        gui: GUI to add the controls to.
         labels: Classes that can be hidden.
         count: Number of frames.
-        changed: Called, in whichever thread, when the user has changed something.
+        changed: Called on each change by the user, from any thread.
 
     Attributes:
         views: Buttons of ``VIEWS``.
-        screenshot: Button.
+        screenshot: Screenshot button.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class ControlPanel:
         )
         self._play = gui.add_checkbox("Play", False, disabled=count < 2)
         self._rate = gui.add_slider(
-            "Frames / s", 1, 20, 1, 2, disabled=count < 2, hint="Waits where loading is slower"
+            "Frames / s", 1, 20, 1, 2, disabled=count < 2, hint="Slower if loading takes longer"
         )
         self._layer: Any = gui.add_dropdown("Voxels", LAYERS, initial_value=LAYERS[0])
         self._ground = gui.add_checkbox("Ground", True, hint="Road, terrain and mud")
@@ -70,12 +70,12 @@ class ControlPanel:
 
     @property
     def index(self) -> int:
-        """Frame that is asked for, from 0."""
+        """Index of the selected frame."""
         return int(self._slider.value) - 1
 
     @property
     def is_playing(self) -> bool:
-        """Whether the next frame is to follow by itself."""
+        """Whether the sequence is playing."""
         return bool(self._play.value)
 
     @property
@@ -85,7 +85,7 @@ class ControlPanel:
 
     @property
     def choice(self) -> Choice:
-        """What of the frame is to be shown."""
+        """What to show of the frame."""
         return Choice(
             layer=self._layer.value,
             hidden=frozenset(name for name, box in self._boxes.items() if not box.value),
@@ -94,16 +94,18 @@ class ControlPanel:
         )
 
     def go_to(self, index: int) -> None:
-        """Move the slider."""
+        """Move the slider to a frame."""
         self._slider.value = index + 1
 
-    def say(self, text: str) -> None:
-        """Put markdown at the head of the panel."""
+    def set_status(self, text: str) -> None:
+        """Show Markdown at the top of the panel."""
         if self._status.content != text:
             self._status.content = text
 
-    def offer(self, layers: Sequence[str], extras: Sequence[str], layer: str | None) -> None:
-        """Offer only what the frame has, with ``layer`` chosen."""
+    def show_available(
+        self, layers: Sequence[str], extras: Sequence[str], layer: str | None
+    ) -> None:
+        """Show only the controls that apply to the frame, with ``layer`` selected."""
         if layers and tuple(self._layer.options) != tuple(layers):
             self._layer.options = tuple(layers)
         if layer is not None and self._layer.value != layer:
@@ -115,8 +117,8 @@ class ControlPanel:
         for name, box in self._extras.items():
             _set_visible(box, name in extras)
 
-    def count_voxels(self, groups: Sequence[VoxelGroup]) -> None:
-        """Write the number of voxels beside each class."""
+    def show_voxel_counts(self, groups: Sequence[VoxelGroup]) -> None:
+        """Show the number of voxels beside each class."""
         counts: dict[str, int] = {}
         for group in groups:
             counts[group.name] = counts.get(group.name, 0) + group.num_voxels
@@ -126,7 +128,7 @@ class ControlPanel:
                 swatch.content = content
 
     def _add_boxes(self, gui: viser.GuiApi, kinds: LabelSet) -> None:
-        """A check box with its color for each kind but free, and one for all of them."""
+        """Add a checkbox with a color for each kind except free, and one for all of them."""
         names = kinds.class_names[1:]
         everything = gui.add_checkbox("all", True)
         self._everything[kinds.name] = everything

@@ -1,4 +1,4 @@
-"""One frame in a viser scene: its nodes, made when they are first shown."""
+"""The nodes of a frame in a viser scene, created when first shown."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +22,7 @@ from engine.viewer.choice import (
 )
 from engine.viewer.shapes import (
     CameraShape,
-    bevelled_cube,
+    beveled_cube,
     camera_shape,
     elevation_mesh,
     height_colors,
@@ -31,26 +31,26 @@ from engine.viewer.voxels import VoxelGroup, class_groups, error_groups
 from utils.geometry import VoxelGrid
 from utils.labels import LabelSet
 
-PICTURE_DISTANCE = 0.1
-"""How far in front of its camera an image stands, in lengths of the grid."""
+IMAGE_DISTANCE = 0.1
+"""Distance of an image from its camera, as a share of the grid's length."""
 LINEAR = np.rint(255 * (np.arange(256) / 255) ** 2.2).astype(np.uint8)
-"""Linear values by those of an image: viser hands the colors of instances on unconverted."""
+"""Conversion of sRGB to linear values: viser does not convert the colors of instances."""
 CAMERA_COLOR = (45, 52, 66)
 POINT_M = 0.11
 """Width of a LiDAR point [m]."""
 ABOVE_GROUND_M = 0.08
-"""The elevation surface lies this much above the label, not in the voxels' faces [m]."""
+"""Offset that lifts the elevation surface out of the voxel faces [m]."""
 
 
 class FrameNodes:
-    """The nodes of a frame below one parent, which hides them all.
+    """The nodes of a frame under one parent, which can hide them all.
 
     Args:
-        scene: Where they are put.
-        name: Path of the parent.
+        scene: The scene to add them to.
+        name: Path of the parent node.
         frame: The frame.
-        grid: Where its voxels are.
-        labels: Their label set.
+        grid: Its grid.
+        labels: Its label set.
 
     Attributes:
         frame: The frame.
@@ -77,7 +77,7 @@ class FrameNodes:
         }
 
     def prepare(self, choice: Choice) -> None:
-        """Make what is needed to show a choice, and choose what the parent would show."""
+        """Create the nodes of a choice, and set their visibility under the parent."""
         layer = nearest_layer(choice.layer, self.frame)
         if layer is not None and layer not in self._layers:
             self._layers[layer] = [(group, self._add_voxels(layer, group))
@@ -97,45 +97,45 @@ class FrameNodes:
         _show(self._parent, is_shown)
 
     def remove(self) -> None:
-        """Take the frame out of the scene."""
+        """Remove the frame from the scene."""
         self._parent.remove()
 
     def groups(self, layer: str) -> list[VoxelGroup]:
-        """Voxels of a layer that the frame has."""
+        """Return the voxel groups of a layer that the frame has."""
         if layer in self._layers:
             return [group for group, _ in self._layers[layer]]
         predicted, label = self.frame.prediction, self.frame.label
         if layer == DIFFERENCE:
-            assert predicted is not None, "a difference has a prediction"
-            assert label is not None, "a difference has a label"
+            assert predicted is not None, "a difference needs a prediction"
+            assert label is not None, "a difference needs a label"
             return error_groups(predicted, label, self._grid, self._labels)
         voxels = predicted if layer == PREDICTION else label
-        assert voxels is not None, "a layer that is shown has voxels"
+        assert voxels is not None, "a layer that is shown needs voxels"
         return class_groups(voxels, self._grid, self._labels)
 
     def cameras(self) -> list[CameraShape]:
-        """The cameras of the frame."""
+        """Return the cameras of the frame."""
         sample = self.frame.sample
         if sample.images is None or sample.pixel_from_lidar is None:
             return []
         height, width = sample.images.shape[-2:]
-        distance = PICTURE_DISTANCE * (self._grid.end_m[0] - self._grid.origin_m[0])
+        distance = IMAGE_DISTANCE * (self._grid.end_m[0] - self._grid.origin_m[0])
         return [
             camera_shape(projection, width, height, distance_m=distance)
             for projection in sample.pixel_from_lidar.numpy()
         ]
 
     def _add_voxels(self, layer: str, group: VoxelGroup) -> Any:
-        mesh = bevelled_cube(self._grid.voxel_m)
-        where = "ground" if group.is_ground else "objects"
-        unturned = np.broadcast_to(
+        mesh = beveled_cube(self._grid.voxel_m)
+        part = "ground" if group.is_ground else "objects"
+        identity = np.broadcast_to(
             np.array([1, 0, 0, 0], dtype=np.float32), (len(group.centers_m), 4)
         )
         return self._scene.add_batched_meshes_simple(
-            f"{self._name}/{layer}/{group.name}_{where}",
+            f"{self._name}/{layer}/{group.name}_{part}",
             mesh.vertices,
             mesh.faces,
-            batched_wxyzs=unturned,
+            batched_wxyzs=identity,
             batched_positions=group.centers_m,
             batched_colors=LINEAR[group.colors],
             lod="off",
@@ -145,7 +145,7 @@ class FrameNodes:
         )
 
     def _add_points(self) -> list[Any]:
-        assert self.frame.sample.points is not None, "only made where there are points"
+        assert self.frame.sample.points is not None, "frames without points have no such node"
         points = self.frame.sample.points.numpy()[:, :3]
         node = self._scene.add_point_cloud(
             f"{self._name}/points",
@@ -158,12 +158,12 @@ class FrameNodes:
         return [node]
 
     def _add_cameras(self) -> list[Any]:
-        assert self.frame.sample.images is not None, "only made where there are images"
+        assert self.frame.sample.images is not None, "frames without images have no such nodes"
         nodes: list[Any] = []
         images = self.frame.sample.images.permute(0, 2, 3, 1).numpy()
         for number, (shape, image) in enumerate(zip(self.cameras(), images, strict=True)):
             width, height = np.ptp(shape.corners_m, axis=0)[:2]
-            turned = viser.transforms.SO3.from_matrix(shape.lidar_from_cam[:3, :3])
+            rotation = viser.transforms.SO3.from_matrix(shape.lidar_from_cam[:3, :3])
             nodes.append(
                 self._scene.add_image(
                     f"{self._name}/camera_{number}/image",
@@ -171,8 +171,8 @@ class FrameNodes:
                     render_width=float(width),
                     render_height=float(height),
                     jpeg_quality=90,
-                    wxyz=turned.wxyz,
-                    position=shape.middle_m(),
+                    wxyz=rotation.wxyz,
+                    position=shape.center_m(),
                 )
             )
             nodes.append(
@@ -187,7 +187,9 @@ class FrameNodes:
         return nodes
 
     def _add_elevation(self) -> list[Any]:
-        assert self.frame.sample.elevation_m is not None, "only made where there is a label"
+        assert self.frame.sample.elevation_m is not None, (
+            "frames without elevation have no such node"
+        )
         mesh = elevation_mesh(self.frame.sample.elevation_m.numpy())
         if not len(mesh.faces):
             return []
@@ -203,9 +205,9 @@ class FrameNodes:
         return [node]
 
     def _add_gaussians(self) -> list[Any]:
-        assert self.frame.predicted is not None, "only made where there is a prediction"
+        assert self.frame.predicted is not None, "frames without a prediction have no such node"
         splats = self.frame.predicted.splats
-        assert splats is not None, "only made where there are Gaussians"
+        assert splats is not None, "frames without Gaussians have no such node"
         node = self._scene.add_gaussian_splats(
             f"{self._name}/gaussians",
             centers=splats.centers_m,
@@ -217,6 +219,6 @@ class FrameNodes:
 
 
 def _show(node: Any, is_shown: bool) -> None:
-    """Set a node's visibility; viser sends a message even where it stays the same."""
+    """Set a node's visibility if it changes: viser would send a message in any case."""
     if node.visible != is_shown:
         node.visible = is_shown

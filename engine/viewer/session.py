@@ -1,4 +1,4 @@
-"""A running viewer: follows the panel, shows the frame it asks for and prepares the next ones."""
+"""A viewer session: shows the frame that the panel selects, and prepares the next ones."""
 
 import logging
 import math
@@ -19,21 +19,21 @@ from engine.viewer.nodes import FrameNodes
 from utils.console import USER_ERRORS
 
 IDLE_S = 0.25
-"""Time between looks at what has been loaded in the background [s]."""
+"""Polling interval of the background loader [s]."""
 FOV_RAD = math.radians(50)
-"""Vertical opening angle of the views but the camera's."""
+"""Vertical field of view of all views except the camera's."""
 
 logger = logging.getLogger(__name__)
 
 
 class Session:
-    """Shows a sequence to everyone who opens the page.
+    """Shows a sequence to all clients that open the page.
 
     Args:
         server: The running server.
         source: The sequence.
-        ahead: Frames prepared after the one that is shown.
-        keep: Frames kept in memory and in the browser.
+        ahead: Number of frames to prepare after the current one.
+        keep: Number of frames to keep in memory and in the browser.
     """
 
     def __init__(
@@ -61,32 +61,32 @@ class Session:
         self._wake.set()
         while not self._is_closed:
             self._wake.wait(min(IDLE_S, self._panel.period_s / 2))
-            is_asked = self._wake.is_set()
+            is_changed = self._wake.is_set()
             self._wake.clear()
             if self._is_closed:
                 break
-            if is_asked:
+            if is_changed:
                 self.follow()
             elif not self._prepare_one():
                 self._play()
 
     def close(self) -> None:
-        """End ``run`` and stop reading."""
+        """Stop ``run`` and the loader."""
         self._is_closed = True
         self._wake.set()
         self._loader.close()
 
     def follow(self) -> None:
-        """Show what the panel asks for; waits for the frame to be read."""
+        """Show what the panel selects; wait until the frame is read."""
         index = self._panel.index
         self._loader.want(upcoming(index, len(self._source.stems), self._ahead))
         if not self._loader.is_ready(index):
-            self._panel.say(f"Loading {self._source.stems[index]} …")
+            self._panel.set_status(f"Loading {self._source.stems[index]} …")
         try:
             nodes = self._nodes_of(index)
         except USER_ERRORS as error:
             logger.warning("frame %s cannot be shown: %s", self._source.stems[index], error)
-            self._panel.say(f"**{self._source.stems[index]} cannot be shown:** {error}")
+            self._panel.set_status(f"**{self._source.stems[index]} cannot be shown:** {error}")
             return
         frame, choice = nodes.frame, self._panel.choice
         layer = nearest_layer(choice.layer, frame)
@@ -96,15 +96,15 @@ class Session:
             for other, other_nodes in self._nodes.items():
                 if other != index:
                     other_nodes.show(False)
-        self._panel.offer(layers_of(frame), extras_of(frame), layer)
-        self._panel.count_voxels(nodes.groups(layer) if layer is not None else [])
+        self._panel.show_available(layers_of(frame), extras_of(frame), layer)
+        self._panel.show_voxel_counts(nodes.groups(layer) if layer is not None else [])
         if self._shown != index:
             self._next_s = time.monotonic() + self._panel.period_s
         self._shown = index
-        self._panel.say(self._describe(frame, index))
+        self._panel.set_status(self._describe(frame, index))
 
     def _play(self) -> None:
-        """Go on to the next frame when it is time and the frame is there."""
+        """Advance to the next frame when it is due and loaded."""
         following = (self._panel.index + 1) % len(self._source.stems)
         is_due = self._panel.is_playing and time.monotonic() >= self._next_s
         if is_due and self._loader.is_ready(following):
@@ -112,18 +112,18 @@ class Session:
             self._wake.set()
 
     def _prepare_one(self) -> bool:
-        """Put one frame that has been read ahead into the scene, hidden; whether there was one."""
+        """Add one preloaded frame to the scene, hidden; return whether there was one."""
         for index in upcoming(self._panel.index, len(self._source.stems), self._ahead):
             if index not in self._nodes and self._loader.is_ready(index):
                 try:
                     self._nodes_of(index).prepare(self._panel.choice)
-                except USER_ERRORS:  # Said when the frame is asked for.
+                except USER_ERRORS:  # Reported when the frame is selected.
                     continue
                 return True
         return False
 
     def _nodes_of(self, index: int) -> FrameNodes:
-        """The nodes of a frame; makes them, and removes those shown longest ago."""
+        """Return the nodes of a frame; create them if needed, and evict those shown longest ago."""
         nodes = self._nodes.pop(index, None)
         if nodes is None:
             nodes = FrameNodes(
@@ -134,13 +134,13 @@ class Session:
                 self._source.labels,
             )
         self._nodes[index] = nodes
-        disposable = [other for other in self._nodes if other not in (index, self._shown)]
-        for other in disposable[: max(0, len(self._nodes) - self._keep)]:
+        evictable = [other for other in self._nodes if other not in (index, self._shown)]
+        for other in evictable[: max(0, len(self._nodes) - self._keep)]:
             self._nodes.pop(other).remove()
         return nodes
 
     def _describe(self, frame: ViewFrame, index: int) -> str:
-        """Markdown about a frame: which it is, and how good its prediction."""
+        """Describe a frame in Markdown: its name, position, and scores."""
         sample = frame.sample
         place = f"{sample.scene} · " if sample.scene else ""
         text = f"**{place}{sample.stem}** ({index + 1} of {len(self._source.stems)})"
@@ -150,7 +150,7 @@ class Session:
         return text
 
     def _viewpoint(self, view: str) -> tuple[Any, Any]:
-        """Position and target [m] of one of ``VIEWS``, from outside of the grid."""
+        """Return position and target [m] of one of ``VIEWS``, from outside the grid."""
         (near, right, low), (far, left, _) = self._source.grid.origin_m, self._source.grid.end_m
         length, middle = far - near, (left + right) / 2
         ground = low + 0.15 * (self._source.grid.end_m[2] - low)
@@ -163,14 +163,14 @@ class Session:
         return (near - 0.25 * length, middle, ground + 0.24 * length), target
 
     def _move_camera(self, event: Any) -> None:
-        """Take the client that clicked to the view that it chose; of a camera, on to the next."""
+        """Move the clicking client to its chosen view; "Camera" cycles through the cameras."""
         position, target = self._viewpoint(event.target.value)
         fov = FOV_RAD
         nodes = self._nodes.get(self._shown) if self._shown is not None else None
         cameras = nodes.cameras() if nodes is not None else []
         if event.target.value == "Camera" and cameras:
             shape = cameras[self._next_camera % len(cameras)]
-            position, target = shape.lidar_from_cam[:3, 3], shape.middle_m()
+            position, target = shape.lidar_from_cam[:3, 3], shape.center_m()
             fov = shape.fov_rad
             self._next_camera += 1
         else:
@@ -181,7 +181,7 @@ class Session:
             camera.position, camera.look_at, camera.fov = position, target, fov
 
     def _save_screenshot(self, event: Any) -> None:
-        """Have the client that clicked download what it sees, without the panel."""
+        """Let the clicking client download its view, without the panel."""
         client, stem = event.client, self._source.stems[self._panel.index]
         height, width = client.camera.image_height, client.camera.image_width
         image = client.get_render(height, width, transport_format="png")
@@ -190,7 +190,7 @@ class Session:
 
 
 def _set_light(scene: viser.SceneApi) -> None:
-    """Sky from above and a sun from behind on the left: each side of a cube has its own tone."""
+    """Light the scene by sky and a sun from behind left, so cube sides differ in tone."""
     scene.set_up_direction("+z")
     scene.configure_default_lights(False)
     scene.configure_environment_map(None)
@@ -202,7 +202,7 @@ def _set_light(scene: viser.SceneApi) -> None:
 
 
 def _sky() -> np.ndarray:
-    """An image that goes from a pale blue above to white."""
+    """Return a vertical gradient from pale blue to white."""
     share = np.linspace(0, 1, 256)[:, None, None] ** 0.7
     rows = (1 - share) * np.array([208, 222, 238.0]) + share * np.array([250, 251, 252.0])
     return np.rint(rows.repeat(4, axis=1)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Numpy arrays of what the viewer draws besides voxels: cube, camera, points, ground."""
+"""Geometry that the viewer draws, as NumPy arrays: cube, elevation, cameras, colors."""
 
 from typing import NamedTuple
 
@@ -11,15 +11,15 @@ from engine.pictures.color_maps import TURBO
 from model.render.splat import split_projection
 
 BEVEL = 0.07
-"""Share of a cube's edge that is cut off along each side."""
+"""Width of the bevel, as a share of the cube's edge."""
 
 
 class TriangleMesh(NamedTuple):
-    """Triangles.
+    """A triangle mesh.
 
     Attributes:
-        vertices: Corners [m].
-        faces: Three vertices each, counterclockwise seen from outside.
+        vertices: Vertex positions [m].
+        faces: Vertex indices of each triangle, counterclockwise seen from outside.
     """
 
     vertices: Float32[np.ndarray, "V 3"]
@@ -31,21 +31,20 @@ class CameraShape(NamedTuple):
 
     Attributes:
         lidar_from_cam: Its pose; x right, y down, z forward.
-        corners_m: Corners of its image at some distance in front of it, in the camera's frame,
-            clockwise from the upper left.
-        fov_rad: Vertical opening angle.
+        corners_m: Corners of its image plane in the camera frame, clockwise from the upper left.
+        fov_rad: Vertical field of view.
     """
 
     lidar_from_cam: Float64[np.ndarray, "4 4"]
     corners_m: Float64[np.ndarray, "4 3"]
     fov_rad: float
 
-    def middle_m(self) -> Float64[np.ndarray, " 3"]:
-        """Middle of the image, in the LiDAR frame."""
+    def center_m(self) -> Float64[np.ndarray, " 3"]:
+        """Return the center of the image plane in the LiDAR frame."""
         return self.lidar_from_cam[:3, :3] @ self.corners_m.mean(0) + self.lidar_from_cam[:3, 3]
 
     def edges_m(self) -> Float32[np.ndarray, "8 2 3"]:
-        """The four lines from the eye to the corners and the four around the image."""
+        """Return the frustum's edges: four from the eye to the corners, four around the image."""
         eye = self.lidar_from_cam[:3, 3]
         corners = self.corners_m @ self.lidar_from_cam[:3, :3].T + eye
         rays = np.stack([np.broadcast_to(eye, (4, 3)), corners], axis=1)
@@ -53,14 +52,14 @@ class CameraShape(NamedTuple):
         return np.concatenate([rays, frame]).astype(np.float32)
 
 
-def bevelled_cube(edge_m: float) -> TriangleMesh:
-    """A cube around the origin whose edges are cut off, so that neighbors can be told apart.
+def beveled_cube(edge_m: float) -> TriangleMesh:
+    """Build a cube around the origin with beveled edges, so that neighbors stand out.
 
-    It is the convex hull of 24 corners: 6 squares, 12 bars, 8 triangles.
+    It is the convex hull of 24 vertices: 6 squares, 12 rectangles, 8 triangles.
     """
     long, short = 0.5, 0.5 - BEVEL
     signs = np.array(np.meshgrid((-1, 1), (-1, 1), (-1, 1), indexing="ij")).reshape(3, 8).T
-    axes = np.repeat(np.arange(3), 8)  # Which coordinate of a corner reaches the full half edge.
+    axes = np.repeat(np.arange(3), 8)  # Axis along which a vertex reaches the full half edge.
     reach = np.where(np.arange(3) == axes[:, None], long, short)
     vertices = np.tile(signs, (3, 1)) * reach
     faces = [_fan(vertices, 8 * axis + np.flatnonzero(signs[:, axis] == side))
@@ -75,11 +74,11 @@ def bevelled_cube(edge_m: float) -> TriangleMesh:
 
 
 def elevation_mesh(elevation_m: Float[np.ndarray, "rows cols"]) -> TriangleMesh:
-    """The elevation label as a surface through the middles of its cells; none over unknown ones.
+    """Build the surface through the cell centers of an elevation label, open at unknown cells.
 
     Args:
         elevation_m: Mean height of each cell [m]; NaN where unknown. Row 0 is the far end, column
-            0 the left.
+            0 the left side.
     """
     rows, cols = elevation_m.shape
     centers_m = layout.elevation_grid((rows, cols)).centers_m().numpy()
@@ -97,13 +96,13 @@ def elevation_mesh(elevation_m: Float[np.ndarray, "rows cols"]) -> TriangleMesh:
 def camera_shape(
     pixel_from_lidar: Float[np.ndarray, "4 4"], width: int, height: int, *, distance_m: float
 ) -> CameraShape:
-    """A camera and where its image stands, exact also for images cropped to one side.
+    """Return the shape of a camera; exact for off-center crops too.
 
     Args:
         pixel_from_lidar: Maps (x, y, z, 1) [m] to (u·d, v·d, d, 1).
         width: Columns of the image.
         height: Rows of the image.
-        distance_m: How far in front of the camera the image is put up [m].
+        distance_m: Distance of the image plane from the camera [m].
     """
     parts = split_projection(torch.from_numpy(np.asarray(pixel_from_lidar, dtype=np.float32)))
     pixel_from_cam, cam_from_lidar = (part.double().numpy() for part in parts)
@@ -114,18 +113,20 @@ def camera_shape(
 
 
 def height_colors(heights_m: Float[np.ndarray, " N"]) -> UInt8[np.ndarray, "N 3"]:
-    """RGB by height, blue over green to red; the ends are the 2nd and the 98th percentile."""
+    """Color heights from blue through green to red; the range is the 2nd to 98th percentile."""
     if not len(heights_m):
         return np.zeros((0, 3), dtype=np.uint8)
     low, high = np.percentile(heights_m, (2, 98))
     share = ((heights_m - low) / max(high - low, 1e-6)).clip(0, 1)
-    return TURBO[np.rint(30 + 205 * share).astype(np.uint8)]  # Without the dark ends.
+    return TURBO[
+        np.rint(30 + 205 * share).astype(np.uint8)
+    ]  # The ends of the color map are too dark.
 
 
 def _fan(
     vertices: Float64[np.ndarray, "V 3"], corners: Int[np.ndarray, " C"]
 ) -> Int[np.ndarray, "F 3"]:
-    """Triangles of a convex polygon of any order of corners, seen from away from the origin."""
+    """Triangulate a convex polygon with unordered corners, facing away from the origin."""
     places = vertices[corners]
     outward = places.mean(0)
     across = places[0] - outward

@@ -1,4 +1,4 @@
-"""Which voxels belong to which mesh of the viewer, and in which colors."""
+"""Voxel groups of the viewer: one mesh each, with a color for each voxel."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -13,20 +13,20 @@ from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE, LabelSet
 
 DARKEST = 0.42
-"""Light on a voxel that no sky reaches."""
+"""Light on a voxel that sees no sky."""
 SKY_STEPS = 12
-"""Voxels that are looked through towards the sky."""
+"""Reach of the sky light, in voxels."""
 
 
 class VoxelGroup(NamedTuple):
     """The voxels of one mesh.
 
     Attributes:
-        name: Class, or kind of error.
-        is_ground: Whether it is of a ground class; where two sides differ, by the label's.
-        centers_m: Centres of the voxels [m].
-        colors: RGB of each voxel, darker where little sky reaches it.
-        num_voxels: Voxels of the group, those too that its other voxels hide.
+        name: Class or kind of error.
+        is_ground: Whether the class is ground; for errors, that of the label if not free.
+        centers_m: Centers of the visible voxels [m].
+        colors: RGB of each visible voxel, darker if it sees little sky.
+        num_voxels: Number of voxels in the group, including hidden ones.
     """
 
     name: str
@@ -39,10 +39,10 @@ class VoxelGroup(NamedTuple):
 def class_groups(
     occupancy: UInt8[np.ndarray, "X Y Z"], grid: VoxelGrid, labels: LabelSet
 ) -> list[VoxelGroup]:
-    """One group for each class that is there but free; ignored voxels are in none.
+    """Group voxels by class; free and ignored voxels are in no group.
 
     Raises:
-        ValueError: If the labels do not fill the grid, or are none of the label set.
+        ValueError: If labels and grid differ in shape, or a label is unknown.
     """
     check_labels(occupancy, grid, labels)
     is_ground = np.isin(np.arange(256), labels.ground)
@@ -55,10 +55,10 @@ def error_groups(
     grid: VoxelGrid,
     labels: LabelSet,
 ) -> list[VoxelGroup]:
-    """Groups by kind of error, those on the ground apart; what the label ignores is in none.
+    """Group voxels by kind of error and by ground; ignored voxels are in no group.
 
     Raises:
-        ValueError: If either side does not fill the grid, or has labels that are none of the set.
+        ValueError: If either side does not match the grid in shape, or has an unknown label.
     """
     check_labels(prediction, grid, labels)
     check_labels(target, grid, labels)
@@ -68,9 +68,9 @@ def error_groups(
 
 
 def is_exposed(mask: Bool[np.ndarray, "X Y Z"]) -> Bool[np.ndarray, "X Y Z"]:
-    """Voxels of a mask with one of their six neighbors outside of it.
+    """Return the voxels of a mask with at least one of their six neighbors outside it.
 
-    The others cannot be seen, whatever else is shown or hidden.
+    The others can never be seen, whatever else is shown or hidden.
     """
     padded = np.pad(mask, 1)
     inner = mask.copy()
@@ -82,12 +82,12 @@ def is_exposed(mask: Bool[np.ndarray, "X Y Z"]) -> Bool[np.ndarray, "X Y Z"]:
 def sky_light(
     is_solid: Bool[np.ndarray, "X Y Z"], voxels: Int64[np.ndarray, "V 3"]
 ) -> Float32[np.ndarray, " V"]:
-    """Share of the sky that each voxel sees past the solid ones, of 17 directions.
+    """Return the share of 17 directions in which each voxel sees the sky.
 
-    Beyond ``SKY_STEPS`` voxels nothing stands in the way; so shadows are soft and short.
+    Only the first ``SKY_STEPS`` voxels can block the view; so shadows are soft and short.
 
     Args:
-        is_solid: Voxels that stand in the way.
+        is_solid: Voxels that block the view.
         voxels: Indices of the voxels to light.
     """
     padded = np.pad(is_solid, SKY_STEPS)
@@ -95,7 +95,7 @@ def sky_light(
     start = (voxels + SKY_STEPS) @ strides
     around = [step for step in product((-1, 0, 1), repeat=2) if step != (0, 0)]
     directions = [(0.0, 0.0, 1.0)]
-    directions += [(x * flat_part, y * flat_part, 1.0) for x, y in around for flat_part in (0.5, 1)]
+    directions += [(x * slope, y * slope, 1.0) for x, y in around for slope in (0.5, 1)]
     open_sky = np.zeros(len(voxels), dtype=np.float32)
     for direction in directions:
         blocked = np.zeros(len(voxels), dtype=bool)
@@ -111,7 +111,7 @@ def _groups(
     grid: VoxelGrid,
     kind_set: LabelSet,
 ) -> Iterator[VoxelGroup]:
-    """Groups by kind and by ground, with the light that all of them together let through."""
+    """Group voxels by kind and by ground; the sky light accounts for all groups together."""
     is_solid = (kinds != FREE) & (kinds != IGNORE)
     for label, ground in product(range(1, kind_set.num_classes), (False, True)):
         members = (kinds == label) & (is_ground == ground)
