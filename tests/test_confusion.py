@@ -71,7 +71,7 @@ def test_inputs_are_left_alone():
     pred, target = random_pair(3, 12)
     for convert in (np.copy, lambda array: torch.from_numpy(array.copy())):
         given_pred, given_target = convert(pred), convert(target)
-        confusion_matrix(given_pred, given_target, 12, ignore_beyond=True, valid=given_pred > 3)
+        confusion_matrix(given_pred, given_target, 12, ignore_invalid=True, valid=given_pred > 3)
         assert np.array_equal(np.asarray(given_pred), pred)
         assert np.array_equal(np.asarray(given_target), target)
 
@@ -95,10 +95,10 @@ def test_all_ignored_and_empty_give_zeros():
     assert confusion_matrix(np.zeros(0, np.int64), np.zeros(0, np.int64), 3).sum() == 0
 
 
-def test_ignore_beyond_leaves_out_labels_that_are_no_class():
+def test_ignore_invalid_leaves_out_labels_that_are_no_class():
     target = np.array([0, 17, 18, 200, 300, -1])
     pred = np.array([0, 17, 0, 0, 0, 0])
-    matrix = confusion_matrix(pred, target, 18, ignore_beyond=True)
+    matrix = confusion_matrix(pred, target, 18, ignore_invalid=True)
     assert matrix.sum() == 2
     assert matrix[17, 17] == 1
 
@@ -155,14 +155,14 @@ def test_all_reduce_of_one_process_changes_nothing():
 
 def test_refuses_what_is_no_class():
     zero = np.zeros(3, np.uint8)
-    with pytest.raises(ValueError, match=r"prediction of 1 voxels that count is \[255\].*0–2"):
+    with pytest.raises(ValueError, match=r"prediction of 1 scored voxels is \[255\].*0–2"):
         confusion_matrix(np.array([0, 1, 255], np.uint8), zero, 3)
-    with pytest.raises(ValueError, match=r"label of 2 voxels that count is \[3, 7\]"):
+    with pytest.raises(ValueError, match=r"label of 2 scored voxels is \[3, 7\]"):
         confusion_matrix(zero, np.array([0, 3, 7], np.uint8), 3)
-    with pytest.raises(ValueError, match="label holds labels from -1 to 2, outside 0–255"):
+    with pytest.raises(ValueError, match="label has values from -1 to 2; expected 0–255"):
         confusion_matrix(zero, np.array([0, -1, 2]), 3)
-    with pytest.raises(ValueError, match="prediction holds labels from 0 to 300"):
-        confusion_matrix(np.array([0, 300, 0]), zero, 3, ignore_beyond=True)
+    with pytest.raises(ValueError, match="prediction has values from 0 to 300"):
+        confusion_matrix(np.array([0, 300, 0]), zero, 3, ignore_invalid=True)
 
 
 def test_refuses_other_shapes_and_types():
@@ -185,8 +185,8 @@ def test_refuses_numbers_out_of_range():
 
 
 def test_refuses_to_merge_counts_by_other_rules():
-    for other in (Confusion(4), Confusion(3, ignore_label=0), Confusion(3, ignore_beyond=True)):
-        with pytest.raises(ValueError, match="do not add up"):
+    for other in (Confusion(4), Confusion(3, ignore_label=0), Confusion(3, ignore_invalid=True)):
+        with pytest.raises(ValueError, match="cannot merge confusion matrices"):
             Confusion(3).merge(other)
 
 

@@ -119,10 +119,10 @@ def test_inputs_stay_as_they_were():
 def test_maps_that_cannot_be_scored_are_refused():
     with pytest.raises(ValueError, match=r"differ in shape: \(3, 4\) and \(4, 3\)"):
         depth_errors(torch.ones(3, 4), torch.ones(4, 3), PLAIN)
-    with pytest.raises(ValueError, match="the prediction is NaN at 1 pixels with a label"):
+    with pytest.raises(ValueError, match="the prediction is NaN at 1 labeled pixels"):
         depth_errors(torch.tensor([math.nan, 1.0]), torch.ones(2), PLAIN)
     for pred in (0.0, -1.0, math.inf):
-        with pytest.raises(ValueError, match=r"median prediction is .* by which no image can be"):
+        with pytest.raises(ValueError, match=r"median prediction is .* needs a positive"):
             depth_errors(torch.full((3,), pred), torch.ones(3), DepthRule(median_scaling="torch"))
 
 

@@ -55,7 +55,7 @@ def test_a_map_without_labels_does_not_count():
     scores = meter.scores()
     assert (scores.frames, scores.left_out) == (1, 1)
     assert scores.errors.mae_cm == pytest.approx(1.0, rel=1e-4)
-    assert "1 map (1 more without a label)" in scores.table()
+    assert "1 map (1 more without labels)" in scores.table()
 
 
 def test_each_map_counts_once_and_alike():
@@ -92,5 +92,5 @@ def test_the_table_lines_up():
 
 def test_a_prediction_that_cannot_be_scored_is_named():
     meter = ElevationMeter()
-    with pytest.raises(ValueError, match=r"frame 16\.5: the prediction is NaN at 1 pixels"):
+    with pytest.raises(ValueError, match=r"frame 16\.5: the prediction is NaN at 1 labeled pixels"):
         meter.update("16.5", *maps([NAN], [-2.0]))

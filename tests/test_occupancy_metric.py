@@ -111,7 +111,7 @@ def test_refuses_predictions_that_do_not_fit_the_batch():
         metric.process(Batch(["a"], [""], occupancy=free), [Predicted("b", free[0])])
     with pytest.raises(ValueError, match=r"frames \['a'\] have no occupancy labels"):
         metric.process(Batch(["a"], [""]), [Predicted("a", free[0])])
-    with pytest.raises(ValueError, match=r"frame a: the prediction of 8 voxels .* \[12\]"):
+    with pytest.raises(ValueError, match=r"frame a: the prediction of 8 scored voxels .* \[12\]"):
         metric.process(Batch(["a"], [""], occupancy=free), [Predicted("a", free[0] + 12)])
 
 

@@ -16,7 +16,7 @@ def numbered(count):
 
 def scores_of(pred, target, count, convention="default", *, labels=None, free_label=0, ignore=255):
     rule = find_convention(convention)
-    confusion = Confusion(count, ignore_label=ignore, ignore_beyond=rule.ignore_beyond)
+    confusion = Confusion(count, ignore_label=ignore, ignore_invalid=rule.ignore_invalid)
     confusion.update(np.asarray(pred), np.asarray(target))
     return occupancy_scores(confusion, labels or numbered(count), convention, free_label=free_label)
 
@@ -136,8 +136,8 @@ def test_only_selfocc_warns_that_it_flatters(caplog):
         scores_of(PRED, TARGET, 5, convention)
     assert not caplog.records
     scores = scores_of(PRED, TARGET, 5, "selfocc")
-    assert "flatters" in caplog.text
-    assert "flatters" in scores.table()
+    assert "inflates" in caplog.text
+    assert "inflates" in scores.table()
 
 
 def test_occ3d_ignores_labels_beyond_its_classes():
@@ -210,7 +210,7 @@ def test_describe_grid():
     assert describe_grid(fine) == "256×256×32 voxels of 0.3 m"
     assert describe_grid(fine, fine) == "256×256×32 voxels of 0.3 m"
     coarse = describe_grid(fine.coarsen(4), fine)
-    assert coarse.startswith("64×64×8 voxels of 1.2 m (labels coarsened 4 times")
+    assert coarse.startswith("64×64×8 voxels of 1.2 m (labels coarsened by 4")
 
 
 def test_refuses_unknown_conventions_and_other_label_sets():

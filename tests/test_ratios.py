@@ -1,6 +1,6 @@
 import math
 
-from engine.metrics.ratios import counted, mean_of_defined, null_if_nan, percent, ratio
+from engine.metrics.ratios import mean_of_defined, null_if_nan, percent, pluralize, ratio
 
 
 def test_nothing_to_divide_by_is_undefined():
@@ -21,4 +21,4 @@ def test_undefined_scores_are_null_in_json_and_a_dash_in_tables():
 
 
 def test_counts_come_with_their_noun():
-    assert [counted(n, "frame") for n in (0, 1, 1500)] == ["0 frames", "1 frame", "1,500 frames"]
+    assert [pluralize(n, "frame") for n in (0, 1, 1500)] == ["0 frames", "1 frame", "1,500 frames"]

@@ -100,7 +100,7 @@ def test_a_predicted_class_counts_only_on_rays_that_the_label_ends(straight):
     assert only_predicted.rays == 0
     assert math.isnan(ray_scores(only_predicted, LABELS).rayiou)
     missed = counts_of((free, straight(4)), grid=CORRIDOR, origins=AT_ITS_START)
-    assert (missed.labelled[1], missed.predicted[FREE]) == (1, 1)
+    assert (missed.labeled[1], missed.predicted[FREE]) == (1, 1)
     assert ray_scores(missed, LABELS).rayiou == 0
 
 
@@ -137,31 +137,31 @@ def test_rays_that_end_at_an_ignored_label_do_not_count(straight):
     assert (counts.rays, counts.frames) == (0, 1)
     target[3] = 4
     counts = counts_of(
-        (straight(6), target), grid=CORRIDOR, origins=AT_ITS_START, ignore_beyond=True
+        (straight(6), target), grid=CORRIDOR, origins=AT_ITS_START, ignore_invalid=True
     )
     assert counts.rays == 0
 
 
 def test_what_is_no_label_is_refused(straight):
-    with pytest.raises(ValueError, match=r"the label of 1 rays that count is \[4\]; expected 0–3"):
+    with pytest.raises(ValueError, match=r"the label of 1 scored rays is \[4\]; expected 0–3"):
         counts_of((straight(6), straight(3, 4)), grid=CORRIDOR, origins=AT_ITS_START)
-    with pytest.raises(ValueError, match=r"the prediction of 1 rays that count is \[255\]"):
+    with pytest.raises(ValueError, match=r"the prediction of 1 scored rays is \[255\]"):
         counts_of((straight(6, 255), straight(3)), grid=CORRIDOR, origins=AT_ITS_START)
-    with pytest.raises(ValueError, match="the prediction holds labels from -3 to -1, outside"):
+    with pytest.raises(ValueError, match="the prediction has values from -3 to -1; expected"):
         counts_of((straight(6).int() - 4, straight(3)), grid=CORRIDOR, origins=AT_ITS_START)
     negative = straight(3).int()
     negative[3] = -1
-    with pytest.raises(ValueError, match="the label holds labels from -1 to 3, outside"):
+    with pytest.raises(ValueError, match="the label has values from -1 to 3; expected"):
         counts_of((straight(6), negative), grid=CORRIDOR, origins=AT_ITS_START)
-    occ3d = dict(grid=CORRIDOR, origins=AT_ITS_START, ignore_beyond=True)
+    occ3d = dict(grid=CORRIDOR, origins=AT_ITS_START, ignore_invalid=True)
     assert counts_of((straight(6), negative), **occ3d).rays == 0
 
 
 def test_shapes_must_be_the_grid_s():
     pred, target = random_frame(0)
-    with pytest.raises(ValueError, match=r"the label has the shape \(16, 16, 5\), but the grid"):
+    with pytest.raises(ValueError, match=r"the label must have the shape .* got \(16, 16, 5\)"):
         counts_of((pred, target[..., :5]))
-    with pytest.raises(ValueError, match=r"the prediction has the shape \(15, 16, 6\)"):
+    with pytest.raises(ValueError, match=r"the prediction must have .* got \(15, 16, 6\)"):
         counts_of((pred[:15], target))
 
 
@@ -170,7 +170,7 @@ def test_origins_that_no_lidar_has_are_refused():
     with pytest.raises(ValueError, match="at least one ray origin, got none"):
         check_origins(torch.zeros(0, 3), GRID)
     for far in (1e6, math.nan, -math.inf):
-        with pytest.raises(ValueError, match="far off the grid, which begins at"):
+        with pytest.raises(ValueError, match="far outside the grid, which spans"):
             check_origins(torch.tensor([[0.0, 0.0, 0.0], [0.0, far, 0.0]]), GRID)
 
 
@@ -181,7 +181,7 @@ def test_arrays_and_integers_of_any_kind_and_inputs_unchanged():
     found = counts_of(arrays)
     assert torch.equal(found.hits, expected.hits)
     assert np.array_equal(arrays[0], pred.numpy())
-    assert found.hits.dtype == found.labelled.dtype == torch.int64
+    assert found.hits.dtype == found.labeled.dtype == torch.int64
 
 
 def test_counts_of_parts_add_up():
@@ -189,18 +189,18 @@ def test_counts_of_parts_add_up():
     whole, part = counts_of(*frames), counts_of(*frames[:2])
     part.merge(counts_of(frames[2]))
     part.all_reduce()
-    for name in ("labelled", "predicted", "hits", "frames"):
+    for name in ("labeled", "predicted", "hits", "frames"):
         assert torch.equal(*(torch.as_tensor(getattr(c, name)) for c in (part, whole)))
-    with pytest.raises(ValueError, match=r"do not add up: \(4, 3\) and \(4, 0\)"):
+    with pytest.raises(ValueError, match=r"cannot merge .*: \(4, 3\) and \(4, 0\)"):
         part.merge(RayCounts(4, free_label=0))
 
 
 def test_all_reduce_adds_each_count_in_its_place(monkeypatch):
     counts = counts_of(random_frame(0))
-    before = [counts.labelled, counts.predicted, counts.hits, counts.frames]
+    before = [counts.labeled, counts.predicted, counts.hits, counts.frames]
     monkeypatch.setattr(ray_iou, "all_reduce", lambda packed: packed.mul_(2))
     counts.all_reduce()
-    after = [counts.labelled, counts.predicted, counts.hits, counts.frames]
+    after = [counts.labeled, counts.predicted, counts.hits, counts.frames]
     assert all(
         torch.equal(torch.as_tensor(2 * a), torch.as_tensor(b))
         for a, b in zip(before, after, strict=True)

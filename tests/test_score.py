@@ -168,7 +168,7 @@ def test_occ3d_ignores_what_default_refuses(run):
     pred, gt = {"a": np.array([[[1, 2]]])}, {"a": np.array([[[1, 18]]])}
     options = ["--num-classes", 18, "--free-label", 17]
     assert run(pred, gt, *options, "--convention", "occ3d")[0]["iou"] == 1
-    with pytest.raises(ValueError, match=r"gt/a\.npy: the label of 1 voxels that count is \[18\]"):
+    with pytest.raises(ValueError, match=r"gt/a\.npy: the label of 1 scored voxels is \[18\]"):
         run(pred, gt, *options)
 
 
@@ -202,7 +202,7 @@ def test_grids_of_several_sizes(run):
 
 def test_a_prediction_of_the_ignored_label_is_refused(run, tmp_path):
     grid = np.zeros(SHAPE, np.uint8)
-    with pytest.raises(ValueError, match=r"pred/a\.npy .* prediction of 120 voxels .* \[255\]"):
+    with pytest.raises(ValueError, match=r"pred/a\.npy .* of 120 scored voxels .* \[255\]"):
         run({"a": np.full(SHAPE, 255, np.uint8)}, {"a": grid})
     assert not (tmp_path / "new").exists()
 
@@ -266,7 +266,7 @@ def test_depth_maps(run):
     assert found["abs_rel"] == pytest.approx((0.5 + 0.1) / 2)
     assert found["sq_rel"] == pytest.approx((0.5 + 0.1) / 2)
     assert (found["rmse"], found["a1"], found["frames"], found["left_out"]) == (1, 0.5, 2, 1)
-    assert "2 images (1 more without a pixel that counts)." in printed
+    assert "2 images (1 more without valid pixels)." in printed
     scaled, _ = run(pred, gt, "--task", "depth", "--median-scaling", "torch")
     assert scaled["abs_rel"] == pytest.approx(0)
     assert scaled["median_scaling"] == "torch"
@@ -309,7 +309,7 @@ def test_runs_as_a_script_from_any_folder(tmp_path):
     )
     assert (done.returncode, json.loads((tmp_path / "out.json").read_text())["miou"]) == (0, 1)
     assert "mIoU" in done.stdout
-    assert "warning: the convention 'selfocc' flatters" in done.stderr
+    assert "warning: the convention 'selfocc' inflates" in done.stderr
 
 
 def test_a_full_size_frame_takes_well_under_50_ms(tmp_path):

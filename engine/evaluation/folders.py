@@ -143,11 +143,11 @@ def score_grids(
         FileNotFoundError: If a folder or a file is missing.
         ValueError: If a file is broken or holds what is no class.
     """
-    ignore_beyond = find_convention(task.convention).ignore_beyond
+    ignore_invalid = find_convention(task.convention).ignore_invalid
     classes, ignored = task.labels.num_classes, task.ignore_label
-    confusion = Confusion(classes, ignore_label=ignored, ignore_beyond=ignore_beyond)
+    confusion = Confusion(classes, ignore_label=ignored, ignore_invalid=ignore_invalid)
     rays = RayCounts(
-        classes, free_label=task.free_label, ignore_label=ignored, ignore_beyond=ignore_beyond
+        classes, free_label=task.free_label, ignore_label=ignored, ignore_invalid=ignore_invalid
     )
     shapes = set()
     for stem in tqdm(match_stems(pred_dir, gt_dir, stems), unit="frame", delay=1):

@@ -158,7 +158,7 @@ class BenchmarkMetric(OccupancyMetric):
         return counts
 
     def _no_rays(self) -> RayCounts:
-        return RayCounts(self.labels.num_classes, ignore_beyond=self.convention.ignore_beyond)
+        return RayCounts(self.labels.num_classes, ignore_invalid=self.convention.ignore_invalid)
 
 
 def nuscenes_evaluation(cfg: Config, network: UnsOcc, args: argparse.Namespace) -> Evaluation:

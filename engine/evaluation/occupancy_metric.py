@@ -143,7 +143,7 @@ class OccupancyMetric(BaseMetric):
         return metrics
 
     def _empty(self) -> Confusion:
-        return Confusion(self.labels.num_classes, ignore_beyond=self.convention.ignore_beyond)
+        return Confusion(self.labels.num_classes, ignore_invalid=self.convention.ignore_invalid)
 
 
 def check_score_name(name: str, labels: str | LabelSet) -> None:

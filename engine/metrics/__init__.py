@@ -1,1 +1,1 @@
-"""Metrics: integer counts over frames and ranks first, one division at the end."""
+"""Metrics: sum integer counts over frames and ranks, then divide once."""

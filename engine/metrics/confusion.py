@@ -1,4 +1,4 @@
-"""Confusion counts: how often each label was predicted as each other label."""
+"""Confusion matrices: how often each label was predicted as each other label."""
 
 import numpy as np
 import torch
@@ -20,30 +20,30 @@ def confusion_matrix(
     num_classes: int,
     *,
     ignore_label: int = IGNORE,
-    ignore_beyond: bool = False,
+    ignore_invalid: bool = False,
     valid: Labels | None = None,
 ) -> Int64[Tensor, "target_class pred_class"]:
     """Count the voxels of each (label, prediction) pair.
 
-    One histogram over all pairs of bytes needs no selection of voxels, and shows every label that
-    should not be there: 6 ms for 256×256×32 voxels on one core.
+    One histogram over all pairs of bytes needs no voxel selection and exposes every invalid label:
+    6 ms for 256×256×32 voxels on one core.
 
     Args:
-        pred: Predicted label of each voxel, 0 … num_classes − 1 wherever the voxel counts.
-        target: Label of each voxel, on any device; it is moved to that of ``pred``.
-        num_classes: Number of labels, free included; 1–255.
-        ignore_label: Voxels with this label do not count, whatever was predicted there.
-        ignore_beyond: Labels that are no class do not count either; else they are an error.
-        valid: Voxels that count (a camera mask, say); all when None.
+        pred: Predicted label of each voxel, 0 … num_classes − 1 where the voxel is scored.
+        target: Label of each voxel, on any device; moved to the device of ``pred``.
+        num_classes: Number of labels, including free; 1–255.
+        ignore_label: Voxels with this label are not scored, whatever their prediction.
+        ignore_invalid: Ignore labels that are not a class; otherwise they are an error.
+        valid: Voxels to score, such as a camera mask; all when None.
 
     Returns:
-        Counts on the CPU, rows by label and columns by prediction.
+        Counts on the CPU: rows are labels, columns are predictions.
 
     Raises:
-        ValueError: If shapes differ, a dtype is not integer, or a label that counts is no class.
+        ValueError: If shapes differ, a dtype is not integer, or a scored label is not a class.
     """
     pred_byte = label_bytes(pred, "prediction")
-    target_byte = label_bytes(target, "label", clamp=ignore_beyond).to(pred_byte.device)
+    target_byte = label_bytes(target, "label", clamp=ignore_invalid).to(pred_byte.device)
     if pred_byte.shape != target_byte.shape:
         raise ValueError(
             f"prediction and label differ in shape: {tuple(pred_byte.shape)} and "
@@ -61,34 +61,34 @@ def confusion_matrix(
     counts = torch.bincount(pair.flatten(), minlength=_PAIRS + 1)[:_PAIRS].cpu()
     table = counts.reshape(_BYTES, _BYTES)
     table[ignore_label] = 0
-    if ignore_beyond:
+    if ignore_invalid:
         table[num_classes:] = 0
-    _refuse_strays(table, num_classes, ignore_label)
+    _check_table(table, num_classes, ignore_label)
     return table[:num_classes, :num_classes].clone()
 
 
 class Confusion:
-    """Counts over many frames, exact at any number of voxels.
+    """A confusion matrix over many frames, exact for any number of voxels.
 
     Attributes:
-        matrix: Counts, rows by label and columns by prediction; int64 on the CPU.
+        matrix: Counts: rows are labels, columns are predictions; int64 on the CPU.
         frames: Number of frames counted.
-        ignore_label: Label of the voxels that do not count.
-        ignore_beyond: Whether labels that are no class are ignored rather than refused.
+        ignore_label: Label of voxels that are not scored.
+        ignore_invalid: Whether labels that are not a class are ignored or an error.
     """
 
     def __init__(
-        self, num_classes: int, *, ignore_label: int = IGNORE, ignore_beyond: bool = False
+        self, num_classes: int, *, ignore_label: int = IGNORE, ignore_invalid: bool = False
     ) -> None:
         """Start from zero.
 
         Args:
-            num_classes: Number of labels, free included; 1–255.
-            ignore_label: Label of the voxels that do not count; 0–255.
-            ignore_beyond: Ignore labels that are no class, too.
+            num_classes: Number of labels, including free; 1–255.
+            ignore_label: Label of voxels that are not scored; 0–255.
+            ignore_invalid: Ignore labels that are not a class, too.
 
         Raises:
-            ValueError: If a number is out of its range.
+            ValueError: If a number is out of range.
         """
         if not 1 <= num_classes < _BYTES:
             raise ValueError(f"the number of classes must be 1–255, got {num_classes}")
@@ -97,44 +97,44 @@ class Confusion:
         self.matrix: Int64[Tensor, "C C"] = torch.zeros(num_classes, num_classes, dtype=torch.int64)
         self.frames = 0
         self.ignore_label = ignore_label
-        self.ignore_beyond = ignore_beyond
+        self.ignore_invalid = ignore_invalid
 
     @property
     def num_classes(self) -> int:
-        """Number of labels, free included."""
+        """Number of labels, including free."""
         return self.matrix.shape[0]
 
     def update(self, pred: Labels, target: Labels, valid: Labels | None = None) -> None:
-        """Count one frame; the arguments are as for ``confusion_matrix``."""
+        """Count one frame; arguments as in ``confusion_matrix``."""
         counts = confusion_matrix(
             pred,
             target,
             self.num_classes,
             ignore_label=self.ignore_label,
-            ignore_beyond=self.ignore_beyond,
+            ignore_invalid=self.ignore_invalid,
             valid=valid,
         )
         self.matrix = self.matrix + counts
         self.frames += 1
 
     def merge(self, other: "Confusion") -> None:
-        """Add what another one counted.
+        """Add the counts of another confusion matrix.
 
         Raises:
-            ValueError: If it counted by other rules.
+            ValueError: If its classes or ignored labels differ.
         """
-        mine = (self.num_classes, self.ignore_label, self.ignore_beyond)
-        theirs = (other.num_classes, other.ignore_label, other.ignore_beyond)
+        mine = (self.num_classes, self.ignore_label, self.ignore_invalid)
+        theirs = (other.num_classes, other.ignore_label, other.ignore_invalid)
         if mine != theirs:
             raise ValueError(
-                "confusions with other (classes, ignored label, ignore_beyond) do not add up: "
-                f"{mine} and {theirs}"
+                "cannot merge confusion matrices with different (num_classes, ignore_label, "
+                f"ignore_invalid): {mine} and {theirs}"
             )
         self.matrix = self.matrix + other.matrix
         self.frames += other.frames
 
     def all_reduce(self) -> None:
-        """Add up over all ranks, so that each holds the sum; nothing happens with one process."""
+        """Sum over all ranks, on every rank; does nothing in a single process."""
         packed = torch.cat([self.matrix.flatten(), torch.tensor([self.frames])])
         all_reduce(packed)
         self.matrix = packed[:-1].reshape(self.matrix.shape)
@@ -142,15 +142,15 @@ class Confusion:
 
 
 def label_bytes(labels: Labels, what: str, *, clamp: bool = False) -> UInt8[Tensor, "..."]:
-    """Labels of any integer type as bytes, in the memory of the input where that is possible.
+    """Convert labels of any integer type to uint8, without a copy if possible.
 
     Args:
         labels: The labels.
-        what: What an error calls them.
-        clamp: What no byte holds becomes 255; else it is an error.
+        what: Their name in error messages.
+        clamp: Replace values outside 0–255 by 255; otherwise they are an error.
 
     Raises:
-        ValueError: If they are no integers, or some are outside 0–255.
+        ValueError: If the labels are not integers, or some are outside 0–255.
     """
     labels = _as_tensor(labels, what)
     if labels.dtype in (torch.uint8, torch.bool) or labels.numel() == 0:
@@ -159,13 +159,13 @@ def label_bytes(labels: Labels, what: str, *, clamp: bool = False) -> UInt8[Tens
     if low >= 0 and high < _BYTES:
         return labels.to(torch.uint8)
     if not clamp:
-        raise ValueError(f"the {what} holds labels from {low} to {high}, outside 0–255")
+        raise ValueError(f"the {what} has values from {low} to {high}; expected 0–255")
     fits = (labels >= 0) & (labels < _BYTES)
     return torch.where(fits, labels, IGNORE).to(torch.uint8)
 
 
 def _as_tensor(labels: Labels, what: str) -> Tensor:
-    """Labels as a tensor, in the memory of the input where torch can share it."""
+    """Convert labels to a tensor that shares memory with the input if torch can."""
     if isinstance(labels, np.ndarray):
         if labels.dtype.kind not in "iub":
             raise ValueError(f"the {what} must hold integers, got {labels.dtype}")
@@ -177,13 +177,13 @@ def _as_tensor(labels: Labels, what: str) -> Tensor:
     return labels
 
 
-def _refuse_strays(table: Int64[Tensor, "256 256"], num_classes: int, ignore_label: int) -> None:
-    """Refuse voxels that count and whose label or prediction is no class."""
+def _check_table(table: Int64[Tensor, "256 256"], num_classes: int, ignore_label: int) -> None:
+    """Reject scored voxels whose label or prediction is not a class."""
     for what, counts in (("label", table.sum(1)), ("prediction", table.sum(0))):
-        strays = counts[num_classes:].nonzero().flatten() + num_classes
-        if len(strays):
+        invalid = counts[num_classes:].nonzero().flatten() + num_classes
+        if len(invalid):
             voxels = int(counts[num_classes:].sum())
             raise ValueError(
-                f"the {what} of {voxels} voxels that count is {strays.tolist()}; expected "
-                f"0–{num_classes - 1}, or {ignore_label} in a label for a voxel to ignore"
+                f"the {what} of {voxels} scored voxels is {invalid.tolist()}; expected "
+                f"0–{num_classes - 1}, or the label {ignore_label} for ignored voxels"
             )

@@ -1,4 +1,4 @@
-"""Depth errors of many images: the mean over images, then the mean over cameras."""
+"""Depth errors averaged over images, then over cameras."""
 
 import math
 from collections.abc import Sequence
@@ -10,20 +10,20 @@ from mmengine.dist import all_gather_object
 from torch import Tensor
 
 from engine.metrics.depth_errors import UNDEFINED, DepthErrors, DepthRule, depth_errors
-from engine.metrics.ratios import counted, null_if_nan
+from engine.metrics.ratios import null_if_nan, pluralize
 
 _COLUMN = 9
-"""Width of a table's columns."""
+"""Width of a table column."""
 
 
 class DepthImage(NamedTuple):
-    """What is kept of an image.
+    """The scores of one image.
 
     Attributes:
-        errors: Its errors; None where no pixel counts.
+        errors: Its errors; None without valid pixels.
         camera: Name of its camera.
-        distance_m: Bin of the distance between the poses of prediction and label: whole metres,
-            rounded up; None where there is one pose.
+        distance_m: Distance bin between the poses of prediction and label: meters, rounded up;
+            None if both have the same pose.
     """
 
     errors: DepthErrors | None
@@ -32,11 +32,11 @@ class DepthImage(NamedTuple):
 
 
 class DepthMeter:
-    """Errors of many images, each kept by name, so that no image counts twice.
+    """Errors of many images, stored by name so that no image counts twice.
 
     Attributes:
-        rule: Which pixels count.
-        images: What is kept of each image, by name.
+        rule: Which pixels are valid.
+        images: Scores of each image by name.
     """
 
     def __init__(self, rule: DepthRule) -> None:
@@ -53,20 +53,20 @@ class DepthMeter:
         camera: str = "",
         distance_m: float | None = None,
     ) -> None:
-        """Add an image; one of the same name is replaced.
+        """Add an image, replacing any image of the same name.
 
         Args:
-            name: What tells the image from all others.
+            name: Unique name of the image.
             pred: Predicted depth of each pixel, or of each LiDAR point in the image [m].
-            target: Labels, as for ``depth_errors``.
-            camera: Name of the camera that took it, where there are several.
-            distance_m: How far its pose is from that of the prediction's frame.
+            target: Labels, as in ``depth_errors``.
+            camera: Name of its camera, if there are several.
+            distance_m: Distance of its pose from that of the predicted frame [m].
 
         Raises:
             ValueError: If the image cannot be scored, or the distance is negative.
         """
         if distance_m is not None and not distance_m >= 0:
-            raise ValueError(f"image {name}: a distance cannot be {distance_m}")
+            raise ValueError(f"image {name}: distance_m must not be negative, got {distance_m}")
         try:
             errors = depth_errors(pred, target, self.rule)
         except ValueError as error:
@@ -75,17 +75,19 @@ class DepthMeter:
         self.images[name] = DepthImage(errors, camera, distance)
 
     def merge(self, other: "DepthMeter") -> None:
-        """Add another one's images.
+        """Add the images of another meter.
 
         Raises:
-            ValueError: If it has another rule.
+            ValueError: If its rule differs.
         """
         if other.rule != self.rule:
-            raise ValueError(f"errors by other rules do not add up: {self.rule} and {other.rule}")
+            raise ValueError(
+                f"cannot merge errors of different rules: {self.rule} and {other.rule}"
+            )
         self.images = self.images | other.images
 
     def all_reduce(self) -> None:
-        """Put together the images of all ranks; nothing happens with one process."""
+        """Gather the images of all ranks, on every rank; does nothing in a single process."""
         for images in all_gather_object(self.images):
             self.images = self.images | images
 
@@ -108,10 +110,10 @@ class DepthMean:
     """Errors averaged over images, then over cameras.
 
     Attributes:
-        errors: Mean over the cameras that have an image that counts; NaN where none has.
-        frames: Number of images that count.
-        left_out: Number of images without a pixel that counts.
-        cameras: Mean over the images of each camera, where there are several.
+        errors: Mean over the cameras with scored images; NaN if there are none.
+        frames: Number of scored images.
+        left_out: Number of images without valid pixels.
+        cameras: Mean over the images of each camera, if there are several.
     """
 
     errors: DepthErrors
@@ -120,7 +122,7 @@ class DepthMean:
     cameras: dict[str, "DepthMean"] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """The errors by key; None where undefined."""
+        """Return the errors by key; None if undefined."""
         found: dict[str, Any] = {k: null_if_nan(v) for k, v in self.errors._asdict().items()}
         found |= {"frames": self.frames, "left_out": self.left_out}
         if self.cameras:
@@ -133,9 +135,9 @@ class DepthScores:
     """Depth errors of a set of images.
 
     Attributes:
-        total: Over all images.
-        by_distance: Over those of each distance bin, where images have one.
-        rule: Which pixels count.
+        total: Errors over all images.
+        by_distance: Errors over the images of each distance bin, if they have one.
+        rule: Which pixels are valid.
     """
 
     total: DepthMean
@@ -143,7 +145,7 @@ class DepthScores:
     rule: DepthRule
 
     def to_json(self) -> dict[str, Any]:
-        """The errors by key, None where undefined, and the rule."""
+        """Return the errors by key, None if undefined, and the rule."""
         found = self.total.to_json()
         if self.by_distance:
             found["by_distance"] = {
@@ -156,7 +158,7 @@ class DepthScores:
         }
 
     def table(self) -> str:
-        """The errors, a row for each distance, camera and the whole, with a caption."""
+        """Format the errors with a row per distance, per camera and overall, and a caption."""
         rows = [(f"to {at} m", mean) for at, mean in self.by_distance.items()]
         rows += self.total.cameras.items()
         width = max(len(name) for name in ("all", *(name for name, _ in rows)))
@@ -169,19 +171,19 @@ class DepthScores:
         return "\n".join([*lines, *self._caption()])
 
     def _caption(self) -> list[str]:
-        order = "each image, then over images"
+        order = "the pixels of each image, then over images"
         order += ", then over cameras" if self.total.cameras else ""
         left_out = self.total.left_out
         return [
-            f"sq_rel and rmse in metres; a1, a2, a3 as fractions. Mean over {order}: "
-            f"{counted(self.total.frames, 'image')}"
-            + (f" ({left_out} more without a pixel that counts)." if left_out else "."),
+            f"sq_rel and rmse in meters; a1, a2, a3 as fractions. Mean over {order}: "
+            f"{pluralize(self.total.frames, 'image')}"
+            + (f" ({left_out} more without valid pixels)." if left_out else "."),
             f"Pixels: {self.rule.summary}.",
         ]
 
 
 def _average(images: Sequence[DepthImage]) -> DepthMean:
-    """Mean over the images of each camera, then over the cameras that have any."""
+    """Average over the images of each camera, then over the cameras with scored images."""
     cameras = {
         name: _average_images([image for image in images if image.camera == name])
         for name in sorted({image.camera for image in images})
@@ -196,13 +198,13 @@ def _average(images: Sequence[DepthImage]) -> DepthMean:
 
 
 def _average_images(images: Sequence[DepthImage]) -> DepthMean:
-    """Mean over images of one camera."""
+    """Average over the images of one camera."""
     errors = [image.errors for image in images if image.errors is not None]
     return DepthMean(_mean(errors), frames=len(errors), left_out=len(images) - len(errors))
 
 
 def _mean(rows: Sequence[DepthErrors]) -> DepthErrors:
-    """Mean of each error; NaN of nothing."""
+    """Average each error; NaN for no rows."""
     if not rows:
         return UNDEFINED
     return DepthErrors(*(math.fsum(column) / len(rows) for column in zip(*rows, strict=True)))

@@ -1,7 +1,6 @@
 """Depth errors of one image.
 
-Source: the errors of Eigen et al. (2014) as SelfOcc and monodepth2 compute them;
-docs/conventions.md has the rules.
+Source: Eigen et al. (2014), computed as in SelfOcc and monodepth2; see docs/conventions.md.
 """
 
 import math
@@ -13,12 +12,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 SCALINGS = ("none", "numpy", "torch")
-"""Median scaling: none, by the median of numpy, or by that of torch."""
+"""Median scaling: none, with numpy's median, or with torch's."""
 _RATIO = 1.25
 
 
 class DepthErrors(NamedTuple):
-    """Errors of an image, or means of them.
+    """Errors of an image, or their means over images.
 
     Attributes:
         abs_rel: Mean of abs(gt - p) / gt.
@@ -26,8 +25,8 @@ class DepthErrors(NamedTuple):
         rmse: Root of the mean of (gt - p)² [m].
         rmse_log: Root of the mean of (ln gt - ln p)².
         a1: Share of pixels with max(gt / p, p / gt) < 1.25.
-        a2: The same, < 1.25².
-        a3: The same, < 1.25³.
+        a2: The same for 1.25².
+        a3: The same for 1.25³.
     """
 
     abs_rel: float
@@ -44,18 +43,18 @@ UNDEFINED = DepthErrors(*[math.nan] * 7)
 
 @dataclass(frozen=True)
 class DepthRule:
-    """Which pixels count, and what is done to a prediction first.
+    """Which pixels are valid, and how predictions are scaled.
 
     Attributes:
-        min_depth_m: Labels count beyond this depth; predictions are clamped to it.
-        max_depth_m: Labels count below this depth; predictions are clamped to it.
-        median_scaling: "none"; "numpy" or "torch" scales each image's prediction, before it is
-            clamped, by the ratio of the medians of label and prediction over the image's pixels
-            that count. Of an even number of pixels numpy's median is the mean of the middle two
-            (as in monodepth2), torch's the lower of them (as in SelfOcc).
+        min_depth_m: Labels must be above this depth; predictions are clamped to it.
+        max_depth_m: Labels must be below this depth; predictions are clamped to it.
+        median_scaling: "none"; "numpy" or "torch" multiply each image's prediction by
+            median(label) / median(prediction) over its valid pixels, before clamping. For an even
+            number of pixels, numpy's median is the mean of the middle two (as in monodepth2),
+            torch's is the lower one (as in SelfOcc).
 
     Raises:
-        ValueError: If the range is empty or the scaling unknown.
+        ValueError: If the range is empty or the scaling is unknown.
     """
 
     min_depth_m: float = 0.1
@@ -66,7 +65,7 @@ class DepthRule:
         """Check the fields."""
         if not 0 < self.min_depth_m < self.max_depth_m:
             raise ValueError(
-                "a depth range needs 0 < min < max, got "
+                "the depth range must satisfy 0 < min < max, got "
                 f"{self.min_depth_m:g}–{self.max_depth_m:g} m"
             )
         if self.median_scaling not in SCALINGS:
@@ -79,46 +78,46 @@ class DepthRule:
         """The rule in words, for captions."""
         scaling = {
             "none": "no median scaling",
-            "numpy": "median scaling of each image (mean of the middle two values)",
-            "torch": "median scaling of each image (lower of the middle two values)",
+            "numpy": "median scaling per image (mean of the middle two values)",
+            "torch": "median scaling per image (lower of the middle two values)",
         }[self.median_scaling]
         return (
             f"labels between {self.min_depth_m:g} and {self.max_depth_m:g} m, predictions clamped "
-            f"to that; {scaling}"
+            f"to that range; {scaling}"
         )
 
 
 def depth_errors(
     pred: Float[Tensor, "..."], target: Float[Tensor, "..."], rule: DepthRule
 ) -> DepthErrors | None:
-    """Errors of one image.
+    """Compute the errors of one image.
 
-    Single pixels are computed in the precision of the inputs, as peers do, and averaged in double.
+    Errors of pixels have the precision of the inputs, as in other codebases; means are in double.
 
     Args:
         pred: Predicted depth of each pixel [m].
-        target: Label of each pixel [m], on any device; out of the range, such as 0, or NaN where
-            there is none.
-        rule: Which pixels count.
+        target: Label of each pixel [m], on any device; out of range (such as 0) or NaN where
+            unlabeled.
+        rule: Which pixels are valid.
 
     Returns:
-        The errors, or None where no pixel counts.
+        The errors, or None without valid pixels.
 
     Raises:
-        ValueError: If the shapes differ, a prediction that counts is NaN, or the median of those
-            predictions is not positive and finite, so that nothing can be scaled by it.
+        ValueError: If the shapes differ, a prediction at a valid pixel is NaN, or median scaling
+            finds a median prediction that is not positive and finite.
     """
     if pred.shape != target.shape:
         raise ValueError(
             f"prediction and label differ in shape: {tuple(pred.shape)} and {tuple(target.shape)}"
         )
     target = target.to(pred.device)
-    counts = (target > rule.min_depth_m) & (target < rule.max_depth_m)
-    pred, target = pred[counts], target[counts]
+    is_valid = (target > rule.min_depth_m) & (target < rule.max_depth_m)
+    pred, target = pred[is_valid], target[is_valid]
     if not len(target):
         return None
     if pred.isnan().any():
-        raise ValueError(f"the prediction is NaN at {int(pred.isnan().sum())} pixels with a label")
+        raise ValueError(f"the prediction is NaN at {int(pred.isnan().sum())} labeled pixels")
     if rule.median_scaling != "none":
         pred = pred * _median_ratio(pred, target, rule.median_scaling)
     pred = pred.clamp(rule.min_depth_m, rule.max_depth_m)
@@ -138,18 +137,18 @@ def depth_errors(
 def _median_ratio(
     pred: Float[Tensor, " P"], target: Float[Tensor, " P"], scaling: str
 ) -> Float[Tensor, ""]:
-    """What a prediction is multiplied with, so that its median becomes that of the label."""
-    of_pred, of_target = (_median(values, scaling) for values in (pred, target))
-    if not (of_pred > 0 and of_pred.isfinite()):
+    """Return the factor that brings the median of a prediction to that of the label."""
+    pred_median, target_median = (_median(values, scaling) for values in (pred, target))
+    if not (pred_median > 0 and pred_median.isfinite()):
         raise ValueError(
-            f"the median prediction is {float(of_pred):g} m, by which no image can be scaled; "
-            "predictions must be depths in metres"
+            f"the median prediction is {float(pred_median):g} m; median scaling needs a positive, "
+            "finite median of depths in meters"
         )
-    return of_target / of_pred
+    return target_median / pred_median
 
 
 def _median(values: Float[Tensor, " P"], scaling: str) -> Float[Tensor, ""]:
-    """The median; between two middle values their mean (numpy) or the lower one (torch)."""
+    """Return the median; of two middle values, their mean (numpy) or the lower one (torch)."""
     if scaling == "torch":
         return values.median()
     ordered, middle = values.sort().values, len(values) // 2

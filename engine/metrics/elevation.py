@@ -1,9 +1,9 @@
-"""Errors of elevation maps: of one map, and averaged over the maps of a set.
+"""Errors of elevation maps, of one map and averaged over maps.
 
-Relative errors and ratios need a positive quantity. They are taken of what the label files hold,
-in metres: 1.0 − z, how far the ground is below a level 1 m above the LiDAR. With the sensor 2.6 m
-above the ground that is 3.6 m, so that an abs_rel of 0.01 is 3.6 cm there, and less where the
-sensor is lower: they do not compare across vehicles. The errors in centimetres do.
+Relative errors and ratios need a positive quantity. They use the quantity of the label files in
+meters: 1.0 − z, the depth of the ground below a level 1 m above the LiDAR. For a sensor 2.6 m
+above the ground this is 3.6 m, so an abs_rel of 0.01 means 3.6 cm, and less for a lower sensor.
+Relative errors are therefore not comparable across vehicles; errors in centimeters are.
 """
 
 import math
@@ -16,17 +16,17 @@ from torch import Tensor
 
 from dataset import layout
 from engine.metrics.depth_errors import DepthRule, depth_errors
-from engine.metrics.ratios import counted, null_if_nan
+from engine.metrics.ratios import null_if_nan, pluralize
 
 WITHIN_CM = (2, 5, 10)
-"""Errors up to which cells count as right."""
+"""Largest errors at which a cell counts as correct."""
 RULE = DepthRule(min_depth_m=0.5 / layout.ELEVATION_UNITS_PER_M, max_depth_m=120.0)
-"""All that a label can hold counts; predictions of 1 m and above are clamped to just below it."""
+"""The full range of the labels; predictions of 1 m and above are clamped to just below it."""
 _COLUMN = 9
 
 
 class ElevationErrors(NamedTuple):
-    """Errors of a map, or means of them; the first seven as in ``DepthErrors``, of 1.0 − z.
+    """Errors of a map, or their means; the first seven are those of ``DepthErrors`` for 1.0 − z.
 
     Attributes:
         abs_rel: Mean of abs(gt - p) / gt.
@@ -34,12 +34,12 @@ class ElevationErrors(NamedTuple):
         rmse: Root of the mean of (gt - p)² [m].
         rmse_log: Root of the mean of (ln gt - ln p)².
         a1: Share of cells with max(gt / p, p / gt) < 1.25.
-        a2: The same, < 1.25².
-        a3: The same, < 1.25³.
+        a2: The same for 1.25².
+        a3: The same for 1.25³.
         mae_cm: Mean absolute error of the height [cm].
-        within_2_cm: Share of cells whose height is right to 2 cm or better.
-        within_5_cm: The same, 5 cm.
-        within_10_cm: The same, 10 cm.
+        within_2_cm: Share of cells whose height error is at most 2 cm.
+        within_5_cm: The same for 5 cm.
+        within_10_cm: The same for 10 cm.
     """
 
     abs_rel: float
@@ -58,17 +58,17 @@ class ElevationErrors(NamedTuple):
 def elevation_errors(
     pred_m: Float[Tensor, "rows cols"], target_m: Float[Tensor, "rows cols"]
 ) -> ElevationErrors | None:
-    """Errors of one map.
+    """Compute the errors of one map.
 
     Args:
         pred_m: Predicted heights in the LiDAR frame [m].
         target_m: Labels [m], on any device; NaN where unknown.
 
     Returns:
-        The errors, or None where no cell has a label.
+        The errors, or None if no cell is labeled.
 
     Raises:
-        ValueError: If the shapes differ, or the prediction is NaN at a cell with a label.
+        ValueError: If the shapes differ, or the prediction is NaN at a labeled cell.
     """
     pred, target = pred_m.double(), target_m.double().to(pred_m.device)
     relative = depth_errors(layout.ELEVATION_TOP_M - pred, layout.ELEVATION_TOP_M - target, RULE)
@@ -80,10 +80,10 @@ def elevation_errors(
 
 
 class ElevationMeter:
-    """Errors of many maps, each kept by name, so that no map counts twice.
+    """Errors of many maps, stored by name so that no map counts twice.
 
     Attributes:
-        maps: Errors of each map, by name; None where it has no label.
+        maps: Errors of each map by name; None for an unlabeled map.
     """
 
     def __init__(self) -> None:
@@ -96,18 +96,18 @@ class ElevationMeter:
         pred_m: Float[Tensor, "rows cols"],
         target_m: Float[Tensor, "rows cols"],
     ) -> ElevationErrors | None:
-        """Add a map; one of the same name is replaced.
+        """Add a map, replacing any map of the same name.
 
         Args:
-            name: What tells the map from all others.
-            pred_m: As for ``elevation_errors``.
-            target_m: Likewise.
+            name: Unique name of the map.
+            pred_m: As in ``elevation_errors``.
+            target_m: As in ``elevation_errors``.
 
         Returns:
             Its errors.
 
         Raises:
-            ValueError: If it cannot be scored.
+            ValueError: If the map cannot be scored.
         """
         try:
             self.maps[name] = elevation_errors(pred_m, target_m)
@@ -121,7 +121,7 @@ class ElevationMeter:
 
 
 def average(maps: Mapping[str, ElevationErrors | None]) -> "ElevationScores":
-    """Mean of the errors of maps; NaN of none."""
+    """Average the errors of maps; NaN without labeled maps."""
     rows = [errors for errors in maps.values() if errors is not None]
     columns = zip(*rows, strict=True) if rows else [(math.nan,)] * len(ElevationErrors._fields)
     means = ElevationErrors(*(math.fsum(column) / max(len(rows), 1) for column in columns))
@@ -134,8 +134,8 @@ class ElevationScores:
 
     Attributes:
         errors: The means.
-        frames: Number of maps that count.
-        left_out: Number of maps without a label.
+        frames: Number of scored maps.
+        left_out: Number of unlabeled maps.
     """
 
     errors: ElevationErrors
@@ -143,21 +143,21 @@ class ElevationScores:
     left_out: int
 
     def to_json(self) -> dict[str, Any]:
-        """The errors by key; None where undefined."""
+        """Return the errors by key; None if undefined."""
         found: dict[str, Any] = {k: null_if_nan(v) for k, v in self.errors._asdict().items()}
         return found | {"frames": self.frames, "left_out": self.left_out}
 
     def table(self) -> str:
-        """The errors in one row, with a caption."""
+        """Format the errors in one row, with a caption."""
         titles = [*ElevationErrors._fields[:7], "MAE cm", *(f"≤ {n} cm" for n in WITHIN_CM)]
         values = ["-" if math.isnan(v) else f"{v:.4f}" for v in self.errors]
         lines = ["".join(f"{cell:>{_COLUMN}}" for cell in row) for row in (titles, values)]
         rule = "-" * _COLUMN * len(titles)
-        left_out = f" ({self.left_out} more without a label)" if self.left_out else ""
+        left_out = f" ({self.left_out} more without labels)" if self.left_out else ""
         caption = (
-            "abs_rel to a3 of 1.0 − z, as the label files hold heights, sq_rel and rmse in metres; "
-            "the others of the height.\n"
-            f"Mean over each map's cells with a label, then over {counted(self.frames, 'map')}"
+            "abs_rel to a3: errors of 1.0 − z, the quantity of the label files, sq_rel and rmse in "
+            "meters; the others: errors of the height.\n"
+            f"Mean over the labeled cells of each map, then over {pluralize(self.frames, 'map')}"
             f"{left_out}."
         )
         return "\n".join([lines[0], rule, lines[1], rule, caption])

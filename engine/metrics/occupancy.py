@@ -1,4 +1,4 @@
-"""Occupancy scores: completion, IoU of each class and their means, under a named convention."""
+"""Occupancy scores: completion, IoU per class and their means, under a named convention."""
 
 import logging
 import math
@@ -9,34 +9,34 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from engine.metrics.confusion import Confusion
-from engine.metrics.ratios import counted, mean_of_defined, null_if_nan, percent, ratio
+from engine.metrics.ratios import mean_of_defined, null_if_nan, percent, pluralize, ratio
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, LabelSet
 
 logger = logging.getLogger(__name__)
 
 NUSCENES_FREE = 17
-"""Last of nuScenes' 18 labels: free, also for a network that calls free 0."""
+"""The last of nuScenes' 18 labels means free, even for a network that labels free 0."""
 
 
 @dataclass(frozen=True)
 class Convention:
-    """What the mean over the classes does with a class that no label has.
+    """How the mean over classes treats a class without labels.
 
     Attributes:
-        name: What configs and command lines call it.
+        name: Name in configs and on the command line.
         absent: IoU of a class in neither label nor prediction; NaN leaves it out of the mean.
-        predicted_only: IoU of a class that is predicted but never labelled.
-        ignore_beyond: Labels that are no class are ignored; else they are an error.
-        skips_zero: The mean starts at label 1 wherever free is.
-        summary: The same in words, for captions.
-        warning: What a reader of its scores must know; "" for nothing.
+        predicted_only: IoU of a class that is predicted but never labeled.
+        ignore_invalid: Whether labels that are not a class are ignored or an error.
+        skips_zero: Whether the mean skips label 0, even if another label is free.
+        summary: Description for captions.
+        warning: Caveat for readers of the scores; "" for none.
     """
 
     name: str
     absent: float
     predicted_only: float
-    ignore_beyond: bool
+    ignore_invalid: bool
     skips_zero: bool
     summary: str
     warning: str = ""
@@ -49,48 +49,48 @@ CONVENTIONS = {
             name="default",
             absent=math.nan,
             predicted_only=0.0,
-            ignore_beyond=False,
+            ignore_invalid=False,
             skips_zero=False,
             summary="a class in neither label nor prediction is left out of the mean, "
-            "one only predicted counts 0",
+            "a class only in the prediction counts as 0",
         ),
         Convention(
             name="ssc",
             absent=0.0,
             predicted_only=0.0,
-            ignore_beyond=False,
+            ignore_invalid=False,
             skips_zero=False,
-            summary="a class in neither label nor prediction counts 0, one only predicted 0",
+            summary="a class without labels counts as 0, predicted or not",
         ),
         Convention(
             name="occ3d",
             absent=math.nan,
             predicted_only=0.0,
-            ignore_beyond=True,
+            ignore_invalid=True,
             skips_zero=False,
-            summary="labels that are no class are ignored; a class in neither label nor prediction "
-            "is left out of the mean, one only predicted counts 0",
+            summary="labels that are not a class are ignored; a class in neither label nor "
+            "prediction is left out of the mean, a class only in the prediction counts as 0",
         ),
         Convention(
             name="selfocc",
             absent=1.0,
             predicted_only=1.0,
-            ignore_beyond=False,
+            ignore_invalid=False,
             skips_zero=True,
-            summary="a class that no label has counts 100 %, predicted or not; label 0 is in no "
-            "mean",
-            warning="the convention 'selfocc' flatters: a class that no label has counts 100 %, so "
-            "that an all-free prediction can score well above 0",
+            summary="a class without labels counts as 100%, predicted or not; label 0 is left out "
+            "of the mean",
+            warning="the convention 'selfocc' inflates scores: a class without labels counts as "
+            "100%, so an all-free prediction can score well above 0",
         ),
     )
 }
 
 
 def find_convention(name: str) -> Convention:
-    """Look a convention up by name.
+    """Look up a convention by name.
 
     Raises:
-        ValueError: If there is none of that name.
+        ValueError: If the name is unknown.
     """
     if name not in CONVENTIONS:
         raise ValueError(f"unknown convention '{name}'; known: {sorted(CONVENTIONS)}")
@@ -99,16 +99,16 @@ def find_convention(name: str) -> Convention:
 
 @dataclass(frozen=True)
 class OccupancyScores:
-    """Scores as fractions 0–1; NaN where there is nothing to score.
+    """Scores as fractions 0–1; NaN if undefined.
 
     Attributes:
-        iou: Intersection over union of occupied voxels, whatever their class.
-        precision: Share of the voxels predicted as occupied that are.
-        recall: Share of the occupied voxels predicted as occupied.
-        miou: Mean of ``per_class_iou`` over the classes that are defined.
-        long_tail_miou: The same over the label set's long tail; NaN where it names none.
-        per_class_iou: IoU of each class that the mean is over, by name.
-        frames: Number of frames that the counts come from.
+        iou: Intersection over union of occupied voxels, regardless of class.
+        precision: Share of the voxels predicted as occupied that are occupied.
+        recall: Share of the occupied voxels that are predicted as occupied.
+        miou: Mean of ``per_class_iou`` over the classes with a defined IoU.
+        long_tail_miou: The same over the label set's long tail; NaN if it has none.
+        per_class_iou: IoU of each class in the mean, by name.
+        frames: Number of scored frames.
         convention: Name of the convention.
     """
 
@@ -122,7 +122,7 @@ class OccupancyScores:
     convention: str
 
     def to_json(self) -> dict[str, Any]:
-        """The scores by key, as fractions 0–1; None where undefined."""
+        """Return the scores by key, as fractions 0–1; None if undefined."""
         return {
             "iou": null_if_nan(self.iou),
             "precision": null_if_nan(self.precision),
@@ -135,10 +135,10 @@ class OccupancyScores:
         }
 
     def table(self, grid: str = "") -> str:
-        """The scores in percent, one a line, with a caption; for a terminal.
+        """Format the scores for a terminal: percent, one per line, with a caption.
 
         Args:
-            grid: What the caption says of the grid, such as ``describe_grid`` gives.
+            grid: Description of the grid for the caption, such as from ``describe_grid``.
         """
         completion, means = self._completion(), self._means()
         names = [name for name, _ in (*completion, *self.per_class_iou.items(), *means)]
@@ -160,7 +160,7 @@ class OccupancyScores:
         convention = find_convention(self.convention)
         where = f"; grid {grid}" if grid else ""
         lines = [
-            f"Percent; {counted(self.frames, 'frame')}{where}.",
+            f"Percent; {pluralize(self.frames, 'frame')}{where}.",
             f"Convention '{convention.name}': {convention.summary}.",
         ]
         return [*lines, f"Warning: {convention.warning}."] if convention.warning else lines
@@ -173,20 +173,21 @@ def occupancy_scores(
     *,
     free_label: int = FREE,
 ) -> OccupancyScores:
-    """Divide once: from pooled counts to scores.
+    """Compute scores from pooled counts.
 
     Args:
         confusion: Counts over all frames and ranks.
-        labels: Names of the classes, and which of them are no long tail; a set that names no
-            common class has no long-tail mean.
+        labels: Names of the classes, and which of them are common; a set without common classes
+            has no long-tail mean.
         convention: A key of ``CONVENTIONS``.
-        free_label: Label of free voxels; it is in nobody's mean.
+        free_label: Label of free voxels, left out of all means.
 
     Returns:
         The scores as fractions.
 
     Raises:
-        ValueError: If the convention is unknown, or the label set has another number of classes.
+        ValueError: If the convention is unknown, or the number of classes differs from the label
+            set's.
 
     Source: docs/conventions.md lists where each convention comes from.
     """
@@ -219,7 +220,7 @@ def occupancy_scores(
 
 
 def scored_classes(confusion: Confusion, convention: Convention, free_label: int) -> list[int]:
-    """The labels that the mean is over: neither free nor ignored."""
+    """Return the labels in the mean: neither free nor ignored."""
     count = confusion.num_classes
     scored = set(range(count)) - {free_label, confusion.ignore_label}
     if convention.skips_zero:
@@ -230,40 +231,39 @@ def scored_classes(confusion: Confusion, convention: Convention, free_label: int
 
 
 def describe_grid(grid: VoxelGrid, label_grid: VoxelGrid | None = None) -> str:
-    """The grid in words, for a caption.
+    """Describe the grid for a caption.
 
     Args:
-        grid: The grid that was scored.
-        label_grid: The grid of the labels as released, of which ``grid`` may be a coarser form.
+        grid: The scored grid.
+        label_grid: The grid of the released labels, of which ``grid`` may be a coarser version.
 
     Returns:
-        Such as "64×64×8 voxels of 1.2 m (labels coarsened 4 times: majority of the labelled
-        voxels)".
+        Such as "64×64×8 voxels of 1.2 m (labels coarsened by 4: majority of the labeled voxels)".
     """
     text = f"{'×'.join(map(str, grid.shape))} voxels of {grid.voxel_m:g} m"
     if label_grid is None or grid.origin_m != label_grid.origin_m or grid == label_grid:
         return text
     factor = grid.coarsening_of(label_grid)
-    return f"{text} (labels coarsened {factor} times: majority of the labelled voxels)"
+    return f"{text} (labels coarsened by {factor}: majority of the labeled voxels)"
 
 
 def _completion(matrix: Int64[Tensor, "C C"], free_label: int) -> tuple[float, float, float]:
-    """IoU, precision and recall of occupied against free."""
+    """Compute IoU, precision and recall of occupied against free."""
     total, free = int(matrix.sum()), int(matrix[free_label, free_label])
-    wrongly_occupied = int(matrix[free_label].sum()) - free
+    false_occupied = int(matrix[free_label].sum()) - free
     missed = int(matrix[:, free_label].sum()) - free
-    hit = total - free - wrongly_occupied - missed
+    hit = total - free - false_occupied - missed
     return (
-        ratio(hit, hit + wrongly_occupied + missed),
-        ratio(hit, hit + wrongly_occupied),
+        ratio(hit, hit + false_occupied + missed),
+        ratio(hit, hit + false_occupied),
         ratio(hit, hit + missed),
     )
 
 
 def _class_iou(matrix: Int64[Tensor, "C C"], label: int, convention: Convention) -> float:
-    """IoU of one class under a convention."""
+    """Compute the IoU of one class under a convention."""
     hit = int(matrix[label, label])
-    labelled, predicted = int(matrix[label].sum()), int(matrix[:, label].sum())
-    if labelled == 0:
+    labeled, predicted = int(matrix[label].sum()), int(matrix[:, label].sum())
+    if labeled == 0:
         return convention.predicted_only if predicted else convention.absent
-    return ratio(hit, labelled + predicted - hit)
+    return ratio(hit, labeled + predicted - hit)

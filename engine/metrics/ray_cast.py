@@ -1,15 +1,15 @@
-"""LiDAR rays through a label grid: the first occupied voxel of each, and where the ray leaves it.
+"""Cast LiDAR rays through a label grid: find the first occupied voxel, and where the ray leaves it.
 
-The walk is that of the renderer which SparseOcc and FlashOCC share (from 4D-occ-forecasting), so
-that every ray ends in the same voxel and at the same depth as theirs:
+Traversal follows the renderer that SparseOcc and FlashOCC share (from 4D-occ-forecasting), so every
+ray ends in the same voxel and at the same depth:
 
-- origins and end points are rounded to single precision before directions are taken from them;
-- the origin's voxel comes first, even where the ray only touches it; an origin on a face belongs
-  to the voxel above that face;
-- through an edge a ray crosses the z face first, then y, then x, and meets the voxels between;
-- an origin outside the grid gets there by the same steps. Its voxel is cut towards zero, so that
-  less than one voxel below the grid is still in the lowest layer;
-- a ray that never meets the grid has the label of voxel (0, 0, 0), and a depth of -1 voxel.
+- origins and end points are rounded to single precision before directions are computed;
+- the origin's voxel comes first, even if the ray only touches it; an origin on a face belongs to
+  the voxel above that face;
+- through an edge, a ray crosses the z face first, then y, then x, and visits the voxels in between;
+- a ray from outside the grid enters it by the same steps. Its first voxel is truncated toward zero,
+  so less than one voxel below the grid counts as the lowest layer;
+- a ray that misses the grid has the label of voxel (0, 0, 0) and a depth of -1 voxel.
 """
 
 import math
@@ -26,18 +26,18 @@ _STEEP_PITCHES = 10
 _TOP_PITCH_RAD = 0.21
 
 _STEPS = 16
-"""Voxels that rays pass between two clearances of those that have ended."""
+"""Steps between removals of the rays that have ended."""
 _OUTSIDE = -1
-"""In the border that is put around the grid; no label."""
+"""Value of the padding around the grid; not a label."""
 _FAR = torch.finfo(torch.float64).max
-"""Distance to the faces that a ray runs parallel to."""
+"""Distance to faces that are parallel to the ray."""
 
 Axes = tuple[Tensor, Tensor, Tensor]
-"""A tensor for each of x, y, z."""
+"""One tensor each for x, y and z."""
 
 
 class VoxelRays(NamedTuple):
-    """Rays in voxel coordinates, one a row.
+    """Rays in voxel coordinates, one per row.
 
     Attributes:
         starts: Origins.
@@ -52,9 +52,9 @@ class RayEnds(NamedTuple):
     """Where rays end.
 
     Attributes:
-        labels: Label of the first voxel that is not free; the free label where there is none.
-        depths: Distance from the origin to where the ray leaves that voxel, or else the grid, in
-            voxels.
+        labels: Label of the first voxel that is not free; the free label if there is none.
+        depths: Distance from the origin to where the ray leaves that voxel, or the grid if there is
+            none, in voxels.
     """
 
     labels: UInt8[Tensor, " R"]
@@ -62,10 +62,10 @@ class RayEnds(NamedTuple):
 
 
 def lidar_pitches() -> list[float]:
-    """Angles of the 39 beams above the horizon [rad], from -45° to 12.5°.
+    """Return the elevation angles of the 39 beams [rad], from -45° to 12.5°.
 
-    The lowest ten meet level ground 1, 2, … 10 sensor heights away; the others follow at the last
-    distance between two of those, up to the highest beam of nuScenes' LiDAR.
+    The lowest ten meet level ground 1, 2, … 10 sensor heights away; the others continue in steps of
+    the last difference, up to the highest beam of nuScenes' LiDAR.
     """
     pitches = [math.atan(reach) - math.pi / 2 for reach in range(1, _STEEP_PITCHES + 1)]
     while pitches[-1] < _TOP_PITCH_RAD:
@@ -74,7 +74,7 @@ def lidar_pitches() -> list[float]:
 
 
 def lidar_directions() -> Float32[Tensor, "K 3"]:
-    """Unit vectors of the 14,040 rays from an origin: each pitch at 360 azimuths, 1° apart."""
+    """Return the unit vectors of the 14,040 rays: each pitch at 360 azimuths, 1° apart."""
     pitch = torch.tensor(lidar_pitches(), dtype=torch.float64)[:, None]
     azimuth = torch.deg2rad(torch.arange(AZIMUTHS, dtype=torch.float64))
     x, y = pitch.cos() * azimuth.cos(), pitch.cos() * azimuth.sin()
@@ -84,12 +84,12 @@ def lidar_directions() -> Float32[Tensor, "K 3"]:
 def rays_in_grid(
     origins_m: Float[Tensor, "M 3"], directions: Float32[Tensor, "K 3"], grid: VoxelGrid
 ) -> VoxelRays:
-    """All directions from each origin in turn.
+    """Build a ray from each origin in each direction.
 
     Args:
-        origins_m: Origins in the grid's frame [m]; single or double precision, as they are stored.
+        origins_m: Origins in the grid's frame [m], in the precision they are stored in.
         directions: Unit vectors.
-        grid: Where the voxels stand.
+        grid: The voxel grid.
     """
     device = origins_m.device
     corner = torch.tensor(grid.origin_m, dtype=torch.float32, device=device)
@@ -113,7 +113,7 @@ def cast_rays(labels: UInt8[Tensor, "X Y Z"], rays: VoxelRays, *, free_label: in
     end_labels = labels[0, 0, 0].expand(len(voxels)).clone()
     depths = torch.full_like(crossings[:, 0], -1.0)
 
-    ray = (~_is_off(voxels, labels.shape)).all(-1).nonzero()[:, 0]
+    ray = (~_is_outside(voxels, labels.shape)).all(-1).nonzero()[:, 0]
     padded = torch.nn.functional.pad(labels.to(torch.int16), (1,) * 6, value=_OUTSIDE)
     strides = torch.tensor(padded.stride(), dtype=torch.int32, device=labels.device)
     cells = ((voxels[ray].int() + 1) * strides).sum(-1, dtype=torch.int32)
@@ -134,9 +134,9 @@ def cast_rays(labels: UInt8[Tensor, "X Y Z"], rays: VoxelRays, *, free_label: in
             cells = torch.where(has_ended, cells, cells + step)
             nexts = _advance(nexts, gaps, faces)
         end_labels[ray], depths[ray] = label.to(torch.uint8), depth
-        goes_on = (~has_ended).nonzero()[:, 0]
-        ray, cells = ray[goes_on], cells[goes_on]
-        nexts, gaps, steps = (_rows(axes, goes_on) for axes in (nexts, gaps, steps))
+        active = (~has_ended).nonzero()[:, 0]
+        ray, cells = ray[active], cells[active]
+        nexts, gaps, steps = (_rows(axes, active) for axes in (nexts, gaps, steps))
     return RayEnds(end_labels, depths.float())
 
 
@@ -145,11 +145,11 @@ def _start(
 ) -> tuple[
     Int64[Tensor, "R 3"], Int64[Tensor, "R 3"], Float64[Tensor, "R 3"], Float64[Tensor, "R 3"]
 ]:
-    """Each ray's first voxel, the signs of its steps, and how far off the faces are.
+    """Initialize the traversal.
 
     Returns:
-        The voxel, the step along each axis (-1 or 1), the distance to the next face of each axis
-        and the distance between two of them.
+        Per ray: the first voxel, the step along each axis (-1 or 1), the distance to the next face
+        of each axis, and the distance between faces.
     """
     starts = rays.starts.double()
     along = rays.ends.double() - starts
@@ -169,7 +169,7 @@ def _approach(
     spacings: Float64[Tensor, "R 3"],
     shape: tuple[int, ...],
 ) -> tuple[Int64[Tensor, "R 3"], Float64[Tensor, "R 3"]]:
-    """Move the rays that start outside the grid up to it; those that miss it stay outside.
+    """Advance rays that start outside to the grid; those that miss it stay outside.
 
     Returns:
         Voxels and distances to the next faces, as in ``_start``.
@@ -177,10 +177,10 @@ def _approach(
     voxels, crossings = voxels.clone(), crossings.clone()
     ray = torch.arange(len(voxels), device=voxels.device)
     while True:
-        is_off = _is_off(voxels[ray], shape)
+        is_outside = _is_outside(voxels[ray], shape)
         is_passed = (voxels[ray] < 0) != (signs[ray] > 0)
-        is_lost = is_off & (is_passed | (spacings[ray] == _FAR))
-        ray = ray[is_off.any(-1) & ~is_lost.any(-1)]
+        is_lost = is_outside & (is_passed | (spacings[ray] == _FAR))
+        ray = ray[is_outside.any(-1) & ~is_lost.any(-1)]
         if not len(ray):
             return voxels, crossings
         _, faces = _nearest(_by_axis(crossings[ray]))
@@ -189,13 +189,13 @@ def _approach(
         crossings[ray] += torch.where(is_crossed, spacings[ray], 0.0)
 
 
-def _is_off(voxels: Int64[Tensor, "R 3"], shape: tuple[int, ...]) -> Bool[Tensor, "R 3"]:
-    """Along which axes voxels lie off the grid."""
+def _is_outside(voxels: Int64[Tensor, "R 3"], shape: tuple[int, ...]) -> Bool[Tensor, "R 3"]:
+    """Return along which axes voxels are outside the grid."""
     return (voxels < 0) | (voxels >= torch.tensor(shape, device=voxels.device))
 
 
 def _nearest(nexts: Axes) -> tuple[Float64[Tensor, " R"], Axes]:
-    """Distance to the next face of any axis, and whether it is that of x, y or z."""
+    """Return the distance to the next face, and whether it is that of x, y or z."""
     x, y, z = nexts
     distance = torch.minimum(torch.minimum(x, y), z)
     is_z = z == distance
@@ -204,7 +204,7 @@ def _nearest(nexts: Axes) -> tuple[Float64[Tensor, " R"], Axes]:
 
 
 def _advance(nexts: Axes, gaps: Axes, faces: Axes) -> Axes:
-    """Distances to the next faces once those marked are crossed."""
+    """Return the distances to the next faces after the marked faces are crossed."""
     x, y, z = (
         torch.where(face, distance + gap, distance)
         for distance, gap, face in zip(nexts, gaps, faces, strict=True)
@@ -213,12 +213,12 @@ def _advance(nexts: Axes, gaps: Axes, faces: Axes) -> Axes:
 
 
 def _by_axis(rows: Num[Tensor, "R 3"]) -> Axes:
-    """The columns of x, y, z, each contiguous."""
+    """Split rows into contiguous columns of x, y and z."""
     x, y, z = rows.T.contiguous()
     return x, y, z
 
 
 def _rows(axes: Axes, index: Int64[Tensor, " K"]) -> Axes:
-    """Some rays of each axis."""
+    """Select rays of each axis."""
     x, y, z = (axis.index_select(0, index) for axis in axes)
     return x, y, z

@@ -1,6 +1,6 @@
-"""RayIoU: labels and depths along simulated LiDAR rays, of a prediction against the ground truth.
+"""RayIoU: compare labels and depths of simulated LiDAR rays in prediction and ground truth.
 
-Source: SparseOcc (Liu et al., 2024), whose code FlashOCC shares; docs/conventions.md has the rules.
+Source: SparseOcc (Liu et al., 2024), whose code FlashOCC shares; see docs/conventions.md.
 """
 
 from dataclasses import dataclass
@@ -13,28 +13,28 @@ from mmengine.dist import all_reduce
 from torch import Tensor
 
 from engine.metrics.confusion import Labels, label_bytes
-from engine.metrics.ratios import counted, mean_of_defined, null_if_nan, percent, ratio
+from engine.metrics.ratios import mean_of_defined, null_if_nan, percent, pluralize, ratio
 from engine.metrics.ray_cast import RayEnds, cast_rays, lidar_directions, rays_in_grid
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE, LabelSet
 
 THRESHOLDS_M = (1, 2, 4)
-"""A ray is right where its depth is less than this off."""
+"""A ray is a hit if its depth error is below the threshold."""
 MAX_ORIGINS = 8
 ORIGIN_RANGE_M = 39.0
 _FARTHEST_VOXELS = 300
-"""Origins farther outside the grid are no sensor's."""
+"""Origins farther outside the grid are rejected as implausible."""
 
 
 def choose_origins(positions_m: Float[np.ndarray, "F 3"]) -> Float[np.ndarray, "M 3"]:
-    """The ray origins of a frame: at most 8 of the LiDAR's positions in the frame's scene.
+    """Choose the ray origins of a frame: at most 8 LiDAR positions of its scene.
 
     Args:
-        positions_m: LiDAR positions of all key frames of the scene, in order, in the frame's own
-            ego frame [m].
+        positions_m: LiDAR positions at all key frames of the scene, in order, in the ego frame of
+            the current frame [m].
 
     Returns:
-        Those within 39 m along x and along y; of more than 8, evenly spaced ones.
+        Those within 39 m along x and y; 8 evenly spaced ones if there are more.
     """
     near = positions_m[(np.abs(positions_m[:, :2]) < ORIGIN_RANGE_M).all(axis=1)]
     if len(near) <= MAX_ORIGINS:
@@ -46,9 +46,9 @@ class RayCounts:
     """Counts of rays over many frames.
 
     Attributes:
-        labelled: Scored rays that end at each label, by the ground truth; int64 on the CPU.
-        predicted: The same rays by the prediction.
-        hits: Those of one label in both whose depths agree, for each of ``THRESHOLDS_M``.
+        labeled: Scored rays that end at each label in the ground truth; int64 on the CPU.
+        predicted: The same rays, counted by the label they end at in the prediction.
+        hits: Rays with the same label in both whose depths agree, for each of ``THRESHOLDS_M``.
         frames: Number of frames counted.
         free_label: Label of free voxels.
     """
@@ -59,33 +59,34 @@ class RayCounts:
         *,
         free_label: int = FREE,
         ignore_label: int = IGNORE,
-        ignore_beyond: bool = False,
+        ignore_invalid: bool = False,
     ) -> None:
         """Start from zero.
 
         Args:
-            num_classes: Number of labels, free included.
+            num_classes: Number of labels, including free.
             free_label: Label of free voxels.
-            ignore_label: Rays that end at this label of the ground truth do not count.
-            ignore_beyond: Nor do those that end at a label that is no class; else it is an error.
+            ignore_label: Rays that end at this label of the ground truth are not scored.
+            ignore_invalid: Ignore rays that end at a label that is not a class; otherwise they are
+                an error.
         """
-        self.labelled: Int64[Tensor, " C"] = torch.zeros(num_classes, dtype=torch.int64)
-        self.predicted: Int64[Tensor, " C"] = torch.zeros_like(self.labelled)
-        self.hits: Int64[Tensor, "T C"] = self.labelled.repeat(len(THRESHOLDS_M), 1)
+        self.labeled: Int64[Tensor, " C"] = torch.zeros(num_classes, dtype=torch.int64)
+        self.predicted: Int64[Tensor, " C"] = torch.zeros_like(self.labeled)
+        self.hits: Int64[Tensor, "T C"] = self.labeled.repeat(len(THRESHOLDS_M), 1)
         self.frames = 0
         self.free_label = free_label
         self.ignore_label = ignore_label
-        self.ignore_beyond = ignore_beyond
+        self.ignore_invalid = ignore_invalid
 
     @property
     def num_classes(self) -> int:
-        """Number of labels, free included."""
-        return len(self.labelled)
+        """Number of labels, including free."""
+        return len(self.labeled)
 
     @property
     def rays(self) -> int:
         """Number of scored rays."""
-        return int(self.labelled.sum())
+        return int(self.labeled.sum())
 
     def update(
         self, pred: Labels, target: Labels, origins_m: Float[Tensor, "M 3"], grid: VoxelGrid
@@ -95,14 +96,15 @@ class RayCounts:
         Args:
             pred: Predicted labels (X, Y, Z); the rays are cast on their device.
             target: Ground truth labels (X, Y, Z).
-            origins_m: Where the rays start, in the frame of the grid [m].
-            grid: Where the voxels stand.
+            origins_m: Ray origins in the frame of the grid [m].
+            grid: The voxel grid.
 
         Raises:
-            ValueError: If shapes differ, an origin is far off, or a ray ends at what is no label.
+            ValueError: If shapes differ, an origin is far outside the grid, or a ray ends at an
+                invalid label.
         """
         pred = label_bytes(pred, "prediction")
-        target = label_bytes(target, "label", clamp=self.ignore_beyond).to(pred.device)
+        target = label_bytes(target, "label", clamp=self.ignore_invalid).to(pred.device)
         _check_shapes(pred, target, grid)
         check_origins(origins_m, grid)
         rays = rays_in_grid(origins_m.to(pred.device), lidar_directions(), grid)
@@ -110,61 +112,62 @@ class RayCounts:
         scored = self._scored(truth.labels).nonzero()[:, 0]
         rays = type(rays)(*(points[scored] for points in rays))
         truth = RayEnds(*(values[scored] for values in truth))
-        guess = cast_rays(pred, rays, free_label=self.free_label)
-        self._refuse_strays(guess.labels, "prediction")
-        self._count(truth, guess, grid.voxel_m)
+        found = cast_rays(pred, rays, free_label=self.free_label)
+        self._check_labels(found.labels, "prediction")
+        self._count(truth, found, grid.voxel_m)
 
     def merge(self, other: "RayCounts") -> None:
-        """Add what another one counted.
+        """Add the counts of another ``RayCounts``.
 
         Raises:
-            ValueError: If it counted other labels.
+            ValueError: If its labels differ.
         """
         mine, theirs = (self.num_classes, self.free_label), (other.num_classes, other.free_label)
         if mine != theirs:
             raise ValueError(
-                f"ray counts of other (classes, free label) do not add up: {mine} and {theirs}"
+                "cannot merge ray counts with different (num_classes, free_label): "
+                f"{mine} and {theirs}"
             )
-        self.labelled = self.labelled + other.labelled
+        self.labeled = self.labeled + other.labeled
         self.predicted = self.predicted + other.predicted
         self.hits = self.hits + other.hits
         self.frames += other.frames
 
     def all_reduce(self) -> None:
-        """Add up over all ranks, so that each holds the sum; nothing happens with one process."""
+        """Sum over all ranks, on every rank; does nothing in a single process."""
         packed = torch.cat(
-            [self.labelled, self.predicted, self.hits.flatten(), torch.tensor([self.frames])]
+            [self.labeled, self.predicted, self.hits.flatten(), torch.tensor([self.frames])]
         )
         all_reduce(packed)
         classes = self.num_classes
-        self.labelled, self.predicted = packed[:classes], packed[classes : 2 * classes]
+        self.labeled, self.predicted = packed[:classes], packed[classes : 2 * classes]
         self.hits = packed[2 * classes : -1].reshape(self.hits.shape)
         self.frames = int(packed[-1])
 
     def _scored(self, labels: UInt8[Tensor, " R"]) -> Tensor:
-        """Which rays count, by where they end in the ground truth."""
+        """Return which rays are scored, by the label they end at in the ground truth."""
         is_scored = (labels != self.free_label) & (labels != self.ignore_label)
-        if self.ignore_beyond:
+        if self.ignore_invalid:
             return is_scored & (labels < self.num_classes)
-        self._refuse_strays(labels[is_scored], "label")
+        self._check_labels(labels[is_scored], "label")
         return is_scored
 
-    def _refuse_strays(self, labels: UInt8[Tensor, " R"], what: str) -> None:
-        strays = labels[labels >= self.num_classes]
-        if len(strays):
+    def _check_labels(self, labels: UInt8[Tensor, " R"], what: str) -> None:
+        invalid = labels[labels >= self.num_classes]
+        if len(invalid):
             raise ValueError(
-                f"the {what} of {len(strays)} rays that count is {strays.unique().tolist()}; "
+                f"the {what} of {len(invalid)} scored rays is {invalid.unique().tolist()}; "
                 f"expected 0–{self.num_classes - 1}"
             )
 
-    def _count(self, truth: RayEnds, guess: RayEnds, voxel_m: float) -> None:
-        """Add scored rays; depths are compared in single precision, as peers do."""
-        labelled, predicted = truth.labels.long(), guess.labels.long()
-        error_m = (guess.depths * voxel_m - truth.depths * voxel_m).abs()
-        self.labelled = self.labelled + self._histogram(labelled)
+    def _count(self, truth: RayEnds, found: RayEnds, voxel_m: float) -> None:
+        """Add scored rays; depths are compared in single precision, as in other codebases."""
+        labeled, predicted = truth.labels.long(), found.labels.long()
+        error_m = (found.depths * voxel_m - truth.depths * voxel_m).abs()
+        self.labeled = self.labeled + self._histogram(labeled)
         self.predicted = self.predicted + self._histogram(predicted)
-        is_same = labelled == predicted
-        hits = [self._histogram(labelled[is_same & (error_m < limit)]) for limit in THRESHOLDS_M]
+        is_same = labeled == predicted
+        hits = [self._histogram(labeled[is_same & (error_m < limit)]) for limit in THRESHOLDS_M]
         self.hits = self.hits + torch.stack(hits)
         self.frames += 1
 
@@ -174,14 +177,14 @@ class RayCounts:
 
 @dataclass(frozen=True)
 class RayScores:
-    """RayIoU as fractions 0–1; NaN where there is nothing to score.
+    """RayIoU as fractions 0–1; NaN if undefined.
 
     Attributes:
-        rayiou: Mean over the thresholds and the classes that are defined.
-        rayiou_at: Mean over those classes for each threshold [m].
+        rayiou: Mean over the thresholds and the classes with a defined IoU.
+        rayiou_at: Mean over the same classes for each threshold [m].
         per_class: Mean over the thresholds for each class, by name.
         per_class_at: IoU of each class for each threshold [m].
-        frames: Number of frames that the counts come from.
+        frames: Number of scored frames.
         rays: Number of scored rays.
     """
 
@@ -193,7 +196,7 @@ class RayScores:
     rays: int
 
     def to_json(self) -> dict[str, Any]:
-        """The scores by key, as fractions 0–1; None where undefined."""
+        """Return the scores by key, as fractions 0–1; None if undefined."""
         found: dict[str, Any] = {"rayiou": null_if_nan(self.rayiou)}
         found |= {f"rayiou@{at}": null_if_nan(value) for at, value in self.rayiou_at.items()}
         found["per_class_rayiou"] = _nulls(self.per_class)
@@ -202,10 +205,10 @@ class RayScores:
         return found | {"rays": self.rays, "frames": self.frames}
 
     def table(self, grid: str = "") -> str:
-        """The scores in percent, a class a line, with a caption; for a terminal.
+        """Format the scores for a terminal: percent, one class per line, with a caption.
 
         Args:
-            grid: What the caption says of the grid.
+            grid: Description of the grid for the caption.
         """
         titles = ("RayIoU", *(f"@{at} m" for at in self.rayiou_at))
         rows = [
@@ -218,42 +221,43 @@ class RayScores:
         lines += [_row(name, width, values) for name, values in rows]
         lines += [rule, _row("mean", width, (self.rayiou, *self.rayiou_at.values())), rule]
         where = f"; grid {grid}" if grid else ""
+        rays, frames = pluralize(self.rays, "ray"), pluralize(self.frames, "frame")
         return "\n".join(
             [
                 *lines,
-                f"Percent; {counted(self.rays, 'ray')} of {counted(self.frames, 'frame')}{where}.",
-                "RayIoU as in SparseOcc: over the rays that meet a labelled voxel, without a mask.",
-                "A ray is right where its first voxel has the label's class and it leaves that "
-                "voxel less than 1, 2, 4 m off.",
+                f"Percent; {rays} of {frames}{where}.",
+                "RayIoU as in SparseOcc: over all rays that hit a labeled voxel, without a mask.",
+                "A ray is a hit if its first occupied voxel has the label's class and a depth "
+                "error below 1, 2 or 4 m.",
                 "A class in neither label nor prediction is left out of the mean.",
             ]
         )
 
 
 def ray_scores(counts: RayCounts, labels: LabelSet) -> RayScores:
-    """Divide once: from pooled counts to scores.
+    """Compute scores from pooled counts.
 
     Args:
         counts: Counts over all frames and ranks.
-        labels: Names of the classes, one a label.
+        labels: Names of the classes, one per label.
 
     Raises:
-        ValueError: If the label set has another number of classes.
+        ValueError: If the number of classes differs from the label set's.
     """
     if labels.num_classes != counts.num_classes:
         raise ValueError(
             f"the counts are over {counts.num_classes} labels, but '{labels.name}' has "
             f"{labels.num_classes}"
         )
-    either = (counts.labelled + counts.predicted - counts.hits).tolist()
+    unions = (counts.labeled + counts.predicted - counts.hits).tolist()
     classes = {
         name: label
         for label, name in enumerate(labels.class_names)
         if label not in (counts.free_label, counts.ignore_label)
     }
     per_class_at = {
-        at: {name: ratio(int(hits[label]), whole[label]) for name, label in classes.items()}
-        for at, hits, whole in zip(THRESHOLDS_M, counts.hits, either, strict=True)
+        at: {name: ratio(int(hits[label]), union[label]) for name, label in classes.items()}
+        for at, hits, union in zip(THRESHOLDS_M, counts.hits, unions, strict=True)
     }
     per_class = {
         name: mean_of_defined(values[name] for values in per_class_at.values()) for name in classes
@@ -269,10 +273,10 @@ def ray_scores(counts: RayCounts, labels: LabelSet) -> RayScores:
 
 
 def check_origins(origins_m: Float[Tensor, "M 3"], grid: VoxelGrid) -> None:
-    """Refuse origins that no LiDAR in the grid's frame can have.
+    """Check that ray origins are plausible LiDAR positions in the frame of the grid.
 
     Raises:
-        ValueError: If there is none, or one is not finite or far outside the grid.
+        ValueError: If there are none, or one is not finite or far outside the grid.
     """
     if not len(origins_m):
         raise ValueError("expected at least one ray origin, got none")
@@ -282,8 +286,8 @@ def check_origins(origins_m: Float[Tensor, "M 3"], grid: VoxelGrid) -> None:
     if not is_near.all():
         x, y, z = origins_m[~is_near][0].tolist()
         raise ValueError(
-            f"the ray origin ({x:g}, {y:g}, {z:g}) is far off the grid, which begins at "
-            f"{grid.origin_m} and ends at {grid.end_m}; origins are in its frame, in metres"
+            f"the ray origin ({x:g}, {y:g}, {z:g}) is far outside the grid, which spans "
+            f"{grid.origin_m} to {grid.end_m}; origins must be in its frame, in meters"
         )
 
 
@@ -291,7 +295,8 @@ def _check_shapes(pred: Tensor, target: Tensor, grid: VoxelGrid) -> None:
     for what, labels in (("prediction", pred), ("label", target)):
         if tuple(labels.shape) != tuple(grid.shape):
             raise ValueError(
-                f"the {what} has the shape {tuple(labels.shape)}, but the grid {grid.shape}"
+                f"the {what} must have the shape of the grid, {grid.shape}, got "
+                f"{tuple(labels.shape)}"
             )
 
 
