@@ -73,7 +73,7 @@ def test_refuses_what_is_not_kitti(kitti, tmp_path):
         run(tmp_path, tmp_path / "data")
     with pytest.raises(FileNotFoundError, match="000009"):
         run(kitti, tmp_path / "data", "--stems", "000009")
-    with pytest.raises(ValueError, match=r"expected a line 'Tr_imu_to_velo: 12 numbers'.*found 0"):
+    with pytest.raises(ValueError, match=r"expected a line 'Tr_imu_to_velo: 12 numbers'.*got 0"):
         convert_kitti.calibration_text("P2: 1 2 3")
 
 

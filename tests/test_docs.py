@@ -75,7 +75,7 @@ def spans(page):
 def parser_of(script):
     assert (REPOSITORY / script).is_file(), f"there is no {script}"
     module = importlib.import_module(script.removesuffix(".py").replace("/", "."))
-    return getattr(module, "parse_arguments", None) or module.parse_args
+    return module.parse_arguments
 
 
 @cache

@@ -299,7 +299,7 @@ def test_saved_files_score_the_same_with_the_other_script(painted, tmp_path):
     words = " ".join(w if w.startswith("--") or w == "occ3d" else f"{tmp_path / w}"
                      for w in words.split())  # fmt: skip
     words += " --metrics occupancy rayiou --convention occ3d"
-    score.main(score.parse_args(words.split()))
+    score.main(score.parse_arguments(words.split()))
     other = json.loads((tmp_path / "scores.json").read_text())
     assert_same(found, other)
     assert found["rayiou"] == pytest.approx(other["rayiou"])

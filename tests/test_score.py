@@ -35,7 +35,7 @@ def run(tmp_path, capsys):
                 np.save(tmp_path / side / f"{stem}.npy", array)
         out = tmp_path / "new" / "out.json"
         folders = ["--pred", str(tmp_path / "pred"), "--gt", str(tmp_path / "gt")]
-        score.main(score.parse_args([*folders, "--json", str(out), *map(str, options)]))
+        score.main(score.parse_arguments([*folders, "--json", str(out), *map(str, options)]))
         return json.loads(out.read_text()), capsys.readouterr().out
 
     return run
@@ -64,7 +64,7 @@ def slow_iou(pred, gt, label):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"\xff\xfe\x80", ".*expected text in utf-16"), (b" \n", r" \(--stems\) names no frame")],
+    [(b"\xff\xfe\x80", ".*expected text in utf-16"), (b" \n", r" \(--stems\) is empty")],
 )
 def test_a_list_of_frames_must_name_some(tmp_path, content, message):
     (tmp_path / "stems.txt").write_bytes(content)
@@ -81,7 +81,7 @@ def test_the_scores_are_written_though_nobody_reads_the_table(tmp_path, monkeypa
     unread = io.TextIOWrapper(io.FileIO(writer, "w"), write_through=True)
     monkeypatch.setattr("sys.stdout", unread)
     with pytest.raises(BrokenPipeError):
-        score.main(score.parse_args(words))
+        score.main(score.parse_arguments(words))
     assert "miou" in out.read_text().lower()
 
 
@@ -280,10 +280,13 @@ def test_depth_maps(run):
         (["--num-classes", 300, "--free-label", 0], "number of classes must be 1–255, got 300"),
         (["--num-classes", 18, "--free-label", 0, "--ignore-label", 0], "both free and ignored"),
         (["--num-classes", 18, "--free-label", 0, "--ignore-label", -1], "must be 0–255, got -1"),
-        (["--num-classes", 18, "--free-label", 0, "--layout", "unscenes3d"], "exclude each other"),
-        (["--free-label", 0], "belong to --num-classes"),
-        (["--ignore-label", 255], "belong to --num-classes"),
-        (["--grid", 0, 1, 1], "--grid needs positive numbers"),
+        (
+            ["--num-classes", 18, "--free-label", 0, "--layout", "unscenes3d"],
+            "cannot be used together",
+        ),
+        (["--free-label", 0], "can only be used with --num-classes"),
+        (["--ignore-label", 255], "can only be used with --num-classes"),
+        (["--grid", 0, 1, 1], "--grid must be three positive numbers"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(run, options, message):
@@ -316,7 +319,7 @@ def test_a_full_size_frame_takes_well_under_50_ms(tmp_path):
         (tmp_path / side).mkdir()
         for stem in range(5):
             np.save(tmp_path / side / f"{stem}.npy", grid)
-    task = score.task_of(score.parse_args(["--pred", "p", "--gt", "g", "--json", "j"]))
+    task = score.task_of(score.parse_arguments(["--pred", "p", "--gt", "g", "--json", "j"]))
     start = time.perf_counter()
     score.score_grids(tmp_path / "pred", tmp_path / "gt", task)
     per_frame_s = (time.perf_counter() - start) / 5
