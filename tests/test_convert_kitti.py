@@ -65,7 +65,7 @@ def test_the_result_passes_the_check(kitti, tmp_path):
     report = check_dataset(tmp_path / "data", workers=1, progress=False)
     assert report.is_sound
     kinds = {finding.check for finding in report.findings}
-    assert kinds == {"folder", "returns"}  # No labels, and a cloud of few points.
+    assert kinds == {"folder", "points"}  # No labels, and a cloud of few points.
 
 
 def test_refuses_what_is_not_kitti(kitti, tmp_path):
