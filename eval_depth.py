@@ -1,8 +1,10 @@
-"""Score depth estimation: ``python eval_depth.py --py-config CONFIG --work-dir DIR``.
+"""Score depth estimation.
 
-Compares the depth of every pixel with its label, at the size of the network's images: the expected
-depth of the distributions that the camera's features are lifted by, or the depth rendered of the
-camera's volume.
+    python eval_depth.py --py-config CONFIG --work-dir DIR
+
+Compares the depth of every labeled pixel with its label, at the network's image size. The depth is
+the expected value of the depth distributions that lift the camera features, or it is rendered from
+the camera volume.
 """
 
 import argparse
@@ -30,17 +32,20 @@ from utils.whole_files import write_json
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add_config_options(parser)
     add_weight_options(parser)
     add_split_option(parser)
     add_device_option(parser)
     add = parser.add_argument
-    add("--source", choices=sorted(SOURCES), default="lift", help="whose depth: that of the "
-        "lift's distributions (the default), or that rendered of the camera's volume")  # fmt: skip
+    add("--source", choices=sorted(SOURCES), default="lift", help="depth to score: "
+        "lift, expected depth of the lift's distributions; rendered, from the camera volume "
+        "(default: lift)")  # fmt: skip
     add_depth_range_options(parser)
-    add("--json", type=output_file, metavar="FILE", help="write the errors")
+    add("--json", type=output_file, metavar="FILE", help="write the errors to FILE")
     return parser.parse_args(argv)
 
 

@@ -1,8 +1,11 @@
-"""Score road elevation: ``python eval_elevation.py --py-config CONFIG --work-dir DIR``.
+"""Score road elevation.
 
-Prints the published relative errors of 1.0 − z, as the label files hold heights, besides the mean
-absolute error in centimetres and the share of cells within 2, 5 and 10 cm. ``--baseline`` scores,
-with the same code, what a network has to beat.
+    python eval_elevation.py --py-config CONFIG --work-dir DIR
+    python eval_elevation.py --py-config CONFIG --baseline mean
+
+Prints the published relative errors, which compare 1.0 − z as stored in the label files, the mean
+absolute error in centimeters, and the share of cells within 2, 5 and 10 cm. --baseline scores a
+simple method for comparison.
 """
 
 import argparse
@@ -35,18 +38,22 @@ from utils.whole_files import write_json
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add_config_options(parser)
     add_weight_options(parser)
     add_split_option(parser)
     add_device_option(parser)
     add = parser.add_argument
-    add("--baseline", choices=sorted(BASELINES), help="instead of a network: the mean map of the "
-        "training set, or the frame's own LiDAR returns, interpolated")  # fmt: skip
-    add("--json", type=output_file, metavar="FILE", help="write the scores")
-    add("--pictures", type=output_folder, metavar="DIR", help="draw label, prediction and error")
-    add("--num-pictures", type=int, default=0, metavar="N", help="N of them, spread evenly; 0: all")
+    add("--baseline", choices=sorted(BASELINES), help="score a baseline instead of a network: "
+        "lidar, interpolated LiDAR points; mean, mean map of the training set")  # fmt: skip
+    add("--json", type=output_file, metavar="FILE", help="write the scores to FILE")
+    add("--pictures", type=output_folder, metavar="DIR",
+        help="write figures of label, prediction and error to DIR")  # fmt: skip
+    add("--num-pictures", type=int, default=0, metavar="N",
+        help="write N figures, evenly spaced (default: 0, all)")  # fmt: skip
     return parser.parse_args(argv)
 
 
@@ -54,7 +61,9 @@ def main(args: argparse.Namespace) -> None:
     """Score and print the table."""
     start_logging()
     if args.num_pictures < 0:
-        raise ValueError(f"--num-pictures is at least 1, or 0 for all, got {args.num_pictures}")
+        raise ValueError(
+            f"--num-pictures must be at least 1, or 0 for all, got {args.num_pictures}"
+        )
     cfg = read_config(args)
     mapper: Mapper
     if args.baseline is None:

@@ -1,8 +1,10 @@
-"""Score a network: ``python eval_iou.py --py-config CONFIG --work-dir DIR [--resume-from FILE]``.
+"""Score occupancy prediction.
 
-Prints IoU, precision and recall of occupied-or-not, the IoU of each class and their means; on
-nuScenes those of a benchmark's grid. Uses every visible GPU, or the processes that ``torchrun``
-starts; each frame counts once.
+    python eval_iou.py --py-config CONFIG --work-dir DIR [--resume-from FILE]
+
+Prints IoU, precision and recall of occupied voxels, the IoU of each class and their means. nuScenes
+is scored on the grid of a benchmark. Uses every visible GPU, or the processes that torchrun starts;
+each frame counts once.
 """
 
 import argparse
@@ -23,20 +25,23 @@ from utils.whole_files import write_json
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add_config_options(parser)
     add = parser.add_argument
     add("--work-dir", required=True, type=output_folder, metavar="DIR",
-        help="folder of the training; logs go there")  # fmt: skip
+        help="work directory of the training; logs are written there")  # fmt: skip
     add("--resume-from", type=Path, metavar="FILE",
-        help=f"weights; default: {BEST} of the work directory")  # fmt: skip
+        help=f"checkpoint to load (default: {BEST} of the work directory)")  # fmt: skip
     add_split_option(parser)
-    add("--dataset", help="name of the data set, checked against the config: unscenes3d, nuscenes")
-    add("--batch-size", type=int, help="frames at a time; default: the config's")
-    add("--amp", choices=PRECISIONS, default="off", help="precision to predict in")
-    add("--json", type=output_file, metavar="FILE", help="write the scores")
-    add("--sem", action="store_true", help="per-class IoU besides IoU; always given here")
+    add("--dataset", metavar="NAME", help="check that the config is for this data set: "
+        "unscenes3d or nuscenes")  # fmt: skip
+    add("--batch-size", type=int, metavar="N", help="frames per batch (default: from the config)")
+    add("--amp", choices=PRECISIONS, default="off", help="mixed precision (default: off)")
+    add("--json", type=output_file, metavar="FILE", help="write the scores to FILE")
+    add("--sem", action="store_true", help="print per-class IoU (always printed)")
     add_occupancy_options(parser)
     return parser.parse_args(argv)
 

@@ -1,9 +1,11 @@
-"""Score novel-view depth: ``python eval_novel_depth.py --py-config CONFIG --work-dir DIR``.
+"""Score novel-view depth.
 
-The volume predicted at one frame is rendered at the camera poses of other frames of its scene, and
-compared with the depth measured there: by LiDAR on nuScenes, by depth labels on UnScenes3D. Prints
-the errors by distance between the two frames (rounded up to metres), by camera, and their mean.
-Uses every visible GPU, or the processes that ``torchrun`` starts.
+    python eval_novel_depth.py --py-config CONFIG --work-dir DIR
+
+The volume predicted at one frame is rendered to the camera poses of other frames of its scene and
+compared with the depth there: LiDAR depth on nuScenes, depth labels on UnScenes3D. Prints the
+errors by distance between the two frames (rounded up to whole meters), by camera, and their mean.
+Uses every visible GPU, or the processes that torchrun starts.
 """
 
 import argparse
@@ -31,26 +33,30 @@ from utils.whole_files import write_json
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add_config_options(parser)
     add_weight_options(parser)
     add_split_option(parser)
     add = parser.add_argument
-    add("--render", choices=RENDERERS, default="volume", help="how depth is made: of the "
-        "occupancy's density along rays, or of GSRefinement's Gaussians")  # fmt: skip
+    add("--render", choices=RENDERERS, default="volume", help="render the occupancy "
+        "(volume) or the Gaussians of GSRefinement (gaussians) (default: volume)")  # fmt: skip
     add("--num-rays", type=int, nargs=2, default=(96, 200), metavar=("ROWS", "COLUMNS"),
-        help="size of a rendered depth map; default: 96 200")  # fmt: skip
-    add("--batch", type=int, default=0, metavar="N", help="rays rendered at a time; default: all")
-    add("--depth-tgt", choices=DEPTH_TARGETS, default="raw", help="depth of a ray: its expected "
-        "value (raw, the default) or where it most likely ends (max)")  # fmt: skip
-    add_depth_range_options(parser, largest="end of the rays, and largest depth")
-    add("--frames", type=int, default=4, metavar="N", help="other frames to look from, those "
-        "nearest in time; default: 4")  # fmt: skip
-    add("--max-distance", type=float, default=20.0, metavar="M", help="farthest other frame [m]; "
-        "default: 20")  # fmt: skip
-    add("--limit", type=int, default=0, metavar="N", help="predict N frames, spread evenly")
-    add("--json", type=output_file, metavar="FILE", help="write the errors")
+        help="size of a rendered depth map (default: 96 200)")  # fmt: skip
+    add("--batch", type=int, default=0, metavar="N",
+        help="rays rendered at a time (default: 0, all)")  # fmt: skip
+    add("--depth-tgt", choices=DEPTH_TARGETS, default="raw", help="depth of a ray: its "
+        "expected value (raw) or its most likely value (max) (default: raw)")  # fmt: skip
+    add_depth_range_options(parser, largest="end of the rays and largest depth")
+    add("--frames", type=int, default=4, metavar="N", help="other frames to render to, the "
+        "nearest in time (default: 4)")  # fmt: skip
+    add("--max-distance", type=float, default=20.0, metavar="M", help="largest distance to "
+        "another frame [m] (default: 20)")  # fmt: skip
+    add("--limit", type=int, default=0, metavar="N",
+        help="score N frames, evenly spaced (default: 0, all)")  # fmt: skip
+    add("--json", type=output_file, metavar="FILE", help="write the errors to FILE")
     return parser.parse_args(argv)
 
 

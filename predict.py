@@ -1,11 +1,11 @@
-r"""Predict frames: ``python predict.py --py-config CONFIG --resume-from FILE --out DIR``.
+r"""Predict the frames of a data set or of your own recording.
 
-The frames are those of the config's data set, labels or not, or those of a recording of one's own:
-
+    python predict.py --py-config CONFIG --resume-from FILE --out DIR
     python predict.py --py-config CONFIG --resume-from FILE --out DIR \
         --images recording/images --clouds recording/clouds --calib recording/calib.json
 
-For each frame DIR gets the files that --format names (``engine/prediction/files.py``).
+The first command predicts the data set of the config; it needs no labels. The files written for
+each frame depend on --format.
 """
 
 import argparse
@@ -31,52 +31,52 @@ from utils.outputs import output_folder
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_config_options(parser)
     add_device_option(parser)
     add = parser.add_argument
-    add("--resume-from", required=True, type=Path, metavar="FILE",
-        help="weights, or a checkpoint with them")  # fmt: skip
-    add("--out", required=True, type=output_folder, metavar="DIR", help="folder of the results")
+    add("--resume-from", required=True, type=Path, metavar="FILE", help="checkpoint to load")
+    add("--out", required=True, type=output_folder, metavar="DIR", help="output folder")
     add("--format", nargs="+", choices=KINDS, default=["npy", "png"], metavar="KIND",
-        help="files of each frame: npy, grid of labels; npz, grid and masks as Occ3D's; ply, "
-        "coloured points; png, pictures; points, LiDAR returns on the cameras' pictures; "
-        "confidence; entropy (default: npy png)")  # fmt: skip
-    add("--stems", nargs="+", metavar="STEM", help="only these frames")
-    add("--limit", type=int, default=0, metavar="N", help="N frames, spread evenly over the rest")
-    add("--amp", choices=PRECISIONS, default="off", help="precision on a GPU (default: off)")
-    add("--batch-size", type=int, default=1, metavar="N", help="frames predicted together")
-    add("--split", choices=("all", *SPLITS), help="of the data set; all, the default: every frame "
-        "on disk, listed or not")  # fmt: skip
-    own = parser.add_argument_group("a recording of one's own (docs/custom_data.md)")
-    own.add_argument("--images", type=Path, metavar="DIR", help="images STEM.jpg or STEM.png")
-    own.add_argument(
-        "--clouds", type=Path, metavar="DIR", help="clouds STEM.bin, .npy, .pcd or .ply"
-    )
-    own.add_argument("--calib", type=Path, metavar="FILE", help="one calibration: .txt or .json")
+        help="files per frame: npy, label grid; npz, label grid and masks as in Occ3D; ply, "
+        "colored points; png, a page of figures; points, LiDAR points drawn on the camera images; "
+        "confidence, probability of the label; entropy, entropy of the class probabilities "
+        "(default: npy png)")  # fmt: skip
+    add("--stems", nargs="+", metavar="STEM", help="predict only these frames")
+    add("--limit", type=int, default=0, metavar="N",
+        help="predict N frames, evenly spaced (default: 0, all)")  # fmt: skip
+    add("--amp", choices=PRECISIONS, default="off", help="mixed precision on a GPU (default: off)")
+    add("--batch-size", type=int, default=1, metavar="N", help="frames per batch (default: 1)")
+    add("--split", choices=("all", *SPLITS), help="split of the data set; all: every frame on "
+        "disk, in a split or not (default: all)")  # fmt: skip
+    add = parser.add_argument_group("your own recording (docs/custom_data.md)").add_argument
+    add("--images", type=Path, metavar="DIR", help="folder of images STEM.jpg or STEM.png")
+    add("--clouds", type=Path, metavar="DIR",
+        help="folder of point clouds STEM.bin, .npy, .pcd or .ply")  # fmt: skip
+    add("--calib", type=Path, metavar="FILE", help="calibration of all frames, .txt or .json")
     return parser.parse_args(argv)
 
 
 def main(args: argparse.Namespace) -> None:
-    """Predict, write and say how long it took.
+    """Predict the frames, write the files and report the time.
 
     Raises:
-        ValueError: If the command line names a data set and a recording at once.
+        ValueError: If the command line names both a data set and a recording.
     """
     start_logging()
     paths = RecordingPaths(args.images, args.clouds, args.calib)
-    is_own = any(path is not None for path in paths)
-    if is_own and (args.data_root or args.split):
-        raise ValueError("--images, --clouds and --calib are a recording, --data-root and --split "
-            "a data set: give one of them")  # fmt: skip
+    is_recording = any(path is not None for path in paths)
+    if is_recording and (args.data_root or args.split):
+        raise ValueError("--images, --clouds and --calib are for a recording, --data-root and "
+            "--split for a data set: use one or the other")  # fmt: skip
     cfg = read_config(args)
     predictor = build_predictor(cfg, args.resume_from, device=args.device, amp=args.amp)
     chosen = dict(stems=args.stems, limit=args.limit)
     frames: PredictionFrames | Subset[Sample]
-    if is_own:
+    if is_recording:
         frames = open_recording(cfg, paths, **chosen)
     else:
         frames = PredictionFrames(cfg, args.split or "all", **chosen, is_shown="png" in args.format)

@@ -1,7 +1,9 @@
-"""Train a network: ``python train.py --py-config CONFIG --work-dir DIR``.
+"""Train a network.
 
-Uses every visible GPU, or the processes that ``torchrun`` starts, on one machine or several. Where
-``DIR/latest.pth`` exists, the run goes on from it, as if it had never stopped.
+    python train.py --py-config CONFIG --work-dir DIR
+
+Uses every visible GPU, or the processes that torchrun starts, on one machine or several. If
+DIR/latest.pth exists, training resumes from it and continues exactly as without the interruption.
 """
 
 import argparse
@@ -19,29 +21,33 @@ from utils.outputs import output_folder
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add_config_options(parser)
     add = parser.add_argument
     add("--work-dir", required=True, type=output_folder, metavar="DIR",
-        help="folder of checkpoints, logs and the config")  # fmt: skip
-    add("--resume-from", type=Path, metavar="FILE", help="checkpoint to go on from, instead of "
-        "latest.pth; weights alone (model_state_dict.pth) are where a new training "
-        "begins")  # fmt: skip
-    add("--iter-resume", action="store_true", help="also write latest.pth in mid-epoch, every "
-        "runtime.checkpoint_iters iterations; else after each epoch")  # fmt: skip
+        help="folder for checkpoints, logs and the config")  # fmt: skip
+    add("--resume-from", type=Path, metavar="FILE", help="checkpoint to resume from (default: "
+        "latest.pth of the work directory, if any); model_state_dict.pth holds weights only and "
+        "starts a new training")  # fmt: skip
+    add("--iter-resume", action="store_true", help="save latest.pth every "
+        "runtime.checkpoint_iters iterations, too, not only after each epoch")  # fmt: skip
     add_seed_option(parser)
-    add("--gradient-accumulation", type=int, help="iterations an update; default: the config's")
-    add("--amp", choices=PRECISIONS, help="precision; default: the config's")
-    add("--depth-metric", action="store_true", help="also depth errors at each validation: of the "
-        "predicted occupancy, rendered at each frame's own cameras")  # fmt: skip
-    add("--dataset", help="name of the data set, checked against the config: unscenes3d, nuscenes")
-    add("--dry-run", action="store_true", help="check everything, say what would happen, and end")
+    add("--gradient-accumulation", type=int, metavar="N",
+        help="iterations per optimizer step (default: from the config)")  # fmt: skip
+    add("--amp", choices=PRECISIONS, help="mixed precision (default: from the config)")
+    add("--depth-metric", action="store_true", help="also report depth errors at validation: the "
+        "predicted occupancy is rendered to the cameras of its frame")  # fmt: skip
+    add("--dataset", metavar="NAME", help="check that the config is for this data set: "
+        "unscenes3d or nuscenes")  # fmt: skip
+    add("--dry-run", action="store_true", help="check everything and print the plan; no training")
     return parser.parse_args(argv)
 
 
 def main(args: argparse.Namespace) -> None:
-    """Train, or say what training would do."""
+    """Train, or print the plan of a dry run."""
     values = {}
     if args.gradient_accumulation is not None:
         values["schedule.gradient_accumulation"] = args.gradient_accumulation
@@ -66,14 +72,14 @@ def main(args: argparse.Namespace) -> None:
         trainer.train()
 
 
-def how_to_go_on(args: argparse.Namespace) -> str:
-    """What to say to somebody who stopped the training."""
+def resume_hint(args: argparse.Namespace) -> str:
+    """Tell how to resume after an interruption."""
     change = "" if args.resume_from is None else " without --resume-from"
     latest = args.work_dir / LATEST
-    return f"stopped; the same command{change} goes on from {latest}, if that is there"
+    return f"stopped; run the same command{change} again to resume from {latest}, if it exists"
 
 
 if __name__ == "__main__":
     arguments = parse_arguments()
     use_all_gpus()
-    run_script(lambda: main(arguments), on_interruption=how_to_go_on(arguments))
+    run_script(lambda: main(arguments), on_interruption=resume_hint(arguments))

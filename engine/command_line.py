@@ -1,4 +1,4 @@
-"""Options that several scripts have: one name, one meaning and one default everywhere."""
+"""Options shared by several scripts, with the same name, meaning and default in each."""
 
 import argparse
 from collections.abc import Mapping
@@ -12,51 +12,60 @@ from utils.checkpoint import BEST
 from utils.config import load_config, parse_options
 
 Options = argparse._ActionsContainer
-"""A parser, or a group of one."""
+"""A parser, or an argument group of one."""
 
 
 def add_config_options(options: Options, *, required: bool = True) -> None:
     """Add the options of ``read_config``."""
     add = options.add_argument
     add("--py-config", required=required, metavar="FILE", help="config file")
-    add("--data-root", metavar="DIR", help="folder of the data set; default: the config's")
-    add("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="values of the config")
+    add("--data-root", metavar="DIR", help="folder of the data set (default: from the config)")
+    add("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE",
+        help="override values of the config, such as schedule.epochs=1")  # fmt: skip
 
 
 def add_weight_options(options: Options) -> None:
     """Add the options of ``weights_of``."""
     add = options.add_argument
-    add("--work-dir", type=Path, metavar="DIR", help=f"folder of the training, with its {BEST}")
-    add("--resume-from", type=Path, metavar="FILE", help="other weights, or a checkpoint with them")
+    add(
+        "--work-dir",
+        type=Path,
+        metavar="DIR",
+        help=f"work directory of the training, with its {BEST}",
+    )
+    add("--resume-from", type=Path, metavar="FILE",
+        help="another checkpoint to load")  # fmt: skip
 
 
 def add_split_option(options: Options) -> None:
-    """Add the choice among the splits of a data set."""
-    options.add_argument("--split", choices=SPLITS, default="val", help="default: val")
+    """Add the choice of a split of the data set."""
+    options.add_argument("--split", choices=SPLITS, default="val", help="split (default: val)")
 
 
 def add_device_option(options: Options) -> None:
     """Add the choice of the device, for ``utils.distributed.pick_device``."""
     choices = ("auto", "cpu", "cuda")
-    options.add_argument("--device", choices=choices, default="auto", help="default: a GPU if any")
+    options.add_argument("--device", choices=choices, default="auto",
+        help="device; auto: a GPU if there is one (default: auto)")  # fmt: skip
 
 
 def add_seed_option(options: Options) -> None:
-    """Add what all that is drawn is drawn from."""
-    options.add_argument("--seed", type=_seed, default=42, metavar="N", help="default: 42")
+    """Add the random seed."""
+    options.add_argument("--seed", type=_seed, default=42, metavar="N",
+        help="random seed (default: 42)")  # fmt: skip
 
 
 def _seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"a number from 0 to {2**32 - 1} is expected, got {text}")
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to {2**32 - 1}, got '{text}'")
     return int(text)
 
 
-def size_of_text(text: str) -> tuple[int, int]:
-    """Width and height from a text such as "1280x720"; the type of an argparse option.
+def parse_size(text: str) -> tuple[int, int]:
+    """Parse width and height, such as "1280x720".
 
     Raises:
-        argparse.ArgumentTypeError: If the text is not of that form.
+        argparse.ArgumentTypeError: If the text has another form.
     """
     width, _, height = text.lower().partition("x")
     if not (width.isdecimal() and height.isdecimal()):
@@ -65,15 +74,15 @@ def size_of_text(text: str) -> tuple[int, int]:
 
 
 def read_config(args: argparse.Namespace, values: Mapping[str, Any] | None = None) -> Config:
-    """The config that the command line names, with the values that it gives.
+    """Read the config named on the command line, with its overrides.
 
     Args:
         args: The options of ``add_config_options``.
-        values: Values of the config that other options of the script give, by key.
+        values: Overrides from other options of the script, by config key.
 
     Raises:
-        FileNotFoundError: If there is no such config.
-        ValueError: If it is at fault, or has no such key.
+        FileNotFoundError: If the config does not exist.
+        ValueError: If it is invalid, or an overridden key is unknown.
     """
     options = parse_options(args.cfg_options) | dict(values or {})
     if args.data_root is not None:
@@ -82,16 +91,16 @@ def read_config(args: argparse.Namespace, values: Mapping[str, Any] | None = Non
 
 
 def weights_of(args: argparse.Namespace) -> Path:
-    """The weights that the command line names: a file, else the best of a training.
+    """Return the path of the weights to load: the given file, or the best weights of a training.
 
     Args:
         args: The options of ``add_weight_options``.
 
     Raises:
-        ValueError: If it names none.
+        ValueError: If the command line names neither.
     """
     if args.resume_from is not None:
         return args.resume_from
     if args.work_dir is None:
-        raise ValueError("which weights? Give --work-dir DIR or --resume-from FILE")
+        raise ValueError("no weights given: pass --work-dir DIR or --resume-from FILE")
     return args.work_dir / BEST

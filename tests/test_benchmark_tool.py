@@ -69,7 +69,7 @@ def test_several_configs_are_measured_and_compared(monkeypatch, tmp_path, capsys
 
 
 def test_a_batch_size_without_training_is_refused():
-    with pytest.raises(ValueError, match="--batch-size is that of --train"):
+    with pytest.raises(ValueError, match="--batch-size needs --train"):
         options("--batch-size 4")
 
 

@@ -44,7 +44,7 @@ def test_a_sound_calibration_has_no_findings_and_hands_its_last_matrix_on():
 def test_each_rotation_is_looked_at(key):
     [finding] = checked(matrices(**{key: np.diag([1.0, -1.0, 1.0, 1.0])})).findings
     assert finding.check == "rotation"
-    assert f"of {key} is no rotation" in finding.message
+    assert f"of {key} is not a rotation" in finding.message
 
 
 def test_a_principal_point_off_the_image_is_warned_of():
@@ -52,7 +52,7 @@ def test_a_principal_point_off_the_image_is_warned_of():
     p2[0, 2] = 97.0
     [finding] = checked(matrices(P2=p2)).findings
     assert (finding.check, finding.level) == ("principal_point", "warning")
-    assert "(97, 24) lies off the image of 96×60" in finding.message
+    assert "(97, 24) is outside the image of 96×60" in finding.message
     assert checked(matrices(P2=p2), size=None).findings == []
 
 
@@ -69,7 +69,7 @@ def test_share_in_view_counts_returns_ahead_only():
     aside = np.tile(np.float32([[5.0, 60.0, 0.0, 5.0]]), (10, 1))
     behind = np.tile(np.float32([[-5.0, 0.0, 0.0, 5.0]]), (60, 1))
     cloud = np.vstack([ahead, aside, behind])
-    assert checked(matrices(), cloud).measures == {"returns_in_view": 0.75}
+    assert checked(matrices(), cloud).measures == {"points_in_view": 0.75}
     assert checked(matrices(), cloud[:19]).measures == {}  # Too few to tell.
 
 

@@ -187,7 +187,7 @@ FAULTS = {
         edit_picture(layout.IMAGES, lambda p: np.full_like(p, 9)), WARNING, "image", layout.IMAGES,
     ),
     "an empty cloud": (
-        edit_array(layout.CLOUDS, "<f4", lambda p: p[:1]), WARNING, "returns", layout.CLOUDS,
+        edit_array(layout.CLOUDS, "<f4", lambda p: p[:1]), WARNING, "points", layout.CLOUDS,
     ),
     "a cloud in millimetres": (
         edit_array(layout.CLOUDS, "<f4", lambda p: 1000 * p), ERROR, "range_m", layout.CLOUDS,
@@ -199,25 +199,25 @@ FAULTS = {
         edit_key("R0_rect", lambda rows: rows * [1, 1, 1.01]), ERROR, "rotation", layout.CALIBS,
     ),
     "a camera that looks back": (
-        edit_key("Tr_velo_to_cam", turn_camera), ERROR, "returns_in_view", layout.CALIBS,
+        edit_key("Tr_velo_to_cam", turn_camera), ERROR, "points_in_view", layout.CALIBS,
     ),
     "no focal length": (
         edit_key("P2", lambda rows: rows * [[0], [1], [1]]), ERROR, "intrinsics", layout.CALIBS,
     ),
-    "labels too high": (edit_rows(shift_z), ERROR, "returns_near_occupied", layout.OCCUPANCY),
+    "labels too high": (edit_rows(shift_z), ERROR, "points_near_occupied", layout.OCCUPANCY),
     "a voxel twice": (
         edit_rows(lambda rows: np.vstack([rows, rows[:1]])),
         WARNING, "voxels_twice", layout.OCCUPANCY,
     ),
     "a map in the IMU's frame": (
         edit_array(layout.LOCAL_MAPS, "<f4", lambda p: np.add(p, [0.3, 0.1, 2.65])),
-        ERROR, "returns_near_map", layout.LOCAL_MAPS,
+        ERROR, "points_near_map", layout.LOCAL_MAPS,
     ),
     "depths in other units": (
         edit_picture(layout.DEPTHS, lambda p: p // 2), ERROR, "depth_agrees", layout.DEPTHS,
     ),
     "no depth at all": (
-        edit_picture(layout.DEPTHS, lambda p: 0 * p), ERROR, "depth_labelled", layout.DEPTHS,
+        edit_picture(layout.DEPTHS, lambda p: 0 * p), ERROR, "depth_labeled", layout.DEPTHS,
     ),
     "depths of another size": (
         edit_picture(layout.DEPTHS, lambda p: p[::2, ::2]), ERROR, "depth_size", layout.DEPTHS,
@@ -255,7 +255,7 @@ def test_a_sound_data_set_has_no_findings(sound):
     report = check_dataset(sound, workers=1, progress=False)
     assert report.findings == ()
     assert report.is_sound
-    assert (report.frames, report.labelled, report.scenes) == (4, 2, 1)
+    assert (report.frames, report.labeled, report.scenes) == (4, 2, 1)
     assert report.files[layout.OCCUPANCY] == 2
     assert report.splits == {"train": 2, "val": 0, "test": 0}
     assert report.split_source == "lists"
@@ -264,11 +264,11 @@ def test_a_sound_data_set_has_no_findings(sound):
     # Two rows of background in each of two labels; truck, terrain and driveable besides.
     assert report.voxels[0] == 4
     assert np.flatnonzero(report.voxels).tolist() == [0, 2, 10, 11]
-    assert len(report.measures["returns"]) == 4
+    assert len(report.measures["points"]) == 4
     assert len(report.measures["depth_agrees"]) == 2
     # By construction: returns, map, labels and depths are cut out of the same boxes.
-    assert report.measures["returns_near_map"].min() > 0.99
-    assert report.measures["returns_near_occupied"].min() > 0.99
+    assert report.measures["points_near_map"].min() > 0.99
+    assert report.measures["points_near_occupied"].min() > 0.99
     assert report.measures["depth_agrees"].min() > 0.98
 
 
@@ -291,7 +291,7 @@ def test_a_list_that_cuts_a_scene_is_warned_of(root):
     assert (finding.level, finding.check, finding.path) == (
         WARNING, "scene_cut", "imagesets/val.txt",
     )  # fmt: skip
-    assert "'scene_00000' is in 'train' too" in finding.message
+    assert "'scene_00000' is also in 'train'" in finding.message
 
 
 def test_a_listed_frame_without_files(root):
@@ -354,5 +354,5 @@ def test_no_data_set(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no data set at"):
         check_dataset(tmp_path / "none", progress=False)
     (tmp_path / "pictures").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"none of the layout's folders.*\['pictures'\]"):
+    with pytest.raises(FileNotFoundError, match=r"none of the folders.*\['pictures'\]"):
         check_dataset(tmp_path, progress=False)

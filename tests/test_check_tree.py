@@ -30,7 +30,7 @@ def test_without_imagesets_labelled_frames_are_those_with_occupancy(tmp_path):
     write(tmp_path, ["11.5"], RECORDED)
     tree, findings = found(tmp_path)
     assert tree.stems == ["9.5", "10.5", "11.5"]  # In the order of time.
-    assert tree.labelled == {"9.5", "10.5"}
+    assert tree.labeled == {"9.5", "10.5"}
     assert (tree.source, tree.splits) == ("", {})
     # Where there are poses every recorded frame has one.
     assert findings == [(Level.ERROR, "missing_file", "vehicle_infos/11.5.txt", "11.5")]

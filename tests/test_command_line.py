@@ -11,8 +11,8 @@ from engine.command_line import (
     add_device_option,
     add_split_option,
     add_weight_options,
+    parse_size,
     read_config,
-    size_of_text,
     weights_of,
 )
 from engine.evaluation.depth_options import add_depth_range_options
@@ -40,7 +40,7 @@ def test_values_of_the_config_come_from_all_options(tmp_path):
 def test_weights_are_a_file_or_the_best_of_a_training():
     assert weights_of(parse("--work-dir", "a")) == Path("a/model_state_dict.pth")
     assert weights_of(parse("--work-dir", "a", "--resume-from", "b.pth")) == Path("b.pth")
-    with pytest.raises(ValueError, match="which weights"):
+    with pytest.raises(ValueError, match="no weights given"):
         weights_of(parse())
 
 
@@ -63,8 +63,8 @@ def test_the_range_of_depths_is_that_of_the_rule(monkeypatch):
     parser = argparse.ArgumentParser()
     add_depth_range_options(parser, largest="end of the rays")
     said = " ".join(parser.format_help().split())
-    assert "least depth that counts [m]; default: 0.25" in said
-    assert "end of the rays that counts [m]; default: 65" in said
+    assert "smallest depth that counts [m] (default: 0.25)" in said
+    assert "end of the rays that counts [m] (default: 65)" in said
 
 
 @pytest.mark.parametrize("script", [train, overfit])
@@ -79,10 +79,10 @@ def test_a_seed_is_one_of_those_that_torch_and_numpy_take(script, capsys):
 
 
 def test_a_size_is_width_and_height():
-    assert size_of_text("480x300") == size_of_text("480X300") == (480, 300)
+    assert parse_size("480x300") == parse_size("480X300") == (480, 300)
 
 
 @pytest.mark.parametrize("text", ["480", "480x", "ax300", "480x300x3", "-4x3"])
 def test_a_size_of_another_form_is_rejected(text):
     with pytest.raises(argparse.ArgumentTypeError, match="expected WIDTHxHEIGHT such as"):
-        size_of_text(text)
+        parse_size(text)

@@ -65,7 +65,7 @@ def test_the_result_passes_the_check(kitti, tmp_path):
     report = check_dataset(tmp_path / "data", workers=1, progress=False)
     assert report.is_sound
     kinds = {finding.check for finding in report.findings}
-    assert kinds == {"folder", "returns"}  # No labels, and a cloud of few points.
+    assert kinds == {"folder", "points"}  # No labels, and a cloud of few points.
 
 
 def test_refuses_what_is_not_kitti(kitti, tmp_path):
@@ -73,7 +73,7 @@ def test_refuses_what_is_not_kitti(kitti, tmp_path):
         run(tmp_path, tmp_path / "data")
     with pytest.raises(FileNotFoundError, match="000009"):
         run(kitti, tmp_path / "data", "--stems", "000009")
-    with pytest.raises(ValueError, match=r"expected a line 'Tr_imu_to_velo: 12 numbers'.*found 0"):
+    with pytest.raises(ValueError, match=r"expected a line 'Tr_imu_to_velo: 12 numbers'.*got 0"):
         convert_kitti.calibration_text("P2: 1 2 3")
 
 

@@ -47,9 +47,7 @@ def test_unknown_cells_give_neither_loss_nor_gradient():
 
 
 def test_a_label_of_other_cells_is_refused():
-    with pytest.raises(
-        ValueError, match=r"\(1, 2\) cells, the predicted map has \(2, 4\)"
-    ):
+    with pytest.raises(ValueError, match=r"\(1, 2\) cells, the predicted map has \(2, 4\)"):
         elevation_loss(torch.zeros(1, 2, 4), torch.zeros(1, 1, 2))
 
 

@@ -90,7 +90,10 @@ def test_a_label_of_other_cells_gets_a_map_of_its_own(data_root):
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [("", "which weights"), ("--baseline mean --num-pictures -1", "--num-pictures is at least 1")],
+    [
+        ("", "no weights given"),
+        ("--baseline mean --num-pictures -1", "--num-pictures must be at least 1"),
+    ],
 )
 def test_wrong_words_are_refused(data_root, words, message):
     with pytest.raises(ValueError, match=message):

@@ -29,7 +29,7 @@ def test_writes_frames_and_splits(data, tmp_path, capsys):
 def test_an_export_is_added_to_only_when_asked(data, tmp_path):
     out = tmp_path / "kitti"
     run(data, out, "--split", "val")
-    with pytest.raises(FileExistsError, match=r"is there already.*--force"):
+    with pytest.raises(FileExistsError, match=r"exists.*--force"):
         run(data, out, "--split", "train")
     run(data, out, "--split", "train", "--force")
     assert len(list((out / "sequences").iterdir())) == 2

@@ -49,12 +49,12 @@ def test_all_options_arrive():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--occ3d --benchmark surroundocc", "--occ3d and --benchmark surroundocc exclude"),
-        ("--use-mask", "--use-mask needs the labels of Occ3D; those of openoccupancy say"),
-        ("--benchmark surroundocc --ray-iou", "--ray-iou is defined on the grid of Occ3D"),
-        ("--occ3d --resolution 0.8 --ray-iou", "--ray-iou is defined on the grid of Occ3D"),
-        ("--occ3d --thresh 1.0", "--thresh is a probability between 0 and 1, got 1"),
-        ("--occ3d --thresh 0", "--thresh is a probability between 0 and 1, got 0"),
+        ("--occ3d --benchmark surroundocc", "--occ3d and --benchmark surroundocc contradict"),
+        ("--use-mask", "--use-mask needs the masks of Occ3D, openoccupancy has none"),
+        ("--benchmark surroundocc --ray-iou", "--ray-iou needs the grid of Occ3D"),
+        ("--occ3d --resolution 0.8 --ray-iou", "--ray-iou needs the grid of Occ3D"),
+        ("--occ3d --thresh 1.0", "--thresh must be a probability between 0 and 1, got 1"),
+        ("--occ3d --thresh 0", "--thresh must be a probability between 0 and 1, got 0"),
         ("--occ3d --resolution 0.3", r"--resolution 0\.3: labels of occ3d are voxels of 0\.4 m"),
         ("--occ3d --scene-size 2", "--scene-size 2: the range from"),
     ],

@@ -68,7 +68,7 @@ def test_a_recording_is_predicted(arguments, tmp_path):
     arguments.pop("--data-root")
     run(arguments | paths | {"--batch-size": "2", "--format": "npy"})
     assert {path.stem for path in (tmp_path / "out").iterdir()} == set(stems)
-    with pytest.raises(ValueError, match="give one of them"):
+    with pytest.raises(ValueError, match="use one or the other"):
         run(arguments | paths | {"--split": "val"})
 
 

@@ -102,7 +102,7 @@ def test_a_faulty_data_set_ends_with_status_1(downloads, tmp_path, monkeypatch, 
 def test_archives_of_something_else(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
         file.writestr("notes.txt", "nothing")
-    with pytest.raises(ValueError, match="hold none of the layout's folders"):
+    with pytest.raises(ValueError, match="have none of the folders of the layout"):
         prepare(tmp_path, tmp_path / "data", "--release", "other")
 
 

@@ -65,7 +65,7 @@ def slow_iou(pred, gt, label):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"\xff\xfe\x80", ".*expected text in utf-16"), (b" \n", r" \(--stems\) names no frame")],
+    [(b"\xff\xfe\x80", ".*expected text in utf-16"), (b" \n", r" \(--stems\) is empty")],
 )
 def test_a_list_of_frames_must_name_some(tmp_path, content, message):
     (tmp_path / "stems.txt").write_bytes(content)
@@ -283,10 +283,13 @@ def test_depth_maps(run):
         (["--num-classes", 300, "--free-label", 0], "number of classes must be 1–255, got 300"),
         (["--num-classes", 18, "--free-label", 0, "--ignore-label", 0], "both free and ignored"),
         (["--num-classes", 18, "--free-label", 0, "--ignore-label", -1], "must be 0–255, got -1"),
-        (["--num-classes", 18, "--free-label", 0, "--layout", "unscenes3d"], "exclude each other"),
-        (["--free-label", 0], "belong to --num-classes"),
-        (["--ignore-label", 255], "belong to --num-classes"),
-        (["--grid", 0, 1, 1], "--grid needs positive numbers"),
+        (
+            ["--num-classes", 18, "--free-label", 0, "--layout", "unscenes3d"],
+            "cannot be used together",
+        ),
+        (["--free-label", 0], "can only be used with --num-classes"),
+        (["--ignore-label", 255], "can only be used with --num-classes"),
+        (["--grid", 0, 1, 1], "--grid must be three positive numbers"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(run, options, message):

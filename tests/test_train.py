@@ -283,14 +283,14 @@ def test_the_script_ends_with_one_message_and_a_status(tmp_path, monkeypatch, ca
     assert lines[0].startswith("error: config ")
 
 
-def test_somebody_who_stops_it_is_told_how_to_go_on():
+def test_an_interruption_prints_how_to_resume():
     words = ["--py-config", "c.py", "--work-dir", "out/occ"]
-    said = train.how_to_go_on(train.parse_arguments(words))
+    said = train.resume_hint(train.parse_arguments(words))
     latest = Path("out/occ/latest.pth")
-    assert said == f"stopped; the same command goes on from {latest}, if that is there"
+    assert said == f"stopped; run the same command again to resume from {latest}, if it exists"
     # Given again, this would begin from the weights again.
-    said = train.how_to_go_on(train.parse_arguments([*words, "--resume-from", "w.pth"]))
-    assert said.startswith("stopped; the same command without --resume-from goes on")
+    said = train.resume_hint(train.parse_arguments([*words, "--resume-from", "w.pth"]))
+    assert said.startswith("stopped; run the same command without --resume-from again")
 
 
 def test_the_real_network_goes_on_exactly(tmp_path):

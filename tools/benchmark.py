@@ -1,16 +1,16 @@
-"""Measure how fast a network is and what it needs: time, memory, parameters, FLOPs, and the floor.
+"""Benchmark a network: time, memory, parameters, FLOPs and the lower bound on time.
 
     python tools/benchmark.py --py-config config/unscenes3d/unscenes3d_occ.py
     python tools/benchmark.py --py-config CONFIG --precision bf16 --train --batch-size 1 2 4 8
     python tools/benchmark.py --py-config CONFIG --precision bf16 --train-files --batch-size 4 8
-    python tools/benchmark.py --py-config ONE ANOTHER --precision bf16
+    python tools/benchmark.py --py-config CONFIG1 CONFIG2 --precision bf16
 
-Frames are made up, so no data set is needed, and lie on the device before anything is timed: on the
-GPU if torch sees one (CUDA_VISIBLE_DEVICES= leaves it out), else on the CPU. Inference is timed
-one frame at a time; --train adds whole training steps, with all terms of the loss and, where the
-config renders in training, without what is rendered. --train-files adds train.py's own loop on the
-config's data, with its loader, and says which share of the step's rate it reaches. Several configs
-are measured one after the other and compared. Tables go to standard output.
+Needs no data set: frames are synthetic and on the device before timing starts. The device is the
+GPU if torch sees one, otherwise the CPU; CUDA_VISIBLE_DEVICES= forces the CPU. Inference is timed
+at batch size 1. --train adds full training steps and, if the config renders in training, the same
+steps without rendering. --train-files adds the loop of train.py on the config's data, including
+data loading, and its throughput relative to the training step. Several configs are measured one
+after another and compared. Tables are written to stdout.
 """
 
 import argparse
@@ -33,42 +33,46 @@ COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--py-config", required=True, nargs="+", metavar="FILE", help="config file; several: "
-        "compare them")  # fmt: skip
-    add("--modality", choices=MODALITIES, help="sensors; default: the config's")
+    add("--py-config", required=True, nargs="+", metavar="FILE", help="config file; "
+        "several are compared")  # fmt: skip
+    add("--modality", choices=MODALITIES, help="sensors (default: from the config)")
     add("--precision", nargs="+", choices=list(AMP_OF_PRECISION),
-        help="default: all three on a GPU, fp32 on a CPU")  # fmt: skip
-    add("--iterations", type=int, default=50, metavar="N", help="timed runs [50]")
-    add("--warmup", type=int, default=10, metavar="N", help="runs before [10]")
-    add("--train", action="store_true", help="measure training steps too")
-    add("--train-files", action="store_true", help="also the loop of train.py on the data of the "
-        "config")  # fmt: skip
+        help="precisions to measure (default: all three on a GPU, fp32 on a CPU)")  # fmt: skip
+    add("--iterations", type=int, default=50, metavar="N", help="timed runs (default: 50)")
+    add("--warmup", type=int, default=10, metavar="N", help="runs before timing (default: 10)")
+    add("--train", action="store_true", help="measure training steps, too")
+    add("--train-files", action="store_true", help="measure the loop of train.py on the config's "
+        "data, too")  # fmt: skip
     add("--batch-size", type=int, nargs="+", metavar="N",
-        help="frames of a training step; several are measured one after the other [1]")  # fmt: skip
+        help="frames per training step; several are measured in turn (default: 1)")  # fmt: skip
     add("--compile", nargs="*", metavar="PART",
-        help="torch.compile these parts of the network; alone: runtime.compile=True")  # fmt: skip
+        help="compile these parts of the network with torch.compile; without PART: those that "
+        "runtime.compile=True compiles")  # fmt: skip
     add("--compile-mode", choices=COMPILE_MODES, default="default",
-        help="reduce-overhead: with CUDA graphs")  # fmt: skip
-    add("--profile", action="store_true", help="list the slowest kernels of everything measured")
-    add("--json", type=output_file, metavar="FILE", help="write all that was measured")
-    add("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="values of the config")
+        help="torch.compile mode; reduce-overhead uses CUDA graphs (default: default)")  # fmt: skip
+    add("--profile", action="store_true", help="list the slowest kernels of each measurement")
+    add("--json", type=output_file, metavar="FILE", help="write all measurements to FILE")
+    add("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE",
+        help="override values of the config")  # fmt: skip
     return parser.parse_args(argv)
 
 
 def options_of(args: argparse.Namespace, device: torch.device) -> Options:
-    """What the command line asks for.
+    """Build the options from the command line.
 
     Raises:
-        ValueError: If a number is out of its range, or options do not go together.
+        ValueError: If a number is out of range, or options do not go together.
     """
     trains = args.train or args.train_files
     if args.batch_size and not trains:
-        raise ValueError("--batch-size is that of --train: inference is timed frame by frame")
+        raise ValueError(
+            "--batch-size needs --train or --train-files: inference is timed at batch size 1"
+        )
     usual = list(AMP_OF_PRECISION) if device.type == "cuda" else ["fp32"]
     return Options(
         precisions=tuple(args.precision or usual),
@@ -84,7 +88,7 @@ def options_of(args: argparse.Namespace, device: torch.device) -> Options:
 
 
 def main(args: argparse.Namespace) -> None:
-    """Measure, print the tables, write the JSON file."""
+    """Measure, print the tables and write the JSON file."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     values = parse_options(args.cfg_options)
     if args.modality is not None:

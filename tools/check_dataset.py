@@ -1,11 +1,11 @@
-"""Check a data set in the UnScenes3D layout: is it whole, and do its files agree?
+"""Check that a data set in the UnScenes3D layout is complete and consistent.
 
     python tools/check_dataset.py data/unscenes3d --json out/check.json
 
-Every file is read once, nothing is changed. Checked are the joins by stem, formats, sizes and
-ranges, the calibration against cloud and image, occupancy, local map, depth and elevation against
-the cloud, poses, the reading of Tr_velo_to_imu, scenes and splits. docs/prepare_data.md explains
-the findings. Exit status: 0, also with warnings; 1 with errors or without a data set.
+Reads every file once and changes nothing. Checks stems, formats, sizes and value ranges; the
+calibration against point cloud and image; occupancy, local map, depth and elevation against the
+point cloud; and poses, the meaning of Tr_velo_to_imu, scenes and splits. docs/prepare_data.md
+explains the findings. The exit status is 1 if there are errors; warnings alone do not count.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-# Frames are checked in parallel; threads inside each would only be in each other's way.
+# The frames are checked in parallel: threads within each would only compete for cores.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -26,18 +26,21 @@ from utils.whole_files import write_json
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("root", type=Path, metavar="DIR", help="the data set")
-    parser.add_argument("--json", type=output_file, help="file for the report, with every finding")
-    parser.add_argument("--workers", type=int, help="processes (default: one a core)")
+    parser.add_argument("root", type=Path, metavar="DIR", help="folder of the data set")
+    parser.add_argument("--json", type=output_file, metavar="FILE",
+        help="write the report with every finding to FILE")  # fmt: skip
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="worker processes (default: one per core)"
+    )
     return parser.parse_args(arguments)
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Check, write the JSON file, print the table; exit status 1 if there are errors."""
+    """Check, write the JSON file and print the report; exit with status 1 if there are errors."""
     report = check_dataset(arguments.root, workers=arguments.workers)
     if arguments.json is not None:
         write_json(report.to_json(), arguments.json)

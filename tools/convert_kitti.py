@@ -1,9 +1,9 @@
-"""Bring frames of KITTI's object data set into the UnScenes3D layout, to predict on them.
+"""Convert frames of KITTI's object data set to the UnScenes3D layout, for prediction.
 
     python tools/convert_kitti.py --kitti kitti_object/training --out data/kitti --stems 000001
 
-A worked example for recordings of one's own: docs/custom_data.md goes through it step by step.
-Written are images/, clouds/ and calibs/, without labels.
+An example to adapt to your own recordings; docs/custom_data.md explains it step by step. Writes
+images/, clouds/ and calibs/; KITTI has no occupancy labels.
 """
 
 import argparse
@@ -24,43 +24,49 @@ from utils.outputs import output_folder
 from utils.whole_files import write_whole
 
 SECTOR_DEG = 60.0
-"""Points farther than this to the left or right of straight ahead are left out: the networks
-were trained with a LiDAR that sees no further."""
+"""Points farther than this off the forward axis are dropped: the networks were trained with a LiDAR
+that sees no farther."""
 JPEG_QUALITY = 95
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--kitti", type=Path, required=True, help="folder with image_2/, velodyne/ and calib/"
+        "--kitti",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder with image_2/, velodyne/ and calib/",
     )
     parser.add_argument(
-        "--out", type=output_folder, required=True, help="folder of the new data set"
+        "--out", type=output_folder, required=True, metavar="DIR", help="output folder"
     )
-    parser.add_argument("--stems", nargs="+", help="frames, such as 000001 (default: all)")
+    parser.add_argument(
+        "--stems", nargs="+", metavar="STEM", help="frames, such as 000001 (default: all)"
+    )
     return parser.parse_args(arguments)
 
 
 def convert_frame(kitti: Path, stem: str, root: Path) -> None:
-    """Write image, cloud and calibration of one frame below ``root``.
+    """Write the image, point cloud and calibration of one frame.
 
     Args:
-        kitti: The folder ``training`` or ``testing`` of the data set.
+        kitti: Folder ``training`` or ``testing`` of KITTI.
         stem: Name of the frame, such as "000001".
         root: Folder of the new data set.
 
     Raises:
         FileNotFoundError: If a file of the frame is missing.
-        ValueError: If a file is damaged or the calibration has no Tr_imu_to_velo.
+        ValueError: If a file is corrupt or the calibration has no Tr_imu_to_velo.
     """
     image = read_image(kitti / "image_2" / f"{stem}.png")
     _, encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     write_whole(_path(root, layout.IMAGES, stem), encoded.tobytes())
 
-    # KITTI's axes are those of the layout: x forward, y left, z up.
+    # KITTI's axes are those of the layout (x forward, y left, z up): no rotation needed.
     points = read_cloud(kitti / "velodyne" / f"{stem}.bin")
     azimuth_deg = np.degrees(np.arctan2(points[:, 1], points[:, 0]))
     ahead = points[np.abs(azimuth_deg) < SECTOR_DEG]
@@ -71,7 +77,7 @@ def convert_frame(kitti: Path, stem: str, root: Path) -> None:
 
 
 def calibration_text(kitti_text: str) -> str:
-    """KITTI's calibration with the one line that it lacks: the inverse of Tr_imu_to_velo.
+    """Add Tr_velo_to_imu, the inverse of Tr_imu_to_velo, to a calibration of KITTI.
 
     Raises:
         ValueError: If there is no Tr_imu_to_velo of 12 numbers.
@@ -80,7 +86,7 @@ def calibration_text(kitti_text: str) -> str:
     numbers = [float(word) for word in rows.get("Tr_imu_to_velo", "").split()]
     if len(numbers) != 12:
         raise ValueError(
-            f"expected a line 'Tr_imu_to_velo: 12 numbers' in the calibration, found {len(numbers)}"
+            f"expected a line 'Tr_imu_to_velo: 12 numbers' in the calibration, got {len(numbers)}"
         )
     lidar_from_imu = np.eye(4)
     lidar_from_imu[:3] = np.reshape(numbers, (3, 4))
@@ -93,13 +99,13 @@ def main(arguments: argparse.Namespace) -> None:
     """Convert the frames.
 
     Raises:
-        FileNotFoundError: If there are none.
+        FileNotFoundError: If there is none.
     """
     stems = arguments.stems
     if stems is None:
         stems = sorted(path.stem for path in (arguments.kitti / "velodyne").glob("*.bin"))
     if not stems:
-        raise FileNotFoundError(f"no velodyne/*.bin in '{arguments.kitti}'")
+        raise FileNotFoundError(f"no velodyne/*.bin in '{arguments.kitti}' (--kitti)")
     for stem in tqdm(stems, unit="frame", delay=1):
         convert_frame(arguments.kitti, stem, arguments.out)
     print(f"{len(stems)} frames in {arguments.out}")

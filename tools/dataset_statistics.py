@@ -1,12 +1,12 @@
-"""Count classes, objects and distances in the occupancy labels of a data set, split by split.
+"""Count voxels, objects and distances per class and split in the occupancy labels of a data set.
 
     python tools/dataset_statistics.py data/minesim --json out/statistics.json --plot out/shares.png
 
-The table and the plot show the shares that were published for UnScenes3D beside them. The last
-lines of each table give what the configs' rules make of them: for `model.loss.class_weights`,
-1 / log(1.2 + share) over that of driveable_surface, and for `model.loss.class_counts` the voxels in
-a usual frame. With "from_data" for either, a training takes those of its own split by itself. The
-counts are kept in DIR/statistics/ and counted again when a label changes.
+The table and the plot include the published shares of UnScenes3D for comparison. The last lines of
+each table are values for a config: `model.loss.class_weights`, 1 / log(1.2 + share) relative to
+driveable_surface, and `model.loss.class_counts`, the voxels of an average frame. Set them to
+"from_data" to let training compute them from the training split. The counts are cached in
+DIR/statistics/ and updated when a label changes.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-# Frames are counted in parallel; threads inside each would only be in each other's way.
+# The frames are counted in parallel: threads within each would only compete for cores.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -44,29 +44,37 @@ from utils.whole_files import write_json
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("root", type=Path, metavar="DIR", help="the data set")
+    parser.add_argument("root", type=Path, metavar="DIR", help="folder of the data set")
     parser.add_argument(
         "--split-source",
         choices=SOURCES,
         default="auto",
-        help="how the frames are divided; without imagesets/ all count as one (default: auto)",
+        help="how to split the frames, see docs/prepare_data.md; without imagesets/, there is one "
+        "split (default: auto)",
     )
-    parser.add_argument("--json", type=output_file, help="file for the counts")
-    parser.add_argument("--plot", type=output_file, help="chart (.png) of all splits together")
-    parser.add_argument("--workers", type=int, help="processes (default: one a core)")
+    parser.add_argument("--json", type=output_file, metavar="FILE", help="write the counts to FILE")
+    parser.add_argument(
+        "--plot",
+        type=output_file,
+        metavar="FILE",
+        help="write a chart (.png) of all splits to FILE",
+    )
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="worker processes (default: one per core)"
+    )
     return parser.parse_args(arguments)
 
 
 def splits_of(root: Path, source: str) -> dict[str, tuple[str, ...]]:
-    """The labeled frames of each split that has any, or of "all" where nothing says how to split.
+    """Return the labeled frames of each split, or of "all" if the data set has no splits.
 
     Raises:
         FileNotFoundError: If there are no labels.
-        ValueError: If the split cannot be made.
+        ValueError: If the data set has no split of this source.
     """
     require_folders(root, [layout.OCCUPANCY])
     if not (root / layout.IMAGESETS).is_dir():
@@ -76,12 +84,12 @@ def splits_of(root: Path, source: str) -> dict[str, tuple[str, ...]]:
 
 
 def table(split: str, statistics: Statistics) -> str:
-    """Counts of one split."""
+    """Format the counts of one split."""
     frames = max(1, statistics.frames)
     lines = [
         f"{split}: {statistics.frames} frames",
         f"{'class':<18}{'voxels':>13}{'share':>11}{'published':>12}{'in frames':>11}"
-        f"{'objects':>9}{'a frame':>9}{'median at':>11}",
+        f"{'objects':>9}{'per frame':>11}{'median [m]':>12}",
     ]
     for label, name in enumerate(UNSCENES3D.class_names):
         if label == FREE:
@@ -92,8 +100,8 @@ def table(split: str, statistics: Statistics) -> str:
             f"{name:<18}{voxels.sum():>13,}{100 * statistics.shares[label]:>9.4f} %"
             f"{100 * PUBLISHED_SHARES[name]:>10.4f} %"
             f"{100 * statistics.frames_with[label] / frames:>9.1f} %"
-            + (f"{objects:>9,}{objects / frames:>9.2f}" if is_object else f"{'-':>9}{'-':>9}")
-            + f"{_median_bin(voxels):>11}"
+            + (f"{objects:>9,}{objects / frames:>11.2f}" if is_object else f"{'-':>9}{'-':>11}")
+            + f"{_median_bin(voxels):>12}"
         )
     lines.append(f"{'(background)':<18}{statistics.counts[FREE]:>13,}")
     lines.append(f"class_weights={tuple(class_weights(statistics))}")
@@ -102,7 +110,7 @@ def table(split: str, statistics: Statistics) -> str:
 
 
 def chart(heading: str, statistics: Statistics) -> Figure:
-    """Draw shares beside the published ones, objects per frame and distances."""
+    """Draw the shares, the published shares, objects per frame and distances."""
     rows = []
     for label, name in enumerate(UNSCENES3D.class_names):
         if label == FREE:
@@ -127,7 +135,7 @@ def chart(heading: str, statistics: Statistics) -> Figure:
 
 
 def content_of(statistics: Statistics) -> dict[str, Any]:
-    """The counts by class name, for JSON."""
+    """Return the counts by class name, for JSON."""
     names = ("background", *UNSCENES3D.class_names[1:])
     by_name = {
         key: dict(zip(names, values, strict=True))
@@ -145,7 +153,7 @@ def content_of(statistics: Statistics) -> dict[str, Any]:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Count, write JSON and plot, print the tables."""
+    """Count, write the JSON file and the plot, and print the tables."""
     root = arguments.root
     counted = {
         split: split_statistics(root, stems, split, workers=arguments.workers)
@@ -159,11 +167,11 @@ def main(arguments: argparse.Namespace) -> None:
         together = sum(others, first)
         write_figure(arguments.plot, chart(f"{root.name}: {together.frames} frames", together))
     print("\n\n".join(table(split, statistics) for split, statistics in counted.items()))
-    print("\nmedian at: distance along the ground of the middle voxel of the class [m]")
+    print("\nmedian: median distance of the voxels of a class along the ground")
 
 
 def _median_bin(counts: np.ndarray) -> str:
-    """The distances among which the middle one of some voxels is."""
+    """Format the distance bin of the median voxel."""
     if counts.sum() == 0:
         return "-"
     index = int(np.searchsorted(np.cumsum(counts), (counts.sum() + 1) // 2))

@@ -1,12 +1,12 @@
-"""Export a data set, or predictions beside it, in the folders of KITTI's sequences.
+"""Export a data set, and optionally predictions, to KITTI sequence folders.
 
     python tools/export_kitti.py data/minesim --out out/kitti
     python tools/export_kitti.py data/minesim --out out/kitti --split val --pred out/minesim/val
 
-writes OUT/sequences/NNNN/{velodyne,image_2,calibs,voxels}/NNNNNN.*, a sequence for each scene, as
-the converter of UnScenes3D's authors does for code that reads KITTI. Voxels are dense grids of
-256×256×32 labels, 0 free and 255 ignored. stems.txt in each sequence says which frame has which
-stem, and OUT/splits.json the sequences of each split that has any.
+Writes one sequence per scene, OUT/sequences/NNNN/{velodyne,image_2,calibs,voxels}/NNNNNN.*, like
+the converter of the UnScenes3D authors. voxels are dense grids of 256×256×32 labels, 0 free and 255
+ignored. stems.txt in each sequence maps frames to stems, and OUT/splits.json lists the sequences of
+each split.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-# Frames are written in parallel; threads inside each would only be in each other's way.
+# The frames are written in parallel: threads within each would only compete for cores.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -29,47 +29,53 @@ from utils.outputs import output_folder
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("root", type=Path, metavar="DIR", help="the data set")
-    parser.add_argument("--out", type=output_folder, required=True, help="folder to write to")
+    parser.add_argument("root", type=Path, metavar="DIR", help="folder of the data set")
+    parser.add_argument("--out", type=output_folder, required=True, metavar="OUT",
+        help="output folder")  # fmt: skip
     parser.add_argument(
-        "--split", choices=(*SPLITS, "all"), default="all", help="frames to write (default: all)"
+        "--split", choices=(*SPLITS, "all"), default="all", help="frames to export (default: all)"
     )
     parser.add_argument(
-        "--split-source", choices=SOURCES, default="auto", help="how they are split (default: auto)"
+        "--split-source",
+        choices=SOURCES,
+        default="auto",
+        help="how to split the frames, see docs/prepare_data.md (default: auto)",
     )
     parser.add_argument(
         "--pred",
         type=Path,
-        help="folder of predictions STEM.npy, as predict.py writes them; go to predictions/",
+        metavar="DIR",
+        help="also export the predictions DIR/STEM.npy of predict.py, to predictions/",
     )
     parser.add_argument(
         "--dtype",
         choices=("uint8", "float64"),
         default="uint8",
-        help="type of the voxels; float64 is what the authors' converter writes, eight times as "
+        help="type of the voxels; float64 is the type of the authors' converter, eight times as "
         "large (default: uint8)",
     )
-    parser.add_argument("--force", action="store_true", help="write into an export that is there")
-    parser.add_argument("--workers", type=int, help="processes (default: one a core)")
+    parser.add_argument("--force", action="store_true", help="add to an existing export")
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="worker processes (default: one per core)"
+    )
     return parser.parse_args(arguments)
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Write the export and say what it holds.
+    """Write the export and print a summary.
 
     Raises:
-        FileExistsError: If there is one already.
+        FileExistsError: If the output folder has an export, and ``--force`` is not given.
     """
     root, out = arguments.root, arguments.out
     require_folders(root, [])
     if (out / SEQUENCES).exists() and not arguments.force:
         raise FileExistsError(
-            f"'{out / SEQUENCES}' is there already: choose another folder, or pass --force to add "
-            "to it"
+            f"'{out / SEQUENCES}' exists: choose another folder, or pass --force to add to it"
         )
     source = arguments.split_source
     entries = plan_export(root, arguments.split, source)

@@ -27,7 +27,7 @@ from dataset.minesim.write.nuscenes.generate import generate_nuscenes
 from dataset.minesim.write.nuscenes.plan import NuScenesOptions
 from dataset.minesim.write.plan import GenerateOptions
 from dataset.minesim.write.production import Summary
-from engine.command_line import size_of_text
+from engine.command_line import parse_size
 from utils.console import run_script, start_logging
 from utils.labels import NUSCENES, UNSCENES3D, LabelSet
 from utils.outputs import output_folder
@@ -40,7 +40,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Generate an open-pit-mine data set in the UnScenes3D or the nuScenes layout."
     )
-    parser.add_argument("--out", type=output_folder, required=True, help="output folder")
+    parser.add_argument(
+        "--out", type=output_folder, required=True, metavar="DIR", help="output folder"
+    )
     parser.add_argument(
         "--layout",
         choices=LAYOUTS,
@@ -48,28 +50,35 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="unscenes3d: a front camera and a front LiDAR; nuscenes: six cameras and a spinning "
         "LiDAR (default: unscenes3d)",
     )
-    parser.add_argument("--scenes", type=int, required=True, help="number of scenes")
-    parser.add_argument("--frames", type=int, required=True, help="labeled frames per scene")
+    parser.add_argument("--scenes", type=int, required=True, metavar="N", help="number of scenes")
+    parser.add_argument(
+        "--frames", type=int, required=True, metavar="N", help="labeled frames per scene"
+    )
     parser.add_argument(
         "--image-size",
-        type=size_of_text,
+        type=parse_size,
         metavar="WxH",
         help="image size (default: 1920x1200, nuscenes: 1600x900)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="random seed (default: 0)")
     parser.add_argument(
         "--workers",
         type=worker_count,
         default=None,
+        metavar="N",
         help="number of processes, or 'auto' for one per core (default: auto)",
     )
     parser.add_argument(
         "--val",
         type=int,
+        metavar="N",
         help="number of validation scenes (default: about 15 %%, nuscenes: about 20 %%)",
     )
     parser.add_argument(
-        "--test", type=int, help="number of test scenes (default: about 15 %%, nuscenes: none)"
+        "--test",
+        type=int,
+        metavar="N",
+        help="number of test scenes (default: about 15 %%, nuscenes: none)",
     )
     parser.add_argument(
         "--sweeps",

@@ -112,7 +112,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("pages", nargs="*", type=Path, help="Markdown files; default: all pages")
+    parser.add_argument("pages", nargs="*", type=Path, help="Markdown files (default: all pages)")
     return parser.parse_args(arguments)
 
 

@@ -1,9 +1,10 @@
-"""Learn a few frames by heart: the quickest sign that data, network and losses fit together.
+"""Overfit a few frames: the quickest check that data, network and losses work together.
 
     python tools/overfit.py --py-config config/minesim/minesim_full.py --frames 8 --iterations 800
 
-The frames stay in memory, are not augmented, and are scored on themselves; a network that cannot
-reach a high mIoU here has no chance elsewhere. Exit code 1 if --target is missed.
+Trains on the frames without augmentation and scores the network on the same frames. A network that
+cannot reach a high mIoU here will not learn a data set either. The exit status is 1 if the mIoU is
+below --target.
 """
 
 import argparse
@@ -41,26 +42,27 @@ from utils.labels import label_set
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_config_options(parser)
     add_device_option(parser)
     add = parser.add_argument
-    add("--frames", type=int, default=8, metavar="N", help="first frames of the train split [8]")
-    add("--iterations", type=int, default=800, metavar="N", help="updates of the weights [800]")
-    add("--amp", choices=PRECISIONS, default="off", help="precision")
-    add("--target", type=float, default=90.0, help="mIoU to reach [90 percent]")
+    add("--frames", type=int, default=8, metavar="N", help="use the first N frames of the train "
+        "split (default: 8)")  # fmt: skip
+    add("--iterations", type=int, default=800, metavar="N", help="optimizer steps (default: 800)")
+    add("--amp", choices=PRECISIONS, default="off", help="mixed precision (default: off)")
+    add("--target", type=float, default=90.0, metavar="PERCENT", help="mIoU to reach (default: 90)")
     add_seed_option(parser)
     return parser.parse_args(argv)
 
 
 def main(args: argparse.Namespace) -> None:
-    """Train, score, say both."""
+    """Train, score, and print both results."""
     start_logging()
     if args.iterations < 1:
-        raise ValueError(f"--iterations is at least 1, got {args.iterations}")
+        raise ValueError(f"--iterations must be at least 1, got {args.iterations}")
     cfg = read_config(args)
     cfg.augmentation = None
     cfg = balance_classes(cfg)
@@ -69,7 +71,7 @@ def main(args: argparse.Namespace) -> None:
     batches = read_batches(cfg, args.frames, schedule.batch_size, device)
     network = place(build_model(cfg, seed=args.seed), device)
     started = time.perf_counter()
-    learn(network, batches, schedule, args.iterations, device)
+    train(network, batches, schedule, args.iterations, device)
     say(f"{args.iterations} iterations in {time.perf_counter() - started:.0f} s")
     scores = score(network, batches, cfg, schedule.amp, device)
     sys.stdout.write(scores.table(describe_grid(build_grid(cfg), LABEL_GRID)) + "\n")
@@ -79,28 +81,30 @@ def main(args: argparse.Namespace) -> None:
 
 
 def read_batches(cfg: Config, frames: int, size: int, device: torch.device) -> list[Batch]:
-    """The first frames of the train split, as batches on the device.
+    """Read the first frames of the train split, as batches on the device.
 
     Raises:
-        ValueError: If there are fewer frames.
+        ValueError: If ``frames`` is not positive or exceeds the split.
     """
     data = build_dataset(cfg, "train", training=True)
     if not 0 < frames <= len(data):
-        raise ValueError(f"--frames {frames}: the train split has {len(data)} frames")
+        raise ValueError(
+            f"--frames must be from 1 to {len(data)}, the size of the train split, got {frames}"
+        )
     samples = [data[index] for index in range(frames)]
     return [collate(samples[i : i + size]).to(device) for i in range(0, frames, size)]
 
 
-def learn(
+def train(
     network: UnsOcc, batches: list[Batch], schedule: Schedule, iterations: int, device: torch.device
 ) -> None:
-    """Go through the batches again and again, with one cosine of the learning rate."""
+    """Train on the batches in turn, with one cosine cycle of the learning rate."""
     optimizer = build_optimizer(network, schedule, device)
     decay = torch.optim.lr_scheduler.OneCycleLR(
         optimizer.optimizer, schedule.lr, total_steps=iterations, pct_start=schedule.warmup_share
     )
     network.train()
-    with trange(iterations, desc="learn", file=sys.stderr, mininterval=5) as steps:
+    with trange(iterations, desc="train", file=sys.stderr, mininterval=5) as steps:
         for step in steps:
             terms = network.train_step(batches[step % len(batches)], optimizer)
             decay.step()
@@ -111,7 +115,7 @@ def learn(
 def score(
     network: UnsOcc, batches: list[Batch], cfg: Config, amp: str, device: torch.device
 ) -> OccupancyScores:
-    """Scores on the same frames."""
+    """Score the network on the batches."""
     labels = label_set(cfg.labels)
     confusion = Confusion(labels.num_classes)
     dtype = amp_dtype(amp, device)

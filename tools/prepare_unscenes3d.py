@@ -1,12 +1,12 @@
-"""Bring the downloaded archives of UnScenes3D into one folder, ready to train on.
+"""Unpack the downloaded archives of UnScenes3D into one folder, ready for training.
 
     python tools/prepare_unscenes3d.py --archives downloads --out data/unscenes3d
 
-The archives' checksums are verified, their files unpacked side by side, the lists of train, val and
-test written, and the result checked as by tools/check_dataset.py. Archives that are unpacked
-already, as folders of the same names, will do too. An interrupted run goes on where it stopped when
-the same command is given again; files that differ from the archives' are never replaced without
---force. Exit status 1 if anything is missing or wrong.
+Verifies the checksums, unpacks all archives into one folder, writes the lists of train, val and
+test, and checks the result like tools/check_dataset.py. Unpacked archives, as folders of the same
+names, work too. Run the same command again to resume an interrupted run. Existing files that differ
+from those of the archives are replaced only with --force. The exit status is 1 if anything is
+missing or wrong.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-# Frames are checked in parallel; threads inside each would only be in each other's way.
+# The frames are checked in parallel: threads within each would only compete for cores.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -38,86 +38,103 @@ logger = logging.getLogger(__name__)
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--archives", type=Path, required=True, help="folder of the downloads")
-    parser.add_argument("--out", type=output_folder, required=True, help="the data set's folder")
+    parser.add_argument(
+        "--archives", type=Path, required=True, metavar="DIR", help="folder of the downloads"
+    )
+    parser.add_argument(
+        "--out", type=output_folder, required=True, metavar="DIR", help="folder of the data set"
+    )
     parser.add_argument(
         "--release",
         choices=("mini", "other"),
         default="mini",
-        help="mini: its four archives, verified; other: every *.zip in the folder, without "
-        "published checksums (default: mini)",
+        help="mini: the four archives of the mini release, verified; other: every *.zip in the "
+        "folder, not verified (default: mini)",
     )
     parser.add_argument(
         "--without-local-maps",
         action="store_true",
-        help="leave localmap_clouds out; training and scoring do not need it",
+        help="skip localmap_clouds, which training and scoring do not need",
     )
     parser.add_argument(
         "--split",
         choices=SOURCES,
         default="auto",
-        help="how to divide the frames: by the published scene ids, by the mines' regions, or as "
-        "the lists in the archives say; auto: the first of lists, official, region that can be",
+        help="how to split the frames: lists, by the lists in the archives; official, by the "
+        "published scene ids; region, by mine; auto, the first of these that works (default: auto)",
     )
-    parser.add_argument("--force", action="store_true", help="replace files that differ")
-    parser.add_argument("--json", type=output_file, help="file for the report of the check")
-    parser.add_argument("--workers", type=int, help="processes of the check (default: one a core)")
+    parser.add_argument("--force", action="store_true", help="replace existing files that differ")
+    parser.add_argument(
+        "--json", type=output_file, metavar="FILE", help="write the report of the check to FILE"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="worker processes of the check (default: one per core)",
+    )
     return parser.parse_args(arguments)
 
 
 def verify_all(sources: Sequence[Source]) -> None:
-    """Verify every archive, with a bar.
+    """Verify every archive, with a progress bar.
 
     Raises:
-        ValueError: If one is not as published.
+        ValueError: If one differs from the published archive.
     """
     published = [source for source in sources if source.archive.sha256 and source.path.is_file()]
     for source in sources:
         if source not in published:
-            logger.info("%s: no published checksum to compare with", source.path)
+            logger.info("%s: not verified, no published checksum", source.path)
     with _byte_bar("verify", sum(source.archive.size for source in published)) as bar:
         for source in published:
             verify(source, bar.update)
 
 
 def members_to_unpack(sources: Sequence[Source]) -> list[Member]:
-    """The files of all sources that have a place in the layout; says which are left out.
+    """List the files of all sources that belong to the layout, and log the others.
 
     Raises:
-        ValueError: If an archive holds what could do harm, or two files go to one place.
+        ValueError: If an archive has unsafe entries, or two files have the same target.
     """
     members = [member for source in sources for member in members_of(source)]
     placed = [member for member in members if member.target is not None]
     if not placed:
-        raise ValueError("the archives hold none of the layout's folders; are they UnScenes3D's?")
-    left_out = [member.name for member in members if member.target is None]
-    if left_out:
-        logger.warning("%d files left out: %s", len(left_out), shortlist(left_out))
+        raise ValueError(
+            "the archives have none of the folders of the layout; are they from UnScenes3D?"
+        )
+    skipped = [member.name for member in members if member.target is None]
+    if skipped:
+        logger.warning(
+            "%d files are not part of the layout and are skipped: %s",
+            len(skipped),
+            shortlist(skipped),
+        )
     refuse_conflicts(placed)
     return placed
 
 
 def unpack_all(members: Sequence[Member], root: Path, *, force: bool) -> None:
-    """Unpack what is not there yet, with a bar.
+    """Unpack the missing files, with a progress bar.
 
     Raises:
-        FileExistsError: If other files are in the way.
-        OSError: If the disk is too small.
+        FileExistsError: If existing files differ.
+        OSError: If there is not enough disk space.
     """
     compared = tqdm(members, desc="compare", unit="file", delay=1)
     missing = missing_members(compared, root, force=force)
-    logger.info("%d of %d files are there already", len(members) - len(missing), len(members))
+    logger.info("%d of %d files are already unpacked", len(members) - len(missing), len(members))
     require_space(missing, root)
     with _byte_bar("unpack", sum(member.size for member in missing)) as bar:
         unpack(missing, root, bar.update)
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Verify, unpack, split and check; exit status 1 if the check finds errors."""
+    """Verify, unpack, split and check; exit with status 1 if the check finds errors."""
     if arguments.release == "mini":
         sources = find_sources(
             arguments.archives, MINI, local_maps=not arguments.without_local_maps
@@ -143,4 +160,6 @@ def _byte_bar(title: str, total: int) -> tqdm:
 if __name__ == "__main__":
     start_logging()
     options = parse_arguments()
-    run_script(lambda: main(options), on_interruption="stopped; the same command goes on from here")
+    run_script(
+        lambda: main(options), on_interruption="interrupted; run the same command again to resume"
+    )

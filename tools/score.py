@@ -1,21 +1,21 @@
-"""Score saved predictions against labels, without any model.
+"""Score saved predictions against labels, without a network.
 
     python tools/score.py --pred out/pred --gt data/unscenes3d/occ --json out/scores.json
     python tools/score.py --pred DIR --gt DIR --json OUT --metrics rayiou --origins ORIGINS.npy
     python tools/score.py --pred DIR --gt DIR --json OUT --task depth
 
-Occupancy: each folder holds one STEM.npy a frame, a dense grid of integer labels (X, Y, Z) of any
-size, or sparse rows (N, 4) of x, y, z, class; the two sides may differ in this. Voxels that no row
-names are free. In UnScenes3D's layout a row of class 0 is free in a prediction and ignored in a
-label. What is predicted where the label is ignored plays no part; elsewhere a prediction must be a
-class. RayIoU needs to know where the rays start and where the voxels stand; it is Occ3D's by
-default: 18 labels, free 17, 200×200×16 voxels of 0.4 m.
+Occupancy: each folder has one STEM.npy per frame. It is a dense grid of integer labels (X, Y, Z) of
+any size, or sparse rows (N, 4) of x, y, z, class; predictions and labels may differ in this. Voxels
+without a row are free. In the UnScenes3D layout, rows of class 0 are free in a prediction and
+ignored in a label. Predictions are not scored where the label is ignored; all others must be a
+class. RayIoU needs the ray origins and the grid; its defaults are those of Occ3D: 18 labels, free
+17, 200×200×16 voxels of 0.4 m.
 
-Depth: each folder holds one STEM.npy (H, W) of metres or one STEM.png (uint16, metres × 256) a
-frame, taken by one camera; 0 is no label.
+Depth: each folder has one STEM.npy (H, W) in meters or one STEM.png (uint16, meters × 256) per
+frame of one camera; 0 is no label.
 
-The table of occupancy shows percent; the JSON file holds fractions 0-1, and null where a score is
-undefined. docs/conventions.md explains the conventions.
+Tables of occupancy are in percent. The JSON file has fractions from 0 to 1, and null for undefined
+scores. docs/conventions.md explains the conventions.
 """
 
 import argparse
@@ -33,24 +33,24 @@ from utils.whole_files import write_json
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     return build_parser(str(__doc__)).parse_args(arguments)
 
 
 def listed_stems(path: Path) -> list[str]:
-    """The frames that a file names.
+    """Read the stems listed in a file.
 
     Raises:
-        ValueError: If it is no text, or names none.
+        ValueError: If it is not a text file, or is empty.
     """
     stems = read_stem_list(path)
     if not stems:
-        raise ValueError(f"{path} (--stems) names no frame: expected one stem a line")
+        raise ValueError(f"{path} (--stems) is empty: expected one stem per line")
     return stems
 
 
 def main(args: argparse.Namespace) -> None:
-    """Score, print the tables, write the JSON file."""
+    """Score, print the tables and write the JSON file."""
     stems = None if args.stems is None else listed_stems(args.stems)
     if args.task == "depth":
         depth = score_depth_maps(args.pred, args.gt, rule_of(args), stems)
@@ -63,7 +63,8 @@ def main(args: argparse.Namespace) -> None:
             scores |= part.to_json()
     write_json(scores, args.json)
     print("\n\n".join(tables))
-    print(f"Written to {args.json}, as {'metres and ' if args.task == 'depth' else ''}fractions.")
+    units = "meters and fractions" if args.task == "depth" else "fractions"
+    print(f"Written to {args.json}, in {units}.")
 
 
 if __name__ == "__main__":

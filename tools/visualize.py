@@ -1,13 +1,13 @@
-"""Figures for papers and reports, without a display.
+"""Render figures and videos for papers and reports, without a display.
 
-    python tools/visualize.py views    SOURCE --out DIR        # the four views, a page a frame
-    python tools/visualize.py compare  SOURCE --out FILE.png   # frames x methods: one page
-    python tools/visualize.py branches SOURCE --out DIR        # what each branch shows
-    python tools/visualize.py film     SOURCE --out FILE.mp4   # a drive, or FILE.gif
+    python tools/visualize.py views    SOURCE --out DIR        # four views, one page per frame
+    python tools/visualize.py compare  SOURCE --out FILE.png   # one page of frames x methods
+    python tools/visualize.py branches SOURCE --out DIR        # rendering of each network branch
+    python tools/visualize.py film     SOURCE --out FILE.mp4   # video of a drive, or FILE.gif
 
-SOURCE is as for tools/view.py: --py-config CONFIG [--data-root DIR] shows labels; --pred DIR adds
-saved predictions, or --resume-from FILE a network's; --pred DIR alone needs no data set.
---compare NAME=DIR adds another method's.
+SOURCE is as in tools/view.py: --py-config CONFIG [--data-root DIR] shows labels; --pred DIR adds
+saved predictions, --resume-from FILE those of a network; --pred DIR alone needs no data set.
+--compare NAME=DIR adds predictions of another method.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataset.options import spread
-from engine.command_line import read_config, size_of_text
+from engine.command_line import parse_size, read_config
 from engine.frames.sources import FrameSource, Predicted, ViewFrame
 from engine.pictures.branch_figure import branch_tables, stack_pages
 from engine.pictures.branch_maps import RenderedFrame, render_branches
@@ -40,79 +40,83 @@ FIGURES = {
     "branches": VIEWS,
     "film": ("driver",),
 }
-"""Kinds of figure, and the views that each has unless told otherwise."""
+"""Kinds of figures and their default views."""
 LABELS = ("occupancy",)
-"""Fields to read besides the sensors'."""
+"""Fields to read besides those of the sensors."""
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("figure", choices=FIGURES, help="what to draw")
+    parser.add_argument("figure", choices=FIGURES, help="kind of figure")
     parser.add_argument("--out", type=Path, required=True, metavar="PATH",
-        help="folder of the pages (views, branches), or the file (compare, film)")  # fmt: skip
+        help="output folder (views, branches) or file (compare, film)")  # fmt: skip
     add_source_options(parser)
-    _add_content(parser.add_argument_group("what is shown"))
-    _add_looks(parser.add_argument_group("how it looks"))
+    _add_content(parser.add_argument_group("content"))
+    _add_looks(parser.add_argument_group("appearance"))
     return parser.parse_args(argv)
 
 
 def _add_content(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--compare", nargs="+", default=[], metavar="NAME=DIR",
-        help="other methods' predictions, STEM.npy a frame")  # fmt: skip
-    add("--name", default="Prediction", help="name of the prediction (default: Prediction)")
+        help="predictions of other methods, DIR/STEM.npy")  # fmt: skip
+    add("--name", default="Prediction", metavar="NAME",
+        help="title of the prediction (default: Prediction)")  # fmt: skip
     add(
         "--label-name",
         default="Label",
         metavar="NAME",
-        help="name of the label, such as 'Ground truth' (default: Label)",
+        help="title of the label, such as 'Ground truth' (default: Label)",
     )
     add("--rows", nargs="+", default=[], metavar="NAME",
-        help="compare: name of each frame (default: its scene)")  # fmt: skip
+        help="compare: title of each frame (default: its scene)")  # fmt: skip
     add("--limit", type=int, metavar="N",
-        help="N frames, spread evenly over the rest; 0: all (compare: 4 by default)")  # fmt: skip
-    add("--views", nargs="+", choices=VIEWS, help="views (default: all; compare: front; "
-        "film: driver)")  # fmt: skip
-    add("--camera", type=int, default=0, metavar="N", help="camera of the front view (default: 0)")
+        help="draw N frames, evenly spaced (default: 0, all; compare: 4)")  # fmt: skip
+    add("--views", nargs="+", choices=VIEWS, help="views to draw (default: all; "
+        "compare: front; film: driver)")  # fmt: skip
+    add("--camera", type=int, default=0, metavar="N", help="camera of the front "
+        "view (default: 0)")  # fmt: skip
     add("--errors", action=argparse.BooleanOptionalAction,
-        help="each prediction's errors beside it (default: only in a film of one)")  # fmt: skip
-    add("--scores", action="store_true", help="IoU and mIoU of the frame in each prediction")
-    add("--no-input", action="store_true", help="hide the camera's image and the points")
-    add("--no-ground", action="store_true", help="hide driveable surface, terrain and the like")
-    add("--hide", nargs="+", default=[], metavar="CLASS", help="hide classes")
+        help="draw the errors of predictions (default: only film without --compare)")  # fmt: skip
+    add("--scores", action="store_true", help="show IoU and mIoU of each prediction")
+    add("--no-input", action="store_true", help="hide the camera image and the points")
+    add("--no-ground", action="store_true", help="hide the ground classes, such as terrain")
+    add("--hide", nargs="+", default=[], metavar="CLASS", help="classes to hide")
     add("--only-scored", action="store_true", help="hide predictions where the label is ignored")
 
 
 def _add_looks(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--width", type=int, default=1600, metavar="PX", help="width of a page (default: 1600)")
+    add("--width", type=int, default=1600, metavar="PX", help="page width (default: 1600)")
     add("--scale", type=float, default=1.0, metavar="K",
-        help="K times as many pixels, letters and lines included: 2 or 3 for print")  # fmt: skip
-    add("--background", choices=sorted(STYLES), default="white")
-    add("--format", choices=("png", "jpg"), default="png", help="of the pages (default: png)")
-    add("--title", help="first line of a page (default: scene and stem; '': none)")
-    add("--panels", type=Path, metavar="DIR", help="also write each panel to its own file")
-    add("--size", type=size_of_text, default=(1280, 720), metavar="WxH",
-        help="of a film (default: 1280x720)")  # fmt: skip
-    add("--fps", type=float, default=4.0, help="frames per second of a film (default: 4)")
+        help="scale factor of the resolution, 2 or 3 for print (default: 1)")  # fmt: skip
+    add("--background", choices=sorted(STYLES), default="white",
+        help="background color (default: white)")  # fmt: skip
+    add("--format", choices=("png", "jpg"), default="png", help="page format (default: png)")
+    add("--title", metavar="TEXT",
+        help="page title (default: scene and stem; '': none)")  # fmt: skip
+    add("--panels", type=Path, metavar="DIR", help="also write each panel to a file in DIR")
+    add("--size", type=parse_size, default=(1280, 720), metavar="WxH",
+        help="video size (default: 1280x720)")  # fmt: skip
+    add("--fps", type=float, default=4.0, metavar="N", help="video frames per second (default: 4)")
     add("--colors", type=int, default=MAX_COLORS, metavar="N",
-        help="colors of a GIF's palette; 64 halve its size (default: 256)")  # fmt: skip
+        help="palette size of a GIF; 64 halves the file size (default: 256)")  # fmt: skip
     add("--stride", type=int, default=1, metavar="N",
         help="branches: render every N-th pixel (default: 1)")  # fmt: skip
 
 
 def main(args: argparse.Namespace) -> None:
-    """Draw what the command line asks for.
+    """Draw the figures.
 
     Raises:
-        ValueError: If a number is out of its range, or options do not go together.
+        ValueError: If a number is out of range, or options do not go together.
     """
     start_logging()
     if args.stride < 1:
-        raise ValueError(f"--stride is at least 1, got {args.stride}")
+        raise ValueError(f"--stride must be at least 1, got {args.stride}")
     draw = {"views": _views, "compare": _compare, "branches": _branches, "film": _film}
     draw[args.figure](args)
 
@@ -136,7 +140,7 @@ def _compare(args: argparse.Namespace) -> None:
 def _branches(args: argparse.Namespace) -> None:
     if args.py_config is None or args.resume_from is None or args.pred is not None:
         raise ValueError(
-            "branches are rendered by a network: give --py-config and --resume-from, no --pred"
+            "branches are rendered by a network: pass --py-config and --resume-from, not --pred"
         )
     options, cfg = figure_options(args), read_config(args)
     labels = label_set(cfg.labels)
@@ -168,7 +172,7 @@ def _film(args: argparse.Namespace) -> None:
     options = figure_options(args)
     check_film(args.out, args.size, args.fps, colors=args.colors)
     if args.panels is not None:
-        raise ValueError("a film has no --panels: choose views or compare")
+        raise ValueError("--panels cannot be used with film: choose views or compare")
     source = build_source(args, annotations=LABELS)
     count = len(chosen(source, args))
     codec = write_film(
@@ -184,15 +188,15 @@ def _film(args: argparse.Namespace) -> None:
 
 
 def figure_options(args: argparse.Namespace) -> FigureOptions:
-    """Options of the figure from the command line.
+    """Build the figure options from the command line.
 
     Raises:
-        ValueError: If a number is out of its range.
+        ValueError: If an option is invalid for the figure.
     """
     if not 0.25 <= args.scale <= 8:
-        raise ValueError(f"--scale is from 0.25 to 8, got {args.scale}")
+        raise ValueError(f"--scale must be from 0.25 to 8, got {args.scale}")
     if args.rows and args.figure != "compare":
-        raise ValueError(f"--rows names the frames of compare; {args.figure} has none")
+        raise ValueError(f"--rows can only be used with compare, not with {args.figure}")
     return FigureOptions(
         views=tuple(args.views or FIGURES[args.figure]),
         width=args.width,
@@ -206,7 +210,7 @@ def figure_options(args: argparse.Namespace) -> FigureOptions:
 
 
 def chosen(source: FrameSource, args: argparse.Namespace) -> list[int]:
-    """Indices of the frames that are drawn.
+    """Return the indices of the frames to draw.
 
     Raises:
         ValueError: If the limit is negative.
@@ -224,13 +228,13 @@ def frames_of(
     source: FrameSource,
     predict: Callable[[ViewFrame], ViewFrame] = lambda frame: frame,
 ) -> Iterator[FigureFrame]:
-    """The frames with all that is compared, one by one."""
-    has_one = args.figure == "film" and not args.compare
+    """Yield the frames to draw, with the layers to compare."""
+    is_single = args.figure == "film" and not args.compare
     content = LayerOptions(
         name=args.name,
         label_name=args.label_name,
         peers=open_peers(args.compare, source.grid, source.labels),
-        errors=has_one if args.errors is None else args.errors,
+        errors=is_single if args.errors is None else args.errors,
         hidden=hidden_labels(args.hide, source.labels, ground=args.no_ground),
         only_scored=args.only_scored,
     )

@@ -1,1 +1,1 @@
-"""Is a data set in the UnScenes3D layout whole, and do its files agree with each other?"""
+"""Checks that a data set in the UnScenes3D layout is complete and consistent."""

@@ -1,4 +1,4 @@
-"""How well the labels of a frame agree with its own LiDAR returns, as shares of the returns."""
+"""Agreement between the labels and the LiDAR points of a frame, as shares of the points."""
 
 from collections.abc import Mapping
 
@@ -12,18 +12,18 @@ from dataset.check.nearby import is_near_cloud, is_near_voxels
 MAP_RADIUS_M = 0.3
 DEPTH_RANGE_M = (2.0, 80.0)
 DEPTH_TOLERANCE = (0.5, 0.05)
-"""A depth agrees within this many metres plus this share of it: labels fill windows of pixels."""
+"""Tolerance in meters, plus a share of the depth: each label fills a window of pixels."""
 ELEVATION_TOLERANCE_M = 0.5
 
-_RETURNS = 2000
-"""Returns that are held against the local map; more would tell nothing new."""
+_MAX_POINTS = 2000
+"""Maximum number of points compared with the local map; more would not change the share."""
 _FAR_M = 1000.0
 
 
 def occupancy_agreement(
     cloud: Float32[np.ndarray, "P 4"], rows: Integer[np.ndarray, "N 4"]
 ) -> float | None:
-    """Share of the returns in the grid that lie within a voxel of one that is not free."""
+    """Return the share of the points in the grid within a voxel of an occupied voxel."""
     grid = layout.LABEL_GRID
     index = np.floor(grid.voxel_from_metres(cloud[:, :3].astype(np.float64)))
     inside = ((index >= 0) & (index < grid.shape)).all(axis=1)
@@ -37,12 +37,12 @@ def occupancy_agreement(
 def map_agreement(
     cloud: Float32[np.ndarray, "P 4"], local_map: Float32[np.ndarray, "M 3"]
 ) -> float | None:
-    """Share of the returns within ``MAP_RADIUS_M`` of a point of the local map."""
+    """Return the share of the points within ``MAP_RADIUS_M`` of a point of the local map."""
     near = cloud[(np.abs(cloud[:, :3]) < _FAR_M).all(axis=1), :3]
     if len(near) < FEW:
         return None
-    returns = near[:: len(near) // _RETURNS + 1]
-    return float(is_near_cloud(returns, local_map, MAP_RADIUS_M).mean())
+    points = near[:: len(near) // _MAX_POINTS + 1]
+    return float(is_near_cloud(points, local_map, MAP_RADIUS_M).mean())
 
 
 def depth_agreement(
@@ -50,7 +50,7 @@ def depth_agreement(
     calibration: Mapping[str, Float64[np.ndarray, "4 4"]],
     depth_m: Float32[np.ndarray, "H W"],
 ) -> float | None:
-    """Share of the returns on labelled pixels whose depth is about that of the label."""
+    """Return the share of the points on labeled pixels with about the depth of the label."""
     height, width = depth_m.shape
     view = camera_view(calibration, (height, width))
     if view is None:
@@ -61,14 +61,14 @@ def depth_agreement(
     if compared.sum() < FEW:
         return None
     difference = np.abs(label - depth)[compared]
-    metres, share = DEPTH_TOLERANCE
-    return float((difference < metres + share * depth[compared]).mean())
+    meters, share = DEPTH_TOLERANCE
+    return float((difference < meters + share * depth[compared]).mean())
 
 
 def elevation_agreement(
     cloud: Float32[np.ndarray, "P 4"], elevation_m: Float32[np.ndarray, "rows cols"]
 ) -> float | None:
-    """Share of the returns on labelled cells whose height is about that of the label."""
+    """Return the share of the points on labeled cells with about the height of the label."""
     grid = layout.elevation_grid((elevation_m.shape[0], elevation_m.shape[1]))
     cells = grid.cells_of(cloud)
     inside = grid.holds(cells)

@@ -1,4 +1,4 @@
-"""A calibration: its rotations are rotations, and the LiDAR's returns fall on the image."""
+"""Checks of a calibration: its rotations are valid, and LiDAR points fall on the image."""
 
 from collections.abc import Mapping
 
@@ -10,10 +10,10 @@ from dataset.check.findings import FrameReport
 from utils.view import Viewpoint
 
 ROTATION_TOLERANCE = 1e-3
-"""Of the entries of RᵀR − I: more than the digits that are printed."""
+"""Maximum entry of RᵀR − I; above the rounding error of calibration files."""
 _ROTATIONS = ("R0_rect", "Tr_velo_to_cam", "Tr_velo_to_imu")
 FEW = 20
-"""Fewer returns than this say nothing."""
+"""With fewer points, shares are not measured."""
 _AHEAD_M = 2.0
 
 
@@ -22,35 +22,35 @@ def check_calibration(
     cloud: Float32[np.ndarray, "P 4"] | None,
     report: FrameReport,
 ) -> None:
-    """Check the matrices by themselves, and with the frame's cloud and image size.
+    """Check the matrices, alone and with the point cloud and image size of the frame.
 
     Args:
-        matrices: By the keys of the file; None where there is none.
-        cloud: The frame's returns, if there are any.
-        report: Takes what is found; knows the size of the image.
+        matrices: Matrices by key of the file; None without a file.
+        cloud: Point cloud of the frame, if any.
+        report: Report to extend; its image size is used.
     """
     if matrices is None:
         return
     report.imu_or_world_from_lidar = matrices.get("Tr_velo_to_imu")
     for key in _ROTATIONS:
         if key in matrices and not is_rotation(matrices[key][:3, :3]):
-            message = f"the left 3×3 of {key} is no rotation (RᵀR differs from I, or it mirrors)"
+            message = f"the left 3×3 of {key} is not a rotation (RᵀR differs from I, or it mirrors)"
             report.error("rotation", layout.CALIBS, message)
     is_sound = check_intrinsics(matrices["P2"], report)
     if is_sound and cloud is not None and report.image_size is not None:
         ahead = cloud[cloud[:, 0] > _AHEAD_M, :3]
         view = camera_view(matrices, report.image_size)
         if len(ahead) >= FEW and view is not None:
-            report.measure("returns_in_view", float(in_view(ahead, view)[0].mean()))
+            report.measure("points_in_view", float(in_view(ahead, view)[0].mean()))
 
 
 def check_intrinsics(p2: Float64[np.ndarray, "4 4"], report: FrameReport) -> bool:
-    """Whether ``P2`` is a camera's; warns where its principal point lies off the image."""
+    """Return whether ``P2`` is a camera matrix; warn if its principal point is off the image."""
     focal_u, focal_v = p2[0, 0], p2[1, 1]
     if focal_u <= 0 or focal_v <= 0 or not np.allclose(p2[2, :3], [0, 0, 1], atol=1e-6):
         message = (
             f"P2 has focal lengths {focal_u:g} and {focal_v:g} and the third row "
-            f"{p2[2].tolist()}, expected positive ones and 0 0 1"
+            f"{p2[2].tolist()}, expected positive focal lengths and 0 0 1"
         )
         report.error("intrinsics", layout.CALIBS, message)
         return False
@@ -59,15 +59,15 @@ def check_intrinsics(p2: Float64[np.ndarray, "4 4"], report: FrameReport) -> boo
         u, v = p2[0, 2], p2[1, 2]
         if not (0 < u < width and 0 < v < height):
             message = (
-                f"the principal point ({u:.0f}, {v:.0f}) lies off the image of {width}×{height}; "
-                "is P2 that of a picture of another size?"
+                f"the principal point ({u:.0f}, {v:.0f}) is outside the image of {width}×{height}; "
+                "is P2 for another image size?"
             )
             report.warn("principal_point", layout.CALIBS, message)
     return True
 
 
 def is_rotation(matrix: Float64[np.ndarray, "3 3"]) -> bool:
-    """Whether a matrix turns and neither stretches nor mirrors."""
+    """Return whether a matrix is a rotation: no scaling, shear or mirroring."""
     stretch = np.abs(matrix.T @ matrix - np.eye(3)).max()
     return bool(stretch < ROTATION_TOLERANCE and np.linalg.det(matrix) > 0)
 
@@ -75,7 +75,7 @@ def is_rotation(matrix: Float64[np.ndarray, "3 3"]) -> bool:
 def camera_view(
     matrices: Mapping[str, Float64[np.ndarray, "4 4"]], image_size: tuple[int, int]
 ) -> Viewpoint | None:
-    """The recorded picture's view; None where the matrices have no inverse."""
+    """Return the view of the recorded image; None if the matrices are singular."""
     matrix = matrices["P2"] @ matrices["R0_rect"] @ matrices["Tr_velo_to_cam"]
     if np.linalg.det(matrix) == 0:
         return None
@@ -86,7 +86,7 @@ def camera_view(
 def in_view(
     points: Float32[np.ndarray, "P 3"], view: Viewpoint
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which points fall on the picture, their pixels (row, column) and their depths [m].
+    """Return which points fall on the image, and their pixels (row, column) and depths [m].
 
     Pixels and depths are those of the points in view only.
     """

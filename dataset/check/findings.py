@@ -1,4 +1,4 @@
-"""What a check has to say: findings about files, and numbers measured on frames."""
+"""Results of a check: findings about files, and measurements of frames."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -12,7 +12,7 @@ from utils.labels import UNSCENES3D
 
 
 class Level(StrEnum):
-    """How bad a finding is."""
+    """Severity of a finding."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -23,10 +23,10 @@ class Finding:
     """Something wrong with one file.
 
     Attributes:
-        level: Errors fail a check of the data set; warnings do not.
-        check: Short name of what was checked.
-        path: File or folder below the data set's root.
-        stem: Its frame; "" where it belongs to none.
+        level: Errors fail the check; warnings do not.
+        check: Short name of the check.
+        path: File or folder, relative to the data set.
+        stem: Stem of its frame; "" for none.
         message: What is wrong and what to do.
     """
 
@@ -39,15 +39,15 @@ class Finding:
 
 @dataclass
 class FrameReport:
-    """What the checks of one frame found; grows while they run.
+    """Findings and measurements of one frame, filled by the checks.
 
     Attributes:
-        stem: The frame.
+        stem: Stem of the frame.
         findings: What is wrong.
-        measures: Numbers by name (``dataset/check/measures.py``).
-        voxels: Rows of each class in the occupancy label, background first.
+        measures: Measurements by name (``dataset/check/measures.py``).
+        voxels: Number of rows per class in the occupancy label, background first.
         image_size: Height and width of the image.
-        world_from_imu: Pose in ``vehicle_infos``.
+        world_from_imu: Pose from ``vehicle_infos``.
         imu_or_world_from_lidar: ``Tr_velo_to_imu``.
     """
 
@@ -62,15 +62,15 @@ class FrameReport:
     imu_or_world_from_lidar: Float64[np.ndarray, "4 4"] | None = None
 
     def error(self, check: str, folder: str, message: str) -> None:
-        """Note what makes a file of the frame unusable or wrong."""
+        """Add an error: a file of the frame is unusable or wrong."""
         self._add(Level.ERROR, check, folder, message)
 
     def warn(self, check: str, folder: str, message: str) -> None:
-        """Note what is odd about a file of the frame."""
+        """Add a warning: a file of the frame is suspicious."""
         self._add(Level.WARNING, check, folder, message)
 
     def measure(self, name: str, value: float) -> None:
-        """Keep a number, and note an error or a warning where it is beyond its limits."""
+        """Store a measurement, and add an error or a warning if it is out of range."""
         measure = MEASURES[name]
         self.measures[name] = value
         for level, limits in ((Level.ERROR, measure.error), (Level.WARNING, measure.warning)):

@@ -1,4 +1,4 @@
-"""One frame: its files are read once, and what they hold is held against each other."""
+"""Checks of one frame: each file is read once and compared with the others."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ from dataset.check.findings import FrameReport
 from utils.labels import UNSCENES3D
 
 LATE_S = 0.1
-"""A stamp further than this from the frame's own time belongs to another frame [s]."""
+"""A timestamp farther than this from that of the frame belongs to another frame [s]."""
 _FORMAT = "format"
 
 
 @dataclass(frozen=True)
 class FrameContent:
-    """What the files of one frame hold; None where there is no file, or none that can be read."""
+    """Content of the files of one frame; None for missing and unreadable files."""
 
     image: UInt8[np.ndarray, "H W 3"] | None = None
     cloud: Float32[np.ndarray, "P 4"] | None = None
@@ -50,16 +50,16 @@ _READERS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     layout.VEHICLE_INFOS: ("vehicle", formats.read_vehicle_info),
     layout.CAPTIONS: ("caption", formats.read_caption),
 }
-"""Field of FrameContent and reader of each folder."""
+"""Field of ``FrameContent`` and reader of each folder."""
 
 
 def check_frame(root: Path, stem: str, folders: Iterable[str]) -> FrameReport:
     """Read and check the files of one frame.
 
     Args:
-        root: The data set.
-        stem: The frame.
-        folders: Those that have a file of it.
+        root: Folder of the data set.
+        stem: Stem of the frame.
+        folders: Folders with a file of the frame.
     """
     report = FrameReport(stem)
     frame = read_frame(root, folders, report)
@@ -71,12 +71,12 @@ def check_frame(root: Path, stem: str, folders: Iterable[str]) -> FrameReport:
     check_elevation(frame, report)
     check_texts(frame, report)
     if frame.cloud is not None and frame.local_map is not None:
-        _measure(report, "returns_near_map", map_agreement(frame.cloud, frame.local_map))
+        _measure(report, "points_near_map", map_agreement(frame.cloud, frame.local_map))
     return report
 
 
 def read_frame(root: Path, folders: Iterable[str], report: FrameReport) -> FrameContent:
-    """What the files hold; notes an error for each that is not as its format says."""
+    """Read the files; each file that violates its format adds an error."""
     found = {}
     for folder in folders:
         field, reader = _READERS[folder]
@@ -90,61 +90,61 @@ def read_frame(root: Path, folders: Iterable[str], report: FrameReport) -> Frame
 
 
 def check_image(frame: FrameContent, report: FrameReport) -> None:
-    """A picture of one colour shows nothing."""
+    """Warn of an image of a single color."""
     if frame.image is None:
         return
     report.image_size = (frame.image.shape[0], frame.image.shape[1])
     if frame.image[::8, ::8].std() < 1.0:
-        report.warn("image", layout.IMAGES, "the picture has one colour all over; is it blank?")
+        report.warn("image", layout.IMAGES, "the image has a single color; is it blank?")
 
 
 def check_cloud(frame: FrameContent, report: FrameReport) -> None:
-    """How many returns there are, and how far they reach."""
+    """Measure the number of points and their range."""
     if frame.cloud is None:
         return
-    report.measure("returns", float(len(frame.cloud)))
+    report.measure("points", float(len(frame.cloud)))
     if len(frame.cloud):
         distance = np.linalg.norm(frame.cloud[:, :3], axis=1)
         report.measure("range_m", float(np.quantile(distance, 0.99)))
 
 
 def check_occupancy(frame: FrameContent, report: FrameReport) -> None:
-    """Counts classes; no voxel is named twice, and the returns lie at occupied ones."""
+    """Count the classes, warn of duplicate voxels, and compare the voxels with the points."""
     if frame.rows is None:
         return
     report.voxels = np.bincount(frame.rows[:, 3], minlength=UNSCENES3D.num_classes)
     report.measure("voxels", float(len(frame.rows)))
     numbers = np.ravel_multi_index(tuple(frame.rows[:, :3].T), layout.LABEL_GRID.shape)
-    twice = len(numbers) - len(np.unique(numbers))
-    if twice:
-        message = f"{twice} of {len(numbers)} rows name a voxel a second time; the later one holds"
+    duplicates = len(numbers) - len(np.unique(numbers))
+    if duplicates:
+        message = f"{duplicates} of {len(numbers)} rows repeat a voxel; the last row counts"
         report.warn("voxels_twice", layout.OCCUPANCY, message)
     if frame.cloud is not None and len(frame.rows):
-        _measure(report, "returns_near_occupied", occupancy_agreement(frame.cloud, frame.rows))
+        _measure(report, "points_near_occupied", occupancy_agreement(frame.cloud, frame.rows))
 
 
 def check_depth(frame: FrameContent, report: FrameReport) -> None:
-    """It is as large as the image, how much is labelled, and whether the returns agree."""
+    """Check the size, measure the share of labeled pixels, and compare depths with the points."""
     if frame.depth_m is None:
         return
     if report.image_size not in (None, frame.depth_m.shape):
         rows, columns = frame.depth_m.shape
-        message = f"{columns}×{rows} pixels, which is not the image's size"
+        message = f"{columns}×{rows} pixels, which is not the size of the image"
         report.error("depth_size", layout.DEPTHS, message)
         return
-    labelled = frame.depth_m[frame.depth_m > 0]
-    report.measure("depth_labelled", labelled.size / frame.depth_m.size)
+    labeled = frame.depth_m[frame.depth_m > 0]
+    report.measure("depth_labeled", labeled.size / frame.depth_m.size)
     if frame.cloud is not None and frame.calibration is not None:
         share = depth_agreement(frame.cloud, frame.calibration, frame.depth_m)
         _measure(report, "depth_agrees", share)
 
 
 def check_elevation(frame: FrameContent, report: FrameReport) -> None:
-    """How many cells are known and wrapped around, and whether the returns agree."""
+    """Measure the shares of labeled and wrapped cells, and compare heights with the points."""
     if frame.elevation is None:
         return
     wrapped = frame.elevation > layout.ELEVATION_WRAPPED
-    report.measure("elevation_known", float(((frame.elevation > 0) & ~wrapped).mean()))
+    report.measure("elevation_labeled", float(((frame.elevation > 0) & ~wrapped).mean()))
     report.measure("elevation_wrapped", float(wrapped.mean()))
     if frame.cloud is not None:
         elevation_m = formats.elevation_from_units(frame.elevation)
@@ -152,7 +152,7 @@ def check_elevation(frame: FrameContent, report: FrameReport) -> None:
 
 
 def check_texts(frame: FrameContent, report: FrameReport) -> None:
-    """Captions say something; the vehicle's stamp is that of the frame."""
+    """Warn of a blank caption; check the timestamp of the pose."""
     if frame.caption == "":
         report.warn("caption", layout.CAPTIONS, "the caption is blank")
     if frame.vehicle is None:
@@ -160,18 +160,18 @@ def check_texts(frame: FrameContent, report: FrameReport) -> None:
     report.world_from_imu = frame.vehicle.world_from_imu
     late_s = abs(frame.vehicle.stamp_s - _seconds(report.stem, frame.vehicle.stamp_s))
     if late_s > LATE_S:
-        message = f"its stamp is {late_s:.3f} s from the frame's; is it the file of another frame?"
+        message = f"its timestamp is off by {late_s:.3f} s; is it the file of another frame?"
         report.error("stamp", layout.VEHICLE_INFOS, message)
 
 
 def _measure(report: FrameReport, name: str, share: float | None) -> None:
-    """Keep a share, unless there were too few returns to tell."""
+    """Store a share, unless there were too few points to measure it."""
     if share is not None:
         report.measure(name, share)
 
 
 def _seconds(stem: str, otherwise: float) -> float:
-    """The time that a stem names; a name that is no number says nothing."""
+    """Return the timestamp of a stem, or ``otherwise`` if the stem is not a number."""
     try:
         return float(stem)
     except ValueError:

@@ -1,6 +1,6 @@
-"""The numbers that are measured on each frame, and what is expected of them.
+"""The measurements of each frame and their limits.
 
-Limits are wide: an error is what no data set of the layout shows, a warning what deserves a look.
+The limits are wide: errors do not occur in valid data sets, and warnings deserve a look.
 """
 
 import math
@@ -13,14 +13,14 @@ ANY = (-math.inf, math.inf)
 
 @dataclass(frozen=True)
 class Measure:
-    """One number of a frame.
+    """A measurement of a frame.
 
     Attributes:
-        title: What it is, in a table.
-        folder: Whose file is to blame where it is out of range.
-        error: Range outside of which it is an error.
-        warning: Range outside of which it is a warning.
-        advice: What to look at then.
+        title: Name in the table.
+        folder: Folder of the file to blame.
+        error: Values outside this range are an error.
+        warning: Values outside this range are a warning.
+        advice: What to check then.
         is_share: Whether it is a fraction, shown in percent.
     """
 
@@ -32,13 +32,13 @@ class Measure:
     is_share: bool = True
 
     def text(self, value: float) -> str:
-        """A value as a table shows it."""
+        """Format a value for the table."""
         if self.is_share:
             return f"{100 * value:.1f} %"
         return f"{value:,.1f}" if abs(value) < 100 else f"{value:,.0f}"
 
     def range(self, limits: tuple[float, float]) -> str:
-        """A range in words; "" for any value."""
+        """Format a range; "" for any value."""
         low, high = limits
         if low > -math.inf and high < math.inf:
             return f"{self.text(low)} to {self.text(high)}"
@@ -48,89 +48,89 @@ class Measure:
 
     @property
     def expected(self) -> str:
-        """The range that is neither an error nor a warning."""
+        """The range without errors and warnings."""
         (low, high), (error_low, error_high) = self.warning, self.error
         return self.range((max(low, error_low), min(high, error_high)))
 
 
 MEASURES = {
-    "returns": Measure(
-        "LiDAR returns",
+    "points": Measure(
+        "LiDAR points",
         layout.CLOUDS,
         error=(1.0, math.inf),
         warning=(500.0, math.inf),
-        advice="An almost empty cloud: leave the frame out",
+        advice="The point cloud is almost empty: remove the frame",
         is_share=False,
     ),
     "range_m": Measure(
-        "99 % of returns within [m]",
+        "99 % of points within [m]",
         layout.CLOUDS,
         error=(1.0, 1000.0),
         warning=(5.0, 400.0),
-        advice="Clouds are in metres",
+        advice="Point clouds must be in meters",
         is_share=False,
     ),
-    "returns_in_view": Measure(
-        "returns ahead that fall on the image",
+    "points_in_view": Measure(
+        "points ahead that fall on the image",
         layout.CALIBS,
         error=(0.02, math.inf),
         warning=(0.1, math.inf),
-        advice="Look at Tr_velo_to_cam, at P2, and at the axes of the cloud (x forward, y left)",
+        advice="Check Tr_velo_to_cam, P2 and the axes of the point cloud (x forward, y left)",
     ),
     "voxels": Measure(
-        "labelled voxels",
+        "labeled voxels",
         layout.OCCUPANCY,
         error=(1.0, math.inf),
         warning=(500.0, math.inf),
-        advice="An almost empty label: leave the frame out",
+        advice="The label is almost empty: remove the frame",
         is_share=False,
     ),
-    "returns_near_occupied": Measure(
-        "returns within a voxel of an occupied one",
+    "points_near_occupied": Measure(
+        "points within a voxel of an occupied one",
         layout.OCCUPANCY,
         error=(0.3, math.inf),
         warning=(0.6, math.inf),
-        advice="Is it the label of this frame, indexed from the grid's corner?",
+        advice="Is it the label of this frame, with indices from the corner of the grid?",
     ),
-    "returns_near_map": Measure(
-        "returns within 0.3 m of the local map",
+    "points_near_map": Measure(
+        "points within 0.3 m of the local map",
         layout.LOCAL_MAPS,
         error=(0.3, math.inf),
         warning=(0.6, math.inf),
-        advice="The local map is to be in the LiDAR frame of this stem",
+        advice="The local map must be in the LiDAR frame of this stem",
     ),
-    "depth_labelled": Measure(
+    "depth_labeled": Measure(
         "pixels with a depth label",
         layout.DEPTHS,
         error=(1e-4, math.inf),
         warning=(0.01, math.inf),
-        advice="An almost empty label: leave the frame out",
+        advice="The label is almost empty: remove the frame",
     ),
     "depth_agrees": Measure(
-        "returns on the image that agree with the depth label",
+        "points on the image that agree with the depth label",
         layout.DEPTHS,
         error=(0.2, math.inf),
         warning=(0.5, math.inf),
-        advice="Depth labels hold camera depth in metres × 256 of this frame",
+        advice="Depth labels must be camera depth of this frame, in meters × 256",
     ),
-    "elevation_known": Measure(
+    "elevation_labeled": Measure(
         "elevation cells with a label",
         layout.ELEVATION,
         warning=(0.01, math.inf),
-        advice="An almost empty label",
+        advice="The label is almost empty",
     ),
     "elevation_wrapped": Measure(
         "elevation cells that wrapped around",
         layout.ELEVATION,
         warning=(-math.inf, 0.2),
-        advice="Heights above 1 m do not fit the format and count as no label",
+        advice="Heights above 1 m exceed the format and count as no label",
     ),
     "elevation_agrees": Measure(
-        "returns within 0.5 m of the elevation label",
+        "points within 0.5 m of the elevation label",
         layout.ELEVATION,
         error=(0.2, math.inf),
         warning=(0.4, math.inf),
         advice="Row 0 is the far end, column 0 the left, values (1 − z) × 256 in the LiDAR frame",
     ),
 }
-"""By the name of the check that a finding carries."""
+"""Measurements by name, which is also the check name of their findings."""

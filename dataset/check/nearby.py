@@ -1,18 +1,19 @@
-"""Which points lie near a cloud, and which near occupied voxels."""
+"""Tests whether points are near a point cloud or near occupied voxels."""
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, Integer
 
 _REACH = np.stack(np.meshgrid(*[[-1, 0, 1]] * 2, indexing="ij"), axis=-1).reshape(-1, 2)
-"""Columns of cells around a cell."""
+"""Offsets of the 3×3 columns of cells around a cell."""
 
 
 def is_near_cloud(
     points: Float32[np.ndarray, "P 3"], cloud: Float32[np.ndarray, "M 3"], radius_m: float
 ) -> Bool[np.ndarray, " P"]:
-    """Whether each point has one of the cloud within ``radius_m``.
+    """Return whether each point has a point of the cloud within ``radius_m``.
 
-    Points and cloud are sorted into cubes of that edge; only the 27 around a point are searched.
+    Points and cloud are binned into cubes of that edge; only the 27 cubes around a point are
+    searched.
     """
     is_near = np.zeros(len(points), bool)
     if len(points) == 0 or len(cloud) == 0:
@@ -20,14 +21,14 @@ def is_near_cloud(
     low = points.min(axis=0) - radius_m
     cloud = cloud[((cloud >= low) & (cloud <= points.max(axis=0) + radius_m)).all(axis=1)]
     cells = _cells(points, low, radius_m)
-    size = cells.max(axis=0) + 3  # A margin, so that no neighbour has another's number.
+    size = cells.max(axis=0) + 3  # A margin, so that no neighbor wraps around to another cell.
     numbers = _numbers(_cells(cloud, low, radius_m), size)
     order = np.argsort(numbers)
     cloud, numbers = cloud[order], numbers[order]
     for x, y in _REACH:
         lowest = _numbers(cells + np.array([x, y, -1]), size)
         first = np.searchsorted(numbers, lowest)
-        last = np.searchsorted(numbers, lowest + 3)  # Cells above each other are numbered in a row.
+        last = np.searchsorted(numbers, lowest + 3)  # Cells along z are consecutive.
         point, candidate = _pairs(first, last)
         distance2 = ((points[point] - cloud[candidate]) ** 2).sum(axis=1)
         is_near[point[distance2 <= radius_m**2]] = True
@@ -37,7 +38,7 @@ def is_near_cloud(
 def is_near_voxels(
     index: Integer[np.ndarray, "P 3"], voxels: Bool[np.ndarray, "X Y Z"]
 ) -> Bool[np.ndarray, " P"]:
-    """Whether a set voxel is among the 27 around each index, which must be in the grid."""
+    """Return whether a set voxel is among the 27 around each index, which must be in the grid."""
     near = np.pad(voxels, 1)
     for axis in range(3):
         rows = np.moveaxis(near, axis, 0)
@@ -51,21 +52,21 @@ def is_near_voxels(
 def _cells(
     points: Float32[np.ndarray, "N 3"], low: Float32[np.ndarray, "3"], edge_m: float
 ) -> Int64[np.ndarray, "N 3"]:
-    """Cube of each point, from 1 on for those a cube's edge above ``low``."""
+    """Return the cube of each point; ``low`` is the lower corner of cube 0."""
     return np.floor((points - low) / np.float32(edge_m)).astype(np.int64)
 
 
 def _numbers(
     cells: Int64[np.ndarray, "N 3"], size: Int64[np.ndarray, "3"]
 ) -> Int64[np.ndarray, " N"]:
-    """One number a cube, those along z in a row."""
+    """Number the cubes, consecutively along z."""
     return (cells[:, 0] * size[1] + cells[:, 1]) * size[2] + cells[:, 2]
 
 
 def _pairs(
     first: Int64[np.ndarray, " P"], last: Int64[np.ndarray, " P"]
 ) -> tuple[Int64[np.ndarray, " K"], Int64[np.ndarray, " K"]]:
-    """Every (i, k) with ``first[i] <= k < last[i]``."""
+    """Return all pairs (i, k) with ``first[i] <= k < last[i]``."""
     count = last - first
     point = np.repeat(np.arange(len(first)), count)
     start = np.repeat(first - np.concatenate([[0], np.cumsum(count)[:-1]]), count)

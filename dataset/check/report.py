@@ -1,4 +1,4 @@
-"""What a check of a data set came to: as a table and as JSON."""
+"""The report of a check, as text and as JSON."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from dataset.check.measures import MEASURES
 from utils.labels import UNSCENES3D
 
 SHOWN = 3
-"""Findings of one kind that the table names; the JSON has them all."""
+"""Findings of one check shown in the text; the JSON has all."""
 CLASS_NAMES = ("background", *UNSCENES3D.class_names[1:])
 
 
@@ -22,24 +22,24 @@ class Report:
     """Outcome of a check.
 
     Attributes:
-        root: The data set.
-        files: Number of files of each folder.
-        frames: Frames that have a file.
-        labelled: Frames that are to have labels.
-        scenes: Number of drives.
-        splits: Number of frames of each split.
-        split_source: How the splits are made; "" for none.
-        rules: Scenes of each reading of ``Tr_velo_to_imu``.
-        image_sizes: Frames of each image size, "width×height".
-        voxels: Rows of each class in the occupancy labels, background first.
-        measures: Values of each measure, frame by frame.
+        root: Folder of the data set.
+        files: Number of files per folder.
+        frames: Number of frames with a file.
+        labeled: Number of frames that should have labels.
+        scenes: Number of scenes.
+        splits: Number of frames per split.
+        split_source: Source of the splits; "" without splits.
+        rules: Number of scenes per meaning of ``Tr_velo_to_imu``.
+        image_sizes: Number of frames per image size, "width×height".
+        voxels: Number of rows per class in the occupancy labels, background first.
+        measures: Values of each measurement, per frame.
         findings: What is wrong.
     """
 
     root: str
     files: Mapping[str, int]
     frames: int
-    labelled: int
+    labeled: int
     scenes: int
     splits: Mapping[str, int]
     split_source: str
@@ -50,7 +50,7 @@ class Report:
     findings: tuple[Finding, ...]
 
     def of_level(self, level: Level) -> list[Finding]:
-        """The findings of one level."""
+        """Return the findings of one level."""
         return [finding for finding in self.findings if finding.level is level]
 
     @property
@@ -59,7 +59,7 @@ class Report:
         return not self.of_level(Level.ERROR)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it in plain values; measures as lowest, median and highest."""
+        """Return the report as plain values, with lowest, median and highest measurements."""
         content = asdict(self)
         content["voxels"] = dict(zip(CLASS_NAMES, self.voxels.tolist(), strict=True))
         content["measures"] = {
@@ -71,23 +71,23 @@ class Report:
         return content
 
     def table(self) -> str:
-        """The same for a reader, findings grouped by their kind."""
+        """Format the report as text, with the findings grouped by check."""
         parts = [self._head(), self._measure_rows(), self._class_rows(), self._finding_rows()]
         return "\n\n".join("\n".join(lines) for part in parts if (lines := list(part)))
 
     def _head(self) -> Iterator[str]:
-        yield f"{self.root}: {self.frames} frames, {self.labelled} to be labelled"
+        yield f"{self.root}: {self.frames} frames, {self.labeled} expected to have labels"
         yield f"  files   {_listed(self.files)}"
         yield f"  images  {_listed(self.image_sizes)}"
         yield f"  scenes  {self.scenes}"
         source = f" (by {self.split_source})" if self.split_source else ""
         yield f"  splits  {_listed(self.splits)}{source}"
-        yield f"  Tr_velo_to_imu read as, in scenes: {_listed(self.rules)}"
+        yield f"  Tr_velo_to_imu, scenes  {_listed(self.rules)}"
 
     def _measure_rows(self) -> Iterator[str]:
         if not self.measures:
             return
-        yield f"{'measured on each frame':<54}{'lowest':>10}{'median':>10}{'highest':>10}  expected"
+        yield f"{'per frame':<54}{'lowest':>10}{'median':>10}{'highest':>10}  expected"
         for name, measure in MEASURES.items():
             if name in self.measures:
                 cells = "".join(f"{measure.text(v):>10}" for v in _spread(self.measures[name]))
@@ -115,7 +115,7 @@ class Report:
                     frame = f" (frame {finding.stem})" if finding.stem else ""
                     yield f"    {finding.path}{frame}: {finding.message}"
                 if len(group) > SHOWN:
-                    yield f"    … and {len(group) - SHOWN} more; --json has them all"
+                    yield f"    … and {len(group) - SHOWN} more; --json lists all"
 
 
 def _spread(values: Float64[np.ndarray, " n"]) -> list[float]:

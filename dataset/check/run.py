@@ -1,4 +1,4 @@
-"""The check of a whole data set, its frames in parallel."""
+"""The check of a whole data set, with its frames in parallel."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -20,15 +20,15 @@ from utils.parallel import map_in_processes
 
 
 def check_dataset(root: str | Path, *, workers: int | None = None, progress: bool = True) -> Report:
-    """Check every file of a data set in the UnScenes3D layout; nothing is changed.
+    """Check every file of a data set in the UnScenes3D layout, without changing any.
 
     Args:
-        root: Folder that holds ``images/``, ``clouds/`` and so on.
-        workers: Processes; None for one a core.
+        root: Folder with ``images/``, ``clouds/`` and so on.
+        workers: Number of processes; None for one per core.
         progress: Whether to show a progress bar.
 
     Raises:
-        FileNotFoundError: If there is no data set.
+        FileNotFoundError: If there is no data set at ``root``.
         ValueError: If ``workers`` is not positive.
     """
     root = Path(root)
@@ -40,7 +40,7 @@ def check_dataset(root: str | Path, *, workers: int | None = None, progress: boo
     )
     reports = {report.stem: report for report in found}
     rules = check_motion(reports, scene_of_stem(tree.scenes))
-    _note_other_sizes(reports)
+    _report_other_sizes(reports)
     return _summary(tree, findings, reports, rules)
 
 
@@ -49,15 +49,15 @@ def _check(root: Path, frame: tuple[str, tuple[str, ...]]) -> FrameReport:
     return check_frame(root, stem, folders)
 
 
-def _note_other_sizes(reports: Mapping[str, FrameReport]) -> None:
-    """Warn of images that are not as large as most are."""
+def _report_other_sizes(reports: Mapping[str, FrameReport]) -> None:
+    """Warn of images whose size differs from the most common one."""
     sizes = Counter(report.image_size for report in reports.values() if report.image_size)
     if len(sizes) < 2:
         return
     (height, width), _ = sizes.most_common(1)[0]
     for report in reports.values():
         if report.image_size not in (None, (height, width)):
-            message = f"the image is not {width}×{height} as most are"
+            message = f"the image is not {width}×{height} like most images"
             report.warn("image_size", layout.IMAGES, message)
 
 
@@ -77,7 +77,7 @@ def _summary(
         root=str(tree.root),
         files={folder: len(stems) for folder, stems in tree.files.items()},
         frames=len(tree.stems),
-        labelled=len(tree.labelled),
+        labeled=len(tree.labeled),
         scenes=len(tree.scenes),
         splits={split: len(stems) for split, stems in tree.splits.items()},
         split_source=tree.source,

@@ -1,4 +1,4 @@
-"""Which files are there, and do folders, scenes and splits name the same frames?"""
+"""Checks that folders, scenes and splits name the same frames."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,24 +12,24 @@ from dataset.inventory import require_folders, stems_in, time_order
 from dataset.splits import SPLITS, load_scenes, scene_of_stem, split_frames
 
 RECORDED = (layout.IMAGES, layout.CLOUDS, layout.CALIBS)
-"""Folders with a file of every frame, labelled or not; so has ``vehicle_infos`` where it is."""
+"""Folders with a file of every frame, labeled or not, like ``vehicle_infos``, which is optional."""
 LABELS = tuple(
     folder for folder in layout.SUFFIXES if folder not in (*RECORDED, layout.VEHICLE_INFOS)
 )
-"""Folders with a file of every labelled frame."""
+"""Folders with a file of every labeled frame."""
 
 
 @dataclass(frozen=True)
 class Tree:
-    """What a data set says of itself by its file names and ``imagesets/``.
+    """The file names of a data set and its ``imagesets/``.
 
     Attributes:
-        root: Its folder.
-        files: Stems of the files in each folder that is there.
-        scenes: The drives by name.
+        root: Folder of the data set.
+        files: Stems in each existing folder.
+        scenes: Scenes by name.
         splits: Stems of each split.
-        source: How it is split: "lists", "official", "region", or "" where it is not.
-        lists: Stems of each list of ``imagesets/*.txt``.
+        source: Source of the splits: "lists", "official", "region", or "" without splits.
+        lists: Stems in each ``imagesets/*.txt``.
     """
 
     root: Path
@@ -41,29 +41,29 @@ class Tree:
 
     @property
     def stems(self) -> list[str]:
-        """Every frame that has a file, in the order of time."""
+        """All frames with a file, in order of time."""
         return sorted(frozenset().union(*self.files.values()), key=time_order)
 
     @property
     def recorded(self) -> frozenset[str]:
-        """Frames that have an image, a cloud or a calibration."""
+        """Frames with an image, a point cloud or a calibration."""
         return frozenset().union(*(self.files.get(folder, frozenset()) for folder in RECORDED))
 
     @property
     def named(self) -> set[str]:
-        """Frames that a scene or a list names."""
+        """Frames in a scene or a list."""
         listed = (stem for stems in self.lists.values() for stem in stems)
         return {*scene_of_stem(self.scenes), *listed}
 
     @property
-    def labelled(self) -> set[str]:
-        """Frames that are to have labels: the named samples, or those with an occupancy label."""
+    def labeled(self) -> set[str]:
+        """Frames that should have labels: the samples, or else those with an occupancy label."""
         samples = {stem for scene in self.scenes.values() for stem in scene.samples}
         samples.update(stem for stems in self.lists.values() for stem in stems)
         return samples or set(self.files.get(layout.OCCUPANCY, ()))
 
     def folders_of(self, stem: str) -> tuple[str, ...]:
-        """Folders that hold a file of a frame."""
+        """Return the folders with a file of a frame."""
         return tuple(folder for folder, stems in self.files.items() if stem in stems)
 
 
@@ -71,7 +71,7 @@ def read_tree(root: Path) -> tuple[Tree, list[Finding]]:
     """List the files of a data set and read its ``imagesets/``.
 
     Returns:
-        What was found, and what is wrong with the files in ``imagesets/`` themselves.
+        The tree, and the findings about the files in ``imagesets/``.
 
     Raises:
         FileNotFoundError: If there is no data set.
@@ -81,8 +81,8 @@ def read_tree(root: Path) -> tuple[Tree, list[Finding]]:
     if not folders:
         found = sorted(path.name for path in root.iterdir())[:8]
         raise FileNotFoundError(
-            f"'{root}' has none of the layout's folders {sorted(layout.SUFFIXES)}; it has {found}. "
-            "Name the folder that holds images/, clouds/ and so on"
+            f"'{root}' has none of the folders {sorted(layout.SUFFIXES)}; it has {found}. "
+            "Pass the folder with images/, clouds/ and so on"
         )
     scenes, findings = _read_scenes(root)
     lists = _read_lists(root)
@@ -97,7 +97,7 @@ def read_tree(root: Path) -> tuple[Tree, list[Finding]]:
 
 
 def check_tree(tree: Tree) -> list[Finding]:
-    """Hold the folders, the scenes and the splits against each other."""
+    """Compare the folders, the scenes and the splits."""
     return [
         *check_folders(tree),
         *check_joins(tree),
@@ -108,14 +108,14 @@ def check_tree(tree: Tree) -> list[Finding]:
 
 
 def check_folders(tree: Tree) -> list[Finding]:
-    """Folders that are not there: an error for recordings, a warning for labels."""
+    """Report missing folders: an error for recordings, a warning for labels."""
     return [
         Finding(
             Level.ERROR if folder in RECORDED else Level.WARNING,
             "folder",
             folder,
             "",
-            "the folder is not there; what it holds is not checked",
+            "the folder is missing; its files are not checked",
         )
         for folder in layout.SUFFIXES
         if folder not in tree.files
@@ -123,60 +123,62 @@ def check_folders(tree: Tree) -> list[Finding]:
 
 
 def check_joins(tree: Tree) -> list[Finding]:
-    """Each frame has its file in every folder where it should, and no label is without frame."""
+    """Report missing files of a frame, and labels without a recording."""
     findings = []
     recorded = tree.recorded
     for folder, present in tree.files.items():
-        expected = tree.labelled & recorded if folder in LABELS else recorded
+        expected = tree.labeled & recorded if folder in LABELS else recorded
         for stem in sorted(expected - present, key=time_order):
-            what = "a labelled frame" if folder in LABELS else "a recorded frame"
-            message = f"{what} lacks this file; copy it, or take the frame out everywhere"
-            findings.append(_about(folder, stem, "missing_file", message))
+            kind = "labeled" if folder in LABELS else "recorded"
+            message = f"missing file of a {kind} frame; copy it, or remove all files of the frame"
+            findings.append(_finding(folder, stem, "missing_file", message))
         for stem in sorted(present - recorded, key=time_order):
-            message = "no image, cloud or calibration has this stem; is it another data set's file?"
-            findings.append(_about(folder, stem, "no_recording", message))
+            message = (
+                "no image, cloud or calibration has this stem; is the file from another data set?"
+            )
+            findings.append(_finding(folder, stem, "no_recording", message))
     return findings
 
 
 def check_names(tree: Tree) -> list[Finding]:
-    """Frames that only ``imagesets/`` or only the folders name, and stems that are no time."""
+    """Report frames that ``imagesets/`` and folders do not share, and stems that are not times."""
     findings = []
     for stem in sorted(tree.named.difference(tree.stems)):
-        message = "named by imagesets/, but no folder has a file of it"
+        message = "listed in imagesets/, but no folder has a file of it"
         findings.append(Finding(Level.ERROR, "unknown_frame", layout.IMAGESETS, stem, message))
     if tree.named:
         for stem in sorted(tree.recorded - tree.named, key=time_order):
             folder = tree.folders_of(stem)[0]
-            message = "no scene and no list names this frame; nothing will use it"
-            findings.append(_about(folder, stem, "unlisted_frame", message, Level.WARNING))
+            message = "the frame is in no scene and no list, and will not be used"
+            findings.append(_finding(folder, stem, "unlisted_frame", message, Level.WARNING))
     for stem in tree.stems:
         if time_order(stem)[0] == float("inf"):
-            message = "the stem is no time in seconds; poses and sweeps go by it"
+            message = "the stem is not a timestamp in seconds, which poses and sweeps need"
             folder = tree.folders_of(stem)[0]
-            findings.append(_about(folder, stem, "stem", message, Level.WARNING))
+            findings.append(_finding(folder, stem, "stem", message, Level.WARNING))
     return findings
 
 
 def check_scenes(tree: Tree) -> list[Finding]:
-    """A frame belongs to one scene, once."""
+    """Report frames that are in the scenes more than once."""
     counts = Counter(
         stem for scene in tree.scenes.values() for stem in (*scene.samples, *scene.sweeps)
     )
     path = f"{layout.IMAGESETS}/{layout.SCENE_INFO}"
-    message = "the frame stands in two places of the scenes"
-    twice = sorted(stem for stem, count in counts.items() if count > 1)
-    return [Finding(Level.ERROR, "scene_overlap", path, stem, message) for stem in twice]
+    message = "the frame is in the scenes more than once"
+    repeated = sorted(stem for stem, count in counts.items() if count > 1)
+    return [Finding(Level.ERROR, "scene_overlap", path, stem, message) for stem in repeated]
 
 
 def check_lists(tree: Tree) -> list[Finding]:
-    """No frame stands in two splits or twice in one, and no scene is cut by them."""
+    """Report frames in two splits or twice in one, and scenes cut by the splits."""
     findings = []
     names = list(tree.lists)
     scene_of = scene_of_stem(tree.scenes)
     for i, name in enumerate(names):
         stems = tree.lists[name]
         for stem in sorted(stem for stem, count in Counter(stems).items() if count > 1):
-            message = f"the frame stands twice in '{name}'"
+            message = f"the frame is in '{name}' more than once"
             findings.append(Finding(Level.ERROR, "split_repeats", _list_path(name), stem, message))
         for other in names[i + 1 :]:
             findings += _overlap(name, other, tree.lists, scene_of)
@@ -186,23 +188,23 @@ def check_lists(tree: Tree) -> list[Finding]:
 def _overlap(
     name: str, other: str, lists: Mapping[str, Sequence[str]], scene_of: Mapping[str, str]
 ) -> list[Finding]:
-    """What two splits share: frames are an error, scenes a warning."""
+    """Report what two splits share: frames are an error, scenes a warning."""
     path = _list_path(other)
     shared = sorted(set(lists[name]) & set(lists[other]))
-    message = f"the frame is in '{name}' too: scores would be worthless. Split by whole scenes"
+    message = f"the frame is also in '{name}', which invalidates the scores: split by whole scenes"
     findings = [Finding(Level.ERROR, "split_overlap", path, stem, message) for stem in shared]
     scenes, others = (
         {scene_of.get(stem, "") for stem in lists[split] if stem not in shared} - {""}
         for split in (name, other)
     )
     for scene in sorted(scenes & others):
-        message = f"'{scene}' is in '{name}' too: neighbouring frames are almost the same"
+        message = f"'{scene}' is also in '{name}', and neighboring frames are almost identical"
         findings.append(Finding(Level.WARNING, "scene_cut", path, "", message))
     return findings
 
 
 def _read_scenes(root: Path) -> tuple[Mapping[str, Scene], list[Finding]]:
-    """The drives, or what is wrong with the file that names them."""
+    """Read the scenes, or return what is wrong with their file."""
     try:
         return load_scenes(root), []
     except ValueError as error:
@@ -217,7 +219,7 @@ def _read_lists(root: Path) -> dict[str, Sequence[str]]:
 
 
 def _split(root: Path, scenes: Mapping[str, Scene]) -> tuple[dict[str, Sequence[str]], str]:
-    """The splits by the scenes, and how they are made."""
+    """Return the splits made from the scenes, and their source."""
     frames = {split: split_frames(root, split, "auto", scenes) for split in SPLITS}
     return {split: found.stems for split, found in frames.items()}, frames["train"].source
 
@@ -226,5 +228,7 @@ def _list_path(split: str) -> str:
     return f"{layout.IMAGESETS}/{split}.txt"
 
 
-def _about(folder: str, stem: str, check: str, message: str, level: Level = Level.ERROR) -> Finding:
+def _finding(
+    folder: str, stem: str, check: str, message: str, level: Level = Level.ERROR
+) -> Finding:
     return Finding(level, check, layout.relative_path(folder, stem), stem, message)

@@ -1,4 +1,4 @@
-"""The options of ``eval_iou.py`` for the label grids of nuScenes, in SelfOcc's words."""
+"""The options of ``eval_iou.py`` for the label grids of nuScenes, named as in SelfOcc."""
 
 import argparse
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from utils.outputs import output_folder
 
 OCC3D = "occ3d"
 DEFAULT = "openoccupancy"
-"""The benchmark where neither ``--occ3d`` nor ``--benchmark`` is given, as in SelfOcc."""
+"""The benchmark without ``--occ3d`` and ``--benchmark``, as in SelfOcc."""
 
 _NAMES = (
     "occ3d", "benchmark", "resolution", "scene_size", "use_mask", "thresh", "save_sem", "ray_iou",
@@ -19,16 +19,15 @@ _NAMES = (
 
 @dataclass(frozen=True)
 class BenchmarkOptions:
-    """What of a benchmark is scored.
+    """How to score a benchmark.
 
     Attributes:
-        evaluated: The voxels.
-        use_mask: Whether only those that a camera saw count.
-        ray_iou: Whether rays are scored, too.
-        occupied_from: Probability of not being free from which a voxel is occupied; None: where
-            the best class is not free.
-        save_sem: Folder that gets each prediction as ``SCENE/TOKEN/labels.npz``; None writes
-            nothing.
+        evaluated: The grid to score on.
+        use_mask: Whether to score only voxels seen by a camera.
+        ray_iou: Whether to compute RayIoU, too.
+        occupied_from: A voxel is occupied from this probability of not being free; None: if its
+            most likely class is not free.
+        save_sem: Folder to write each prediction to, as ``SCENE/TOKEN/labels.npz``; None: none.
     """
 
     evaluated: EvaluatedGrid
@@ -38,45 +37,49 @@ class BenchmarkOptions:
     save_sem: Path | None = None
 
     def __post_init__(self) -> None:
-        """Check that they fit together."""
+        """Reject options that do not go together."""
         source = self.evaluated.source
         if self.use_mask and not source.has_masks:
-            raise ValueError(f"--use-mask needs the labels of Occ3D; those of {source.name} say "
-                "nothing of what a camera saw: give --occ3d, or leave it out")  # fmt: skip
+            raise ValueError(f"--use-mask needs the masks of Occ3D, {source.name} has none: pass "
+                "--occ3d, or drop --use-mask")  # fmt: skip
         if self.ray_iou and not (source.name == OCC3D and self.evaluated.is_own):
-            raise ValueError("--ray-iou is defined on the grid of Occ3D: give --occ3d, and leave "
-                "out --resolution and --scene-size (or give 0.4 and 4)")  # fmt: skip
+            raise ValueError("--ray-iou needs the grid of Occ3D: pass --occ3d, and drop "
+                "--resolution and --scene-size (or pass 0.4 and 4)")  # fmt: skip
         if self.occupied_from is not None and not 0 < self.occupied_from < 1:
             raise ValueError(
-                f"--thresh is a probability between 0 and 1, got {self.occupied_from:g}"
+                f"--thresh must be a probability between 0 and 1, got {self.occupied_from:g}"
             )
 
 
 def add_nuscenes_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options, all of which are None or False where they are not given."""
+    """Add the options; without a value they are None or False."""
     add = parser.add_argument_group("nuScenes only").add_argument
-    add("--benchmark", choices=sorted(BENCHMARKS), help=f"whose labels [{DEFAULT}]")
-    add("--occ3d", action="store_true", help="the same as --benchmark occ3d")
-    add("--resolution", type=float, metavar="M", help="edge of the evaluated voxels, a multiple of "
-        "the labels' [the labels']")  # fmt: skip
+    add("--benchmark", choices=sorted(BENCHMARKS), help="labels to score against "
+        f"(default: {DEFAULT})")  # fmt: skip
+    add("--occ3d", action="store_true", help="same as --benchmark occ3d")
+    add("--resolution", type=float, metavar="M", help="voxel size to score at [m], a multiple of "
+        "that of the labels (default: that of the labels)")  # fmt: skip
     add("--scene-size", type=int, choices=range(len(SCENE_RANGES_M)), help="number of the "
-        "evaluated range (docs/conventions.md) [the labels' range]")  # fmt: skip
-    add("--use-mask", action="store_true", help="count only what the cameras see; Occ3D")
-    add("--ray-iou", action="store_true", help="RayIoU, too; Occ3D")
-    add("--thresh", type=float, metavar="P", help="probability of not being free from which a "
-        "voxel is occupied; without it the best class decides")  # fmt: skip
+        "range to score, see docs/conventions.md (default: the range of the labels)")  # fmt: skip
+    add("--use-mask", action="store_true", help="score only voxels seen by a camera; "
+        "Occ3D only")  # fmt: skip
+    add("--ray-iou", action="store_true", help="compute RayIoU, too; Occ3D only")
+    add("--thresh", type=float, metavar="P", help="a voxel is occupied from this probability of "
+        "not being free (default: if its most likely class is not free)")  # fmt: skip
     add("--save-sem", type=output_folder, metavar="DIR", help="write each prediction to "
-        "DIR/SCENE/TOKEN/labels.npz in Occ3D's numbers")  # fmt: skip
+        "DIR/SCENE/TOKEN/labels.npz with Occ3D's class ids")  # fmt: skip
 
 
 def benchmark_options(args: argparse.Namespace) -> BenchmarkOptions:
-    """What the command line asks for.
+    """Build the options from the command line.
 
     Raises:
         ValueError: If options contradict each other, or the grid cannot be evaluated.
     """
     if args.occ3d and args.benchmark not in (None, OCC3D):
-        raise ValueError(f"--occ3d and --benchmark {args.benchmark} exclude each other")
+        raise ValueError(
+            f"--occ3d and --benchmark {args.benchmark} contradict each other: pass one"
+        )
     name = args.benchmark or (OCC3D if args.occ3d else DEFAULT)
     return BenchmarkOptions(
         evaluated_grid(name, args.resolution, args.scene_size),
@@ -88,15 +91,14 @@ def benchmark_options(args: argparse.Namespace) -> BenchmarkOptions:
 
 
 def refuse_nuscenes_options(args: argparse.Namespace, kind: str) -> None:
-    """Refuse the options for a config of another data set.
+    """Reject the options for a config of another data set.
 
     Raises:
-        ValueError: If one is given.
+        ValueError: If one of them is given.
     """
     given = [name for name in _NAMES if getattr(args, name) not in (None, False)]
     if given:
         flags = ", ".join("--" + name.replace("_", "-") for name in given)
         raise ValueError(
-            f"{flags}: for the label grids of nuScenes; {kind} is scored on the config's own "
-            "'grid': leave them out"
+            f"{flags}: only for nuScenes; {kind} is scored on the 'grid' of its config: drop them"
         )

@@ -25,8 +25,8 @@ from utils.outputs import output_folder
 def add_occupancy_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``build_evaluation`` besides the split."""
     add = parser.add_argument
-    add("--convention", choices=sorted(CONVENTIONS), help="how means are taken; default: "
-        "'default', or the benchmark's own")  # fmt: skip
+    add("--convention", choices=sorted(CONVENTIONS), help="how absent classes "
+        "count in the means (default: 'default'; nuScenes: as the benchmark)")  # fmt: skip
     add("--save-pred", type=output_folder, metavar="DIR",
         help="write each prediction to DIR/STEM.npy")  # fmt: skip
     add_nuscenes_options(parser)

@@ -1,4 +1,4 @@
-"""The options of ``tools/score.py``, and what they ask for."""
+"""The options of ``tools/score.py``, and the tasks built from them."""
 
 import argparse
 import logging
@@ -38,68 +38,90 @@ logger = logging.getLogger(__name__)
 
 
 def build_parser(description: str) -> argparse.ArgumentParser:
-    """The options; those of one task alone are None where they are not given."""
+    """Build the parser; without a value, options of a single task are None."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--task", choices=("occupancy", "depth"), default="occupancy", help="[occupancy]")
-    add("--pred", type=Path, required=True, help="folder of predictions")
-    add("--gt", type=Path, required=True, help="folder of labels")
-    add("--json", type=output_file, required=True, help="file for the scores")
+    add(
+        "--task",
+        choices=("occupancy", "depth"),
+        default="occupancy",
+        help="what to score (default: occupancy)",
+    )
+    add("--pred", type=Path, required=True, metavar="DIR", help="folder of predictions")
+    add("--gt", type=Path, required=True, metavar="DIR", help="folder of labels")
+    add("--json", type=output_file, required=True, metavar="FILE",
+        help="write the scores to FILE")  # fmt: skip
     add(
         "--stems",
         type=Path,
-        help="file of the frames to score, one stem a line; without it both folders must hold "
-        "the same frames",
+        metavar="FILE",
+        help="score the frames listed in FILE, one stem per line (default: all; both folders must "
+        "then hold the same frames)",
     )
     _add_grid_options(parser.add_argument_group("occupancy"))
     _add_ray_options(parser.add_argument_group("RayIoU"))
     low, high = DepthRule().min_depth_m, DepthRule().max_depth_m
     add = parser.add_argument_group("depth").add_argument
-    add("--min-depth", type=float, metavar="M", help=f"labels count beyond this [{low:g}]")
-    add("--max-depth", type=float, metavar="M", help=f"labels count below this [{high:g}]")
+    add(
+        "--min-depth",
+        type=float,
+        metavar="M",
+        help=f"score labels beyond this depth [m] (default: {low:g})",
+    )
+    add(
+        "--max-depth",
+        type=float,
+        metavar="M",
+        help=f"score labels below this depth [m] (default: {high:g})",
+    )
     add(
         "--median-scaling",
         choices=SCALINGS,
-        help="scale each prediction to the label's median: numpy's takes the mean of the middle "
-        "two values, torch's the lower [none]",
+        help="scale each prediction to the median of its label; of an even number of values, numpy "
+        "takes the mean of the middle two, torch the lower one (default: none)",
     )
     return parser
 
 
 def _add_grid_options(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--metrics", choices=METRICS, nargs="+", help="IoU and mIoU, RayIoU, or both [occupancy]")
-    add("--convention", choices=list(CONVENTIONS), help="what the means are over [default]")
+    add("--metrics", choices=METRICS, nargs="+", help="occupancy, IoU and mIoU; "
+        "rayiou, RayIoU (default: occupancy)")  # fmt: skip
+    add("--convention", choices=list(CONVENTIONS), help="how absent classes "
+        "count in the means (default: default)")  # fmt: skip
     add(
         "--layout",
         choices=LAYOUTS,
-        help="label set, grid and sparse rows of a data set [unscenes3d; occ3d with rayiou]",
+        help="classes, grid and sparse rows of a data set (default: unscenes3d; with rayiou: "
+        "occ3d)",
     )
-    add("--num-classes", type=int, metavar="N", help="another label set: 0 … N-1, free included")
-    add("--free-label", type=int, metavar="F", help="its label of free voxels")
-    add("--ignore-label", type=int, metavar="I", help="its label of ignored voxels [255]")
+    add("--num-classes", type=int, metavar="N", help="use classes 0 … N-1 instead, "
+        "including free")  # fmt: skip
+    add("--free-label", type=int, metavar="F", help="with --num-classes: label of free voxels")
+    add("--ignore-label", type=int, metavar="I", help="with --num-classes: label of "
+        "ignored voxels (default: 255)")  # fmt: skip
     add(
         "--grid",
         type=int,
         nargs=3,
         metavar=("X", "Y", "Z"),
-        help="voxels of a frame that is sparse on both sides [the layout's]",
+        help="grid size of frames that are sparse in both folders (default: from the layout)",
     )
     add(
         "--coarsen",
         type=int,
         metavar="K",
-        help="bring labels to predictions of voxels K times as wide: the majority of the labelled "
-        "voxels, as in training [1]",
+        help="coarsen the labels by K to match coarser predictions, by majority vote of labeled "
+        "voxels, as in training (default: 1)",
     )
     add(
         "--mask",
         type=Path,
         metavar="DIR",
-        help="folder of one STEM.npy a frame, bool or 0 and 1: the voxels that count for IoU and "
-        "mIoU; RayIoU has no mask",
+        help="folder of masks STEM.npy, bool or 0 and 1: only voxels in the mask count for IoU and "
+        "mIoU; RayIoU ignores it",
     )
 
 
@@ -109,44 +131,44 @@ def _add_ray_options(group: argparse._ArgumentGroup) -> None:
         "--origins",
         type=Path,
         metavar="FILE.npy",
-        help="where the rays start, (M, 3) of x, y, z [m] in the frame of the grid, for all "
-        "frames; or a folder of one STEM.npy a frame",
+        help="ray origins of all frames, (M, 3), x, y, z [m] in the frame of the grid; or a folder "
+        "with STEM.npy per frame",
     )
-    add("--voxel-m", type=float, metavar="M", help="edge of a voxel [the layout's]")
+    add("--voxel-m", type=float, metavar="M", help="voxel size [m] (default: from the layout)")
     add(
         "--corner-m",
         type=float,
         nargs=3,
         metavar=("X", "Y", "Z"),
-        help="lower corner of voxel (0, 0, 0) [the layout's]",
+        help="lower corner of voxel (0, 0, 0) [m] (default: from the layout)",
     )
 
 
 def task_of(args: argparse.Namespace) -> GridTask:
-    """What to score in label grids and how, from the command line.
+    """Build the task of scoring label grids from the command line.
 
     Raises:
-        ValueError: If options contradict each other or a number is out of its range.
+        ValueError: If options contradict each other or a number is out of range.
     """
-    _refuse(args, OF_DEPTH, "--task depth")
+    _reject_options(args, OF_DEPTH, "--task depth")
     metrics = args.metrics or ["occupancy"]
     shape = None if args.grid is None else tuple(args.grid)
     if shape is not None and min(shape) < 1:
-        raise ValueError(f"--grid needs positive numbers of voxels, got {shape}")
+        raise ValueError(f"--grid must be three positive numbers of voxels, got {shape}")
     _check_label_options(args)
     if args.num_classes is None:
         layout = args.layout or ("occ3d" if "rayiou" in metrics else "unscenes3d")
-        found = _labels_of_layout(layout, shape)
+        found = _layout_labels(layout, shape)
     else:
-        found = _numbered_labels_of(args, shape)
+        found = _numbered_labels(args, shape)
     labels, form, free_label, ignore_label = found
     if args.coarsen is not None:
         if args.coarsen < 1:
-            raise ValueError(f"--coarsen is at least 1, got {args.coarsen}")
+            raise ValueError(f"--coarsen must be at least 1, got {args.coarsen}")
         if (free_label, ignore_label) != (FREE, IGNORE):
             raise ValueError(
-                f"--coarsen needs labels with {FREE} free and {IGNORE} ignored, these have "
-                f"{free_label} and {ignore_label}"
+                f"--coarsen needs free label {FREE} and ignore label {IGNORE}, "
+                f"got {free_label} and {ignore_label}"
             )
         form = replace(form, coarsening=args.coarsen)
     return GridTask(
@@ -162,11 +184,11 @@ def task_of(args: argparse.Namespace) -> GridTask:
 
 
 class _Labels(NamedTuple):
-    """What the numbers in label grids mean.
+    """Meaning of the values in label grids.
 
     Attributes:
         labels: The classes.
-        form: How sparse rows become grids.
+        form: How to turn sparse rows into grids.
         free_label: Label of free voxels.
         ignore_label: Label of voxels that do not count.
     """
@@ -177,8 +199,8 @@ class _Labels(NamedTuple):
     ignore_label: int = IGNORE
 
 
-def _labels_of_layout(layout: str, shape: tuple[int, int, int] | None) -> _Labels:
-    """The labels of a known layout."""
+def _layout_labels(layout: str, shape: tuple[int, int, int] | None) -> _Labels:
+    """Return the labels of a known layout."""
     if layout == "occ3d":
         free_label = OCC3D.index("free")
         return _Labels(OCC3D, GridForm(shape or OCC3D_GRID.shape, free_label), free_label)
@@ -186,8 +208,8 @@ def _labels_of_layout(layout: str, shape: tuple[int, int, int] | None) -> _Label
     return _Labels(UNSCENES3D, form)
 
 
-def _numbered_labels_of(args: argparse.Namespace, shape: tuple[int, int, int] | None) -> _Labels:
-    """The labels that --num-classes, --free-label and --ignore-label describe."""
+def _numbered_labels(args: argparse.Namespace, shape: tuple[int, int, int] | None) -> _Labels:
+    """Build the labels from --num-classes, --free-label and --ignore-label."""
     ignore_label = IGNORE if args.ignore_label is None else args.ignore_label
     if ignore_label == args.free_label:
         raise ValueError(f"label {ignore_label} cannot be both free and ignored")
@@ -199,43 +221,45 @@ def _check_label_options(args: argparse.Namespace) -> None:
     """Reject label options that contradict each other or are out of range."""
     if args.num_classes is None:
         if args.free_label is not None or args.ignore_label is not None:
-            raise ValueError("--free-label and --ignore-label belong to --num-classes")
+            raise ValueError("--free-label and --ignore-label can only be used with --num-classes")
         return
     if args.layout is not None:
-        raise ValueError("--layout and --num-classes exclude each other")
+        raise ValueError("--layout and --num-classes cannot be used together")
     if args.free_label is None:
         raise ValueError("--num-classes needs --free-label")
     if args.num_classes < 2:
-        raise ValueError(f"--num-classes is at least 2, free included, got {args.num_classes}")
+        raise ValueError(
+            f"--num-classes must be at least 2, including free, got {args.num_classes}"
+        )
     if not 0 <= args.free_label < args.num_classes:
         raise ValueError(
-            f"--free-label must be one of 0–{args.num_classes - 1}, got {args.free_label}"
+            f"--free-label must be from 0 to {args.num_classes - 1}, got {args.free_label}"
         )
 
 
 def numbered_labels(num_classes: int) -> LabelSet:
-    """A label set whose classes have numbers for names, and no long tail."""
+    """Build a label set with numbers as class names and without a long tail."""
     names = tuple(str(label) for label in range(num_classes))
     return LabelSet("numbered", names, colors=((128, 128, 128),) * num_classes)
 
 
 def _mask_of(args: argparse.Namespace, metrics: Sequence[str]) -> Path | None:
     if args.mask is not None and "rayiou" in metrics:
-        logger.info("RayIoU has no mask: --mask is for IoU and mIoU alone")
+        logger.info("RayIoU ignores --mask; it applies to IoU and mIoU only")
     return args.mask
 
 
 def _rays_of(args: argparse.Namespace, metrics: Sequence[str], grid: VoxelGrid) -> RayTask | None:
-    """How rays are scored; ``grid`` is where the voxels stand if nothing else is said."""
+    """Build the task of scoring rays; ``grid`` is the default grid."""
     if "rayiou" not in metrics:
-        _refuse(args, OF_RAYS, "--metrics rayiou")
+        _reject_options(args, OF_RAYS, "--metrics rayiou")
         return None
     if args.origins is None:
-        raise ValueError("--metrics rayiou needs --origins, where the rays start")
+        raise ValueError("--metrics rayiou needs --origins, the ray origins")
     if not args.origins.exists():
-        raise FileNotFoundError(f"no file or folder {args.origins} of ray origins (--origins)")
+        raise FileNotFoundError(f"ray origins {args.origins} (--origins) not found")
     if (args.voxel_m is None) != (args.corner_m is None):
-        raise ValueError("--voxel-m and --corner-m say together where the voxels stand")
+        raise ValueError("--voxel-m and --corner-m must be given together")
     if args.voxel_m is None:
         return RayTask(args.origins, grid)
     x, y, z = args.corner_m
@@ -243,12 +267,12 @@ def _rays_of(args: argparse.Namespace, metrics: Sequence[str], grid: VoxelGrid) 
 
 
 def rule_of(args: argparse.Namespace) -> DepthRule:
-    """Which pixels of depth maps count, from the command line.
+    """Build the rule for the pixels that count from the command line.
 
     Raises:
-        ValueError: If an option is another task's or a number is out of its range.
+        ValueError: If an option belongs to another task or a number is out of range.
     """
-    _refuse(args, OF_GRIDS, "--task occupancy")
+    _reject_options(args, OF_GRIDS, "--task occupancy")
     default = DepthRule()
     return DepthRule(
         default.min_depth_m if args.min_depth is None else args.min_depth,
@@ -257,8 +281,8 @@ def rule_of(args: argparse.Namespace) -> DepthRule:
     )
 
 
-def _refuse(args: argparse.Namespace, names: Sequence[str], owner: str) -> None:
-    """Refuse options that would have no effect."""
+def _reject_options(args: argparse.Namespace, names: Sequence[str], owner: str) -> None:
+    """Reject options that would have no effect."""
     given = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name) is not None]
     if given:
-        raise ValueError(f"{', '.join(given)} can only be given with {owner}")
+        raise ValueError(f"{', '.join(given)} can only be used with {owner}")

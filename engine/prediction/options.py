@@ -25,26 +25,28 @@ from utils.labels import FREE, LABEL_SETS, label_set
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that name a data set, saved predictions or weights, and frames of them."""
-    what = parser.add_argument_group("what to look at")
+    what = parser.add_argument_group("frames")
     add_config_options(what, required=False)
-    what.add_argument("--pred", type=Path, metavar="DIR", help="predictions, STEM.npy a frame")
+    what.add_argument("--pred", type=Path, metavar="DIR", help="folder of predictions STEM.npy")
     what.add_argument(
         "--resume-from",
         type=Path,
         metavar="FILE",
-        help="weights: each frame is predicted when shown",
+        help="checkpoint of the network that predicts the frames",
     )
-    what.add_argument("--split", choices=("all", *SPLITS), default="all", help="default: all")
-    what.add_argument("--scene", metavar="NAME", help="only this drive, such as scene_00006")
-    what.add_argument("--stems", nargs="+", metavar="STEM", help="only these frames")
+    what.add_argument(
+        "--split", choices=("all", *SPLITS), default="all", help="split (default: all)"
+    )
+    what.add_argument("--scene", metavar="NAME", help="show only this scene, such as scene_00006")
+    what.add_argument("--stems", nargs="+", metavar="STEM", help="show only these frames")
     what.add_argument(
         "--labels",
         choices=sorted(LABEL_SETS),
         default="unscenes3d",
-        help="classes of predictions without a config (default: unscenes3d)",
+        help="label set of predictions without a config (default: unscenes3d)",
     )
     what.add_argument(
-        "--gaussians", type=int, metavar="N", help="Gaussians a frame (default: as in training)"
+        "--gaussians", type=int, metavar="N", help="Gaussians per frame (default: as in training)"
     )
     add_device_option(what)
 
