@@ -79,7 +79,9 @@ def main(args: argparse.Namespace) -> None:
     if is_recording:
         frames = open_recording(cfg, paths, **chosen)
     else:
-        frames = PredictionFrames(cfg, args.split or "all", **chosen, is_shown="png" in args.format)
+        frames = PredictionFrames(
+            cfg, args.split or "all", **chosen, with_extras="png" in args.format
+        )
     timing = predict_frames(
         predictor,
         frames,

@@ -86,7 +86,7 @@ def test_without_data_training_stops_and_a_network_alone_does_not():
 def test_a_dry_run_counts_nothing(data):
     for root in (data, "nowhere"):
         plan = dry_run(demo(root, **BOTH), Process(0, 1, torch.device("cpu")), seed=0)
-        assert "class_counts and class_weights from the labels, counted first" in plan
+        assert "class_counts and class_weights from label counts, computed before training" in plan
     assert not (data / "statistics").exists()
 
 

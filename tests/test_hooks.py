@@ -25,7 +25,7 @@ def runner_of(network: nn.Module, **values: object) -> Mock:
 
 
 def test_learning_rate_by_hand():
-    shares = [learning_rate_share(i, 10, warmup=2, least=0.1) for i in range(10)]
+    shares = [learning_rate_share(i, 10, warmup=2, min_share=0.1) for i in range(10)]
     assert shares[:2] == [0.5, 1.0]
     # The cosine's middle is after 4 of its 8 steps: (1 + 0.1) / 2.
     assert shares[5] == pytest.approx(0.55)
@@ -35,7 +35,7 @@ def test_learning_rate_by_hand():
 
 @pytest.mark.parametrize(("total", "warmup"), [(1, 0), (1, 1), (2, 2)])
 def test_learning_rate_of_very_short_runs(total, warmup):
-    shares = [learning_rate_share(i, total, warmup=warmup, least=0.0) for i in range(total)]
+    shares = [learning_rate_share(i, total, warmup=warmup, min_share=0.0) for i in range(total)]
     assert all(0 <= share <= 1 for share in shares)
 
 
@@ -99,7 +99,7 @@ def test_average_stands_in_for_a_validation_only():
 def test_average_goes_on_where_it_was():
     hook, network = averaged(0.5, [1.0, 2.0])
     again = AverageHook(0.5)
-    again.go_on_from(hook.weights(network), hook.updates, network)
+    again.resume(hook.weights(network), hook.updates, network)
     again.before_train(runner_of(network))
     for each in (hook, again):
         network.weight.data.fill_(5.0)

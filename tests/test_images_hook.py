@@ -10,12 +10,12 @@ from dataset.sample import Sample
 from engine.pictures.branch_maps import DEPTH, SEMANTIC, BranchMap
 from engine.training.hooks import AverageHook
 from engine.training.images_hook import (
-    NOTHING,
+    BLANK,
     PANEL_PX,
     ImagesHook,
-    from_above,
-    page_from_above,
-    page_of_maps,
+    maps_page,
+    top_view,
+    top_view_page,
 )
 from tests.listed_frames import ListedFrames
 from tests.model_inputs import GRID, make_batch, make_model
@@ -87,19 +87,19 @@ def test_the_scored_weights_are_drawn():
 
 def test_maps_that_nothing_supervises_have_an_empty_partner():
     values = np.full((4, 8), 10.0, np.float32)
-    page = page_of_maps("a", [BranchMap("camera", DEPTH, values, None)], UNSCENES3D, 20.0)
-    with_target = page_of_maps("a", [BranchMap("camera", DEPTH, values, values)], UNSCENES3D, 20.0)
+    page = maps_page("a", [BranchMap("camera", DEPTH, values, None)], UNSCENES3D, 20.0)
+    with_target = maps_page("a", [BranchMap("camera", DEPTH, values, values)], UNSCENES3D, 20.0)
     assert page.shape == with_target.shape
     assert not np.array_equal(page, with_target)
 
 
 def test_a_map_fills_a_panel():
     labels = np.array([[FREE, TRUCK], [IGNORE, TRUCK]], np.uint8)
-    page = page_of_maps("a", [BranchMap("LiDAR", SEMANTIC, labels, labels)], UNSCENES3D, 20.0)
+    page = maps_page("a", [BranchMap("LiDAR", SEMANTIC, labels, labels)], UNSCENES3D, 20.0)
     of_truck = (page == UNSCENES3D.colors[TRUCK]).all(axis=-1).sum()
     assert of_truck >= 2 * PANEL_PX * PANEL_PX // 2  # Half of each of both panels.
     # What is free or ignored looks like nothing.
-    assert (page == NOTHING).all(axis=-1).sum() >= 2 * PANEL_PX * PANEL_PX // 2
+    assert (page == BLANK).all(axis=-1).sum() >= 2 * PANEL_PX * PANEL_PX // 2
 
 
 def test_the_topmost_label_is_seen_from_above():
@@ -108,24 +108,24 @@ def test_the_topmost_label_is_seen_from_above():
     occupancy[3, 0, 1] = TRUCK  # Far away, at the right.
     occupancy[3, 0, 2] = IGNORE
     occupancy[0, 3] = FREE
-    drawn = from_above(occupancy, UNSCENES3D)
+    drawn = top_view(occupancy, UNSCENES3D)
     assert tuple(drawn[0, -1]) == UNSCENES3D.colors[TRUCK]
     assert tuple(drawn[0, 0]) == UNSCENES3D.colors[GROUND]
-    assert tuple(drawn[-1, 0]) == NOTHING
+    assert tuple(drawn[-1, 0]) == BLANK
 
 
 def test_a_frame_without_label_is_refused():
     with pytest.raises(ValueError, match="has no label"):
-        page_from_above(Sample("a"), np.zeros(GRID.shape, np.uint8), UNSCENES3D)
+        top_view_page(Sample("a"), np.zeros(GRID.shape, np.uint8), UNSCENES3D)
 
 
 def test_without_a_camera_there_is_a_panel_less():
     sample = frames(1)[0]
     prediction = sample.occupancy.numpy().copy()
     prediction[prediction == IGNORE] = FREE
-    wide = page_from_above(sample, prediction, UNSCENES3D)
+    wide = top_view_page(sample, prediction, UNSCENES3D)
     sample.images = None
-    assert page_from_above(sample, prediction, UNSCENES3D).shape[1] < wide.shape[1] - PANEL_PX
+    assert top_view_page(sample, prediction, UNSCENES3D).shape[1] < wide.shape[1] - PANEL_PX
 
 
 def test_nothing_changes_in_the_network(network):

@@ -20,14 +20,14 @@ def test_the_plan_by_hand(cfg):
     assert "ToyNetwork, 180 parameters (body 120, head 60)" in plan
     assert "6 train, 6 val frames" in plan
     assert "4 epochs of 3 iterations" in plan
-    assert "learning rate 0.01, 4 frames an update" in plan
+    assert "learning rate 0.01, 4 frames per update" in plan
     assert "1 process on cpu" in plan
 
 
 def test_several_processes_share_an_epoch(cfg):
     plan = dry_run(cfg, Process(0, 2, torch.device("cpu")), seed=0)
     assert "4 epochs of 2 iterations" in plan
-    assert "8 frames an update" in plan
+    assert "8 frames per update" in plan
 
 
 def test_without_data_the_rest_is_checked(cfg):
@@ -46,7 +46,7 @@ def test_without_pretrained_weights_the_rest_is_checked(cfg, monkeypatch):
 
     monkeypatch.setattr(ToyNetwork, "init_weights", init_weights)
     plan = dry_run(cfg, ALONE, seed=0)
-    assert "missing   the weights that training begins with: no weights of ToyNetwork" in plan
+    assert "missing   the initial weights: no weights of ToyNetwork" in plan
     assert "6 train, 6 val frames" in plan
 
 

@@ -8,7 +8,7 @@ import trimesh
 from dataset.clouds import read_any_cloud
 from dataset.nuscenes.labels import BENCHMARKS, read_occ3d
 from dataset.sample import Sample
-from engine.prediction.files import KINDS, FrameWriter, in_view, occupied_ply, with_return
+from engine.prediction.files import KINDS, FrameWriter, in_view, occupied_ply, with_points
 from engine.prediction.predictor import PredictedGrid
 from tests.model_inputs import GRID, make_batch
 from utils.labels import FREE, IGNORE, NUSCENES, UNSCENES3D
@@ -47,7 +47,7 @@ def test_each_kind_has_its_file(frame, tmp_path):
 
 def test_unknown_kinds_and_none_are_refused(tmp_path):
     for kinds in ([], ["npy", "jpg"]):
-        with pytest.raises(ValueError, match="kinds of files are"):
+        with pytest.raises(ValueError, match="kinds of files must be among"):
             FrameWriter(tmp_path, kinds, GRID, UNSCENES3D)
 
 
@@ -55,7 +55,9 @@ def test_returns_need_both_sensors(frame, tmp_path):
     sample, predicted = frame
     writer = FrameWriter(tmp_path, ["points"], GRID, UNSCENES3D)
     for lacking in (replace(sample, points=None), replace(sample, images=None)):
-        with pytest.raises(ValueError, match=rf"{STEM}: .* points need .*: leave the kind out"):
+        with pytest.raises(
+            ValueError, match=rf"{STEM}: .* needs images and LiDAR points.*: leave this kind out"
+        ):
             writer.write(lacking, predicted)
 
 
@@ -64,7 +66,7 @@ def test_npz_has_labels_and_masks(frame, tmp_path):
     with np.load(tmp_path / f"{STEM}.npz") as arrays:
         np.testing.assert_array_equal(arrays["semantics"], frame[1].occupancy)
         np.testing.assert_array_equal(arrays["mask_camera"], in_view(frame[0], GRID))
-        np.testing.assert_array_equal(arrays["mask_lidar"], with_return(frame[0], GRID))
+        np.testing.assert_array_equal(arrays["mask_lidar"], with_points(frame[0], GRID))
 
 
 def test_npz_of_nuscenes_is_read_as_occ3d(tmp_path):
@@ -109,9 +111,9 @@ def test_masks_say_what_a_camera_could_see_and_what_the_lidar_hit(frame):
     assert not seen[0, 0].any()
     assert not seen[0, -1].any()
     assert 0.3 < seen.mean() < 0.9
-    hit = with_return(sample, GRID)
+    hit = with_points(sample, GRID)
     voxels = torch.floor(GRID.voxel_from_metres(sample.points[:, :3])).long()
     assert hit[tuple(voxels.T)].all()
     assert hit.sum() == len(torch.unique(voxels, dim=0))
     assert not in_view(Sample("a"), GRID).any()
-    assert not with_return(Sample("a"), GRID).any()
+    assert not with_points(Sample("a"), GRID).any()

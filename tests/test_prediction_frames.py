@@ -154,13 +154,14 @@ def test_a_batch_has_a_frame(cfg, tmp_path):
 def test_timing_says_frames_a_second():
     text = str(TimeSpent(frames=4, read_s=1.0, network_s=2.0, write_s=5.0))
     assert (
-        text == "4 frames in 8.0 s, 0.50 a second (read 0.25, network 0.50, write 1.25 s a frame)"
+        text
+        == "4 frames in 8.0 s, 0.50 per second (read 0.25, network 0.50, write 1.25 s per frame)"
     )
     assert "0 frames" in str(TimeSpent())
 
 
 def test_what_is_only_shown_is_read_only_to_be_shown(cfg, labelled):
-    frames = PredictionFrames(cfg, "all", stems=labelled[:1], is_shown=False)
+    frames = PredictionFrames(cfg, "all", stems=labelled[:1], with_extras=False)
     assert frames[0].occupancy is None
     assert frames[0].vehicle is None
 
@@ -200,7 +201,7 @@ def test_a_network_of_accumulated_clouds_is_warned_of(cfg, recording, caplog):
     assert not caplog.text
     cfg.dataset.num_sweeps = 10
     open_recording(cfg, recording)
-    assert "learnt from 10 clouds" in caplog.text
+    assert "trained on 10 aggregated sweeps" in caplog.text
 
 
 def test_a_recording_may_be_cut_down(cfg, recording):
@@ -210,10 +211,10 @@ def test_a_recording_may_be_cut_down(cfg, recording):
 
 
 def test_a_recording_that_lacks_what_the_network_reads_is_refused(cfg, recording):
-    with pytest.raises(ValueError, match="give --calib and --clouds"):
+    with pytest.raises(ValueError, match="pass --calib and --clouds"):
         open_recording(cfg, RecordingPaths(recording.images, None, None))
     cfg.modality = "camera"
-    with pytest.raises(ValueError, match=r"'camera' reads .*: give --images"):
+    with pytest.raises(ValueError, match=r"'camera' reads .*: pass --images"):
         open_recording(cfg, recording._replace(images=None))
 
 

@@ -56,7 +56,7 @@ def test_a_checkpoint_predicts(words, tmp_path):
     network = load_predictor(args, read_config(args)).network
     for name, weight in torch.load(tmp_path / "weights.pth").items():
         assert torch.equal(network.state_dict()[name], weight)
-    with pytest.raises(ValueError, match="--gaussians is at least 1, got 0"):
+    with pytest.raises(ValueError, match="--gaussians must be at least 1, got 0"):
         load_predictor(parse([*words, "--gaussians", "0"]), read_config(args))
 
 
@@ -78,11 +78,11 @@ def test_predictions_alone(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("", "nothing to look at: give --py-config FILE, or --pred DIR"),
+        ("", "nothing to show: pass --py-config FILE, --pred DIR"),
         ("--pred x --data-root y", "--data-root needs --py-config"),
         ("--pred x --resume-from y", "--resume-from needs --py-config"),
         ("--pred x --scene y", "--scene needs --py-config"),
-        ("--pred x --resume-from y --py-config z", "give one"),
+        ("--pred x --resume-from y --py-config z", "pass only one"),
     ],
 )
 def test_options_that_do_not_go_together(line, message):

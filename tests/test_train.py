@@ -98,7 +98,7 @@ def test_a_run_leaves_what_is_needed_afterwards(whole):
     text = log.read_text()
     assert "loss_occupancy" in text
     assert "epoch 4: iou" in text
-    assert "trained; weights" in text
+    assert "training finished; weights" in text
 
 
 def test_the_same_seed_gives_the_same_losses(whole, tmp_path):
@@ -163,7 +163,7 @@ def test_scores_of_two_kinds_are_not_compared(whole, tmp_path, caplog):
     config, out, _ = whole
     words = f"--resume-from {out / 'latest.pth'} --cfg-options schedule.epochs=5"
     run(config, tmp_path / "other", f"{words} runtime.best_metric=long_tail_miou")
-    assert "kept the best miou, this run compares long_tail_miou" in caplog.text
+    assert "tracked the best miou, but this run tracks long_tail_miou" in caplog.text
     best = json.loads((tmp_path / "other/best.json").read_text())
     assert (best["metric"], best["epoch"]) == ("long_tail_miou", 5)
 
@@ -175,25 +175,25 @@ def test_weights_alone_are_where_a_training_begins(whole, tmp_path, caplog):
         again = run(config, tmp_path / "tuned", words).losses
     assert len(again) == 12
     assert again[0] < losses[0]
-    assert "weights to begin with" in caplog.text
+    assert "initial weights" in caplog.text
 
 
 def test_epochs_of_another_length(whole, tmp_path, caplog):
     config, _, _ = whole
     words = "--iter-resume --cfg-options runtime.checkpoint_iters=1"
     run(config, tmp_path / "out", words, stop_after=3)
-    with pytest.raises(ValueError, match="in the middle of an epoch of 3 iterations, an epoch has"):
+    with pytest.raises(ValueError, match="in the middle of an epoch of 3 iterations, but an epoch"):
         run(config, tmp_path / "out", words + " schedule.batch_size=3")
     run(config, tmp_path / "at_end", stop_after=4)
     again = run(config, tmp_path / "at_end", "--cfg-options schedule.batch_size=3").losses
     assert len(again) == 3 * 2
-    assert "had 3 iterations an epoch" in caplog.text
+    assert "had 3 iterations per epoch" in caplog.text
 
 
 def test_another_seed_is_mentioned(whole, tmp_path, caplog):
     config, out, _ = whole
     run(config, tmp_path / "out", f"--resume-from {out / 'latest.pth'} --seed 7")
-    assert "was trained with --seed 42, this run has 7" in caplog.text
+    assert "was trained with --seed 42, but this run has 7" in caplog.text
 
 
 def test_accumulation_uses_every_frame_of_an_odd_epoch(tmp_path):

@@ -57,25 +57,25 @@ def test_goes_on_in_mid_epoch_with_the_frames_that_are_left(iteration):
     whole, events = loop_of(2, 0)
     whole.run()
     rest, later = loop_of(2, 0)
-    rest.go_on_from(iteration // 3, iteration, 0)
+    rest.start_at(iteration // 3, iteration, 0)
     rest.run()
     assert later == events[iteration:]
 
 
 def test_an_interrupted_validation_is_made_up_for():
     loop, events = loop_of(2, 1)
-    loop.go_on_from(1, 3, 0)
+    loop.start_at(1, 3, 0)
     loop.run()
     assert events[0] == "validate"
     done, events = loop_of(2, 1)
-    done.go_on_from(1, 3, 1)
+    done.start_at(1, 3, 1)
     done.run()
     assert events[0] != "validate"
 
 
 def test_each_epoch_counts_its_own_accumulation():
     loop, _ = loop_of(2, 0)
-    loop.go_on_from(0, 1, 0)
+    loop.start_at(0, 1, 0)
     loop.run()
     calls = loop.runner.optim_wrapper.initialize_count_status.call_args_list
     assert [call.args[1:] for call in calls] == [(1, 3), (0, 3)]

@@ -104,7 +104,7 @@ def test_branches_are_of_a_network_that_renders(folder, tmp_path):
         (["views", "--out", "x", "--scale", "0"], "--scale must be from 0.25 to 8, got 0.0"),
         (["branches", "--out", "x", "--stride", "0"], "--stride must be at least 1, got 0"),
         (["views", "--out", "x", "--rows", "a"], "--rows can only be used with compare, not"),
-        (["views", "--out", "x"], "nothing to look at"),
+        (["views", "--out", "x"], "nothing to show"),
     ],
 )
 def test_options_that_cannot_be_are_refused_before_anything_is_read(words, message):

@@ -1,1 +1,1 @@
-"""Frames to show: where they come from, and what belongs to one."""
+"""Frames to show: sources of frames, and their annotations and Gaussians."""

@@ -53,7 +53,7 @@ def elevation_figure(
     Args:
         sample: The frame, with its label.
         predicted_m: Predicted height of each cell [m].
-        cells: Where the cells are.
+        cells: Grid of the cells.
         errors: Errors of this map, for the heading; None without labeled cells.
         method: Name of the method.
 

@@ -80,7 +80,7 @@ class Table(NamedTuple):
         title: Title; "": none.
         columns: Title of each column.
         rows: Name and panels of each row.
-        legend: What the colors mean.
+        legend: Groups of legend entries.
         files: Prefix of the file names of the panels, per row.
     """
 

@@ -43,7 +43,7 @@ def draw_frame(
     Args:
         sample: The frame; shows the first camera's image and the points if it has them.
         prediction: Predicted label of each voxel.
-        grid: Where the voxels are.
+        grid: Grid of the voxels.
         labels: Names and colors of the labels.
         width: Width of the page, to within a few pixels.
 
@@ -51,7 +51,7 @@ def draw_frame(
         RGB image.
 
     Raises:
-        ValueError: If the prediction or the label does not fill the grid.
+        ValueError: If the prediction or the label does not match the grid in shape.
     """
     target = None if sample.occupancy is None else sample.occupancy.cpu().numpy()
     layers = [("Prediction", prediction, labels)]
@@ -61,7 +61,7 @@ def draw_frame(
     for name, voxels, _ in layers:
         if voxels.shape != grid.shape:
             raise ValueError(
-                f"frame {sample.stem}: the {name.lower()} of shape {voxels.shape} does not fill "
+                f"frame {sample.stem}: the {name.lower()} of shape {voxels.shape} does not match "
                 f"the grid of {grid.shape} voxels"
             )
     if target is not None:

@@ -58,7 +58,7 @@ def choose_views(
 
     Args:
         sample: The frame; without images the front view is from the LiDAR.
-        grid: Where its voxels are.
+        grid: Its grid.
         ground_m: Height of the ground under the vehicle [m].
         camera: Index of the camera of the front view.
 

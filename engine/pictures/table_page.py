@@ -71,7 +71,7 @@ def table_page(
         note: Note on the right of the first line.
         columns: Title of each column.
         rows: Name and panels of each row; a column is as wide as its widest panel.
-        legend: What the colors mean, below the table; each group starts a new line.
+        legend: Legend below the table; each group starts a new line.
         caption: Paragraphs below the first row.
         style: Colors and scale.
 

@@ -1,1 +1,1 @@
-"""Prediction of frames: from samples or arrays to grids, and to files."""
+"""Prediction: from samples or arrays to label grids and files."""

@@ -1,14 +1,14 @@
-"""Files that a predicted frame is written to, one kind for each use.
+"""Output files of a predicted frame, one kind per use.
 
-| kind | file | what it holds |
+| kind | file | content |
 | --- | --- | --- |
 | npy | ``STEM.npy`` | labels, uint8 (X, Y, Z) |
-| npz | ``STEM.npz`` | as Occ3D's ``labels.npz``: semantics, mask_camera, mask_lidar |
-| ply | ``STEM.ply`` | centres of the occupied voxels, coloured by class, with their labels |
-| png | ``STEM.png`` | a page of pictures |
-| points | ``points/STEM.png`` | the cameras' pictures with the LiDAR's returns on them |
+| npz | ``STEM.npz`` | as in Occ3D's ``labels.npz``: semantics, mask_camera, mask_lidar |
+| ply | ``STEM.ply`` | centers of the occupied voxels, colored by class, with labels |
+| png | ``STEM.png`` | a figure: input, prediction, label and errors |
+| points | ``points/STEM.png`` | LiDAR points projected into the camera images |
 | confidence | ``confidence/STEM.npy`` | probability of the label, float16 (X, Y, Z) |
-| entropy | ``entropy/STEM.npy`` | entropy of all labels' probabilities [nat], float16 (X, Y, Z) |
+| entropy | ``entropy/STEM.npy`` | entropy over all labels [nat], float16 (X, Y, Z) |
 """
 
 from collections.abc import Callable, Sequence
@@ -34,27 +34,27 @@ class FrameWriter:
     """Writes predicted frames to a folder.
 
     Args:
-        out: The folder; made if it is not there.
-        kinds: Which files to write, of ``KINDS``.
+        out: The folder; created if missing.
+        kinds: Kinds of files to write, from ``KINDS``.
         grid: The grid of the predictions.
         labels: Their label set.
 
     Raises:
-        ValueError: If a kind is unknown, or there is none.
+        ValueError: If a kind is unknown, or none is given.
     """
 
     def __init__(self, out: Path, kinds: Sequence[str], grid: VoxelGrid, labels: LabelSet) -> None:
         unknown = [kind for kind in kinds if kind not in KINDS]
         if unknown or not kinds:
-            raise ValueError(f"kinds of files are {list(KINDS)}, got {list(kinds)}")
+            raise ValueError(f"kinds of files must be among {list(KINDS)}, got {list(kinds)}")
         self.out, self.grid, self.labels = out, grid, labels
         self.kinds = tuple(dict.fromkeys(kinds))
 
     def write(self, sample: Sample, predicted: PredictedGrid) -> None:
-        """Write the files of one frame; each appears complete or not at all.
+        """Write the files of one frame, each atomically.
 
         Raises:
-            ValueError: If a kind needs what the frame was read without.
+            ValueError: If a kind needs data that the sample lacks.
         """
         for kind in self.kinds:
             KINDS[kind](self, sample, predicted)
@@ -63,14 +63,14 @@ class FrameWriter:
         write_prediction(self.out, sample.stem, predicted.occupancy)
 
     def _npz(self, sample: Sample, predicted: PredictedGrid) -> None:
-        """Labels and masks; of nuScenes' classes in Occ3D's numbers, where free is 17."""
+        """Write labels and masks; nuScenes labels follow Occ3D's numbering, where free is 17."""
         semantics = predicted.occupancy
         if self.labels.name == NUSCENES.name:
             semantics = swap_free_and_others(semantics)
         arrays = {
             "semantics": semantics,
             "mask_camera": in_view(sample, self.grid).astype(np.uint8),
-            "mask_lidar": with_return(sample, self.grid).astype(np.uint8),
+            "mask_lidar": with_points(sample, self.grid).astype(np.uint8),
         }
         write_archive(self.out / f"{sample.stem}.npz", arrays)
 
@@ -79,18 +79,18 @@ class FrameWriter:
         write_whole(self.out / f"{sample.stem}.ply", content)
 
     def _png(self, sample: Sample, predicted: PredictedGrid) -> None:
-        picture = draw_frame(sample, predicted.occupancy, self.grid, self.labels)
-        write_image(self.out / f"{sample.stem}.png", picture)
+        page = draw_frame(sample, predicted.occupancy, self.grid, self.labels)
+        write_image(self.out / f"{sample.stem}.png", page)
 
     def _points(self, sample: Sample, predicted: PredictedGrid) -> None:
         del predicted
         if sample.images is None or sample.pixel_from_lidar is None or sample.points is None:
             raise ValueError(
-                f"frame {sample.stem}: files of the kind points need pictures and LiDAR returns, "
-                "and the network reads one of the two only: leave the kind out"
+                f"frame {sample.stem}: the kind 'points' needs images and LiDAR points, but the "
+                "network reads only one of them: leave this kind out"
             )
-        picture = draw_points_on_images(sample.images, sample.pixel_from_lidar, sample.points)
-        write_image(self.out / "points" / f"{sample.stem}.png", picture)
+        image = draw_points_on_images(sample.images, sample.pixel_from_lidar, sample.points)
+        write_image(self.out / "points" / f"{sample.stem}.png", image)
 
     def _confidence(self, sample: Sample, predicted: PredictedGrid) -> None:
         path = self.out / "confidence" / f"{sample.stem}.npy"
@@ -113,7 +113,7 @@ KINDS: dict[str, Callable[[FrameWriter, Sample, PredictedGrid], None]] = {
 
 
 def occupied_ply(occupancy: UInt8[np.ndarray, "X Y Z"], grid: VoxelGrid, labels: LabelSet) -> bytes:
-    """A binary PLY file of the centres [m] of the occupied voxels, with colours and labels."""
+    """Encode centers [m], colors and labels of the occupied voxels as a binary PLY file."""
     index = np.argwhere((occupancy != FREE) & (occupancy != IGNORE))
     label = occupancy[tuple(index.T)]
     row = [("center", "<f4", 3), ("color", "u1", 3), ("label", "u1")]
@@ -135,7 +135,7 @@ def occupied_ply(occupancy: UInt8[np.ndarray, "X Y Z"], grid: VoxelGrid, labels:
 
 
 def in_view(sample: Sample, grid: VoxelGrid) -> Bool[np.ndarray, "X Y Z"]:
-    """Voxels whose centre lies in the picture of a camera, hidden or not."""
+    """Return the voxels whose center projects into a camera image, occluded or not."""
     seen = torch.zeros(grid.shape, dtype=torch.bool)
     if sample.images is None or sample.pixel_from_lidar is None:
         return seen.numpy()
@@ -148,8 +148,8 @@ def in_view(sample: Sample, grid: VoxelGrid) -> Bool[np.ndarray, "X Y Z"]:
     return seen.numpy()
 
 
-def with_return(sample: Sample, grid: VoxelGrid) -> Bool[np.ndarray, "X Y Z"]:
-    """Voxels that a return of the LiDAR lies in."""
+def with_points(sample: Sample, grid: VoxelGrid) -> Bool[np.ndarray, "X Y Z"]:
+    """Return the voxels that contain a LiDAR point."""
     hit = torch.zeros(grid.shape, dtype=torch.bool)
     if sample.points is not None:
         points = sample.points[grid.contains(sample.points[:, :3]), :3]

@@ -1,4 +1,4 @@
-"""Prediction of frames, labelled or not: which ones, and how long it takes."""
+"""Prediction of frames, labeled or not: selection, prediction loop and timing."""
 
 import logging
 import time
@@ -21,28 +21,28 @@ from engine.prediction.predictor import GridPredictor
 from utils.progress import Progress
 
 EXTRAS = ("occupancy", "caption", "vehicle")
-"""Fields that are only shown, for frames that have them."""
+"""Optional fields to show, which the network does not read."""
 
 logger = logging.getLogger(__name__)
 
 
 class PredictionFrames(Dataset[Sample]):
-    """Some frames of a data set with what the network reads, and what else there is to show.
+    """Frames of a data set with the network's inputs and optional fields to show.
 
-    That is labels, captions and the vehicle's motion, of the frames that have any.
+    Optional are labels, captions and ego motion, for frames that have them.
 
     Args:
         cfg: The config.
         split: "train", "val", "test", or "all" for every frame on disk.
-        stems: Only these frames, in this order; None for all of the split.
-        limit: At most so many frames, spread evenly over them; 0 for all.
-        is_shown: Read what is only shown too.
+        stems: Only these frames, in this order; None: all of the split.
+        limit: Maximum number of frames, spread evenly; 0: all.
+        with_extras: Whether to read the optional fields too.
 
     Attributes:
         stems: Stem of each frame.
 
     Raises:
-        FileNotFoundError: If the data is not there.
+        FileNotFoundError: If the data is missing.
         ValueError: If a stem is not in the split, ``limit`` is negative, or no frame is left.
     """
 
@@ -53,12 +53,12 @@ class PredictionFrames(Dataset[Sample]):
         *,
         stems: Sequence[str] | None = None,
         limit: int = 0,
-        is_shown: bool = True,
+        with_extras: bool = True,
     ) -> None:
         self._inputs = build_dataset(cfg, split, fields=input_fields(cfg.modality))
         self._index = {stem: number for number, stem in enumerate(self._inputs.stems)}
         self.stems = spread(restrict(list(self._index), stems, split), limit)
-        fields = EXTRAS if is_shown else ()
+        fields = EXTRAS if with_extras else ()
         self._extras = Annotations(cfg, split, self._inputs, self.stems, fields)
 
     def __len__(self) -> int:
@@ -72,11 +72,11 @@ class PredictionFrames(Dataset[Sample]):
 
 
 class RecordingPaths(NamedTuple):
-    """Where a recording of one's own is; None for what it does without.
+    """Paths of a custom recording; None for missing parts.
 
     Attributes:
         images: Folder of images.
-        clouds: Folder of clouds.
+        clouds: Folder of point clouds.
         calib: Calibration file.
     """
 
@@ -92,36 +92,36 @@ def open_recording(
     stems: Sequence[str] | None = None,
     limit: int = 0,
 ) -> Subset[Sample]:
-    """Frames of a recording of one's own, with what the network of a config reads.
+    """Open a custom recording, with the inputs of a config's network.
 
     Args:
         cfg: The config.
-        paths: Where the recording is; what the network does not read may be left out.
-        stems: Only these frames, in this order; None for all.
-        limit: At most so many frames, spread evenly over them; 0 for all.
+        paths: Paths of the recording; parts that the network does not read may be None.
+        stems: Only these frames, in this order; None: all.
+        limit: Maximum number of frames, spread evenly; 0: all.
 
     Raises:
         FileNotFoundError: If a folder or a file of a frame is missing.
-        ValueError: If the network reads what ``paths`` does not have, or the recording is at fault.
+        ValueError: If ``paths`` lacks an input of the network, or the recording is invalid.
     """
     fields = input_fields(cfg.modality)
     needed = {"images": ("images", "calib"), "points": ("clouds",)}
     reads = [name for field, names in needed.items() if field in fields for name in names]
-    lacking = [f"--{name}" for name in reads if getattr(paths, name) is None]
-    if lacking:
+    missing = [f"--{name}" for name in reads if getattr(paths, name) is None]
+    if missing:
         raise ValueError(
-            f"a network of modality '{cfg.modality}' reads the {', '.join(reads)} of a recording: "
-            f"give {' and '.join(lacking)}"
+            f"a network of modality '{cfg.modality}' reads {', '.join(reads)} of a recording: "
+            f"pass {' and '.join(missing)}"
         )
     used = {name: getattr(paths, name) for name in (*reads, "calib")}
     unused = [name for name in ("images", "clouds") if name not in used and getattr(paths, name)]
     if unused:
-        logger.info("the network does not read the %s, which stay unused", " and ".join(unused))
+        logger.info("the network does not read the %s; ignoring them", " and ".join(unused))
     sweeps = cfg.dataset.get("num_sweeps", 1)
     if "points" in fields and sweeps > 1:
         logger.warning(
-            "the network learnt from %s clouds put together, and gets one of each frame here: it "
-            "sees less than it is used to",
+            "the network was trained on %s aggregated sweeps but gets a single sweep per frame: "
+            "expect worse predictions",
             sweeps,
         )
     options = InputOptions.from_section(cfg.dataset)
@@ -137,13 +137,13 @@ def open_recording(
 
 @dataclass
 class TimeSpent:
-    """Where the time went.
+    """Time spent on each step.
 
     Attributes:
         frames: Number of frames.
-        read_s: Waiting for files [s].
-        network_s: Prediction [s].
-        write_s: Drawing and writing [s].
+        read_s: Time waiting for input [s].
+        network_s: Time of prediction [s].
+        write_s: Time of drawing and writing [s].
     """
 
     frames: int = 0
@@ -152,12 +152,14 @@ class TimeSpent:
     write_s: float = 0.0
 
     def __str__(self) -> str:
-        """One line for a terminal."""
+        """Format as one line."""
         total = self.read_s + self.network_s + self.write_s
         parts = {"read": self.read_s, "network": self.network_s, "write": self.write_s}
         shares = ", ".join(f"{name} {s / max(self.frames, 1):.2f}" for name, s in parts.items())
         rate = self.frames / max(total, 1e-9)
-        return f"{self.frames} frames in {total:.1f} s, {rate:.2f} a second ({shares} s a frame)"
+        return (
+            f"{self.frames} frames in {total:.1f} s, {rate:.2f} per second ({shares} s per frame)"
+        )
 
 
 def predict_frames(
@@ -172,16 +174,16 @@ def predict_frames(
 
     Args:
         predictor: The network.
-        frames: What to predict.
-        writer: Writes them.
-        batch_size: Frames predicted together; the last batch may have fewer.
-        num_workers: Processes that read ahead; 0 reads in this one.
+        frames: The frames.
+        writer: Writes the files.
+        batch_size: Frames per batch; the last batch may have fewer.
+        num_workers: Number of loader processes; 0 reads in this process.
 
     Returns:
-        Where the time went.
+        Time spent on each step.
 
     Raises:
-        ValueError: If the batch size is not positive, or a file is not as its format says.
+        ValueError: If the batch size is not positive, or a file is not valid.
     """
     if batch_size < 1:
         raise ValueError(f"the batch size must be at least 1, got {batch_size}")

@@ -1,4 +1,4 @@
-"""Which frames a command line asks for, and what is said of them: options of several tools."""
+"""Command-line options that select frames and predictions, shared by several tools."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -24,50 +24,50 @@ from utils.labels import FREE, LABEL_SETS, label_set
 
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that name a data set, saved predictions or weights, and frames of them."""
-    what = parser.add_argument_group("frames")
-    add_config_options(what, required=False)
-    what.add_argument("--pred", type=Path, metavar="DIR", help="folder of predictions STEM.npy")
-    what.add_argument(
+    """Add the options for the data set, saved predictions or weights, and selected frames."""
+    group = parser.add_argument_group("frames and predictions")
+    add_config_options(group, required=False)
+    group.add_argument(
+        "--pred", type=Path, metavar="DIR", help="folder of predictions, STEM.npy per frame"
+    )
+    group.add_argument(
         "--resume-from",
         type=Path,
         metavar="FILE",
-        help="checkpoint of the network that predicts the frames",
+        help="checkpoint to predict each frame with on demand",
     )
-    what.add_argument(
-        "--split", choices=("all", *SPLITS), default="all", help="split (default: all)"
-    )
-    what.add_argument("--scene", metavar="NAME", help="show only this scene, such as scene_00006")
-    what.add_argument("--stems", nargs="+", metavar="STEM", help="show only these frames")
-    what.add_argument(
+    group.add_argument("--split", choices=("all", *SPLITS), default="all", help="default: all")
+    group.add_argument("--scene", metavar="NAME", help="only this drive, e.g. scene_00006")
+    group.add_argument("--stems", nargs="+", metavar="STEM", help="only these frames")
+    group.add_argument(
         "--labels",
         choices=sorted(LABEL_SETS),
         default="unscenes3d",
         help="label set of predictions without a config (default: unscenes3d)",
     )
-    what.add_argument(
+    group.add_argument(
         "--gaussians", type=int, metavar="N", help="Gaussians per frame (default: as in training)"
     )
-    add_device_option(what)
+    add_device_option(group)
 
 
 def build_source(
     args: argparse.Namespace, *, annotations: Sequence[str] = ANNOTATIONS
 ) -> FrameSource:
-    """The frames that the command line asks for.
+    """Build the frame source of a command line.
 
     Args:
         args: The options of ``add_source_options``.
-        annotations: What is read besides the sensors' fields, where it is there.
+        annotations: Optional fields to read besides sensor data.
 
     Raises:
-        ValueError: If its options do not go together.
-        FileNotFoundError: If something named is not there.
+        ValueError: If options conflict.
+        FileNotFoundError: If a file or folder is missing.
     """
     if args.py_config is None:
         return _predictions_alone(args)
     if args.pred is not None and args.resume_from is not None:
-        raise ValueError("--pred and --resume-from are two predictions of a frame: give one")
+        raise ValueError("--pred and --resume-from both give predictions: pass only one of them")
     cfg = read_config(args)
     labels = label_set(cfg.labels)
     predicted: list[str] | None = None
@@ -90,18 +90,18 @@ def build_source(
 
 
 def load_predictor(args: argparse.Namespace, cfg: Config) -> GridPredictor:
-    """The config's network, with the weights and as many Gaussians as the command line says.
+    """Load the config's network, with the weights and number of Gaussians of the command line.
 
     Raises:
-        ValueError: If that is not one Gaussian at least, or the weights do not fit.
+        ValueError: If the number of Gaussians is below 1, or the weights do not match.
     """
     if args.gaussians is not None and args.gaussians < 1:
-        raise ValueError(f"--gaussians is at least 1, got {args.gaussians}")
+        raise ValueError(f"--gaussians must be at least 1, got {args.gaussians}")
     return build_predictor(cfg, args.resume_from, device=args.device, num_gaussians=args.gaussians)
 
 
 def predict_live(predictor: GridPredictor) -> Callable[[Sample], Predicted]:
-    """What a network says of frames, one at a time, with its Gaussians where it has them."""
+    """Return a function that predicts single frames, with Gaussians if the network has any."""
     colors = predictor.labels.colors
     of_classes = [color for label, color in enumerate(colors) if label != FREE]
     class_colors = np.array(of_classes, dtype=np.uint8)
@@ -118,7 +118,7 @@ def _predictions_alone(args: argparse.Namespace) -> FrameSource:
     given = {"--data-root": args.data_root, "--resume-from": args.resume_from}
     given |= {"--scene": args.scene, "--stems": args.stems}
     if args.pred is None:
-        raise ValueError("nothing to look at: give --py-config FILE, or --pred DIR, or both")
+        raise ValueError("nothing to show: pass --py-config FILE, --pred DIR, or both")
     for name, value in given.items():
         if value is not None:
             raise ValueError(f"{name} needs --py-config, which says how to read the data set")

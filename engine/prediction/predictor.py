@@ -1,4 +1,4 @@
-"""A trained network as a function: frames in, class grids out, in numpy on both sides."""
+"""A trained network as a function from NumPy inputs to NumPy label grids."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -24,13 +24,13 @@ from utils.labels import LabelSet, label_set
 
 
 class PredictedGrid(NamedTuple):
-    """What the network says of every voxel of its grid.
+    """The prediction for each voxel of the grid.
 
     Attributes:
-        occupancy: Most probable label; 0 is free, 255 never comes.
+        occupancy: Most probable label; 0 is free, 255 never occurs.
         confidence: Probability of that label, in (0, 1].
-        entropy: Of all labels' probabilities [nat]: 0 where the network is certain, the logarithm
-            of the number of labels where it knows nothing.
+        entropy: Entropy over all labels [nat], from 0 (certain) to the log of the number of labels
+            (uniform).
     """
 
     occupancy: UInt8[np.ndarray, "X Y Z"]
@@ -39,15 +39,15 @@ class PredictedGrid(NamedTuple):
 
 
 class GridPredictor:
-    """Predicts from arrays, or from samples that a data set read.
+    """Predicts from arrays, or from samples of a data set.
 
     Args:
-        network: On its device; it is put into evaluation mode.
+        network: The network, on its device; it is switched to evaluation mode.
         grid: The grid of its predictions.
         labels: Their label set.
-        inputs: How it reads recordings.
-        amp: Precision to predict in; None: that of the weights.
-        num_gaussians: Gaussians a frame, for a network that has any; None: as many as in training.
+        inputs: Input options of the network.
+        amp: Precision of the prediction; None: that of the weights.
+        num_gaussians: Gaussians per frame, if the network has any; None: as in training.
     """
 
     def __init__(
@@ -72,18 +72,18 @@ class GridPredictor:
         | Sequence[Float[np.ndarray, "4 4"]]
         | None = None,
     ) -> PredictedGrid:
-        """Predict one frame; a network of one sensor needs that sensor's arrays only.
+        """Predict one frame; a single-sensor network needs only the arrays of that sensor.
 
         Args:
-            image: RGB as recorded, or a list of them for several cameras.
-            points: x, y, z [m], intensity and perhaps age [s]; x forward, y left, z up, as the
-                network's data set has them.
-            pixel_from_lidar: Maps (x, y, z, 1) [m] to (u·d, v·d, d, 1) of the recorded image: the
-                camera matrix times the transform from LiDAR to camera. One for each image, as an
-                array or a list of them.
+            image: RGB image as recorded, or a list of images for several cameras.
+            points: x, y, z [m], intensity and optionally age [s]; x forward, y left, z up, as in
+                the network's data set.
+            pixel_from_lidar: Maps (x, y, z, 1) [m] to (u·d, v·d, d, 1) in the recorded image: the
+                camera matrix times the transform from LiDAR to camera. One matrix per image, as an
+                array or a list.
 
         Raises:
-            ValueError: If an array is not as described, or the network needs one that is None.
+            ValueError: If an array is not as described, or a required one is None.
         """
         images = [image] if isinstance(image, np.ndarray) else image
         matrices = None
@@ -97,10 +97,10 @@ class GridPredictor:
 
     @torch.no_grad()
     def predict(self, samples: Sequence[Sample]) -> list[PredictedGrid]:
-        """Predict frames together, from the sensors' fields of samples; others are not looked at.
+        """Predict a batch of samples from their sensor data; other fields are ignored.
 
         Raises:
-            ValueError: If the network needs a field that is None.
+            ValueError: If a required field is None.
         """
         inputs = self._inputs_of(samples)
         with self._autocast():
@@ -109,10 +109,10 @@ class GridPredictor:
 
     @torch.no_grad()
     def predict_with_gaussians(self, sample: Sample) -> tuple[PredictedGrid, Gaussians | None]:
-        """Predict one frame, with the Gaussians of the network's refinement, where it has one.
+        """Predict one frame, with the Gaussians of the refinement if the network has one.
 
         Raises:
-            ValueError: If the network needs a field that is None.
+            ValueError: If a required field is None.
         """
         network = self.network
         if not isinstance(network, UnsOcc) or network.refinement is None:
@@ -131,7 +131,7 @@ class GridPredictor:
         return _grid_of(outputs.logits[0]), gaussians
 
     def _inputs_of(self, samples: Sequence[Sample]) -> dict[str, Any]:
-        """What the network is called with: the sensors' fields, on its device."""
+        """Return the network's inputs: the sensor data, on its device."""
         sensors = [Sample(s.stem, s.scene, s.images, s.points, s.pixel_from_lidar) for s in samples]
         return self.network.data_preprocessor(collate(sensors), False)
 
@@ -148,19 +148,19 @@ def build_unsocc(
     amp: str = "off",
     options: Mapping[str, Any] | None = None,
 ) -> GridPredictor:
-    """A trained network, to be called with arrays: image, points, pixel_from_lidar.
+    """Build a trained network that is called with arrays: image, points, pixel_from_lidar.
 
     Args:
         config: Config file.
-        weights: ``model_state_dict.pth`` or ``latest.pth``, which train.py wrote.
-        device: "auto" takes a GPU if there is one; "cpu" or "cuda".
+        weights: ``model_state_dict.pth`` or ``latest.pth`` of a training run.
+        device: "auto" (a GPU if there is one), "cpu" or "cuda".
         amp: Precision on a GPU: "off", "bf16" or "fp16".
-        options: Values of the config to override, by dotted key.
+        options: Config values to override, by dotted key.
 
     Raises:
-        FileNotFoundError: If a file is not there.
-        ValueError: If the config is at fault, the weights are of another network, or device and
-            precision do not fit.
+        FileNotFoundError: If a file is missing.
+        ValueError: If the config is invalid, the weights belong to another network, or the device
+            does not support the precision.
     """
     return build_predictor(load_config(config, options), weights, device=device, amp=amp)
 
@@ -173,23 +173,24 @@ def build_predictor(
     amp: str = "off",
     num_gaussians: int | None = None,
 ) -> GridPredictor:
-    """The network of a config with the weights of a checkpoint.
+    """Build the predictor of a config, with the weights of a checkpoint.
 
     Args:
         cfg: The config.
-        weights: A file that train.py wrote.
+        weights: A checkpoint of a training run.
         device: "auto", "cpu" or "cuda".
         amp: Precision: "off", "bf16" or "fp16".
-        num_gaussians: Gaussians a frame; None: as many as in training.
+        num_gaussians: Gaussians per frame; None: as in training.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it holds weights of another network, or device and precision do not fit.
+        FileNotFoundError: If the checkpoint is missing.
+        ValueError: If the weights belong to another network, or the device does not support the
+            precision.
     """
-    where = pick_device(device)
-    precision = amp_dtype(amp, where)
+    torch_device = pick_device(device)
+    precision = amp_dtype(amp, torch_device)
     return GridPredictor(
-        load_network(cfg, weights, where),
+        load_network(cfg, weights, torch_device),
         build_grid(cfg),
         label_set(cfg.labels),
         InputOptions.from_section(cfg.dataset),

@@ -1,1 +1,1 @@
-"""What runs a training: the runner, its hooks and what it reports."""
+"""Training: the trainer, its loop, hooks and reports."""

@@ -1,6 +1,6 @@
-"""What TensorBoard shows of a training, in groups: losses by term, IoU by class, speed.
+"""TensorBoard scalars of a training run, in groups: losses by term, IoU by class, speed.
 
-``loss/…``, ``schedule/…`` and ``speed/…`` are over iterations; ``val/…`` and ``iou/…`` over epochs.
+``loss/…``, ``schedule/…`` and ``speed/…`` are per iteration; ``val/…`` and ``iou/…`` per epoch.
 """
 
 from math import isnan
@@ -18,14 +18,14 @@ GROUPS = {
     "data_time": "speed/waiting_for_data_s",
     "memory": "speed/memory_mib",
 }
-"""Where the numbers of an iteration go that are no terms of the loss."""
+"""Tags of the scalars of an iteration that are not loss terms."""
 UNUSED = ("base_lr", "iter")
-"""The learning rate once more, and the axis itself."""
+"""Scalars to drop: a duplicate of the learning rate, and the step itself."""
 
 
 @VISBACKENDS.register_module()
 class Board(TensorboardVisBackend):
-    """mmengine's backend, with the names of its numbers in groups."""
+    """mmengine's TensorBoard backend, with scalars in groups."""
 
     def add_scalars(
         self,
@@ -34,27 +34,27 @@ class Board(TensorboardVisBackend):
         file_path: str | None = None,
         **kwargs: Any,
     ) -> None:
-        """Write the numbers of an iteration or of a validation; NaN is no number to draw."""
-        names = iteration_tags if "lr" in scalar_dict else validation_tags
-        for tag, value in names(scalar_dict).items():
+        """Write the scalars of an iteration or a validation; skip NaN."""
+        tags_of = iteration_tags if "lr" in scalar_dict else validation_tags
+        for tag, value in tags_of(scalar_dict).items():
             if not isnan(value):
                 self.add_scalar(tag, value, step)
 
 
-def iteration_tags(numbers: dict[str, Any]) -> dict[str, Any]:
-    """Numbers of an iteration by their names in TensorBoard."""
+def iteration_tags(scalars: dict[str, Any]) -> dict[str, Any]:
+    """Return the scalars of an iteration by TensorBoard tag."""
     tags = {}
-    for name, value in numbers.items():
+    for name, value in scalars.items():
         if name not in UNUSED:
             term = name.removeprefix("loss_")
             tags[f"loss/{term}" if term != name else GROUPS.get(name, name)] = value
     return tags
 
 
-def validation_tags(numbers: dict[str, Any]) -> dict[str, Any]:
-    """Scores of a validation by their names in TensorBoard."""
+def validation_tags(scalars: dict[str, Any]) -> dict[str, Any]:
+    """Return the scores of a validation by TensorBoard tag."""
     tags = {}
-    for name, value in numbers.items():
+    for name, value in scalars.items():
         label = name.removeprefix("iou_")
         tags[f"iou/{label}" if label != name else f"val/{name}"] = value
     return tags

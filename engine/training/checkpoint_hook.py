@@ -1,4 +1,4 @@
-"""When a training writes its checkpoints, and how it goes on from one."""
+"""Checkpoints of a training run: when they are written, and how a run resumes."""
 
 import json
 import logging
@@ -29,21 +29,21 @@ logger = logging.getLogger(__name__)
 
 
 class CheckpointHook(Hook):
-    """Writes the checkpoints of a run, and goes on from one.
+    """Writes the checkpoints of a run, and resumes from one.
 
-    ``latest.pth`` is written after each epoch and after its validation, and also every
-    ``every_iters`` iterations where that is asked for; going on from it gives the losses and
-    weights of an uninterrupted run. ``model_state_dict.pth`` has the weights of the best
-    validation, or of the last epoch where nothing is validated.
+    ``latest.pth`` is written after each epoch, after each validation, and every ``every_iters``
+    iterations if that is set; resuming from it gives the same losses and weights as an
+    uninterrupted run. ``model_state_dict.pth`` has the weights of the best validation, or of the
+    last epoch without validation.
 
     Args:
-        work_dir: Where to write.
+        work_dir: Folder of the checkpoints.
         seed: Seed of the run.
-        best_metric: Name of the score to compare validations by; higher is better.
-        every_iters: Iterations between writes within an epoch; 0: only at its end.
-        average: The hook that averages weights, if there is one.
-        resume_from: Checkpoint to go on from; one without a state of training, such as
-            ``model_state_dict.pth``, only gives the weights to begin with.
+        best_metric: Name of the score that selects the best validation; higher is better.
+        every_iters: Iterations between checkpoints within an epoch; 0: only at its end.
+        average: The hook that averages weights, if any.
+        resume_from: Checkpoint to resume from; one without training state, such as
+            ``model_state_dict.pth``, only gives the initial weights.
     """
 
     priority = "VERY_LOW"
@@ -68,10 +68,10 @@ class CheckpointHook(Hook):
         self._last_write = 0
 
     def resume_training(self, runner: Runner) -> None:
-        """Go on from the checkpoint, if there is one; the runner calls this before it trains.
+        """Resume from the checkpoint, if any; the runner calls this before it trains.
 
         Raises:
-            ValueError: If the checkpoint does not fit the network or the run.
+            ValueError: If the checkpoint does not match the network or the run.
         """
         if self.resume_from is None:
             return
@@ -79,22 +79,22 @@ class CheckpointHook(Hook):
         checkpoint = read_checkpoint(path)
         if "optimizer" not in checkpoint:
             fill(model, network_weights(checkpoint, path), path)
-            logger.info("weights to begin with: %s", path)
+            logger.info("initial weights: %s", path)
             return
         epoch, iteration = self._position(runner, checkpoint, path)
         fill(model, checkpoint[WEIGHTS], path)
         if self.average is not None and checkpoint[AVERAGED] is not None:
-            self.average.go_on_from(checkpoint[AVERAGED], checkpoint["updates"], model)
+            self.average.resume(checkpoint[AVERAGED], checkpoint["updates"], model)
         restore_optimizer(runner.optim_wrapper, checkpoint["optimizer"])
-        runner.train_loop.go_on_from(epoch, iteration, checkpoint["validated_epoch"])
+        runner.train_loop.start_at(epoch, iteration, checkpoint["validated_epoch"])
         self.best = self._best_to_beat(runner, checkpoint["best"], path)
         self._last_write = iteration
-        logger.info("going on from %s: epoch %d, iteration %d", path, epoch, iteration)
+        logger.info("resuming from %s: epoch %d, iteration %d", path, epoch, iteration)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Write in mid-epoch, at the first update of the weights after each ``every_iters``."""
+        """Write within an epoch, at the first optimizer step after each ``every_iters``."""
         done = runner.iter + 1
         is_due = self.every_iters and done - self._last_write >= self.every_iters
         is_last_of_epoch = batch_idx + 1 == len(runner.train_dataloader)
@@ -102,16 +102,16 @@ class CheckpointHook(Hook):
             self._write(runner, runner.epoch, done)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Write the finished epoch."""
+        """Write a checkpoint of the finished epoch."""
         self._write(runner, runner.epoch + 1, runner.iter)
         if runner.val_loop is None and runner.rank == 0:
             save_atomically(self._network_weights(runner), self.work_dir / BEST)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Keep the weights if no validation was better, and note that this one is done.
+        """Keep the weights of the best validation, and record that this one is done.
 
         Raises:
-            ValueError: If the validation did not give the score to compare by.
+            ValueError: If the validation has no score ``best_metric``.
         """
         score = _score(metrics or {}, self.best_metric)
         runner.train_loop.validated_epoch = runner.epoch
@@ -131,29 +131,30 @@ class CheckpointHook(Hook):
         self._write(runner, runner.epoch, runner.iter)
 
     def after_train(self, runner: Runner) -> None:
-        """Say where the weights are."""
+        """Log where the final weights are."""
         which = f" of epoch {self.best['epoch']}" if self.best else ""
-        logger.info("trained; weights%s: %s", which, self.work_dir / BEST)
+        logger.info("training finished; weights%s: %s", which, self.work_dir / BEST)
 
     def _best_to_beat(
         self, runner: Runner, best: dict[str, Any] | None, path: Path
     ) -> dict[str, Any] | None:
-        """The best validation so far, with its weights in the folder of this run.
+        """Return the best validation so far, and copy its weights to this run's folder.
 
         Args:
             runner: The runner.
-            best: What the checkpoint says it was.
+            best: The best validation according to the checkpoint.
             path: The checkpoint.
 
         Returns:
-            None where no validation counts: there was none, another score was compared, its
-            weights are not there, or from now on the last epoch's weights are kept.
+            None if there was no validation, another score selected it, its weights are missing,
+            or this run does not validate.
         """
         if best is None or runner.val_loop is None:
             return None
         if best["metric"] != self.best_metric:
             logger.warning(
-                "%s kept the best %s, this run compares %s: the next validation is the best so far",
+                "%s tracked the best %s, but this run tracks %s: the next validation counts as the "
+                "best so far",
                 path,
                 best["metric"],
                 self.best_metric,
@@ -162,8 +163,8 @@ class CheckpointHook(Hook):
         is_here = path.parent.resolve() == self.work_dir.resolve()
         if not ((path.parent / BEST).is_file() if is_here else _holds(path.parent, best)):
             logger.warning(
-                "the best weights so far, of epoch %d, are not beside %s: the next validation is "
-                "the best so far",
+                "the best weights so far, of epoch %d, are missing in the folder of %s: the next "
+                "validation counts as the best so far",
                 best["epoch"],
                 path,
             )
@@ -174,7 +175,7 @@ class CheckpointHook(Hook):
         return best
 
     def _network_weights(self, runner: Runner) -> dict[str, Tensor]:
-        """What predictions are made with, on the CPU."""
+        """Return the weights for inference, on the CPU."""
         model = unwrap(runner.model)
         weights = self.average.weights(model) if self.average else model.state_dict()
         return {name: value.cpu() for name, value in weights.items()}
@@ -201,41 +202,41 @@ class CheckpointHook(Hook):
     def _position(
         self, runner: Runner, checkpoint: Mapping[str, Any], path: Path
     ) -> tuple[int, int]:
-        """Epoch and iteration to go on from, in epochs of this run's length.
+        """Return the epoch and iteration to resume at, in terms of this run's epoch length.
 
         Raises:
-            ValueError: If the checkpoint stands in mid-epoch and epochs have another length now.
+            ValueError: If the checkpoint is mid-epoch and the epoch length has changed.
         """
         if checkpoint["seed"] != self.seed:
             logger.warning(
-                "%s was trained with --seed %d, this run has %d: it goes on, but not exactly",
+                "%s was trained with --seed %d, but this run has %d: it resumes, but not exactly",
                 path,
                 checkpoint["seed"],
                 self.seed,
             )
         epoch, iteration = checkpoint["epoch"], checkpoint["iteration"]
-        then, now = checkpoint["iterations_per_epoch"], len(runner.train_dataloader)
-        if then == now:
+        before, now = checkpoint["iterations_per_epoch"], len(runner.train_dataloader)
+        if before == now:
             return epoch, iteration
-        if iteration != epoch * then:
+        if iteration != epoch * before:
             raise ValueError(
-                f"{path} stands in the middle of an epoch of {then} iterations, an epoch has {now} "
-                "now: go on with the data, batch size and number of processes that it had"
+                f"{path} is in the middle of an epoch of {before} iterations, but an epoch now has "
+                f"{now}: resume with the same data, batch size and number of processes"
             )
-        logger.warning("%s had %d iterations an epoch, this run has %d", path, then, now)
+        logger.warning("%s had %d iterations per epoch, this run has %d", path, before, now)
         return epoch, epoch * now
 
 
 def restore_optimizer(optim_wrapper: Any, state: Mapping[str, Any]) -> None:
-    """Give an optimiser the state of an earlier run, and let it keep the config's weight decay.
+    """Restore the state of an optimizer, but keep the weight decay of the config.
 
     Args:
-        optim_wrapper: The optimiser in mmengine's wrapper; its learning rate is set anew anyhow.
-        state: What the wrapper's ``state_dict`` gave, in any precision.
+        optim_wrapper: The optimizer in mmengine's wrapper; its learning rate is set separately.
+        state: The wrapper's ``state_dict``, saved in any precision.
     """
     groups = optim_wrapper.param_groups
     decays = [group["weight_decay"] for group in groups]
-    # bfloat16 leaves an empty state of a scaler behind, which one of float16 does not take.
+    # bfloat16 saves an empty scaler state, which a float16 scaler rejects.
     given = {key: value for key, value in state.items() if key != "loss_scaler" or value}
     optim_wrapper.load_state_dict(given)
     for group, decay in zip(optim_wrapper.param_groups, decays, strict=True):
@@ -243,7 +244,7 @@ def restore_optimizer(optim_wrapper: Any, state: Mapping[str, Any]) -> None:
 
 
 def _holds(folder: Path, best: Mapping[str, Any]) -> bool:
-    """Whether a folder has the weights of the validation that ``best`` tells of."""
+    """Return whether a folder has the weights of the validation ``best``."""
     mark = folder / BEST_MARK
     return (folder / BEST).is_file() and mark.is_file() and json.loads(mark.read_text()) == best
 
@@ -256,7 +257,7 @@ def _score(metrics: Mapping[str, float], name: str) -> float:
 
 
 def _summary(metrics: Mapping[str, float]) -> str:
-    """The scores over all classes in percent, without those of single ones; depth errors as is."""
+    """Format the overall scores in percent, and depth errors as they are."""
     return ", ".join(
         f"{name} -" if math.isnan(value) else f"{name} {_unit(name) * value:.2f}"
         for name, value in metrics.items()
@@ -269,5 +270,5 @@ def _unit(name: str) -> float:
 
 
 def _rank_of(score: float | None) -> float:
-    """Order of scores, in which an undefined one comes last."""
+    """Return a sort key for scores, with undefined ones last."""
     return -math.inf if score is None or math.isnan(score) else score

@@ -1,4 +1,4 @@
-"""What happens around the iterations of training: learning rate, seed, averaged weights."""
+"""Hooks of the training loop: learning rate, seeds and averaged weights."""
 
 import math
 import random
@@ -14,37 +14,37 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The network itself, out of the wrapper that several processes need."""
+    """Return the network inside its wrapper for distributed training, if any."""
     inner = model.module if is_model_wrapper(model) else model
-    assert isinstance(inner, nn.Module), "a wrapper holds one network"
+    assert isinstance(inner, nn.Module), "a model wrapper must hold a network"
     return inner
 
 
-def learning_rate_share(iteration: int, total: int, *, warmup: int, least: float) -> float:
-    """Share of the peak learning rate that an iteration uses.
+def learning_rate_share(iteration: int, total: int, *, warmup: int, min_share: float) -> float:
+    """Return the share of the peak learning rate at an iteration.
 
     Args:
-        iteration: Number of the iteration, from 0.
+        iteration: Index of the iteration.
         total: Number of iterations of the whole run.
-        warmup: Iterations of linear warm-up; the last of them has the whole rate.
-        least: Share at the last iteration.
+        warmup: Iterations of linear warmup; the last one reaches the peak.
+        min_share: Share at the last iteration.
 
     Returns:
-        (iteration + 1) / warmup in the warm-up, then a half cosine from 1 down to ``least``.
+        (iteration + 1) / warmup during warmup, then cosine decay from 1 to ``min_share``.
     """
     if iteration < warmup:
         return (iteration + 1) / warmup
     progress = (iteration + 1 - warmup) / max(1, total - warmup)
-    return least + (1 - least) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    return min_share + (1 - min_share) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
 class LearningRateHook(Hook):
     """Sets the learning rate of each iteration; it has no state, so resuming is exact.
 
     Args:
-        peak: Learning rate at the end of the warm-up.
-        warmup_share: Share of all iterations that the warm-up takes.
-        min_share: Share of the peak at the end.
+        peak: Learning rate at the end of warmup.
+        warmup_share: Share of all iterations used for warmup.
+        min_share: Final learning rate, as a share of the peak.
     """
 
     priority = "HIGHEST"
@@ -55,19 +55,19 @@ class LearningRateHook(Hook):
         self.min_share = min_share
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Set the rate in every group of the optimiser."""
+        """Set the learning rate of every parameter group."""
         total = runner.max_iters
         warmup = round(total * self.warmup_share)
-        share = learning_rate_share(runner.iter, total, warmup=warmup, least=self.min_share)
+        share = learning_rate_share(runner.iter, total, warmup=warmup, min_share=self.min_share)
         for group in runner.optim_wrapper.param_groups:
             group["lr"] = self.peak * share
 
 
 class SeedHook(Hook):
-    """Seeds the random numbers of each iteration, so that it does not matter what ran before.
+    """Seeds each iteration, so that its random numbers do not depend on what ran before.
 
     Args:
-        seed: Seed of the run; iterations and processes draw different numbers from it.
+        seed: Seed of the run; each iteration and process derives its own seed from it.
     """
 
     priority = "VERY_HIGH"
@@ -76,21 +76,21 @@ class SeedHook(Hook):
         self.seed = seed
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Seed Python's and torch's generators, on every device."""
+        """Seed Python's and torch's generators, on all devices."""
         sequence = np.random.SeedSequence((self.seed, runner.iter, runner.rank))
-        number = int(sequence.generate_state(1)[0])
-        random.seed(number)
-        torch.manual_seed(number)
+        seed = int(sequence.generate_state(1)[0])
+        random.seed(seed)
+        torch.manual_seed(seed)
 
 
 class AverageHook(Hook):
-    """Keeps an exponential moving average of the weights, and lends it to each validation.
+    """Keeps an exponential moving average of the weights, and validates with it.
 
-    The average follows each update of the optimiser. Its decay rises as (1 + n) / (10 + n) with
-    the number n of updates, up to ``decay``, so that a short run is not held by its start.
+    The average is updated after each optimizer step. Its decay grows with the number n of updates
+    as (1 + n) / (10 + n), up to ``decay``, so that a short run is not biased to its start.
 
     Args:
-        decay: Share of the average that an update keeps, in (0, 1).
+        decay: Decay of the moving average, in (0, 1).
     """
 
     priority = "NORMAL"
@@ -101,7 +101,7 @@ class AverageHook(Hook):
         self.average: dict[str, Tensor] = {}
 
     def before_train(self, runner: Runner) -> None:
-        """Begin with the weights of the network, unless a checkpoint brought an average."""
+        """Start from the weights of the network, unless an average was resumed."""
         if not self.average:
             weights = unwrap(runner.model).named_parameters()
             self.average = {name: weight.detach().clone() for name, weight in weights}
@@ -110,7 +110,7 @@ class AverageHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Follow the weights if this iteration changed them."""
+        """Update the average if this iteration changed the weights."""
         if not runner.optim_wrapper.should_update():
             return
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
@@ -119,19 +119,19 @@ class AverageHook(Hook):
         self.updates += 1
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Put the average in the network's place."""
-        self._exchange(unwrap(runner.model))
+        """Swap the average into the network."""
+        self._swap(unwrap(runner.model))
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Put the network's own weights back."""
-        self._exchange(unwrap(runner.model))
+        """Swap the weights in training back."""
+        self._swap(unwrap(runner.model))
 
     def weights(self, model: nn.Module) -> dict[str, Tensor]:
-        """The state of ``model`` with averaged weights; buffers are the model's own."""
+        """Return the state of ``model`` with averaged weights and its own buffers."""
         return {**model.state_dict(), **self.average}
 
-    def go_on_from(self, weights: dict[str, Tensor], updates: int, model: nn.Module) -> None:
-        """Go on from an average that ``weights`` returned before."""
+    def resume(self, weights: dict[str, Tensor], updates: int, model: nn.Module) -> None:
+        """Resume from an average that ``weights`` returned."""
         self.average = {
             name: weights[name].to(parameter.device, copy=True)
             for name, parameter in model.named_parameters()
@@ -139,8 +139,8 @@ class AverageHook(Hook):
         self.updates = updates
 
     @torch.no_grad()
-    def _exchange(self, model: nn.Module) -> None:
+    def _swap(self, model: nn.Module) -> None:
         for name, weight in model.named_parameters():
-            kept = weight.detach().clone()
+            current = weight.detach().clone()
             weight.copy_(self.average[name])
-            self.average[name].copy_(kept)
+            self.average[name].copy_(current)

@@ -1,7 +1,7 @@
-"""Images in TensorBoard at each validation: a few frames, the same ones every time.
+"""TensorBoard images at each validation, of the same few frames each time.
 
-``rendered/STEM`` shows what each branch shows to the first camera over what supervises it;
-``from_above/STEM`` the prediction, the label and where they differ.
+``rendered/STEM`` has the maps of the branches for the first camera above their targets.
+``from_above/STEM`` has the prediction, the label and the errors.
 """
 
 from collections.abc import Sequence
@@ -29,24 +29,24 @@ from engine.training.hooks import unwrap
 from model.unsocc import UnsOcc
 from utils.labels import FREE, IGNORE, LabelSet
 
-NUMBER = 3
-"""Frames that are shown."""
+NUM_FRAMES = 3
+"""Number of frames to show."""
 PANEL_PX = 320
-"""Width of a panel, about."""
-NOTHING = (236, 238, 242)
-"""Where nothing is, and where nothing supervises."""
-STYLE = SCREEN._replace(background=NOTHING, frame=NOTHING)
+"""Width of a panel [px]."""
+BLANK = (236, 238, 242)
+"""Color of free and of unsupervised pixels."""
+STYLE = SCREEN._replace(background=BLANK, frame=BLANK)
 
 
 class ImagesHook(Hook):
     """Draws a few validation frames for TensorBoard, in the first process.
 
-    The weights are those that are scored: it comes before the hook that takes their average back.
+    It runs before the hook that swaps the averaged weights out, so it shows the validated weights.
 
     Args:
-        frames: The validation's data set, which has labels.
+        frames: The validation split, with labels.
         labels: The label set.
-        amp_dtype: Precision to predict in; None: that of the weights.
+        amp_dtype: Precision of the prediction; None: that of the weights.
     """
 
     priority = "ABOVE_NORMAL"
@@ -55,65 +55,67 @@ class ImagesHook(Hook):
         self, frames: FrameDataset, labels: LabelSet, amp_dtype: torch.dtype | None = None
     ) -> None:
         self._frames, self._labels, self._amp_dtype = frames, labels, amp_dtype
-        self.indices = spread(range(len(frames)), NUMBER)
+        self.indices = spread(range(len(frames)), NUM_FRAMES)
 
     @torch.no_grad()
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Draw the frames as the network sees them now."""
+        """Draw the frames with the current network."""
         if runner.rank != 0:
             return
         board = runner.visualizer.get_backend(Board.__name__)
         network = unwrap(runner.model)
-        assert isinstance(network, UnsOcc), "build_model builds no other"
+        assert isinstance(network, UnsOcc), "build_model must build an UnsOcc"
         for index in self.indices:
             sample = self._frames[index]
             with autocast(dtype=self._amp_dtype, enabled=self._amp_dtype is not None):
                 (prediction,) = network.test_step(collate([sample]))
             occupancy = prediction.occupancy.cpu().numpy()
-            above = page_from_above(sample, occupancy, self._labels)
+            above = top_view_page(sample, occupancy, self._labels)
             board.add_image(f"from_above/{sample.stem}", above, runner.epoch)
             options = network.rendering
-            if options is not None:  # In full precision, which rays need.
+            if options is not None:  # Rendered in full precision, which rays need.
                 maps = render_branches(network, sample, stride=options.stride).maps
-                page = page_of_maps(sample.stem, maps, self._labels, options.far_m)
+                page = maps_page(sample.stem, maps, self._labels, options.far_m)
                 board.add_image(f"rendered/{sample.stem}", page, runner.epoch)
 
 
-def page_of_maps(
+def maps_page(
     title: str, maps: Sequence[BranchMap], labels: LabelSet, far_m: float
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Maps over what supervises them.
+    """Draw maps above their targets.
 
     Args:
-        title: First line.
+        title: Title of the page.
         maps: The maps.
-        labels: Colors of the labels.
-        far_m: Depth of the last color [m].
+        labels: Label set, with colors.
+        far_m: Depth at the far end of the color map [m].
     """
 
     def draw(values: np.ndarray, kind: str) -> RgbImage:
         return draw_map(values, kind, labels, _panel_size(values), far_m=far_m, style=STYLE)
 
-    rendered = [draw(one.values, one.kind) for one in maps]
+    rendered = [draw(branch_map.values, branch_map.kind) for branch_map in maps]
     targets = [
-        np.full_like(drawn, NOTHING) if one.target is None else draw(one.target, one.kind)
-        for one, drawn in zip(maps, rendered, strict=True)
+        np.full_like(drawn, BLANK)
+        if branch_map.target is None
+        else draw(branch_map.target, branch_map.kind)
+        for branch_map, drawn in zip(maps, rendered, strict=True)
     ]
-    columns = [map_title(one) for one in maps]
+    columns = [map_title(branch_map) for branch_map in maps]
     rows = [("Predicted", rendered), ("Supervision", targets)]
     note = f"depth from 0 (blue) to {far_m:g} m (red)"
     return table_page(title, note, columns, rows, [class_entries(labels)])
 
 
-def page_from_above(
+def top_view_page(
     sample: Sample, prediction: UInt8[np.ndarray, "X Y Z"], labels: LabelSet
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The first camera's image, prediction, label and errors from straight above.
+    """Draw the first camera's image, and top views of prediction, label and errors.
 
     Args:
         sample: The frame, with its label.
         prediction: Predicted labels.
-        labels: Their colors.
+        labels: Label set, with colors.
 
     Raises:
         ValueError: If the frame has no label.
@@ -123,38 +125,38 @@ def page_from_above(
     target = sample.occupancy.cpu().numpy()
     errors = error_labels(prediction, target)
     panels = [
-        from_above(prediction, labels),
-        from_above(target, labels),
-        from_above(errors, ERRORS),
+        top_view(prediction, labels),
+        top_view(target, labels),
+        top_view(errors, ERRORS),
     ]
     columns = ["Prediction", "Label", "Errors"]
     if sample.images is not None:
         image = sample.images[0].permute(1, 2, 0).cpu().numpy()
-        panels.insert(0, _of_width(image, smooth=True))
+        panels.insert(0, _scale_to_panel(image, smooth=True))
         columns.insert(0, "Camera")
     legend = [class_entries(labels), class_entries(ERRORS)]
     return table_page(frame_title(sample), "far end up", columns, [("From above", panels)], legend)
 
 
-def from_above(
+def top_view(
     occupancy: UInt8[np.ndarray, "X Y Z"], labels: LabelSet
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The topmost label of each column that is neither free nor ignored: x up, y left."""
-    downwards = occupancy[:, :, ::-1]
-    is_shown = (downwards != FREE) & (downwards != IGNORE)
-    top = np.take_along_axis(downwards, is_shown.argmax(axis=2)[..., None], axis=2)[..., 0]
+    """Draw the topmost label of each column that is neither free nor ignored: x up, y left."""
+    top_down = occupancy[:, :, ::-1]
+    is_shown = (top_down != FREE) & (top_down != IGNORE)
+    top = np.take_along_axis(top_down, is_shown.argmax(axis=2)[..., None], axis=2)[..., 0]
     top = np.where(is_shown.any(axis=2), top, FREE)
-    return _of_width(_palette(labels)[top[::-1, ::-1]])
+    return _scale_to_panel(_palette(labels)[top[::-1, ::-1]])
 
 
 def _palette(labels: LabelSet) -> UInt8[np.ndarray, "256 3"]:
     palette = labels.palette()
-    palette[[FREE, IGNORE]] = NOTHING
+    palette[[FREE, IGNORE]] = BLANK
     return palette
 
 
-def _of_width(image: RgbImage, *, smooth: bool = False) -> RgbImage:
-    """Scaled to about ``PANEL_PX`` columns."""
+def _scale_to_panel(image: RgbImage, *, smooth: bool = False) -> RgbImage:
+    """Scale an image to the width ``PANEL_PX``."""
     enlarge = cv2.INTER_CUBIC if smooth else cv2.INTER_NEAREST
     shrinks = image.shape[1] > PANEL_PX
     method = cv2.INTER_AREA if shrinks else enlarge
@@ -162,5 +164,5 @@ def _of_width(image: RgbImage, *, smooth: bool = False) -> RgbImage:
 
 
 def _panel_size(values: np.ndarray) -> tuple[int, int]:
-    """Width and height of the panel of an image or a map [px]."""
+    """Return width and height of the panel of an image or a map [px]."""
     return PANEL_PX, max(1, round(PANEL_PX / values.shape[1] * values.shape[0]))

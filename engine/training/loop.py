@@ -1,4 +1,4 @@
-"""The training loop, which can start in mid-epoch and counts each frame once."""
+"""The training loop, which can start mid-epoch."""
 
 from mmengine.dist import broadcast, is_distributed
 from mmengine.runner import BaseLoop, Runner
@@ -10,12 +10,12 @@ from engine.training.hooks import unwrap
 
 
 class TrainLoop(BaseLoop):
-    """Trains epoch by epoch, validates in between, and can start anywhere.
+    """Trains epoch by epoch with validations in between, from any iteration.
 
     Args:
         runner: The runner.
         dataloader: Loader whose batch sampler is an ``EpochBatches``.
-        epochs: Epochs of the whole run.
+        epochs: Number of epochs of the whole run.
         val_interval: Epochs between validations; the last epoch is always validated.
     """
 
@@ -29,8 +29,8 @@ class TrainLoop(BaseLoop):
         self.validated_epoch = 0
         self._start = (0, 0)
 
-    def go_on_from(self, epoch: int, iteration: int, validated_epoch: int) -> None:
-        """Start later: after ``iteration`` iterations, in ``epoch``, validated up to an epoch."""
+    def start_at(self, epoch: int, iteration: int, validated_epoch: int) -> None:
+        """Start after ``iteration`` iterations, within ``epoch``; earlier validations are done."""
         self._start = (epoch, iteration)
         self.validated_epoch = validated_epoch
 
@@ -46,10 +46,10 @@ class TrainLoop(BaseLoop):
         return self.runner.model
 
     def _run_epoch(self) -> None:
-        """Train the rest of the epoch; gradients are not carried over its end."""
+        """Train the rest of the epoch; gradient accumulation stops at its end."""
         first, length = self.iter - self.epoch * len(self.dataloader), len(self.dataloader)
         sampler = self.dataloader.batch_sampler
-        assert isinstance(sampler, EpochBatches), "training needs a sampler that can start anywhere"
+        assert isinstance(sampler, EpochBatches), "resuming needs a sampler that can start anywhere"
         sampler.start_at(self.epoch, first)
         self.runner.optim_wrapper.initialize_count_status(self.runner.model, first, length)
         self.runner.call_hook("before_train_epoch")
@@ -66,7 +66,7 @@ class TrainLoop(BaseLoop):
         self.epoch += 1
 
     def _validate_if_due(self) -> None:
-        """Validate a finished epoch, unless that was done before the run was interrupted."""
+        """Validate a finished epoch, unless that was done before an interruption."""
         is_finished = self.iter == self.epoch * len(self.dataloader)
         is_due = self.val_interval and (
             self.epoch % self.val_interval == 0 or self.epoch == self.max_epochs
@@ -76,7 +76,7 @@ class TrainLoop(BaseLoop):
 
 
 def _share_buffers(model: nn.Module) -> None:
-    """Give every process the first one's running statistics, so that all validate one network."""
+    """Broadcast the first process's running statistics, so that all validate the same network."""
     if is_distributed():
         for buffer in model.buffers():
             broadcast(buffer)

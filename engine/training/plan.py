@@ -1,4 +1,4 @@
-"""What a training does, in words: the network, the data and the schedule of a config."""
+"""Summary of a training run: network, data and schedule of a config."""
 
 import math
 from collections.abc import Mapping
@@ -14,19 +14,19 @@ from utils.distributed import Process
 
 
 def dry_run(cfg: Config, process: Process, seed: int) -> str:
-    """Build all that training needs from a config, train nothing, and say what would happen.
+    """Build everything that training needs, and describe the run without training.
 
     Args:
         cfg: The config.
-        process: This process among those of the run.
+        process: This process of the run.
         seed: Seed of the weights.
 
     Returns:
-        Some lines of text. Where the data or pretrained weights are not there they say so; the rest
-        is checked anyhow.
+        A few lines of text. They list missing data or pretrained weights; all else is checked
+        anyway.
 
     Raises:
-        ValueError: If anything in the config is at fault.
+        ValueError: If the config is invalid.
     """
     schedule = read_section(cfg, "schedule", Schedule)
     runtime = read_section(cfg, "runtime", Runtime)
@@ -39,28 +39,32 @@ def dry_run(cfg: Config, process: Process, seed: int) -> str:
     try:
         network.init_weights()
     except FileNotFoundError as error:
-        missing += f"\nmissing   the weights that training begins with: {error}"
+        missing += f"\nmissing   the initial weights: {error}"
     try:
         train = len(build_dataset(cfg, "train", training=True))
         val = len(build_dataset(cfg, "val")) if schedule.val_interval else 0
         frames = {"train": train, "val": val}
     except FileNotFoundError as error:
-        missing += f"\nmissing   the data, which is therefore not checked: {error}"
+        missing += f"\nmissing   the data (not checked): {error}"
     keys = counted_keys(cfg)
-    counted = f"\nbalance   {' and '.join(keys)} from the labels, counted first" if keys else ""
+    counted = (
+        f"\nbalance   {' and '.join(keys)} from label counts, computed before training"
+        if keys
+        else ""
+    )
     return training_plan(cfg, network, frames, process) + counted + missing
 
 
 def training_plan(
     cfg: Config, network: nn.Module, frames: Mapping[str, int], process: Process
 ) -> str:
-    """The network, the data and the schedule in a few lines.
+    """Describe network, data and schedule in a few lines.
 
     Args:
         cfg: The config.
         network: The network, built from it.
-        frames: Number of frames by split; empty where the data is not there.
-        process: This process among those of the run.
+        frames: Number of frames by split; empty if the data is missing.
+        process: This process of the run.
     """
     schedule = read_section(cfg, "schedule", Schedule)
     lines = [f"config    {cfg.filename}", f"network   {_parameters(network)}"]
@@ -76,7 +80,7 @@ def training_plan(
 
 
 def _parameters(network: nn.Module) -> str:
-    """Total number of parameters, and that of each part."""
+    """Format the number of parameters, in total and of each part."""
     parts = {
         name: sum(weight.numel() for weight in part.parameters())
         for name, part in network.named_children()
@@ -91,7 +95,7 @@ def _schedule_text(schedule: Schedule, process: Process) -> str:
     processes = "1 process" if process.world_size == 1 else f"{process.world_size} processes"
     average = f"moving average {schedule.ema_decay}" if schedule.ema_decay else "no moving average"
     return (
-        f"AdamW, learning rate {schedule.lr:g}, {frames} frames an update, {average}, "
+        f"AdamW, learning rate {schedule.lr:g}, {frames} frames per update, {average}, "
         f"precision {schedule.amp}, {processes} on {process.device.type}"
     )
 

@@ -1,4 +1,4 @@
-"""From a config to a runner that trains or scores, alone or as one of several processes."""
+"""Build the trainer of a config, for one process or several."""
 
 import logging
 from collections.abc import Sequence
@@ -44,11 +44,11 @@ logger = logging.getLogger(__name__)
 
 
 def find_checkpoint(work_dir: Path, resume_from: Path | None) -> Path | None:
-    """Where a training goes on from: the named checkpoint, else ``latest.pth`` of the run."""
+    """Return the checkpoint to resume from: the given one, else ``latest.pth`` of the run."""
     latest = work_dir / LATEST
     if resume_from is not None:
         if latest.exists() and latest.resolve() != resume_from.resolve():
-            logger.warning("%s is there too; it will be overwritten", latest)
+            logger.warning("%s exists too; it will be overwritten", latest)
         return resume_from
     return latest if latest.exists() else None
 
@@ -63,20 +63,20 @@ def build_trainer(
     iter_resume: bool = False,
     depth_metric: bool = False,
 ) -> Trainer:
-    """Everything that training and its validation need, ready to ``train()``.
+    """Build a trainer with everything that training and validation need.
 
     Args:
         cfg: The config.
-        work_dir: Where checkpoints, logs and the config go.
-        process: This process among those of the run.
+        work_dir: Folder of checkpoints, logs and the config.
+        process: This process of the run.
         seed: Seed of the weights, the order of frames, augmentation and dropout.
-        resume_from: Checkpoint to go on from; None: begin anew.
-        iter_resume: Also write ``latest.pth`` in mid-epoch.
-        depth_metric: Also give depth errors of the rendered occupancy at each validation.
+        resume_from: Checkpoint to resume from; None: start from scratch.
+        iter_resume: Also write ``latest.pth`` within epochs.
+        depth_metric: Also compute depth errors of the rendered occupancy at each validation.
 
     Raises:
-        FileNotFoundError: If the data is not there.
-        ValueError: If the config or the data is at fault.
+        FileNotFoundError: If the data is missing.
+        ValueError: If the config or the data is invalid.
     """
     schedule = read_section(cfg, "schedule", Schedule)
     runtime = read_section(cfg, "runtime", Runtime)
@@ -106,7 +106,7 @@ def build_trainer(
 
 
 def _validation_frames(cfg: Config, depth_metric: bool) -> FrameDataset:
-    """The validation split with what its metrics read."""
+    """Build the validation split with the fields that its metrics need."""
     fields: Sequence[str] | None = None
     if depth_metric:
         fields = sorted({*fields_of(cfg.modality, training=False), *DEPTH_FIELDS})
@@ -114,7 +114,7 @@ def _validation_frames(cfg: Config, depth_metric: bool) -> FrameDataset:
 
 
 def _training_section(loader: DataLoader, schedule: Schedule) -> dict[str, Any]:
-    """Arguments of ``Trainer`` by which it trains on the frames of a loader."""
+    """Return the arguments of ``Trainer`` for training."""
     loop = {
         "type": TrainLoop,
         "epochs": schedule.epochs,
@@ -130,7 +130,7 @@ def _validation_section(
     process: Process,
     depth_metric: bool,
 ) -> dict[str, Any]:
-    """Arguments of ``Trainer`` by which it validates; none without frames."""
+    """Return the arguments of ``Trainer`` for validation; none without frames."""
     if frames is None:
         return {}
     metrics: list[BaseMetric] = [OccupancyMetric(cfg.labels)]
@@ -148,7 +148,7 @@ def _training_hooks(
     resume_from: Path | None,
     iter_resume: bool,
 ) -> list[Hook]:
-    """Learning rate, seeds, checkpoints, progress and averaged weights."""
+    """Build the hooks: learning rate, seeds, checkpoints, progress and averaged weights."""
     average = AverageHook(schedule.ema_decay) if schedule.ema_decay else None
     checkpoints = CheckpointHook(
         work_dir,
