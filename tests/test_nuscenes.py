@@ -427,12 +427,12 @@ def test_the_index_is_cached_beside_the_tables(own):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (dict(fields=["points", "caption"]), r"fields is some of .* got \['points', 'caption'\]"),
-        (dict(fields=[]), "fields is some of"),
-        (dict(frame="world"), "frame is one of"),
+        (dict(fields=["points", "caption"]), r"fields must be in .* got \['points', 'caption'\]"),
+        (dict(fields=[]), "fields must be in"),
+        (dict(frame="world"), "frame must be one of"),
         (dict(num_sweeps=0), "num_sweeps is at least 1, got 0"),
         (dict(labels_source="kitti"), "unknown labels 'kitti'"),
-        (dict(labels_source="surroundocc", use_mask=True), "use_mask needs the labels of occ3d"),
+        (dict(labels_source="surroundocc", use_mask=True), "use_mask needs the masks of occ3d"),
         (dict(image_size=(0, 5)), r"image_size is \(height, width\)"),
         (dict(image_crop=(0.0, 0.0, 2.0, 1.0)), "image_crop is"),
         (dict(version="v2"), "unknown version 'v2'"),
@@ -523,7 +523,7 @@ def test_a_cut_picture_is_named(own):
 
 def test_a_picture_of_another_size_is_named(own):
     own.edit("sample_data", lambda records: [{**record, "width": 320} for record in records])
-    with pytest.raises(ValueError, match=r"CAM_FRONT.*expected \(90, 320\) .* found \(90, 160\)"):
+    with pytest.raises(ValueError, match=r"CAM_FRONT.*expected \(90, 320\) .* got \(90, 160\)"):
         build(own, ["images"])[0]
 
 
@@ -531,7 +531,7 @@ def test_a_label_of_another_shape_is_named(own):
     path = own.root.parent / "occ3d" / "gts" / "scene-0061" / own.samples["scene-0061"][0]
     content = dict(np.load(path / "labels.npz"))
     np.savez(path / "labels.npz", **content | {"semantics": content["semantics"][:100]})
-    with pytest.raises(ValueError, match=r"labels\.npz: expected .*'semantics', found uint8"):
+    with pytest.raises(ValueError, match=r"labels\.npz: expected .*'semantics', got uint8"):
         build(own, ["occupancy"])[0]
 
 

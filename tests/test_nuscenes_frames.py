@@ -121,7 +121,7 @@ def test_where_the_lidar_is_at_the_scenes_key_frames(tiny, frames):
 
 def test_an_unknown_frame_is_refused(tiny):
     index = build_index(tiny.root / tiny.version)
-    with pytest.raises(ValueError, match=r"frame is one of \('ego', 'lidar'\), got 'world'"):
+    with pytest.raises(ValueError, match=r"frame must be one of \('ego', 'lidar'\), got 'world'"):
         NuScenesFrames(tiny.root, index, "world")
 
 

@@ -128,7 +128,7 @@ def test_read_labels_by_name(tmp_path, name):
 
 
 def test_unknown_benchmarks_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"unknown labels 'kitti'; there are .*'surroundocc'"):
+    with pytest.raises(ValueError, match=r"unknown labels 'kitti'; known: .*'surroundocc'"):
         read_labels("kitti", tmp_path / "labels.npz")
     assert benchmark("occ3d").has_masks
 
@@ -136,7 +136,7 @@ def test_unknown_benchmarks_are_refused(tmp_path):
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_missing_labels_are_named(tmp_path, name):
     path = tmp_path / "nothing.npy"
-    with pytest.raises(FileNotFoundError, match=r"nothing\.npy is not there: unpack the labels"):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.npy not found: unpack the labels"):
         read_labels(name, path)
 
 
@@ -148,16 +148,16 @@ WRONG_SHAPE = np.zeros((200, 200, 8), np.uint8)
     [
         (
             {"semantics": WRONG_SHAPE},
-            r"shape \(200, 200, 16\) as 'semantics', found uint8 of shape",
+            r"shape \(200, 200, 16\) as 'semantics', got uint8 of shape",
         ),
-        ({"mask_camera": WRONG_SHAPE}, "as 'mask_camera', found uint8 of shape"),
-        ({"mask_lidar": np.zeros((200, 200, 16))}, "as 'mask_lidar', found float64"),
+        ({"mask_camera": WRONG_SHAPE}, "as 'mask_camera', got uint8 of shape"),
+        ({"mask_lidar": np.zeros((200, 200, 16))}, "as 'mask_lidar', got float64"),
         ({"mask_camera": None}, r"expected the arrays .*'mask_camera'"),
         (
             {"semantics": np.full((200, 200, 16), 18)},
-            r"classes 0–17, found 640000 voxels of \[18\]",
+            r"classes 0–17, got 640000 voxels of \[18\]",
         ),
-        ({"semantics": np.full((200, 200, 16), -1)}, r"classes 0–17, found .* of \[-1\]"),
+        ({"semantics": np.full((200, 200, 16), -1)}, r"classes 0–17, got .* of \[-1\]"),
         ({"semantics": np.array([{}], object)}, "expected the arrays .* allow_pickle=False"),
     ],
 )
@@ -193,12 +193,12 @@ def test_an_array_alone_is_not_occ3d(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([[0, 0, 0, 17]], r"classes 0–16, found 1 voxels of \[17\]"),
-        ([[0, 0, 0, -1]], r"classes 0–16, found 1 voxels of \[-1\]"),
-        ([[200, 0, 0, 1]], r"labels of surroundocc, found 1 rows lie off the 200×200×16 grid"),
-        ([[0, 0, -1, 1]], r"labels of surroundocc, found 1 rows lie off"),
+        ([[0, 0, 0, 17]], r"classes 0–16, got 1 voxels of \[17\]"),
+        ([[0, 0, 0, -1]], r"classes 0–16, got 1 voxels of \[-1\]"),
+        ([[200, 0, 0, 1]], r"labels of surroundocc, got 1 rows lie off the 200×200×16 grid"),
+        ([[0, 0, -1, 1]], r"labels of surroundocc, got 1 rows lie off"),
         ([[0, 0, 0]], r"expected a dense grid \(X, Y, Z\) or sparse rows"),
-        ([[[0]]], r"expected rows of 4 columns, found shape \(1, 1, 1\)"),
+        ([[[0]]], r"expected rows of 4 columns, got shape \(1, 1, 1\)"),
         ([[0, 0, 0.5, 1]], "whole numbers"),
     ],
 )
@@ -289,5 +289,5 @@ def test_against_a_slow_loop(degrees):
 
 
 def test_labels_of_another_grid_are_refused():
-    with pytest.raises(ValueError, match=r"labels of shape \(2, 2, 1\) are not of a grid of"):
+    with pytest.raises(ValueError, match=r"shape of their grid, .* got \(2, 2, 1\)"):
         resample_labels(np.zeros(COARSE.shape, np.uint8), FINE, COARSE, np.eye(4))

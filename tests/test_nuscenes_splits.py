@@ -69,9 +69,9 @@ def test_what_is_not_there_or_not_known_is_named(tmp_path):
     message = r"no tables v1\.0-trainval or v1\.0-mini for .* it has the folders \['samples'\]"
     with pytest.raises(FileNotFoundError, match=message):
         find_version(tmp_path, "val")
-    with pytest.raises(ValueError, match=r"unknown version 'v2\.0'; there are"):
+    with pytest.raises(ValueError, match=r"unknown version 'v2\.0'; known:"):
         find_version(tmp_path, "val", "v2.0")
-    with pytest.raises(ValueError, match="unknown split 'mini_val'; there are"):
+    with pytest.raises(ValueError, match="unknown split 'mini_val'; known:"):
         find_version(tmp_path, "mini_val")
 
 
@@ -99,4 +99,4 @@ def test_tables_that_lack_scenes_of_a_split_are_warned_of(scenes, is_whole, warn
     logger.addHandler(handler)
     scenes_of_split("v1.0-mini", "val", scenes, is_whole=is_whole)
     logger.removeHandler(handler)
-    assert any("hold 1 of the 2 official scenes of 'val'" in line for line in lines) == warns
+    assert any("have only 1 of the 2 official scenes of 'val'" in line for line in lines) == warns

@@ -147,7 +147,7 @@ DAMAGES = {
     "pose": (
         "sample_data",
         changed("ego_pose_token", UNKNOWN, is_key),
-        rf"ego_pose\.json: 1 of the 25 poses .* not there, such as '{UNKNOWN}'",
+        rf"ego_pose\.json: 1 of the 25 poses .* missing, such as '{UNKNOWN}'",
     ),
     "scene": ("sample", changed("scene_token", UNKNOWN), r"which scene\.json lacks"),
     "sensor": ("calibrated_sensor", changed("sensor_token", UNKNOWN), r"which sensor\.json lacks"),
@@ -160,26 +160,26 @@ DAMAGES = {
     "gap": (
         "sample_data",
         changed("is_key_frame", False, is_key),
-        r"sample '\w+' has no key frame of CAM_BACK\. The table is not complete",
+        r"sample '\w+' has no key frame of CAM_BACK\. The table is incomplete",
     ),
     "twice": (
         "sample_data",
         lambda records: [*records, *(r for r in records if is_key(r))],
-        r"expected one key frame of a sensor a sample, found 'a second one'",
+        r"expected one key frame per sensor and sample, got 'two'",
     ),
-    "no token": ("scene", changed("token", None), "expected a text as 'token', found None"),
-    "name": ("scene", changed("name", 3), "expected a text as 'name', found 3"),
-    "time": ("sample", changed("timestamp", "x"), "expected a whole number as 'timestamp'"),
+    "no token": ("scene", changed("token", None), "expected a string as 'token', got None"),
+    "name": ("scene", changed("name", 3), "expected a string as 'name', got 3"),
+    "time": ("sample", changed("timestamp", "x"), "expected an integer as 'timestamp'"),
     "flag": ("sample_data", changed("is_key_frame", 1), "expected true or false as 'is_key_frame'"),
     "turn": (
         "calibrated_sensor",
         changed("rotation", [1.0, 1.0, 0.0, 0.0]),
-        r"expected a unit quaternion w x y z as 'rotation', found \[1\.0, 1\.0",
+        r"expected a unit quaternion w x y z as 'rotation', got \[1\.0, 1\.0",
     ),
     "place": (
         "calibrated_sensor",
         changed("translation", [0.0, "far", 0.0]),
-        r"expected 3 numbers as 'translation', found \[0\.0, 'far'",
+        r"expected 3 numbers as 'translation', got \[0\.0, 'far'",
     ),
     "intrinsic": (
         "calibrated_sensor",
@@ -238,7 +238,7 @@ def test_arrays_that_do_not_fit_together_are_refused(index, name):
         replace(index, **{name: np.zeros(array.shape, complex)})
     with pytest.raises(ValueError, match=" of shape "):
         replace(index, **{name: array[..., None]})
-    with pytest.raises(ValueError, match=r" of shape |beyond the"):
+    with pytest.raises(ValueError, match=r" of shape |rows out of range"):
         replace(index, **{name: array[:1]})
 
 
@@ -249,5 +249,5 @@ def test_arrays_that_do_not_fit_together_are_refused(index, name):
 def test_rows_of_nothing_are_refused(index, name, row):
     array = arrays_of(index)[name].copy()
     array.flat[0] = row
-    with pytest.raises(ValueError, match=f"{name} names rows beyond the"):
+    with pytest.raises(ValueError, match=f"{name} has rows out of range"):
         replace(index, **{name: array})

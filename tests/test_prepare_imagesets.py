@@ -35,7 +35,7 @@ def test_other_lists_are_kept_unless_forced(data):
     for source in ("auto", "lists"):
         write_lists(root, source, force=False)
         assert lists(root) == before
-    with pytest.raises(FileExistsError, match=r"hold another split than 'region'.*--split lists"):
+    with pytest.raises(FileExistsError, match=r"differ from the split 'region'.*--split lists"):
         write_lists(root, "region", force=False)
     assert lists(root) == before
     write_lists(root, "region", force=True)

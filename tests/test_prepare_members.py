@@ -6,7 +6,7 @@ import zlib
 import pytest
 
 from dataset import layout
-from dataset.prepare.members import members_of, place, refuse_conflicts
+from dataset.prepare.members import members_of, place, reject_conflicts
 from dataset.prepare.release import Archive, Source
 
 ANY = Archive("any.zip")
@@ -103,14 +103,14 @@ def test_refuses_encrypted_entries(tmp_path):
 def test_refuses_links_in_folders(tmp_path):
     (tmp_path / "images").mkdir()
     os.symlink("/etc/hostname", tmp_path / "images/1.jpg")
-    with pytest.raises(ValueError, match=r"1.jpg: expected a plain file, found a link"):
+    with pytest.raises(ValueError, match=r"1.jpg: expected a regular file, got a link"):
         members_of(Source(ANY, tmp_path))
 
 
 def test_refuses_what_is_no_zip_file(tmp_path):
     path = tmp_path / "a.zip"
     path.write_text("<html>")
-    with pytest.raises(ValueError, match=f"{path}: expected a zip file"):
+    with pytest.raises(ValueError, match=f"{path} is not a valid zip file"):
         members_of(Source(ANY, path))
 
 
@@ -118,6 +118,8 @@ def test_refuses_two_files_for_one_place(tmp_path):
     one = members_of(archive_of(tmp_path / "a.zip", "a/occ/1.npy"))
     other = members_of(archive_of(tmp_path / "b.zip", "b/occ/1.npy"))
     again = members_of(archive_of(tmp_path / "c.zip", "a/occ/1.npy"))
-    refuse_conflicts([*one, *again])  # The same content twice does no harm.
-    with pytest.raises(ValueError, match=r"'a/occ/1.npy' and .*'b/occ/1.npy' both go to occ/1.npy"):
-        refuse_conflicts([*one, *other])
+    reject_conflicts([*one, *again])  # The same content twice does no harm.
+    with pytest.raises(
+        ValueError, match=r"'a/occ/1.npy' and .*'b/occ/1.npy' both unpack to occ/1.npy"
+    ):
+        reject_conflicts([*one, *other])

@@ -34,7 +34,7 @@ def test_names_what_is_missing_and_where_to_get_it(tmp_path):
     assert PAGE in str(e.value)
     assert "--without-local-maps" in str(e.value)
     (tmp_path / "raw.zip").write_bytes(CONTENT)
-    with pytest.raises(FileNotFoundError, match="there is no folder"):
+    with pytest.raises(FileNotFoundError, match=r"folder of archives .* not found"):
         find_sources(tmp_path / "none", (RAW,), local_maps=True)
 
 
@@ -49,14 +49,14 @@ def test_verifies_and_reports_the_bytes(tmp_path):
 def test_refuses_an_incomplete_download(tmp_path):
     path = tmp_path / "raw.zip"
     path.write_bytes(CONTENT[:-1])
-    with pytest.raises(ValueError, match=r"expected 700 bytes, found 699.*get it again"):
+    with pytest.raises(ValueError, match=r"expected 700 bytes, got 699.*download it again"):
         verify(Source(RAW, path), lambda _: None)
 
 
 def test_refuses_a_damaged_download(tmp_path):
     path = tmp_path / "raw.zip"
     path.write_bytes(CONTENT[:-1] + b"?")
-    with pytest.raises(ValueError, match=f"{path}: expected the sha256 {RAW.sha256}, found"):
+    with pytest.raises(ValueError, match=f"{path}: expected the sha256 {RAW.sha256}, got"):
         verify(Source(RAW, path), lambda _: None)
 
 

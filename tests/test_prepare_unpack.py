@@ -81,7 +81,7 @@ def test_a_damaged_member_is_named_and_not_left_behind(tmp_path, members):
     data = bytearray(path.read_bytes())
     data[60] ^= 0xFF  # In the first member's content.
     path.write_bytes(data)
-    with pytest.raises(ValueError, match=f"{path}: 'top/occ/1.npy' is damaged"):
+    with pytest.raises(ValueError, match=f"{path}: 'top/occ/1.npy' is corrupt"):
         unpack(members, root, lambda _: None)
     assert not [path for path in root.rglob("*") if path.is_file()]
 

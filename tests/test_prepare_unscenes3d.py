@@ -87,7 +87,7 @@ def test_without_local_maps(downloads, tmp_path, capsys):
     with pytest.raises(FileNotFoundError, match="lacks 2 of 4 archives"):
         prepare(downloads, tmp_path / "data")
     prepare(downloads, tmp_path / "data", "--without-local-maps")
-    assert "localmap_clouds: the folder is not there" in capsys.readouterr().out
+    assert "localmap_clouds: the folder is missing" in capsys.readouterr().out
 
 
 def test_a_faulty_data_set_ends_with_status_1(downloads, tmp_path, monkeypatch, capsys):
@@ -112,4 +112,4 @@ def test_boxes_are_taken_over_and_the_rest_is_named(downloads, tmp_path, caplog)
         file.writestr("top/licence.md", "text")
     prepare(downloads, tmp_path / "data", "--release", "other")
     assert (tmp_path / "data" / layout.BOXES / "1.5.txt").read_text() == "box"
-    assert "1 files left out: top/licence.md" in caplog.text
+    assert "1 files are not part of the layout and are skipped: top/licence.md" in caplog.text

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from dataset.check.run import check_dataset
 from dataset.prepare.imagesets import write_lists
-from dataset.prepare.members import Member, members_of, refuse_conflicts
+from dataset.prepare.members import Member, members_of, reject_conflicts
 from dataset.prepare.release import MINI, Source, all_sources, find_sources, verify
 from dataset.prepare.unpack import missing_members, require_space, unpack
 from dataset.splits import SOURCES
@@ -114,7 +114,7 @@ def members_to_unpack(sources: Sequence[Source]) -> list[Member]:
             len(skipped),
             shortlist(skipped),
         )
-    refuse_conflicts(placed)
+    reject_conflicts(placed)
     return placed
 
 

@@ -1,1 +1,1 @@
-"""nuScenes: its tables, splits, frames and the occupancy labels published for it."""
+"""nuScenes: its tables, splits, frames, and the occupancy labels published for it."""

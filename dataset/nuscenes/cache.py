@@ -1,7 +1,6 @@
-"""Keeps the index of nuScenes' tables beside them, so that they are read once.
+"""Cache of the nuScenes index, stored beside the tables, so that they are read only once.
 
-A cache is used only where it fits the tables as they are now; one that is broken, stale or of
-something else is built again. It holds plain arrays, which cannot run code.
+A corrupt or outdated cache is rebuilt. It holds plain arrays, which cannot run code.
 """
 
 import fcntl
@@ -25,7 +24,7 @@ from dataset.nuscenes.tables import TABLES, build_index
 from utils.whole_files import new_file
 
 CACHE = "unsocc_index.npz"
-"""Name of the cache, in the folder of the tables."""
+"""File name of the cache, in the folder of the tables."""
 
 _FORMAT = {"holds": "index of nuScenes key frames for UnsOcc", "version": 1}
 _HEADER = "header"
@@ -36,33 +35,33 @@ _FAULTS = (
     KeyError,
     EOFError,
     MemoryError,
-    NotImplementedError,  # Of zipfile: a compression that it does not know.
-    RuntimeError,  # Of zipfile: encryption.
+    NotImplementedError,  # zipfile: unknown compression.
+    RuntimeError,  # zipfile: encryption.
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What reading a file that is no cache may raise."""
+"""Errors that reading an invalid cache may raise."""
 
 Stamp = dict[str, list[int]]
 
 
 def load_index(data_root: str | Path, version: str) -> KeyFrameIndex:
-    """The index of a version's tables: from its cache, or built, which takes a minute, and cached.
+    """Load the index of a version from its cache, or build and cache it, which takes a minute.
 
-    Several processes of one machine that ask at once wait for one of them to build it.
+    If several processes of one machine need the index, one builds it and the others wait.
 
     Args:
-        data_root: The data set.
+        data_root: Folder of the data set.
         version: Name of the folder of tables, such as "v1.0-mini".
 
     Raises:
         FileNotFoundError: If a table is missing.
-        ValueError: If a table is damaged.
+        ValueError: If a table is corrupt.
     """
     folder = Path(data_root) / version
     stamp = _stamp(folder)
     path = folder / CACHE
-    with _alone(folder):
+    with _locked(folder):
         index = _read_cache(path, stamp)
         if index is None:
             index = _build(folder, stamp)
@@ -71,7 +70,7 @@ def load_index(data_root: str | Path, version: str) -> KeyFrameIndex:
 
 
 def _stamp(folder: Path) -> Stamp:
-    """Size and time of change of each table."""
+    """Return the size and modification time of each table."""
     missing = [f"{name}.json" for name in TABLES if not (folder / f"{name}.json").is_file()]
     if missing:
         found = sorted(path.name for path in folder.glob("*.json"))
@@ -84,12 +83,12 @@ def _stamp(folder: Path) -> Stamp:
 
 
 def _build(folder: Path, stamp: Stamp) -> KeyFrameIndex:
-    # Imports mmengine's Runner, which takes seconds, and few runs build an index.
+    # Imported here: it loads mmengine's Runner, which takes seconds, and few runs build an index.
     from utils.progress import Progress
 
     logger = MMLogger.get_current_instance()
     megabytes = sum(size for size, _ in stamp.values()) / 1e6
-    logger.info(f"reading the tables of '{folder}', {megabytes:.0f} MB, for an index; done once")
+    logger.info(f"indexing the tables of '{folder}' ({megabytes:.0f} MB), once")
     chunks = sum(math.ceil(size / CHUNK_BYTES) for size, _ in stamp.values())
     progress = Progress(f"index {folder.name}", chunks)
     try:
@@ -103,7 +102,7 @@ def _build(folder: Path, stamp: Stamp) -> KeyFrameIndex:
 
 
 def _read_cache(path: Path, stamp: Stamp) -> KeyFrameIndex | None:
-    """The cached index; None where there is none that can be used."""
+    """Read the cached index; None without a valid cache."""
     if not path.exists():
         return None
     try:
@@ -112,15 +111,15 @@ def _read_cache(path: Path, stamp: Stamp) -> KeyFrameIndex | None:
             if header == {**_FORMAT, "tables": stamp}:
                 return KeyFrameIndex(**{f.name: arrays[f.name] for f in fields(KeyFrameIndex)})
             is_ours = isinstance(header, dict) and _FORMAT.items() <= header.items()
-            reason = "the tables have changed since" if is_ours else "it is of another format"
+            reason = "the tables have changed" if is_ours else "it has another format"
     except _FAULTS as error:
-        reason = f"it is broken ({type(error).__name__}: {error})"
-    MMLogger.get_current_instance().info(f"'{path}' is not used, but built again: {reason}")
+        reason = f"it is corrupt ({type(error).__name__}: {error})"
+    MMLogger.get_current_instance().info(f"rebuilding the index '{path}': {reason}")
     return None
 
 
 def _write_cache(path: Path, stamp: Stamp, index: KeyFrameIndex) -> None:
-    """Write the cache; it appears complete or not at all."""
+    """Write the cache atomically."""
     arrays: dict[str, Any] = {field.name: getattr(index, field.name) for field in fields(index)}
     arrays[_HEADER] = np.array(json.dumps({**_FORMAT, "tables": stamp}))
     try:
@@ -128,14 +127,14 @@ def _write_cache(path: Path, stamp: Stamp, index: KeyFrameIndex) -> None:
             np.savez_compressed(file, **arrays)
     except OSError as error:
         MMLogger.get_current_instance().warning(
-            f"the index cannot be kept in '{path}' ({error}): every run will read the tables "
-            "again. Let one run write there"
+            f"cannot write the index to '{path}' ({error}), so every run reads the tables again: "
+            "make the folder writable for one run"
         )
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other processes of this machine out, where the file system can."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Lock a folder against other processes of this machine, if the file system can."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:
@@ -144,8 +143,8 @@ def _alone(folder: Path) -> Iterator[None]:
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
-        except OSError as error:  # Some network file systems cannot; each process then reads.
-            MMLogger.get_current_instance().info(f"'{folder}' cannot be locked ({error})")
+        except OSError as error:  # Some network file systems cannot lock.
+            MMLogger.get_current_instance().info(f"cannot lock '{folder}' ({error})")
         yield
     finally:
         os.close(handle)

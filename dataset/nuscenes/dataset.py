@@ -1,4 +1,4 @@
-"""nuScenes: from an index to a Sample, reading only the files of the fields asked for."""
+"""The nuScenes data set: samples by index, read from only the files of the requested fields."""
 
 from collections.abc import Sequence, Set
 from itertools import chain
@@ -34,46 +34,45 @@ FIELDS = (
     "world_from_lidar",
     "neighbors",
 )
-"""Fields of a Sample that nuScenes can fill."""
+"""Fields of a Sample that nuScenes provides."""
 
 
 @DATASETS.register_module()
 class NuScenes(SampleDataset):
     """Key frames of one split of nuScenes (``docs/prepare_data.md``).
 
-    A Sample's fields are in the frame of the network's volume, which ``frame`` chooses; there
-    "lidar", as in pixel_from_lidar and world_from_lidar, means that frame:
+    A Sample is in the frame of the network's volume, which ``frame`` selects. "lidar" in
+    pixel_from_lidar and world_from_lidar means this frame:
 
-    - "ego": the vehicle's (x forward, y left, z up, on the ground under the rear axle) at the time
-      of the key frame's LiDAR cloud. Occ3D's labels lie in it.
-    - "lidar": LIDAR_TOP's own at that time, in which x is **right** and y forward. SurroundOcc's
-      and OpenOccupancy's labels lie in it.
+    - "ego": the frame of the vehicle (x forward, y left, z up, on the ground under the rear axle)
+      at the time of the key frame's point cloud. Occ3D labels are in this frame.
+    - "lidar": the frame of LIDAR_TOP at that time, with x **right** and y forward. SurroundOcc and
+      OpenOccupancy labels are in this frame.
 
-    Images, clouds and poses have times of their own. Whatever goes from one sensor to another goes
-    through the world, by the vehicle's poses at both times. A stem is the token of a sample, and
-    the images of a Sample are in the order of ``nuscenes_index.CAMERAS``.
+    Each image, point cloud and pose has its own timestamp, so transforms between sensors go through
+    the world, with the vehicle pose at both timestamps. A stem is a sample token, and images are in
+    the order of ``dataset.nuscenes.index.CAMERAS``.
 
     Args:
-        data_root: Folder that holds ``samples/``, ``sweeps/`` and the tables ``v1.0-*/``.
-        split: "train", "val", "test", or "all" for every key frame of the tables of which all
-            files are there.
-        reading: What to read and how; its fields are some of FIELDS. Sweeps and neighbors are those
-            of the same scene; their poses are the vehicle's.
+        data_root: Folder with ``samples/``, ``sweeps/`` and the tables ``v1.0-*/``.
+        split: "train", "val", "test", or "all" for every key frame whose files are complete.
+        reading: What to read and how; its fields must be in FIELDS. Sweeps and neighbors are from
+            the same scene, with the poses of the vehicle.
         version: Folder of the tables, or "auto": the first of v1.0-trainval, v1.0-test and
-            v1.0-mini that is there and has the split; of v1.0-mini, train and val are mini_train
-            and mini_val.
+            v1.0-mini that exists and has the split. In v1.0-mini, train and val are mini_train and
+            mini_val.
         frame: Frame of the volume, "ego" or "lidar".
-        labels_source: Labels that fill ``occupancy``: "occ3d", "surroundocc" or "openoccupancy".
-        labels_root: Their folder; None for its usual name beside ``data_root``.
-        use_mask: Whether occupancy is ignored where no camera saw it; of Occ3D only.
+        labels_source: Labels for ``occupancy``: "occ3d", "surroundocc" or "openoccupancy".
+        labels_root: Folder of the labels; None for its usual name beside ``data_root``.
+        use_mask: Whether to ignore voxels that no camera sees; Occ3D only.
 
     Attributes: those of ``SampleDataset``, and
         version: Folder of the tables.
 
     Raises:
-        ValueError: If an option is wrong, a table is damaged, the split is empty, or a stem of
+        ValueError: If an option is invalid, a table is corrupt, the split is empty, or a stem of
             ``stems`` is not in it.
-        FileNotFoundError: If tables or files are missing; counts and names them.
+        FileNotFoundError: If tables or files are missing.
     """
 
     camera_names = CAMERAS
@@ -99,7 +98,7 @@ class NuScenes(SampleDataset):
         self._labels_source = nuscenes_labels.benchmark(labels_source)
         self._labels_root = labels_root
         if use_mask and not self._labels_source.has_masks:
-            raise ValueError(f"use_mask needs the labels of occ3d; {labels_source} has no masks")
+            raise ValueError(f"use_mask needs the masks of occ3d; {labels_source} has none")
         self._use_mask = use_mask
 
         self.version = find_version(data_root, split, version)
@@ -114,7 +113,7 @@ class NuScenes(SampleDataset):
         )
 
     def stems_with(self, field: str) -> list[str]:
-        """Stems that have the files of a field of a Sample, which need not be one of ``fields``."""
+        """Return the stems with the files of a field, which may be outside the fields to read."""
         if field not in FIELDS:
             return []
         files = [self._files(row, {field}) for row in self._rows]
@@ -128,16 +127,16 @@ class NuScenes(SampleDataset):
     def labels(
         self, index: int, benchmark: str | None = None, root: str | Path | None = None
     ) -> nuscenes_labels.OccupancyLabels:
-        """A key frame's labels on their own grid, as a benchmark scores them.
+        """Read the labels of a key frame on the grid of a benchmark.
 
         Args:
-            index: Place of the key frame in the data set.
-            benchmark: One of ``nuscenes_labels.BENCHMARKS``; None for that of ``labels_source``,
-                which then lies in ``labels_root``.
-            root: The benchmark's folder; None for its usual name beside ``data_root``.
+            index: Index of the key frame in the data set.
+            benchmark: One of ``nuscenes_labels.BENCHMARKS``; None for ``labels_source`` in
+                ``labels_root``.
+            root: Folder of the benchmark; None for its usual name beside ``data_root``.
 
         Raises:
-            ValueError: If the file is not as its format says.
+            ValueError: If the file is corrupt or of another benchmark.
             FileNotFoundError: If it is missing.
         """
         if benchmark is None:
@@ -148,14 +147,14 @@ class NuScenes(SampleDataset):
     def label_from_volume(
         self, index: int, benchmark: str | None = None
     ) -> Float64[np.ndarray, "4 4"]:
-        """From the volume's frame, without augmentation, to that of a benchmark's labels."""
+        """Return the transform from the volume, without augmentation, to a benchmark's labels."""
         name = self._labels_source.name if benchmark is None else benchmark
         return self._frames.label_from_volume(self._rows[index], name)
 
     def lidar_positions(self, index: int) -> Float64[np.ndarray, "F 3"]:
-        """Where the LiDAR is at all key frames of the scene, in order, in the vehicle's frame.
+        """Return the LiDAR positions at all key frames of the scene, in order of time.
 
-        The frame is that of key frame ``index``; rays that score occupancy start there.
+        They are in the vehicle frame of key frame ``index``, and are the ray origins of RayIoU.
         """
         return self._frames.lidar_positions(self._rows[index])
 
@@ -175,7 +174,7 @@ class NuScenes(SampleDataset):
     def _view_fields(
         self, row: int, cloud: Float32[np.ndarray, "P 4"] | None, choices: Choices
     ) -> dict[str, Any]:
-        """The fields that live in the image planes."""
+        """Read the fields of the image planes."""
         images, matrices, depths = [], [], []
         volume_from_augmented = np.linalg.inv(transforms.augmented_from_recorded(choices))
         for camera in self._frames.cameras(row):
@@ -199,7 +198,7 @@ class NuScenes(SampleDataset):
     def _volume_fields(
         self, row: int, cloud: Float32[np.ndarray, "P 4"] | None, choices: Choices
     ) -> dict[str, Any]:
-        """The fields that live in the volume's frame."""
+        """Read the fields of the volume."""
         found: dict[str, Any] = {}
         augmented_from_volume = transforms.augmented_from_recorded(choices)
         volume_from_augmented = np.linalg.inv(augmented_from_volume)
@@ -235,17 +234,17 @@ class NuScenes(SampleDataset):
     def _read_occupancy(
         self, row: int, volume_from_augmented: Float64[np.ndarray, "4 4"]
     ) -> UInt8[np.ndarray, "X Y Z"]:
-        """The labels on the volume's grid.
+        """Read the labels, resampled to the grid of the volume.
 
-        Of several to a voxel's width the majority counts, as in every coarsening of the project: of
-        surfaces one label thin, the labels at the voxels' centres would be half only.
+        Finer labels are coarsened by majority vote, as everywhere in the project: sampling at voxel
+        centers would lose half of the surfaces that are one label thick.
         """
         name = self._labels_source.name
         path = self._frames.label_path(row, name, self._labels_root)
         labels = nuscenes_labels.read_labels(name, path)
         occupancy = labels.occupancy
         if self._use_mask:
-            assert labels.mask_camera is not None, "the constructor asks for labels with masks"
+            assert labels.mask_camera is not None, "the constructor requires labels with masks"
             occupancy = np.where(labels.mask_camera, occupancy, np.uint8(IGNORE))
         label_from_volume = self._frames.label_from_volume(row, name) @ volume_from_augmented
         factor = whole_voxels(labels.grid, self.grid.voxel_m)
@@ -256,7 +255,7 @@ class NuScenes(SampleDataset):
     def _select(
         self, index: KeyFrameIndex, split: str, scenes: Sequence[str], stems: Sequence[str] | None
     ) -> list[int]:
-        """Rows of the key frames asked for, whose files are all there."""
+        """Return the rows of the requested key frames, after checking their files."""
         used = set(scenes)
         row_of = {
             self._frames.stem(row): row
@@ -270,14 +269,14 @@ class NuScenes(SampleDataset):
             rows = [row for row in rows if missing.isdisjoint(files[row])]
             MMLogger.get_current_instance().info(
                 f"'{self._root}': {len(rows)} key frames have all files of {sorted(self._fields)}; "
-                f"{len(files) - len(rows)} further ones, left out, lack some"
+                f"{len(files) - len(rows)} others are skipped"
             )
         elif missing:
             lacking = sum(not missing.isdisjoint(needed) for needed in files.values())
             raise FileNotFoundError(
                 f"{lacking} of {len(rows)} key frames of '{split}' ({self.version}) lack "
                 f"{len(missing)} files: {shortlist(sorted(missing), most=5)}. Unpack them "
-                "(see docs/prepare_data.md), or name the frames to read"
+                "(see docs/prepare_data.md), or select frames with 'stems'"
             )
         if not rows:
             raise ValueError(
@@ -287,7 +286,7 @@ class NuScenes(SampleDataset):
         return rows
 
     def _files(self, row: int, fields: Set[str]) -> list[Path]:
-        """Every file that some fields of a key frame are read from."""
+        """Return all files needed to read some fields of a key frame."""
         frames, files = self._frames, []
         if "images" in fields:
             files += [frames.path(camera) for camera in frames.cameras(row)]
@@ -303,10 +302,10 @@ class NuScenes(SampleDataset):
 def _check_fields(fields: Sequence[str]) -> None:
     unknown = sorted(set(fields) - set(FIELDS))
     if unknown or not fields:
-        raise ValueError(f"fields is some of {FIELDS} for nuScenes, got {list(fields)}")
+        raise ValueError(f"fields must be in {FIELDS} for nuScenes, got {list(fields)}")
 
 
 def whole_voxels(grid: VoxelGrid, width_m: float) -> int:
-    """How many voxels of a grid fit into a width, of the numbers that divide the grid's shape."""
+    """Return how many voxels fit into a width, as a number that divides the shape of the grid."""
     most = max(1, int(width_m / grid.voxel_m + 1e-6))
     return next(n for n in range(most, 0, -1) if all(count % n == 0 for count in grid.shape))

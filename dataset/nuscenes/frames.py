@@ -1,7 +1,7 @@
-"""The files of nuScenes' key frames: where they are, what they hold, how sensors see one another.
+"""Files of nuScenes key frames: their paths, content and the transforms between sensors.
 
-Every recording has a pose of the vehicle of its own time. Whatever goes from one recording to
-another goes through the world: camera ← vehicle then ← world ← vehicle now ← LiDAR.
+Each recording has the vehicle pose at its own timestamp, so transforms between recordings go
+through the world: camera ← vehicle at the image ← world ← vehicle at the cloud ← LiDAR.
 """
 
 import os
@@ -17,16 +17,16 @@ from dataset.nuscenes import labels as nuscenes_labels
 from dataset.nuscenes.index import LIDAR_SLOT, KeyFrameIndex
 
 _CLOUD_COLUMNS = 5  # x, y, z, intensity, ring.
-_OWN_VEHICLE_M = 1.0  # Returns from within this of the LiDAR, along x and y, are of its own roof.
+_ROOF_M = 1.0  # Points within this distance of the LiDAR, along x and y, are on the vehicle's roof.
 
 
 class NuScenesFrames:
-    """Files and geometry of key frames, which are named by their row in the index.
+    """Files and geometry of key frames, addressed by their row in the index.
 
     Args:
-        data_root: The data set.
+        data_root: Folder of the data set.
         index: Its key frames.
-        frame: Frame of the network's volume at the time of the LiDAR's cloud: "ego" or "lidar".
+        frame: Frame of the network's volume at the time of the point cloud: "ego" or "lidar".
 
     Raises:
         ValueError: If the frame is unknown.
@@ -34,52 +34,52 @@ class NuScenesFrames:
 
     def __init__(self, data_root: str | Path, index: KeyFrameIndex, frame: str) -> None:
         if frame not in nuscenes_labels.FRAMES:
-            raise ValueError(f"frame is one of {nuscenes_labels.FRAMES}, got '{frame}'")
+            raise ValueError(f"frame must be one of {nuscenes_labels.FRAMES}, got '{frame}'")
         self._root = Path(data_root)
         self._index = index
         self._frame = frame
 
     def stem(self, row: int) -> str:
-        """Token of the sample."""
+        """Return the token of the sample."""
         return self._index.sample_token[row].decode()
 
     def scene(self, row: int) -> str:
-        """Name of its scene."""
+        """Return the name of the scene."""
         return self._index.scene_name[self._index.sample_scene[row]].decode()
 
     def lidar(self, row: int) -> int:
-        """Its LiDAR recording."""
+        """Return the LiDAR recording."""
         return int(self._index.sample_recordings[row, LIDAR_SLOT])
 
     def cameras(self, row: int) -> list[int]:
-        """Its camera recordings, in the order of CAMERAS."""
+        """Return the camera recordings, in the order of CAMERAS."""
         return self._index.sample_recordings[row, LIDAR_SLOT + 1 :].tolist()
 
     def sweeps(self, row: int, count: int) -> list[int]:
-        """Its LiDAR recording and those before it, ``count`` at most."""
+        """Return the LiDAR recording and those before it, at most ``count``."""
         return self._index.sweeps(row, count)
 
     def path(self, recording: int) -> Path:
-        """File of a recording."""
+        """Return the file of a recording."""
         return self._root / self._index.file(recording)
 
     def image_size(self, recording: int) -> tuple[int, int]:
-        """Height and width of a camera's recording."""
+        """Return the height and width of an image."""
         height, width = self._index.recording_size[recording].tolist()
         return height, width
 
     def age_s(self, row: int, recording: int) -> float:
-        """How long before the key frame's cloud a recording was made [s]."""
+        """Return the age of a recording at the time of the key frame's point cloud [s]."""
         time_us = self._index.recording_time_us
         return float(time_us[self.lidar(row)] - time_us[recording]) * 1e-6
 
     def label_path(self, row: int, benchmark: str, root: str | Path | None = None) -> Path:
-        """File of its labels.
+        """Return the file of the labels.
 
         Args:
             row: The key frame.
             benchmark: One of ``nuscenes_labels.BENCHMARKS``.
-            root: The benchmark's folder; None for its usual name beside the data set.
+            root: Folder of the benchmark; None for its usual name beside the data set.
         """
         folder = nuscenes_labels.benchmark(benchmark).folder
         base = self._root.absolute().parent / folder if root is None else Path(root)
@@ -93,11 +93,11 @@ class NuScenesFrames:
         )
 
     def world_from_volume(self, row: int) -> Float64[np.ndarray, "4 4"]:
-        """Pose of the volume."""
+        """Return the pose of the volume."""
         return self._index.world_from_ego(self.lidar(row)) @ self._ego_from(row, self._frame)
 
     def volume_from_cloud(self, row: int, recording: int) -> Float64[np.ndarray, "4 4"]:
-        """From the LiDAR's frame at the time of one of its recordings to the volume."""
+        """Return the transform from the LiDAR at one of its recordings to the volume."""
         ego_from_sensor = self._index.ego_from_sensor(recording)
         if recording == self.lidar(row):
             return np.linalg.inv(self._ego_from(row, self._frame)) @ ego_from_sensor
@@ -105,55 +105,55 @@ class NuScenesFrames:
         return np.linalg.inv(self.world_from_volume(row)) @ world_from_sensor
 
     def pixel_from_volume(self, row: int, recording: int) -> Float64[np.ndarray, "4 4"]:
-        """From the volume to the recorded image of a camera, at the time of that image."""
+        """Return the transform from the volume to the pixels of a recorded image."""
         index = self._index
         world_from_cam = index.world_from_ego(recording) @ index.ego_from_sensor(recording)
         cam_from_volume = np.linalg.inv(world_from_cam) @ self.world_from_volume(row)
         return index.pixel_from_sensor(recording) @ cam_from_volume
 
     def read_image(self, camera: int) -> UInt8[np.ndarray, "H W 3"]:
-        """The picture of a camera's recording.
+        """Read the image of a recording.
 
         Raises:
-            FileNotFoundError: If it is not there.
-            ValueError: If it is damaged, or of another size than the tables say.
+            FileNotFoundError: If it is missing.
+            ValueError: If it is corrupt, or its size differs from the tables.
         """
         path, size = self.path(camera), self.image_size(camera)
         image = formats.read_image(path)
         if image.shape[:2] != size:
             raise ValueError(
-                f"{path}: expected {size} (height, width) as sample_data.json says, found "
-                f"{image.shape[:2]}. The calibration is of the recorded size: copy the file again"
+                f"{path}: expected {size} (height, width) as in sample_data.json, got "
+                f"{image.shape[:2]}. The calibration needs the recorded size: copy the file again"
             )
         return image
 
     def read_cloud(self, row: int, recording: int) -> Float32[np.ndarray, "P 4"]:
-        """A recording's returns in the volume of a key frame, without those of the own roof.
+        """Read the points of a recording in the volume of a key frame, without the vehicle's roof.
 
         Raises:
-            FileNotFoundError: If it is not there.
-            ValueError: If it is damaged.
+            FileNotFoundError: If it is missing.
+            ValueError: If it is corrupt.
         """
         cloud = formats.read_cloud(self.path(recording), columns=_CLOUD_COLUMNS)[:, :4]
-        is_own = (np.abs(cloud[:, :2]) < _OWN_VEHICLE_M).all(axis=1)
-        return transforms.transform_cloud(self.volume_from_cloud(row, recording), cloud[~is_own])
+        is_roof = (np.abs(cloud[:, :2]) < _ROOF_M).all(axis=1)
+        return transforms.transform_cloud(self.volume_from_cloud(row, recording), cloud[~is_roof])
 
     def with_sweeps(
         self, row: int, cloud: Float32[np.ndarray, "P 4"], count: int
     ) -> Float32[np.ndarray, "Q F"]:
-        """A key frame's returns with those of the sweeps before it.
+        """Add the points of earlier sweeps to the point cloud of a key frame.
 
         Args:
             row: The key frame.
-            cloud: Its own returns.
-            count: Clouds to put together, its own included, where the scene has as many.
+            cloud: Its own points.
+            count: Maximum number of point clouds, including its own.
 
         Returns:
-            The cloud itself for a count of 1; else with a fifth column, the age [s].
+            The cloud itself for a count of 1; otherwise with a fifth column, the age [s].
 
         Raises:
-            FileNotFoundError: If a cloud is not there.
-            ValueError: If one is damaged.
+            FileNotFoundError: If a point cloud is missing.
+            ValueError: If a point cloud is corrupt.
         """
         if count == 1:
             return cloud
@@ -166,14 +166,14 @@ class NuScenesFrames:
         return np.hstack([np.concatenate(clouds), np.concatenate(ages_s)])
 
     def label_from_volume(self, row: int, benchmark: str) -> Float64[np.ndarray, "4 4"]:
-        """From the volume's frame to that of a benchmark's labels."""
+        """Return the transform from the volume to a benchmark's labels."""
         frame = nuscenes_labels.benchmark(benchmark).frame
         if frame == self._frame:
             return np.eye(4)
         return np.linalg.inv(self._ego_from(row, frame)) @ self._ego_from(row, self._frame)
 
     def lidar_positions(self, row: int) -> Float64[np.ndarray, "F 3"]:
-        """Where the LiDAR is at all key frames of its scene, in order, in the vehicle's frame."""
+        """Return the LiDAR positions at all key frames of the scene, in the vehicle frame."""
         index = self._index
         recordings = index.sample_recordings[index.sample_scene == index.sample_scene[row]]
         recordings = recordings[:, LIDAR_SLOT]
@@ -186,12 +186,12 @@ class NuScenesFrames:
         return np.stack(poses)[:, :3, 3]
 
     def _ego_from(self, row: int, frame: str) -> Float64[np.ndarray, "4 4"]:
-        """From a frame at the time of the LiDAR's cloud to the vehicle's."""
+        """Return the transform from a frame to the vehicle, at the time of the point cloud."""
         return np.eye(4) if frame == "ego" else self._index.ego_from_sensor(self.lidar(row))
 
 
 def missing_files(paths: Iterable[Path]) -> set[Path]:
-    """Those that are not there, told from one listing of each folder."""
+    """Return the missing files, with one directory listing per folder."""
     names = defaultdict(set)
     for path in paths:
         folder, _, name = os.fspath(path).rpartition("/")
@@ -202,6 +202,6 @@ def missing_files(paths: Iterable[Path]) -> set[Path]:
             with os.scandir(folder) as entries:
                 wanted.difference_update(entry.name for entry in entries)
         except (FileNotFoundError, NotADirectoryError):
-            pass  # Then none of them is there.
+            pass  # All of its files are missing.
         missing |= {Path(folder) / name for name in wanted}
     return missing

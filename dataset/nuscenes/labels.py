@@ -1,12 +1,11 @@
-"""Occupancy labels of nuScenes as three benchmarks publish them, in the project's labels.
+"""Occupancy labels of nuScenes from three benchmarks, converted to the project's label set.
 
-The project's label set "nuscenes" has free 0, nuScenes' classes 1–16 as they are, others 17, and
-255 ignored:
+The label set "nuscenes" has 0 free, the nuScenes classes 1–16 unchanged, 17 others and 255 ignored:
 
 | benchmark | others | free | ignored |
 | --- | --- | --- | --- |
 | Occ3D | 0 → 17 | 17 → 0 | 255 |
-| SurroundOcc, OpenOccupancy | | voxels of no row → 0 | 0 (noise) → 255 |
+| SurroundOcc, OpenOccupancy | | voxels without a row → 0 | 0 (noise) → 255 |
 """
 
 import io
@@ -23,20 +22,20 @@ from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE, NUSCENES
 
 FRAMES = ("ego", "lidar")
-"""Frames of the vehicle at the time of a key frame's LiDAR cloud: its own, or LIDAR_TOP's."""
+"""Frames at the time of a key frame's point cloud: of the vehicle, or of LIDAR_TOP."""
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Where the labels of a benchmark are, and which voxels they are of.
+    """Location and grid of the labels of a benchmark.
 
     Attributes:
-        name: What configs and command lines call it.
-        folder: Folder of the labels, which lies beside that of nuScenes.
-        grid: Their voxels.
-        frame: Frame that the grid lies in: "ego" (x forward, y left), or "lidar", LIDAR_TOP's
-            own (x right, y forward).
-        has_masks: Whether they say which voxels were seen.
+        name: Name in configs and on command lines.
+        folder: Folder of the labels, beside that of nuScenes.
+        grid: Grid of the labels.
+        frame: Frame of the grid: "ego" (x forward, y left), or "lidar", that of LIDAR_TOP (x right,
+            y forward).
+        has_masks: Whether there are masks of the observed voxels.
     """
 
     name: str
@@ -72,14 +71,14 @@ BENCHMARKS = {
 
 @dataclass(frozen=True)
 class OccupancyLabels:
-    """The labels of one key frame, in the project's numbers, on their own grid.
+    """The labels of one key frame, in the project's classes, on their own grid.
 
     Attributes:
         occupancy: Label of each voxel: 0 free, 255 ignored.
-        grid: Where the voxels lie.
-        frame: The frame of the grid, "ego" or "lidar".
-        mask_camera: Voxels that a camera saw; None where the benchmark does not say.
-        mask_lidar: Voxels that the LiDAR saw; likewise.
+        grid: Grid of the voxels.
+        frame: Frame of the grid, "ego" or "lidar".
+        mask_camera: Voxels seen by a camera; None if the benchmark has no masks.
+        mask_lidar: Voxels seen by the LiDAR; likewise.
     """
 
     occupancy: UInt8[np.ndarray, "X Y Z"]
@@ -90,13 +89,13 @@ class OccupancyLabels:
 
 
 def benchmark(name: str) -> Benchmark:
-    """Look a benchmark up by name.
+    """Return a benchmark by name.
 
     Raises:
-        ValueError: If there is none of that name.
+        ValueError: If the name is unknown.
     """
     if name not in BENCHMARKS:
-        raise ValueError(f"unknown labels '{name}'; there are {sorted(BENCHMARKS)}")
+        raise ValueError(f"unknown labels '{name}'; known: {sorted(BENCHMARKS)}")
     return BENCHMARKS[name]
 
 
@@ -109,15 +108,15 @@ def relative_path(
     lidar_token: str,
     lidar_file: str,
 ) -> str:
-    """Path of a key frame's labels below the folder of a benchmark.
+    """Return the path of the labels of a key frame, relative to the folder of a benchmark.
 
     Args:
         name: Name of the benchmark.
-        scene_name: Such as "scene-0061".
-        scene_token: Its token.
+        scene_name: Name of the scene, such as "scene-0061".
+        scene_token: Token of the scene.
         sample_token: Token of the key frame.
         lidar_token: Token of its LIDAR_TOP record in ``sample_data``.
-        lidar_file: Path of that record's file.
+        lidar_file: File of that record.
     """
     if name == "occ3d":
         return f"gts/{scene_name}/{sample_token}/labels.npz"
@@ -127,11 +126,11 @@ def relative_path(
 
 
 def read_labels(name: str, path: Path) -> OccupancyLabels:
-    """Read a file of one of the BENCHMARKS.
+    """Read a label file of a benchmark.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the benchmark is unknown, or the file is not as its format says.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the benchmark is unknown, or the file is corrupt or of another benchmark.
     """
     return {
         "occ3d": read_occ3d,
@@ -141,20 +140,20 @@ def read_labels(name: str, path: Path) -> OccupancyLabels:
 
 
 def read_occ3d(path: Path) -> OccupancyLabels:
-    """Occ3D's ``labels.npz``: dense semantics and the masks of LiDAR and cameras.
+    """Read Occ3D's ``labels.npz``: dense semantics, and the masks of LiDAR and cameras.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not as the format says.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it is corrupt or of another benchmark.
     """
     source = BENCHMARKS["occ3d"]
     arrays = _read_archive(path, ("semantics", "mask_lidar", "mask_camera"))
     for name, array in arrays.items():
         if array.shape != source.grid.shape or array.dtype.kind not in "iub":
             found = f"{array.dtype} of shape {array.shape}"
-            raise _fault(path, f"integers of shape {source.grid.shape} as '{name}'", found)
+            raise _invalid_file(path, f"integers of shape {source.grid.shape} as '{name}'", found)
     semantics = arrays["semantics"].astype(np.int64)
-    _refuse_unknown(path, semantics[semantics != IGNORE], NUSCENES.num_classes)
+    _check_classes(path, semantics[semantics != IGNORE], NUSCENES.num_classes)
     return OccupancyLabels(
         swap_free_and_others(semantics.astype(np.uint8)),
         source.grid,
@@ -165,27 +164,27 @@ def read_occ3d(path: Path) -> OccupancyLabels:
 
 
 def read_surroundocc(path: Path) -> OccupancyLabels:
-    """SurroundOcc's rows x, y, z, class.
+    """Read SurroundOcc's rows x, y, z, class.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not as the format says.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it is corrupt or of another benchmark.
     """
     return _read_rows(path, BENCHMARKS["surroundocc"], (0, 1, 2, 3))
 
 
 def read_openoccupancy(path: Path) -> OccupancyLabels:
-    """OpenOccupancy's rows z, y, x, class.
+    """Read OpenOccupancy's rows z, y, x, class.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not as the format says.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it is corrupt or of another benchmark.
     """
     return _read_rows(path, BENCHMARKS["openoccupancy"], (2, 1, 0, 3))
 
 
 def swap_free_and_others(labels: UInt8[np.ndarray, "*any"]) -> UInt8[np.ndarray, "*any"]:
-    """Occ3D's labels in the project's numbers; done twice, the same as before."""
+    """Convert between Occ3D's classes and those of the project, in either direction."""
     table = np.arange(256, dtype=np.uint8)
     others = NUSCENES.index("others")
     table[[FREE, others]] = others, FREE
@@ -200,25 +199,25 @@ def resample_labels(
     *,
     outside: int = IGNORE,
 ) -> Shaped[np.ndarray, "X Y Z"]:
-    """Bring labels, or a mask of them, to another grid.
-
-    Each voxel takes the label of the voxel that its centre lies in.
+    """Resample labels, or a mask, to another grid by the nearest voxel.
 
     Args:
         labels: Values on ``label_grid``.
-        label_grid: Where they lie.
-        volume_grid: The grid that is asked for.
-        label_from_volume: From the frame of that grid to the frame of the labels' grid.
-        outside: What a voxel takes whose centre lies outside of the labels' grid.
+        label_grid: Grid of the labels.
+        volume_grid: Grid to resample to.
+        label_from_volume: Transform from the frame of ``volume_grid`` to that of ``label_grid``.
+        outside: Value of voxels whose center is outside ``label_grid``.
 
     Returns:
-        Values on ``volume_grid``; the same array where nothing changes.
+        Values on ``volume_grid``; the same array if nothing changes.
 
     Raises:
-        ValueError: If the labels are not of the shape of their grid.
+        ValueError: If the shape of the labels differs from their grid.
     """
     if labels.shape != label_grid.shape:
-        raise ValueError(f"labels of shape {labels.shape} are not of a grid of {label_grid.shape}")
+        raise ValueError(
+            f"labels must have the shape of their grid, {label_grid.shape}, got {labels.shape}"
+        )
     if label_grid == volume_grid and np.array_equal(label_from_volume, np.eye(4)):
         return labels
     x, y, z = (
@@ -240,47 +239,47 @@ def resample_labels(
 
 
 def _read_rows(path: Path, source: Benchmark, columns: tuple[int, ...]) -> OccupancyLabels:
-    """Sparse labels, their columns brought to the order x, y, z, class."""
-    _require(path)
+    """Read sparse labels, with their columns in the order ``columns``."""
+    _check_exists(path)
     rows = occupancy_files.read_labels(path)
     if not occupancy_files.is_sparse(rows):
-        raise _fault(path, "rows of 4 columns", f"shape {rows.shape}")
+        raise _invalid_file(path, "rows of 4 columns", f"shape {rows.shape}")
     rows = rows[:, columns]
-    _refuse_unknown(path, rows[:, 3], NUSCENES.index("others"))
+    _check_classes(path, rows[:, 3], NUSCENES.index("others"))
     try:
         grid = occupancy_files.dense_from_rows(rows, source.grid.shape, relabel={0: IGNORE})
     except ValueError as error:
-        raise _fault(path, f"labels of {source.name}", str(error)) from error
+        raise _invalid_file(path, f"labels of {source.name}", str(error)) from error
     return OccupancyLabels(grid.astype(np.uint8), source.grid, source.frame)
 
 
 def _read_archive(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Some arrays of a file of numpy's (.npz)."""
-    _require(path)
+    """Read some arrays of a NumPy archive (.npz)."""
+    _check_exists(path)
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in names}
     except KeyError as error:
-        raise _fault(path, f"the arrays {names}", str(error)) from error
+        raise _invalid_file(path, f"the arrays {names}", str(error)) from error
     except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise _fault(path, f"the arrays {names}", str(error)) from error
+        raise _invalid_file(path, f"the arrays {names}", str(error)) from error
 
 
-def _refuse_unknown(path: Path, labels: np.ndarray, count: int) -> None:
+def _check_classes(path: Path, labels: np.ndarray, count: int) -> None:
     is_unknown = (labels < 0) | (labels >= count)
     if is_unknown.any():
         found = f"{is_unknown.sum()} voxels of {np.unique(labels[is_unknown])[:5].tolist()}"
-        raise _fault(path, f"classes 0–{count - 1}", found)
+        raise _invalid_file(path, f"classes 0–{count - 1}", found)
 
 
-def _require(path: Path) -> None:
+def _check_exists(path: Path) -> None:
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} is not there: unpack the labels (docs/prepare_data.md), or leave the frame out"
+            f"{path} not found: unpack the labels (docs/prepare_data.md), or remove the frame"
         )
 
 
-def _fault(path: Path, expected: str, found: str) -> ValueError:
+def _invalid_file(path: Path, expected: str, found: str) -> ValueError:
     return ValueError(
-        f"{path}: expected {expected}, found {found}. The file is damaged, or of another benchmark"
+        f"{path}: expected {expected}, got {found}. The file is corrupt or of another benchmark"
     )

@@ -1,8 +1,8 @@
-"""Reads the tables of nuScenes once into an index of the key frames.
+"""Builds the index of key frames from the tables of nuScenes.
 
-``sample_data`` and ``ego_pose`` of the full data set have 2.6 million records each, so tables are
-read record by record and only what key frames need is kept: their six images, their LiDAR cloud
-and the sweeps before it. ``nuscenes_cache.py`` keeps the index beside the tables.
+``sample_data`` and ``ego_pose`` of the full data set have 2.6 million records each. Tables are
+therefore read record by record, and only the data of key frames is kept: six images, the point
+cloud and the sweeps before it. ``cache.py`` stores the index beside the tables.
 """
 
 import math
@@ -18,7 +18,7 @@ from dataset.json_records import read_records
 from dataset.nuscenes.index import CAMERAS, LIDAR, LIDAR_SLOT, NONE, KeyFrameIndex
 
 TABLES = ("scene", "sensor", "calibrated_sensor", "sample", "sample_data", "ego_pose")
-"""The tables that are read, ``NAME.json`` each."""
+"""The tables to read, as ``NAME.json``."""
 
 _SLOTS = {channel: slot for slot, channel in enumerate((LIDAR, *CAMERAS))}
 _UNPACK = "unpack the metadata of nuScenes again (docs/prepare_data.md)"
@@ -28,7 +28,7 @@ Report = Callable[[], None]
 
 
 def build_index(folder: Path, on_chunk: Report | None = None) -> KeyFrameIndex:
-    """Read the tables of a version.
+    """Build the index of a version.
 
     Args:
         folder: Folder of the tables, such as ``data/nuscenes/v1.0-mini``.
@@ -36,8 +36,7 @@ def build_index(folder: Path, on_chunk: Report | None = None) -> KeyFrameIndex:
 
     Raises:
         FileNotFoundError: If a table is missing.
-        ValueError: If one is damaged, names a record that another lacks, or a sample lacks a
-            sensor.
+        ValueError: If a table is corrupt or refers to a missing record, or a sample lacks a sensor.
     """
     tables = {name: _Table(folder / f"{name}.json", on_chunk) for name in TABLES}
     scenes = _read_scenes(tables["scene"])
@@ -70,59 +69,60 @@ def build_index(folder: Path, on_chunk: Report | None = None) -> KeyFrameIndex:
 
 
 class _Table:
-    """The records of one table, and checked access to what they hold."""
+    """The records of one table, with validated access to their values."""
 
     def __init__(self, path: Path, on_chunk: Report | None) -> None:
         self.path = path
         self._on_chunk = on_chunk
 
     def __iter__(self) -> Iterator[Record]:
-        """The records; each has a token."""
+        """Yield the records; each has a token."""
         for record in read_records(self.path, self._on_chunk):
             self.text(record, "token")
             yield record
 
     def text(self, record: Record, key: str) -> str:
-        """A text of a record."""
-        return self._value(record, key, str, "a text")
+        """Return a string of a record."""
+        return self._value(record, key, str, "a string")
 
     def integer(self, record: Record, key: str) -> int:
-        """A whole number of a record."""
-        return self._value(record, key, int, "a whole number")
+        """Return an integer of a record."""
+        return self._value(record, key, int, "an integer")
 
     def flag(self, record: Record, key: str) -> bool:
-        """A yes or no of a record."""
+        """Return a Boolean of a record."""
         return self._value(record, key, bool, "true or false")
 
     def row(self, record: Record, key: str, rows: Mapping[str, int], other: str) -> int:
-        """Row of the record of another table that a record names."""
+        """Return the row of the record of another table that a record refers to."""
         row = rows.get(self.text(record, key))
         if row is None:
             raise ValueError(
                 f"{self.path}: record '{record['token']}' names the {other} '{record[key]}', "
-                f"which {other}.json lacks. The tables do not belong together: {_UNPACK}"
+                f"which {other}.json lacks. The tables do not match: {_UNPACK}"
             )
         return row
 
     def pose(self, record: Record) -> list[float]:
-        """Translation and rotation of a record as 7 numbers."""
-        place, turn = self._numbers(record, "translation", 3), self._numbers(record, "rotation", 4)
-        if abs(math.hypot(*turn) - 1.0) > 0.01:
-            raise self.fault(record, "a unit quaternion w x y z as 'rotation'", turn)
-        return [*place, *turn]
+        """Return the translation and rotation of a record as 7 numbers."""
+        translation = self._numbers(record, "translation", 3)
+        rotation = self._numbers(record, "rotation", 4)
+        if abs(math.hypot(*rotation) - 1.0) > 0.01:
+            raise self.fault(record, "a unit quaternion w x y z as 'rotation'", rotation)
+        return [*translation, *rotation]
 
     def intrinsic(self, record: Record) -> list[list[float]]:
-        """The camera matrix of a record."""
+        """Return the camera matrix of a record."""
         matrix = record.get("camera_intrinsic")
         if not isinstance(matrix, list) or [_is_vector(row, 3) for row in matrix] != [True] * 3:
             raise self.fault(record, "3×3 numbers as 'camera_intrinsic'", matrix)
         return matrix
 
     def fault(self, record: Record, expected: str, found: object) -> ValueError:
-        """The error of a record that is not as the format says."""
+        """Return the error for a corrupt record."""
         return ValueError(
-            f"{self.path}: record '{record.get('token')}': expected {expected}, found {found!r}. "
-            f"The table is damaged: {_UNPACK}"
+            f"{self.path}: record '{record.get('token')}': expected {expected}, got {found!r}. "
+            f"The table is corrupt: {_UNPACK}"
         )
 
     def _numbers(self, record: Record, key: str, count: int) -> list[float]:
@@ -140,7 +140,7 @@ class _Table:
 
 @dataclass
 class _Scenes:
-    """Row of each scene by token, and its name by row."""
+    """Row of each scene by token, and name by row."""
 
     rows: dict[str, int] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
@@ -158,7 +158,7 @@ class _Calibrations:
 
 @dataclass
 class _Samples:
-    """Row of each sample by token; by row: its scene and time."""
+    """Row of each sample by token; by row: scene and time."""
 
     rows: dict[str, int] = field(default_factory=dict)
     scenes: list[int] = field(default_factory=list)
@@ -167,7 +167,7 @@ class _Samples:
 
 @dataclass
 class _Recordings:
-    """The recordings that are kept, by row, and what belongs to each sample, by its row."""
+    """The recordings of key frames, by row, and those of each sample, by its row."""
 
     files: list[str] = field(default_factory=list)
     times_us: list[int] = field(default_factory=list)
@@ -217,8 +217,8 @@ def _read_recordings(table: _Table, samples: _Samples, calibrations: _Calibratio
         of_sample=[[NONE] * len(_SLOTS) for _ in samples.rows],
         lidar_tokens=[""] * len(samples.rows),
     )
-    before: dict[str, str] = {}  # LiDAR recordings by token: the token of the one before.
-    rows: dict[str, int] = {}  # And their rows.
+    before: dict[str, str] = {}  # Token of each LiDAR recording: token of the previous one.
+    rows: dict[str, int] = {}  # Token of each LiDAR recording: its row.
     for record in table:
         calibration = table.row(
             record, "calibrated_sensor_token", calibrations.rows, "calibrated_sensor"
@@ -238,12 +238,12 @@ def _read_recordings(table: _Table, samples: _Samples, calibrations: _Calibratio
         if previous:
             link = {"token": token, "prev": previous}
             found.previous[rows[token]] = table.row(link, "prev", rows, "sample_data")
-    _refuse_gaps(table, samples, found)
+    _reject_gaps(table, samples, found)
     return found
 
 
 def _keep(found: _Recordings, table: _Table, record: Record, calibration: int) -> int:
-    """Add a recording; its row."""
+    """Add a recording and return its row."""
     pose_token = table.text(record, "ego_pose_token")
     found.files.append(table.text(record, "filename"))
     found.times_us.append(table.integer(record, "timestamp"))
@@ -255,27 +255,27 @@ def _keep(found: _Recordings, table: _Table, record: Record, calibration: int) -
 
 
 def _assign(found: _Recordings, table: _Table, record: Record, sample: int, slot: int) -> None:
-    """Make the recording that was added last that of a sample."""
+    """Assign the last recording to a sample."""
     if found.of_sample[sample][slot] != NONE:
-        raise table.fault(record, "one key frame of a sensor a sample", "a second one")
+        raise table.fault(record, "one key frame per sensor and sample", "two")
     found.of_sample[sample][slot] = len(found.files) - 1
     if slot == LIDAR_SLOT:
         found.lidar_tokens[sample] = record["token"]
 
 
-def _refuse_gaps(table: _Table, samples: _Samples, found: _Recordings) -> None:
-    """Check that every sample has a recording of every sensor."""
+def _reject_gaps(table: _Table, samples: _Samples, found: _Recordings) -> None:
+    """Reject samples that lack a recording of a sensor."""
     for token, recordings in zip(samples.rows, found.of_sample, strict=True):
         if NONE in recordings:
             channel = (LIDAR, *CAMERAS)[recordings.index(NONE)]
             raise ValueError(
-                f"{table.path}: sample '{token}' has no key frame of {channel}. The table is not "
-                f"complete: {_UNPACK}"
+                f"{table.path}: sample '{token}' has no key frame of {channel}. The table is "
+                f"incomplete: {_UNPACK}"
             )
 
 
 def _read_poses(table: _Table, rows: Mapping[str, int]) -> Float64[np.ndarray, "P 7"]:
-    """The poses of some tokens, by row."""
+    """Read the poses of some tokens, by row."""
     poses = np.full((len(rows), 7), np.nan)
     for record in table:
         row = rows.get(record["token"])
@@ -284,14 +284,14 @@ def _read_poses(table: _Table, rows: Mapping[str, int]) -> Float64[np.ndarray, "
     missing = [token for token, row in rows.items() if np.isnan(poses[row, 0])]
     if missing:
         raise ValueError(
-            f"{table.path}: {len(missing)} of the {len(rows)} poses that sample_data.json names "
-            f"are not there, such as '{missing[0]}'. The tables do not belong together: {_UNPACK}"
+            f"{table.path}: {len(missing)} of the {len(rows)} poses that sample_data.json refers "
+            f"to are missing, such as '{missing[0]}'. The tables do not match: {_UNPACK}"
         )
     return poses
 
 
 def _is_vector(values: object, count: int) -> bool:
-    """Whether a value is a list of so many numbers; JSON has neither NaN nor infinity."""
+    """Return whether a value is a list of ``count`` numbers; JSON has no NaN or infinity."""
     if not isinstance(values, list) or len(values) != count:
         return False
     return all(isinstance(value, int | float) for value in values)

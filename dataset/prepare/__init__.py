@@ -1,1 +1,1 @@
-"""From the archives of a release to one folder in the layout."""
+"""Unpacks the archives of a release into one folder in the UnScenes3D layout."""

@@ -1,4 +1,4 @@
-"""The lists of train, val and test, written from the scenes."""
+"""Writes the lists of train, val and test from the scenes."""
 
 from pathlib import Path
 
@@ -12,18 +12,18 @@ def write_lists(root: Path, source: str, *, force: bool) -> dict[str, int]:
     """Write ``imagesets/{train,val,test}.txt``, empty for a split without frames.
 
     Args:
-        root: The data set.
-        source: "official" or "region"; "auto" keeps lists that are there, else the first of the
-            two that the scenes allow; "lists" takes nothing but lists that are there.
-        force: Whether lists that differ may be replaced.
+        root: Folder of the data set.
+        source: "official" or "region"; "lists" for the existing lists; "auto" for the existing
+            lists, or else the first of official and region that works.
+        force: Whether to replace existing lists that differ.
 
     Returns:
-        Number of frames of each split.
+        Number of frames per split.
 
     Raises:
-        ValueError: If the scenes allow no such split, or no split has frames.
+        ValueError: If the scenes do not match the source, or no split has frames.
         FileNotFoundError: If there is neither ``scene_info.json`` nor a list.
-        FileExistsError: If other lists are there.
+        FileExistsError: If existing lists differ.
     """
     found = all_splits(root, source, load_scenes(root))
     splits = {split: found[split].stems if split in found else () for split in SPLITS}
@@ -35,7 +35,7 @@ def write_lists(root: Path, source: str, *, force: bool) -> dict[str, int]:
     ]
     if other and not force:
         raise FileExistsError(
-            f"{', '.join(other)} hold another split than '{source}'. Keep them with --split lists, "
+            f"{', '.join(other)} differ from the split '{source}'. Keep them with --split lists, "
             "or pass --force to replace them"
         )
     for split, path in paths.items():

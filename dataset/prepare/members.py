@@ -1,4 +1,4 @@
-"""What is in an archive or a folder, and where each file goes in the layout."""
+"""Files in an archive or folder, and their paths in the layout."""
 
 import stat
 import zipfile
@@ -10,8 +10,8 @@ from dataset import layout
 from dataset.prepare.release import Source
 
 FOLDERS = (*layout.SUFFIXES, layout.IMAGESETS, layout.BOXES)
-"""Folders of the layout that are taken over."""
-_CLUTTER = ("__MACOSX", ".DS_Store", "Thumbs.db")
+"""Folders of the layout to unpack."""
+_SYSTEM_FILES = ("__MACOSX", ".DS_Store", "Thumbs.db")
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,11 @@ class Member:
     """One file of a source.
 
     Attributes:
-        source: Archive or folder that it is in.
-        name: Its path there.
-        target: Its path below the data set's root; None where the layout has no place for it.
-        size: Bytes.
-        crc: CRC-32 of the content; None in a folder, where nothing says.
+        source: Its archive or folder.
+        name: Path in the source.
+        target: Path in the data set; None if it is not part of the layout.
+        size: Size in bytes.
+        crc: CRC-32 of the content; None in a folder, which has none.
     """
 
     source: Source
@@ -34,25 +34,25 @@ class Member:
 
 
 def members_of(source: Source) -> list[Member]:
-    """The files of a source, none of them clutter of operating systems.
+    """List the files of a source, without those of operating systems.
 
     Raises:
-        ValueError: If it is no zip file, or has entries that could write elsewhere: absolute
-            paths, "..", links, devices; or encrypted ones.
+        ValueError: If it is not a zip file, or has unsafe entries (absolute paths, "..", links,
+            devices) or encrypted ones.
     """
     found = _in_folder(source) if source.path.is_dir() else _in_archive(source)
-    return [member for member in found if not _is_clutter(member.name)]
+    return [member for member in found if not _is_system_file(member.name)]
 
 
 def place(name: str, holds: Sequence[str]) -> str | None:
-    """Path below the data set's root of a file in an archive; None for none.
+    """Return the path in the data set of a file in an archive; None if it has none.
 
-    It is below the last folder of the layout that the path names. An archive that holds one folder
-    only may leave its name out.
+    The last folder of the layout in the path counts. In an archive of a single folder, paths may
+    omit the folder.
 
     Args:
         name: Path in the archive.
-        holds: Folders that the archive holds; () for any.
+        holds: Folders in the archive; () for any.
     """
     *parents, file = PurePosixPath(name).parts
     named = [folder for folder in parents if folder in FOLDERS]
@@ -61,11 +61,11 @@ def place(name: str, holds: Sequence[str]) -> str | None:
     return f"{named[-1]}/{file}" if named else None
 
 
-def refuse_conflicts(members: Sequence[Member]) -> None:
-    """Check that no two files go to the same place, unless they are the same.
+def reject_conflicts(members: Sequence[Member]) -> None:
+    """Reject different files with the same target.
 
     Raises:
-        ValueError: If two do.
+        ValueError: If there are any.
     """
     taken: dict[str, Member] = {}
     for member in members:
@@ -76,7 +76,7 @@ def refuse_conflicts(members: Sequence[Member]) -> None:
         if other is not member and not same:
             raise ValueError(
                 f"{other.source.path}: '{other.name}' and {member.source.path}: '{member.name}' "
-                f"both go to {member.target}; unpack one data set at a time"
+                f"both unpack to {member.target}; unpack one data set at a time"
             )
 
 
@@ -85,10 +85,10 @@ def _in_archive(source: Source) -> Iterator[Member]:
         with zipfile.ZipFile(source.path) as archive:
             entries = archive.infolist()
     except zipfile.BadZipFile as error:
-        message = f"{source.path}: expected a zip file ({error}). Is the download complete?"
+        message = f"{source.path} is not a valid zip file ({error}); is the download complete?"
         raise ValueError(message) from error
     for entry in entries:
-        _refuse_danger(source.path, entry)
+        _reject_unsafe(source.path, entry)
         if not entry.is_dir():
             target = place(entry.filename, source.archive.holds)
             yield Member(source, entry.filename, target, entry.file_size, entry.CRC)
@@ -100,12 +100,12 @@ def _in_folder(source: Source) -> Iterator[Member]:
             continue
         name = path.relative_to(source.path).as_posix()
         if path.is_symlink() or not path.is_file():
-            raise ValueError(f"{path}: expected a plain file, found a link or device; remove it")
+            raise ValueError(f"{path}: expected a regular file, got a link or device; remove it")
         yield Member(source, name, place(name, source.archive.holds), path.stat().st_size, None)
 
 
-def _refuse_danger(archive: Path, entry: zipfile.ZipInfo) -> None:
-    """Refuse an entry that could write outside of the data set, or nothing that can be read."""
+def _reject_unsafe(archive: Path, entry: zipfile.ZipInfo) -> None:
+    """Reject an entry that could write outside the data set, or that is encrypted."""
     name = entry.orig_filename
     parts = PurePosixPath(name.replace("\\", "/")).parts
     kind = stat.S_IFMT(entry.external_attr >> 16)
@@ -123,10 +123,10 @@ def _refuse_danger(archive: Path, entry: zipfile.ZipInfo) -> None:
     if problem:
         raise ValueError(
             f"{archive}: the entry '{name}' is {problem}; the release has no such entries. "
-            "Nothing was unpacked: get the archive from the data set's page"
+            "Nothing was unpacked: download the archive from the page of the data set"
         )
 
 
-def _is_clutter(name: str) -> bool:
+def _is_system_file(name: str) -> bool:
     parts = PurePosixPath(name).parts
-    return any(part in _CLUTTER or part.startswith("._") for part in parts)
+    return any(part in _SYSTEM_FILES or part.startswith("._") for part in parts)

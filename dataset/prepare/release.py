@@ -1,4 +1,4 @@
-"""The archives of UnScenes3D: their names, sizes and checksums, and finding them."""
+"""Finds and verifies the archives of UnScenes3D."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 from dataset import layout
 
 PAGE = "https://github.com/ruiqi-song/UnScenes3D"
-"""The data set's page, which says how to get it."""
+"""The page of the data set, which explains how to get it."""
 _CHUNK = 1 << 22
 
 
@@ -18,10 +18,10 @@ class Archive:
 
     Attributes:
         name: File name.
-        size: Bytes; 0 where nothing is published.
-        sha256: Checksum; "" where none is published.
-        holds: The layout's folders in it; () for any.
-        is_local_map: Whether training and scoring can do without it.
+        size: Size in bytes; 0 if none is published.
+        sha256: Checksum; "" if none is published.
+        holds: Folders of the layout in it; () for any.
+        is_local_map: Whether it has local maps, which training and scoring do not need.
     """
 
     name: str
@@ -66,30 +66,30 @@ MINI = (
         is_local_map=True,
     ),
 )
-"""The mini release; the names are spelt so."""
+"""The mini release; "loaclmap" is the original spelling."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """An archive as it was found: a zip file, or the folder that it was unpacked to."""
+    """An archive on disk: a zip file, or a folder with its unpacked files."""
 
     archive: Archive
     path: Path
 
 
 def find_sources(folder: Path, archives: Sequence[Archive], *, local_maps: bool) -> list[Source]:
-    """Find each archive in a folder, packed or already unpacked.
+    """Find each archive of a release in a folder, packed or unpacked.
 
     Args:
-        folder: Where they were downloaded to.
-        archives: Those of the release.
-        local_maps: Whether those with the local maps are needed too.
+        folder: Folder of the downloads.
+        archives: Archives of the release.
+        local_maps: Whether the archives with local maps are needed.
 
     Raises:
-        FileNotFoundError: If some are missing; names them, and the page that says where they are.
+        FileNotFoundError: If archives are missing.
     """
     if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder '{folder}' with archives")
+        raise FileNotFoundError(f"folder of archives '{folder}' not found")
     needed = [archive for archive in archives if local_maps or not archive.is_local_map]
     found, missing = [], []
     for archive in needed:
@@ -101,44 +101,46 @@ def find_sources(folder: Path, archives: Sequence[Archive], *, local_maps: bool)
             missing.append(archive)
     if missing:
         lines = [f"  {archive.name}: {', '.join(archive.holds)}" for archive in missing]
-        without = " --without-local-maps does without the local maps." if local_maps else ""
+        without = " Pass --without-local-maps to skip the local maps." if local_maps else ""
         raise FileNotFoundError(
             f"'{folder}' lacks {len(missing)} of {len(needed)} archives:\n"
             + "\n".join(lines)
             + "\n"
-            f"{PAGE} says where to get them.{without}"
+            f"{PAGE} explains where to get them.{without}"
         )
     return found
 
 
 def all_sources(folder: Path) -> list[Source]:
-    """Every zip file of a folder, for releases whose checksums are not published.
+    """List every zip file in a folder, for releases without published checksums.
 
     Raises:
         FileNotFoundError: If there is none.
     """
     paths = sorted(folder.glob("*.zip")) if folder.is_dir() else []
     if not paths:
-        raise FileNotFoundError(f"no *.zip in '{folder}'. {PAGE} says where to get the data set")
+        raise FileNotFoundError(
+            f"no *.zip in '{folder}'. {PAGE} explains where to get the data set"
+        )
     return [Source(Archive(path.name), path) for path in paths]
 
 
 def verify(source: Source, on_bytes: Callable[[int], object]) -> None:
-    """Compare an archive's file with the published size and checksum.
+    """Check the size and checksum of an archive.
 
     Args:
         source: The archive.
-        on_bytes: Called with the number of bytes read, again and again.
+        on_bytes: Called with the number of bytes of each chunk.
 
     Raises:
-        ValueError: If it is another file, or not all of it.
+        ValueError: If it is incomplete, corrupt or another file.
     """
     archive, path = source.archive, source.path
     size = path.stat().st_size
     if size != archive.size:
         raise ValueError(
-            f"{path}: expected {archive.size:,} bytes, found {size:,}. The download is not "
-            f"complete, or it is another version: get it again ({PAGE})"
+            f"{path}: expected {archive.size:,} bytes, got {size:,}. The download is "
+            f"incomplete, or of another version: download it again ({PAGE})"
         )
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -147,6 +149,6 @@ def verify(source: Source, on_bytes: Callable[[int], object]) -> None:
             on_bytes(len(chunk))
     if digest.hexdigest() != archive.sha256:
         raise ValueError(
-            f"{path}: expected the sha256 {archive.sha256}, found {digest.hexdigest()}. The "
-            f"download is damaged, or it is another version: get it again ({PAGE})"
+            f"{path}: expected the sha256 {archive.sha256}, got {digest.hexdigest()}. The "
+            f"download is corrupt, or of another version: download it again ({PAGE})"
         )

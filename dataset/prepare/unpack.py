@@ -1,4 +1,4 @@
-"""Unpacks members to their places: each file whole or not at all, and none twice."""
+"""Unpacks members: each file atomically, and only missing ones."""
 
 import os
 import shutil
@@ -14,31 +14,32 @@ from dataset.prepare.members import Member
 from utils.shortlist import shortlist
 
 MARGIN_BYTES = 200 << 20
-"""Left free on the disk."""
+"""Disk space to keep free."""
 _CHUNK = 1 << 20
 
 Open = Callable[[Member], IO[bytes]]
 
 
 def missing_members(members: Iterable[Member], root: Path, *, force: bool) -> list[Member]:
-    """The members that are not in their places yet.
+    """Return the members that are not yet unpacked.
 
-    A file of the same size and checksum counts as there; of a folder's file the size has to do.
+    A file of the same size and checksum counts as unpacked. Files from a folder have no checksum:
+    their size is enough.
 
     Args:
-        members: What is to be unpacked.
-        root: The data set.
-        force: Whether other files may be replaced.
+        members: Members to unpack.
+        root: Folder of the data set.
+        force: Whether to replace existing files that differ.
 
     Raises:
-        FileExistsError: If other files are there; counts them and names the first.
+        FileExistsError: If existing files differ.
     """
     missing, other = [], []
     for member in members:
         path = root / str(member.target)
         if not os.path.lexists(path):
             missing.append(member)
-        elif not _holds(path, member):
+        elif not _is_unpacked(path, member):
             missing.append(member)
             other.append(str(member.target))
     if other and not force:
@@ -50,31 +51,31 @@ def missing_members(members: Iterable[Member], root: Path, *, force: bool) -> li
 
 
 def require_space(members: Iterable[Member], root: Path) -> None:
-    """Check that the disk has room for the members.
+    """Check that the disk has enough space for the members.
 
     Raises:
-        OSError: If it has not.
+        OSError: If it does not.
     """
     needed = sum(member.size for member in members) + MARGIN_BYTES
     folder = next(path for path in (root, *root.absolute().parents) if path.is_dir())
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise OSError(
-            f"'{root}' needs {needed / 1e9:.2f} GB, its disk has {free / 1e9:.2f} GB free. Make "
-            "room, or choose another disk"
+            f"'{root}' needs {needed / 1e9:.2f} GB, its disk has {free / 1e9:.2f} GB free. Free "
+            "some space, or choose another disk"
         )
 
 
 def unpack(members: Sequence[Member], root: Path, on_bytes: Callable[[int], object]) -> None:
-    """Write members to their places.
+    """Unpack members.
 
     Args:
-        members: Those of one archive follow each other.
-        root: The data set.
-        on_bytes: Called with the number of bytes written, again and again.
+        members: Members to unpack, grouped by archive.
+        root: Folder of the data set.
+        on_bytes: Called with the number of bytes of each chunk.
 
     Raises:
-        ValueError: If an archive is damaged.
+        ValueError: If an archive is corrupt.
     """
     for path, group in groupby(members, lambda member: member.source.path):
         with _opened(path) as open_member:
@@ -82,13 +83,13 @@ def unpack(members: Sequence[Member], root: Path, on_bytes: Callable[[int], obje
                 try:
                     _write(member, open_member, root, on_bytes)
                 except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-                    message = f"{path}: '{member.name}' is damaged ({error}); get it again"
+                    message = f"{path}: '{member.name}' is corrupt ({error}); download it again"
                     raise ValueError(message) from error
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Open]:
-    """What opens a member of an archive or a folder."""
+    """Open an archive or folder, and yield the function that opens its members."""
     if path.is_dir():
         yield lambda member: (path / member.name).open("rb")
         return
@@ -101,7 +102,8 @@ def _write(
 ) -> None:
     target = root / str(member.target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")  # The same in every run.
+    # The name is the same in every run, so that leftovers are overwritten.
+    partial = target.with_name(f".{target.name}.partial")
     try:
         with open_member(member) as source, partial.open("wb") as file:
             while chunk := source.read(_CHUNK):
@@ -112,8 +114,8 @@ def _write(
         partial.unlink(missing_ok=True)
 
 
-def _holds(path: Path, member: Member) -> bool:
-    """Whether a file is the member already."""
+def _is_unpacked(path: Path, member: Member) -> bool:
+    """Return whether a file is the unpacked member."""
     if not path.is_file() or path.stat().st_size != member.size:
         return False
     return member.crc is None or _crc(path) == member.crc
