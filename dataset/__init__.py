@@ -1,1 +1,1 @@
-"""From the files of a data set to Samples."""
+"""Data sets: from files on disk to Samples."""

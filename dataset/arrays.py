@@ -1,4 +1,4 @@
-"""From arrays of one's own to a Sample, in the same way as the data sets read their files."""
+"""Build a Sample from your own arrays, with the same preprocessing as the data sets."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,23 +15,23 @@ from dataset.options import checked_crop, checked_size
 from dataset.sample import Sample
 
 _AXIS_TOLERANCE = 0.01
-"""Of the length of the camera's axis: more than the digits that are printed."""
+"""Tolerance of the length of the camera axis; covers the rounding of printed matrices."""
 
 Images = Sequence[UInt8[np.ndarray, "_ _ 3"]]
 
 
 @dataclass(frozen=True)
 class InputOptions:
-    """How recordings become what a network reads.
+    """How recordings are preprocessed for a network.
 
     Attributes:
-        image_size: Height and width that images are brought to; None where no image is read.
-        image_crop: Top, left, bottom and right of the part of the recorded image that is used, as
-            fractions; cut out before the resize.
+        image_size: Height and width after the resize; None if no images are read.
+        image_crop: Top, left, bottom and right of the used part of the recorded image, as
+            fractions; cropped before the resize.
         max_range_m: Points with x at or beyond this are dropped.
 
     Raises:
-        ValueError: If a size or a crop is none.
+        ValueError: If the size or the crop is invalid.
     """
 
     image_size: tuple[int, int] | None
@@ -40,7 +40,7 @@ class InputOptions:
 
     @classmethod
     def from_section(cls, section: Mapping[str, Any]) -> "InputOptions":
-        """What a config's section ``dataset`` says of it."""
+        """Build from the ``dataset`` section of a config."""
         size = section.get("image_size")
         return cls(
             None if size is None else checked_size("image_size", size),
@@ -55,7 +55,7 @@ class InputOptions:
         checked_crop(self.image_crop)
 
 
-def sample_of(
+def sample_from_arrays(
     stem: str,
     options: InputOptions,
     *,
@@ -63,18 +63,18 @@ def sample_of(
     pixel_from_lidar: Sequence[Float[np.ndarray, "4 4"]] | None = None,
     points: Num[np.ndarray, "P F"] | None = None,
 ) -> Sample:
-    """A frame of what sensors recorded; what is None is left out.
+    """Build a Sample from sensor data; fields without data stay None.
 
     Args:
         stem: Name of the frame.
-        options: How the network reads recordings.
-        images: RGB as recorded, one a camera; their sizes may differ.
+        options: How recordings are preprocessed for the network.
+        images: Recorded RGB image of each camera; their sizes may differ.
         pixel_from_lidar: Each camera's projection into its recorded image: maps (x, y, z, 1) [m]
-            to (u·d, v·d, d, 1), d the camera depth [m], pixel centres at integer + 0.5.
-        points: x, y, z [m], intensity and perhaps age [s], in the frame of the network's grid.
+            to (u·d, v·d, d, 1), d the camera depth [m], pixel centers at integer + 0.5.
+        points: x, y, z [m], intensity and optionally age [s], in the frame of the network's grid.
 
     Raises:
-        ValueError: If an array is not as described, or there are more images than matrices.
+        ValueError: If an array is not as described, or images and matrices differ in number.
     """
     found: dict[str, Any] = {}
     if images is not None:
@@ -99,7 +99,7 @@ def _view_fields(
             f"{len(images)} images and {number} matrices"
         )
     if options.image_size is None:
-        raise ValueError("the config's dataset has no image_size: set what the network reads")
+        raise ValueError("the dataset section has no image_size: set the input size of the network")
     pixels, matrices = [], []
     for image, matrix in zip(images, pixel_from_lidar, strict=True):
         _check_view(stem, image, matrix)
@@ -117,7 +117,7 @@ def _view_fields(
 def _check_view(stem: str, image: np.ndarray, matrix: np.ndarray) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise ValueError(
-            f"frame {stem}: an image is uint8 (height, width, 3) in RGB, got {image.dtype} "
+            f"frame {stem}: an image must be uint8 RGB (height, width, 3), got {image.dtype} "
             f"{image.shape}"
         )
     is_projection = (
@@ -127,14 +127,14 @@ def _check_view(stem: str, image: np.ndarray, matrix: np.ndarray) -> None:
     )
     if not is_projection or np.linalg.det(matrix) == 0:
         raise ValueError(
-            f"frame {stem}: pixel_from_lidar is a (4, 4) matrix with an inverse, of which the last "
-            f"row is 0, 0, 0, 1; got shape {matrix.shape}: {matrix.tolist()}"
+            f"frame {stem}: pixel_from_lidar must be an invertible (4, 4) matrix with the last row "
+            f"0, 0, 0, 1; got shape {matrix.shape}: {matrix.tolist()}"
         )
     length = np.linalg.norm(matrix[2, :3])
     if abs(length - 1.0) > _AXIS_TOLERANCE:
         raise ValueError(
-            f"frame {stem}: the third row of pixel_from_lidar gives the camera depth in metres, so "
-            f"that its first three numbers have length 1, got {length:.4g}: {matrix[2].tolist()}. "
+            f"frame {stem}: the third row of pixel_from_lidar gives the camera depth in meters, so "
+            f"its first three numbers must have length 1, got {length:.4g}: {matrix[2].tolist()}. "
             "Is the camera matrix transposed, or the product scaled?"
         )
 
@@ -142,12 +142,12 @@ def _check_view(stem: str, image: np.ndarray, matrix: np.ndarray) -> None:
 def _check_points(stem: str, points: np.ndarray) -> None:
     if points.ndim != 2 or points.shape[1] not in (4, 5):
         raise ValueError(
-            f"frame {stem}: points are rows x, y, z, intensity and perhaps age, got an array of "
+            f"frame {stem}: points must be rows of x, y, z, intensity and optionally age, got "
             f"shape {points.shape}"
         )
     finite = np.isfinite(points).all(axis=1)
     if not finite.all():
         raise ValueError(
             f"frame {stem}: {(~finite).sum()} of {len(points)} points are not finite, the first is "
-            f"{int(np.argmin(finite))}: leave them out"
+            f"{int(np.argmin(finite))}: remove them"
         )

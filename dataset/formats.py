@@ -1,7 +1,7 @@
-"""Readers of the UnScenes3D files, one a kind: a path in, checked arrays out.
+"""Readers of the UnScenes3D file formats: a path in, validated arrays out.
 
-Every reader raises ValueError where the file is not what the format says, with the path, what was
-expected, what was found and what to do; nothing is repaired or skipped.
+Every reader raises ValueError if a file violates its format, with the path, what was expected,
+what was found and what to do; nothing is repaired or skipped.
 """
 
 import codecs
@@ -20,20 +20,20 @@ from dataset.sample import VehicleState
 from utils.labels import IGNORE, UNSCENES3D
 from utils.quaternions import rotation_matrix
 
-_COPY_AGAIN = "The file is damaged: copy it again from the data set's archive."
-_JPEG, _SCAN, _END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"  # JPEG's markers.
+_COPY_AGAIN = "The file is corrupt: copy it again from the data set's archive."
+_JPEG, _SCAN, _END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"  # JPEG markers.
 _PNG = b"\x89PNG"
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a frame's calibration says.
+    """The calibration of a frame.
 
     Attributes:
         pixel_from_lidar: P2 · R0_rect · Tr_velo_to_cam: maps (x, y, z, 1) [m] to (u·d, v·d, d, 1)
-            of the recorded image, d the camera depth [m], pixel centres at integer + 0.5.
+            of the recorded image, d the camera depth [m], pixel centers at integer + 0.5.
         imu_or_world_from_lidar: ``Tr_velo_to_imu``, which holds one or the other
-            (``dataset/poses.py``); None where the file lacks it.
+            (``dataset/poses.py``); None if the file lacks it.
     """
 
     pixel_from_lidar: Float64[np.ndarray, "4 4"]
@@ -42,12 +42,12 @@ class Calibration:
 
 @dataclass(frozen=True)
 class VehicleInfo:
-    """What the vehicle says of itself at one frame.
+    """Pose and motion of the vehicle at one frame.
 
     Attributes:
-        stamp_s: When [s]; the time that the frame's stem names.
+        stamp_s: Time [s], as in the stem of the frame.
         world_from_imu: Pose of the IMU.
-        state: Speed and acceleration.
+        state: Velocity and acceleration.
     """
 
     stamp_s: float
@@ -61,8 +61,8 @@ class Scene:
 
     Attributes:
         location: Region of the mine, such as "location_4_5".
-        samples: Stems of the labelled frames.
-        sweeps: Stems of the unlabelled frames between them.
+        samples: Stems of the labeled frames.
+        sweeps: Stems of the unlabeled frames between them.
     """
 
     location: str
@@ -71,52 +71,52 @@ class Scene:
 
 
 def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:
-    """The recorded image in RGB; its pixels as stored, for the calibration is about those."""
-    bgr = _decode_picture(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    """Read an image as RGB, without the EXIF rotation: the calibration is for stored pixels."""
+    bgr = _decode_image(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
 def read_cloud(path: Path, *, columns: int = 4) -> Float32[np.ndarray, "P columns"]:
-    """LiDAR returns: x, y, z [m], intensity, and further columns where a layout has more."""
+    """Read LiDAR points: x, y, z [m], intensity, and any further columns of the layout."""
     return _read_floats(path, columns=columns)
 
 
 def read_local_map(path: Path) -> Float32[np.ndarray, "P 3"]:
-    """Dense map around the frame [m], in the frame's LiDAR frame."""
+    """Read the dense map around a frame [m], in its LiDAR coordinates."""
     return _read_floats(path, columns=3)
 
 
 def read_occupancy_rows(path: Path) -> Integer[np.ndarray, "N 4"]:
-    """Rows x_index, y_index, z_index, class of the voxels that are not free."""
+    """Read rows of x_index, y_index, z_index, class; voxels without a row are free."""
     data = _read_bytes(path)
     try:
         rows = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
     except ValueError as error:
-        raise _fault(path, "an array of numpy (.npy)", str(error), _COPY_AGAIN) from error
+        raise _error(path, "a numpy array (.npy)", str(error), _COPY_AGAIN) from error
     if rows.ndim != 2 or rows.shape[1] != 4 or rows.dtype.kind not in "iu":
-        expected = "integer rows of 4 columns (x, y, z, class)"
+        expected = "integer rows with 4 columns (x, y, z, class)"
         found = f"shape {rows.shape}, {rows.dtype}"
-        raise _fault(path, expected, found, "Write the labels as sparse rows, not as a grid.")
+        raise _error(path, expected, found, "Write sparse rows, not a dense grid.")
     shape = layout.LABEL_GRID.shape
     off_grid = ((rows[:, :3] < 0) | (rows[:, :3] >= np.array(shape))).any(axis=1)
     if off_grid.any():
-        found = f"{off_grid.sum()} rows off it, the first {rows[off_grid][0].tolist()}"
-        raise _fault(path, f"indices in a grid of {shape}", found, "Index from the grid's corner.")
+        found = f"{off_grid.sum()} rows outside, the first {rows[off_grid][0].tolist()}"
+        raise _error(path, f"indices in a grid of {shape}", found, "Index from the grid's corner.")
     unknown = (rows[:, 3] < 0) | (rows[:, 3] >= UNSCENES3D.num_classes)
     if unknown.any():
-        found = f"{unknown.sum()} rows of classes {np.unique(rows[unknown, 3]).tolist()}"
+        found = f"{unknown.sum()} rows with classes {np.unique(rows[unknown, 3]).tolist()}"
         expected = f"classes 0–{UNSCENES3D.num_classes - 1}"
-        raise _fault(path, expected, found, "See docs/conventions.md for the classes.")
+        raise _error(path, expected, found, "See docs/conventions.md for the classes.")
     return rows
 
 
 def occupancy_from_rows(rows: Integer[np.ndarray, "N 4"]) -> UInt8[np.ndarray, "X Y Z"]:
-    """The label grid of rows: background is ignored, voxels of no row are free.
+    """Convert rows to the label grid: background is ignored, voxels without a row are free.
 
-    Where two rows name the same voxel the later one holds.
+    If several rows name the same voxel, the last one wins.
     """
     occupancy = np.zeros(layout.LABEL_GRID.shape, np.uint8)
-    label = np.where(rows[:, 3] == layout.BACKGROUND_ROW, IGNORE, rows[:, 3]).astype(np.uint8)
+    label = np.where(rows[:, 3] == layout.BACKGROUND, IGNORE, rows[:, 3]).astype(np.uint8)
     occupancy[rows[:, 0], rows[:, 1], rows[:, 2]] = label
     return occupancy
 
@@ -124,45 +124,45 @@ def occupancy_from_rows(rows: Integer[np.ndarray, "N 4"]) -> UInt8[np.ndarray, "
 def read_depth_m(
     path: Path, *, image_size: tuple[int, int] | None = None
 ) -> Float32[np.ndarray, "H W"]:
-    """Camera depth of each recorded pixel [m]; 0 where there is no label.
+    """Read the camera depth of each recorded pixel [m]; 0 where there is no label.
 
     Args:
-        path: The picture.
-        image_size: Height and width that it must have, where the image is known.
+        path: The depth image.
+        image_size: Height and width that it must have, if known.
     """
     encoded = _read_uint16(path)
     if image_size is not None and encoded.shape != tuple(image_size):
         found = f"{encoded.shape[1]}×{encoded.shape[0]}"
         expected = f"the size of the image, {image_size[1]}×{image_size[0]}"
-        raise _fault(path, expected, found, "Depth labels belong to the recorded image.")
+        raise _error(path, expected, found, "A depth image must match the recorded image.")
     return np.multiply(encoded, np.float32(1 / layout.DEPTH_UNITS_PER_M), dtype=np.float32)
 
 
 def read_elevation_m(path: Path) -> Float32[np.ndarray, "rows cols"]:
-    """Mean height of each cell in the LiDAR frame [m]; NaN where there is no label."""
+    """Read the mean height of each cell in the LiDAR frame [m]; NaN where there is no label."""
     return elevation_from_units(read_elevation_units(path))
 
 
 def read_elevation_units(path: Path) -> UInt16[np.ndarray, "rows cols"]:
-    """The elevation picture as it is stored: 0 is no point, and heights may have wrapped around."""
+    """Read the elevation image as stored: 0 means no point, and heights may have wrapped around."""
     encoded = _read_uint16(path)
     try:
         layout.elevation_grid((encoded.shape[0], encoded.shape[1]))
     except ValueError as error:
         found = f"{encoded.shape[0]} rows and {encoded.shape[1]} columns"
-        raise _fault(path, "the cells of an elevation picture", found, f"{error}.") from error
+        raise _error(path, "the cells of an elevation image", found, f"{error}.") from error
     return encoded
 
 
 def elevation_from_units(
     encoded: UInt16[np.ndarray, "rows cols"],
 ) -> Float32[np.ndarray, "rows cols"]:
-    """Heights [m] of a stored elevation picture; NaN where there is no label.
+    """Convert a stored elevation image to heights [m]; NaN where there is no label.
 
-    There is none either in the cells that mix the heights of two places.
+    Cells that mix the heights of two places have no label either.
 
     Raises:
-        ValueError: If an elevation picture cannot have this shape.
+        ValueError: If an elevation image cannot have this shape.
     """
     height = layout.ELEVATION_TOP_M - encoded.astype(np.float32) / layout.ELEVATION_UNITS_PER_M
     is_known = (encoded > 0) & (encoded <= layout.ELEVATION_WRAPPED)
@@ -171,7 +171,7 @@ def elevation_from_units(
 
 
 def read_calibration(path: Path) -> Calibration:
-    """KITTI's text of ``KEY: numbers``; keys other than the four of the layout are not read."""
+    """Read KITTI's ``KEY: numbers`` text; keys outside the layout are ignored."""
     matrices = read_calibration_matrices(path)
     return Calibration(
         pixel_from_lidar=matrices["P2"] @ matrices["R0_rect"] @ matrices["Tr_velo_to_cam"],
@@ -180,9 +180,9 @@ def read_calibration(path: Path) -> Calibration:
 
 
 def read_calibration_matrices(path: Path) -> dict[str, Float64[np.ndarray, "4 4"]]:
-    """The layout's matrices by their keys, filled up with the identity.
+    """Read the layout's matrices by key, each padded to 4×4 with the identity.
 
-    Tr_velo_to_imu is among them only where the file has it.
+    Tr_velo_to_imu is included only if the file has it.
     """
     lines = [line.partition(":") for line in read_text(path).splitlines()]
     values = {key.strip(): text.split() for key, colon, text in lines if colon}
@@ -193,17 +193,17 @@ def read_calibration_matrices(path: Path) -> dict[str, Float64[np.ndarray, "4 4"
 
 
 def read_vehicle_info(path: Path) -> VehicleInfo:
-    """Line 1 ``stamp x y z qx qy qz qw``, line 2 ``stamp vx vy vz ax ay az``."""
+    """Read line 1 ``stamp x y z qx qy qz qw`` and line 2 ``stamp vx vy vz ax ay az``."""
     lines = [line.split() for line in read_text(path).splitlines() if line.strip()]
     if [len(line) for line in lines[:2]] != [8, 7]:
-        expected = "a line of 8 numbers (pose) and one of 7 (speed, acceleration)"
-        raise _fault(path, expected, f"lines of {[len(line) for line in lines]}", _COPY_AGAIN)
+        expected = "a line of 8 numbers (pose) and one of 7 (velocity, acceleration)"
+        raise _error(path, expected, f"lines of {[len(line) for line in lines]}", _COPY_AGAIN)
     pose, motion = (_numbers(path, f"line {i + 1}", line) for i, line in enumerate(lines[:2]))
     x, y, z, w = pose[4:]
     norm = float(np.linalg.norm(pose[4:]))
     if abs(norm - 1.0) > 0.01:
         found = f"one of length {norm:.4g}"
-        raise _fault(path, "a unit quaternion qx qy qz qw", found, "Write the pose's rotation so.")
+        raise _error(path, "a unit quaternion qx qy qz qw", found, "Normalize it.")
     world_from_imu = np.eye(4)
     world_from_imu[:3, :3] = rotation_matrix(np.array([w, x, y, z]) / norm)
     world_from_imu[:3, 3] = pose[1:4]
@@ -212,38 +212,38 @@ def read_vehicle_info(path: Path) -> VehicleInfo:
 
 
 def read_scene_info(path: Path) -> dict[str, Scene]:
-    """The drives of a data set by name, from ``scene_info.json``."""
-    advice = 'Each scene is {"location": text, "samples": [stems], "sweeps": [stems]}.'
+    """Read the drives of a data set by name from ``scene_info.json``."""
+    advice = 'Each scene must be {"location": text, "samples": [stems], "sweeps": [stems]}.'
     try:
         content = json.loads(read_text(path))
     except json.JSONDecodeError as error:
-        raise _fault(path, "JSON", str(error), _COPY_AGAIN) from error
+        raise _error(path, "JSON", str(error), _COPY_AGAIN) from error
     if not isinstance(content, dict):
-        raise _fault(path, "an object of scenes", type(content).__name__, advice)
+        raise _error(path, "an object of scenes", type(content).__name__, advice)
     scenes = {}
     for name, entry in content.items():
         if not isinstance(entry, dict) or not isinstance(entry.get("samples"), list):
-            raise _fault(path, f"a list of samples in '{name}'", "none", advice)
+            raise _error(path, f"a list of samples in '{name}'", "none", advice)
         stems = [entry["samples"], entry.get("sweeps", [])]
         if not all(isinstance(stem, str) for group in stems for stem in group):
-            raise _fault(path, f"stems of '{name}' as text", "numbers", advice)
+            raise _error(path, f"stems of '{name}' as strings", "other types", advice)
         scenes[name] = Scene(str(entry.get("location", "")), tuple(stems[0]), tuple(stems[1]))
     return scenes
 
 
 def read_stem_list(path: Path) -> list[str]:
-    """The stems of a split, one a line; an empty file is an empty split."""
+    """Read the stems of a split, one per line; an empty file is an empty split."""
     text = read_text(path) if path.stat().st_size else ""
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def read_caption(path: Path) -> str:
-    """One or two sentences about the frame."""
+    """Read one or two sentences about the frame."""
     return read_text(path).strip()
 
 
 def read_text(path: Path) -> str:
-    """Text in UTF-8, or in UTF-16 where the file begins with its byte-order mark."""
+    """Read text in UTF-8, or in UTF-16 if the file begins with its byte-order mark."""
     data = _read_bytes(path)
     utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     encoding = "utf-16" if utf16 else "utf-8-sig"
@@ -251,10 +251,10 @@ def read_text(path: Path) -> str:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
         advice = "Save it as UTF-8, or as UTF-16 with a byte-order mark."
-        raise _fault(path, f"text in {encoding}", str(error), advice) from error
+        raise _error(path, f"text in {encoding}", str(error), advice) from error
 
 
-def _fault(path: Path, expected: str, found: str, advice: str) -> ValueError:
+def _error(path: Path, expected: str, found: str, advice: str) -> ValueError:
     frame = "" if path.parent.name == layout.IMAGESETS else f" (frame {path.stem})"
     return ValueError(f"{path}{frame}: expected {expected}, found {found}. {advice}")
 
@@ -263,10 +263,10 @@ def _read_bytes(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
-        message = f"{path} (frame {path.stem}) is not there: copy it, or leave the frame out"
+        message = f"{path} (frame {path.stem}) not found: copy it, or remove the frame"
         raise FileNotFoundError(message) from error
     if not data:
-        raise _fault(path, "content", "an empty file", _COPY_AGAIN)
+        raise _error(path, "content", "an empty file", _COPY_AGAIN)
     return data
 
 
@@ -275,50 +275,52 @@ def _read_floats(path: Path, *, columns: int) -> Float32[np.ndarray, "P C"]:
     row_bytes = 4 * columns
     if len(data) % row_bytes:
         expected = f"rows of {columns} float32, a multiple of {row_bytes} bytes"
-        raise _fault(path, expected, f"{len(data)} bytes", _COPY_AGAIN)
+        raise _error(path, expected, f"{len(data)} bytes", _COPY_AGAIN)
     points = np.frombuffer(data, dtype="<f4").reshape(-1, columns)
     finite = np.isfinite(points).all(axis=1)
     if not finite.all():
         first = int(np.argmin(finite))
-        found = f"{(~finite).sum()} rows that are not, the first {first}: {points[first].tolist()}"
-        raise _fault(path, "finite numbers", found, "Leave such rows out when writing clouds.")
+        found = (
+            f"{(~finite).sum()} rows that are not, the first is {first}: {points[first].tolist()}"
+        )
+        raise _error(path, "finite numbers", found, "Remove these rows when writing clouds.")
     return points
 
 
-def _decode_picture(path: Path, flags: int) -> np.ndarray:
+def _decode_image(path: Path, flags: int) -> np.ndarray:
     data = _read_bytes(path)
-    # A decoder fills up a truncated picture in silence; no marker occurs inside coded JPEG data.
+    # Decoders silently pad a truncated image; no marker occurs inside coded JPEG data.
     is_cut = data.startswith(_JPEG) and data.rfind(_END) < data.rfind(_SCAN)
     is_cut |= data.startswith(_PNG) and b"IEND" not in data[-1024:]
     if is_cut:
-        raise _fault(path, "a whole picture", f"one that ends at byte {len(data)}", _COPY_AGAIN)
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    if picture is None:
-        found = f"{len(data)} bytes that do not decode"
-        raise _fault(path, "a picture (JPEG or PNG)", found, _COPY_AGAIN)
-    return picture
+        raise _error(path, "a complete image", f"one cut off at byte {len(data)}", _COPY_AGAIN)
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if image is None:
+        found = f"{len(data)} bytes that cannot be decoded"
+        raise _error(path, "an image (JPEG or PNG)", found, _COPY_AGAIN)
+    return image
 
 
 def _read_uint16(path: Path) -> np.ndarray:
-    picture = _decode_picture(path, cv2.IMREAD_UNCHANGED)
-    if picture.dtype != np.uint16 or picture.ndim != 2:
-        found = f"{picture.dtype} of shape {picture.shape}"
-        raise _fault(path, "a uint16 picture of one channel", found, "Write metres × 256 as PNG.")
-    return picture
+    image = _decode_image(path, cv2.IMREAD_UNCHANGED)
+    if image.dtype != np.uint16 or image.ndim != 2:
+        found = f"{image.dtype} of shape {image.shape}"
+        raise _error(path, "a single-channel uint16 image", found, "Write meters × 256 as PNG.")
+    return image
 
 
 def _matrix(
     path: Path, values: Mapping[str, Sequence[str]], key: str, shape: tuple[int, int]
 ) -> Float64[np.ndarray, "4 4"]:
-    """A key's matrix, filled up with the identity."""
+    """Parse the matrix of a key, padded to 4×4 with the identity."""
     if key not in values:
         found = f"only {sorted(values)}"
-        raise _fault(path, f"a line '{key}: numbers'", found, "Add the key to the calibration.")
+        raise _error(path, f"a line '{key}: numbers'", found, "Add the key to the calibration.")
     numbers = _numbers(path, key, values[key])
     rows, columns = shape
     if len(numbers) != rows * columns:
         expected = f"{rows * columns} numbers for '{key}'"
-        raise _fault(path, expected, str(len(numbers)), f"It is a {rows}×{columns} matrix.")
+        raise _error(path, expected, str(len(numbers)), f"It must be a {rows}×{columns} matrix.")
     matrix = np.eye(4)
     matrix[:rows, :columns] = numbers.reshape(shape)
     return matrix
@@ -328,7 +330,7 @@ def _numbers(path: Path, name: str, words: Sequence[str]) -> Float64[np.ndarray,
     try:
         numbers = np.array([float(word) for word in words])
     except ValueError as error:
-        raise _fault(path, f"numbers in '{name}'", f"'{' '.join(words)}'", str(error)) from error
+        raise _error(path, f"numbers in '{name}'", f"'{' '.join(words)}'", str(error)) from error
     if not np.isfinite(numbers).all():
-        raise _fault(path, f"finite numbers in '{name}'", f"'{' '.join(words)}'", _COPY_AGAIN)
+        raise _error(path, f"finite numbers in '{name}'", f"'{' '.join(words)}'", _COPY_AGAIN)
     return numbers

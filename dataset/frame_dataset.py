@@ -1,4 +1,4 @@
-"""What every data set answers, whatever its files look like."""
+"""The interface of every data set, whatever its file formats."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -16,11 +16,11 @@ class FrameDataset(Dataset[Sample], ABC):
     Attributes:
         camera_names: Name of each camera, in the order of a Sample's images.
         measured_depth: Field of a Sample with the depth that novel views are scored against:
-            "points" or "depth_m"; None: the data set has none.
+            "points" or "depth_m"; None if the data set has none.
         has_statistics: Whether ``dataset/statistics.py`` can count the labels of a split.
         stems: Stem of each frame.
         scenes: Scene of each frame; "" where unknown.
-        grid: Grid of the network's volume.
+        grid: Voxel grid of the network.
         image_size: Height and width of the images.
     """
 
@@ -34,24 +34,24 @@ class FrameDataset(Dataset[Sample], ABC):
 
     @classmethod
     def may_have(cls, data_root: str | Path, field: str) -> bool:
-        """Whether a frame below ``data_root`` may have the files of a field of a Sample.
+        """Return whether frames below ``data_root`` may have the files of a field of a Sample.
 
-        Answered without an index of the frames; True where that takes the index.
+        Does not build an index of the frames; True if the answer would need one.
         """
         del data_root, field
         return True
 
     @abstractmethod
     def __len__(self) -> int:
-        """Number of frames."""
+        """Return the number of frames."""
 
     @abstractmethod
     def stems_with(self, field: str) -> list[str]:
-        """Stems that have the files of a field of a Sample, which need not have been asked for."""
+        """Return the stems that have the files of a Sample field, whether or not it is loaded."""
 
     @abstractmethod
     def neighbors(self, count: int) -> list[list[int]]:
-        """For each frame, the indices of the frames of its scene that are nearest in time.
+        """Return, for each frame, the indices of the nearest other frames of its scene in time.
 
         Raises:
             ValueError: If no scene has a second frame.

@@ -1,4 +1,4 @@
-"""Which files of the UnScenes3D layout are there, told from one listing of each folder."""
+"""Find which files of the UnScenes3D layout exist, with one listing of each folder."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -25,20 +25,20 @@ FIELD_FOLDERS = {
 
 
 def folders_of(fields: Iterable[str]) -> tuple[str, ...]:
-    """Folders that hold the fields.
+    """Return the folders that hold the fields.
 
     Raises:
-        ValueError: If a field is unknown, or none is given.
+        ValueError: If a field is unknown or the list is empty.
     """
     fields = list(fields)
     unknown = sorted(set(fields) - set(FIELD_FOLDERS))
     if unknown or not fields:
-        raise ValueError(f"fields is some of {sorted(FIELD_FOLDERS)}, got {fields}")
+        raise ValueError(f"fields must be one or more of {sorted(FIELD_FOLDERS)}, got {fields}")
     return tuple(dict.fromkeys(folder for name in fields for folder in FIELD_FOLDERS[name]))
 
 
 def stems_in(data_root: str | Path, folder: str) -> set[str]:
-    """Stems of the files in one folder of the layout; none where the folder is missing."""
+    """Return the stems of the files in a folder of the layout; none if the folder is missing."""
     path, suffix = Path(data_root) / folder, layout.SUFFIXES[folder]
     if not path.is_dir():
         return set()
@@ -47,7 +47,7 @@ def stems_in(data_root: str | Path, folder: str) -> set[str]:
 
 
 def complete_stems(data_root: str | Path, folders: Iterable[str]) -> list[str]:
-    """Every stem with a file in each of the folders, in the order of time.
+    """Return the stems that have a file in every folder, in time order.
 
     Raises:
         FileNotFoundError: If a folder is missing.
@@ -60,13 +60,13 @@ def complete_stems(data_root: str | Path, folders: Iterable[str]) -> list[str]:
     if incomplete:
         MMLogger.get_current_instance().info(
             f"'{data_root}': {len(complete)} frames have a file in each of {folders}; "
-            f"{incomplete} further ones, left out, only in some"
+            f"{incomplete} others are incomplete and left out"
         )
     return sorted(complete, key=time_order)
 
 
 def time_order(stem: str) -> tuple[float, str]:
-    """Key that sorts stems by the time they name; stems that are no number come last."""
+    """Return a key that sorts stems by time; stems that are not a number come last."""
     try:
         return float(stem), stem
     except ValueError:
@@ -74,10 +74,10 @@ def time_order(stem: str) -> tuple[float, str]:
 
 
 def require_folders(data_root: str | Path, folders: Iterable[str]) -> None:
-    """Check that folders of the layout are there.
+    """Check that folders of the layout exist.
 
     Raises:
-        FileNotFoundError: If the root or a folder is missing; names all that are.
+        FileNotFoundError: If the root or a folder is missing; lists all that are.
     """
     root = Path(data_root)
     if not root.is_dir():
@@ -87,12 +87,12 @@ def require_folders(data_root: str | Path, folders: Iterable[str]) -> None:
         found = sorted(path.name for path in root.iterdir() if path.is_dir())
         raise FileNotFoundError(
             f"'{root}' lacks the folders {missing}; it has {found}. Unpack them there (see "
-            "docs/prepare_data.md), or leave out the fields that need them"
+            "docs/prepare_data.md), or drop the fields that need them"
         )
 
 
 def require_files(data_root: str | Path, folders: Iterable[str], stems: Sequence[str]) -> None:
-    """Check that every stem has its file in each folder.
+    """Check that every stem has a file in each folder.
 
     Raises:
         FileNotFoundError: If a folder or a file is missing; counts the files, folder by folder.
@@ -108,6 +108,6 @@ def require_files(data_root: str | Path, folders: Iterable[str], stems: Sequence
             problems.append(f"{folder}/ lacks {len(missing)} of {len(stems)}: {names}")
     if problems:
         raise FileNotFoundError(
-            f"frames of '{data_root}' lack files: {'; '.join(problems)}. Copy them, or take the "
-            "frames out of imagesets/"
+            f"frames of '{data_root}' lack files: {'; '.join(problems)}. Copy them, or remove "
+            "the frames from imagesets/"
         )

@@ -1,15 +1,15 @@
-"""Writes a data set in the folders of KITTI's sequences, as the authors of UnScenes3D convert it.
+"""Export a data set as KITTI sequences, the way the authors of UnScenes3D convert theirs.
 
     OUT/sequences/0000/velodyne/000000.bin    x, y, z, intensity, as in clouds/
     OUT/sequences/0000/image_2/000000.jpg     as in images/
     OUT/sequences/0000/calibs/000000.txt      as in calibs/
     OUT/sequences/0000/voxels/000000.npy      dense grid of labels: 0 free, 255 ignored
-    OUT/sequences/0000/predictions/000000.npy the same of a network, where there are any
-    OUT/sequences/0000/stems.txt              number and stem of each frame, one a line
+    OUT/sequences/0000/predictions/000000.npy the same for predictions, if any
+    OUT/sequences/0000/stems.txt              number and stem of each frame, one per line
     OUT/splits.json                           sequences of each split
 
-A scene is a sequence; its labelled frames are numbered in the order of time. Numbers do not depend
-on which split is written.
+Each scene becomes a sequence; its labeled frames are numbered in time order. The numbers do not
+depend on which split is written.
 """
 
 import shutil
@@ -36,7 +36,7 @@ VOXELS = "voxels"
 PREDICTIONS = "predictions"
 STEMS = "stems.txt"
 COPIED = {layout.CLOUDS: "velodyne", layout.IMAGES: "image_2", layout.CALIBS: "calibs"}
-"""Folders whose files are copied as they are, and their names in the export."""
+"""Folders whose files are copied unchanged, and their names in the export."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class Entry:
     """One frame of the export.
 
     Attributes:
-        stem: Its name in the data set.
-        sequence: Number of its scene, four digits.
-        frame: Number of the frame in it, six digits.
+        stem: Stem in the data set.
+        sequence: Number of its scene, with four digits.
+        frame: Number of the frame in the sequence, with six digits.
     """
 
     stem: str
@@ -56,12 +56,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What is written besides what the vehicle recorded.
+    """What to write besides the sensor data.
 
     Attributes:
-        dtype: Of the voxels: "uint8", or "float64" as the authors' converter writes them.
+        dtype: Data type of the voxels: "uint8", or "float64" as in the authors' converter.
         labels: Whether to write the occupancy labels.
-        predictions: Folder of ``STEM.npy``, dense or sparse; None for none.
+        predictions: Folder of ``STEM.npy``, dense or sparse; None to write no predictions.
     """
 
     dtype: str = "uint8"
@@ -70,19 +70,19 @@ class ExportOptions:
 
 
 def plan_export(root: Path, split: str = "all", source: str = "auto") -> list[Entry]:
-    """Number the labelled frames of a data set; without scenes every frame is of one sequence.
+    """Number the labeled frames of a data set; without scenes, all frames form one sequence.
 
     Args:
         root: The data set.
         split: "train", "val", "test" or "all".
-        source: How it is split (``dataset/splits.py``).
+        source: Split source (``dataset/splits.py``).
 
     Raises:
-        ValueError: If the split is unknown or cannot be made.
+        ValueError: If the split is unknown or invalid.
         FileNotFoundError: If there are no frames.
     """
     scenes = load_scenes(root)
-    entries = list(_numbered(_sequences(root, scenes)))
+    entries = list(_number_frames(_sequences(root, scenes)))
     if split == "all":
         return entries
     wanted = set(split_frames(root, split, source, scenes).stems)
@@ -98,19 +98,19 @@ def export(
     workers: int | None = None,
     progress: bool = True,
 ) -> None:
-    """Write frames; files that are there are replaced.
+    """Write frames, replacing existing files.
 
     Args:
         root: The data set.
-        out: Where to.
-        entries: Frames that ``plan_export`` gave.
-        options: What is written of them.
-        workers: Processes; None for one a core.
+        out: Folder to write to.
+        entries: Frames from ``plan_export``.
+        options: What to write.
+        workers: Number of processes; None for one per core.
         progress: Whether to show a progress bar.
 
     Raises:
-        FileNotFoundError: If files of the frames are missing; counts and names them.
-        ValueError: If a label or a prediction is not as its format says.
+        FileNotFoundError: If files are missing; counts and lists them.
+        ValueError: If a label or prediction is invalid.
     """
     stems = [entry.stem for entry in entries]
     require_files(root, [*COPIED, layout.OCCUPANCY] if options.labels else COPIED, stems)
@@ -120,7 +120,7 @@ def export(
         if missing:
             raise FileNotFoundError(
                 f"'{folder}' lacks predictions of {len(missing)} of {len(stems)} frames: "
-                f"{shortlist(missing)}. Predict them, or export the split that was predicted"
+                f"{shortlist(missing)}. Predict them, or export only the predicted split"
             )
     write = partial(write_frame, root, out, options)
     for _ in map_in_processes(write, entries, title="export", workers=workers, progress=progress):
@@ -129,23 +129,23 @@ def export(
     for entry in entries:
         frames_of[entry.sequence][entry.frame] = entry.stem
     for sequence, stem_of in frames_of.items():
-        _name_frames(out / SEQUENCES / sequence / STEMS, stem_of)
+        _write_stems(out / SEQUENCES / sequence / STEMS, stem_of)
 
 
 def write_splits(root: Path, out: Path, source: str = "auto") -> None:
-    """Write which sequences each split that has frames consists of.
+    """Write the sequences of each split that has frames.
 
     Args:
         root: The data set.
-        out: Where it is exported to.
-        source: How it is split (``dataset/splits.py``).
+        out: Folder of the export.
+        source: Split source (``dataset/splits.py``).
 
     Raises:
-        ValueError: If it cannot be split so.
-        FileNotFoundError: If there is nothing to split it by.
+        ValueError: If the data set cannot be split by this source.
+        FileNotFoundError: If there are neither lists nor scenes.
     """
     scenes = load_scenes(root)
-    sequence_of = {entry.stem: entry.sequence for entry in _numbered(_sequences(root, scenes))}
+    sequence_of = {entry.stem: entry.sequence for entry in _number_frames(_sequences(root, scenes))}
     content = {
         split: sorted({sequence_of[stem] for stem in frames.stems if stem in sequence_of})
         for split, frames in all_splits(root, source, scenes).items()
@@ -172,23 +172,23 @@ def write_frame(root: Path, out: Path, options: ExportOptions, entry: Entry) -> 
 
 
 def _sequences(root: Path, scenes: Mapping[str, Scene]) -> list[Sequence[str]]:
-    """The frames of each sequence, in any order."""
+    """Return the frames of each sequence, in any order."""
     if scenes:
         return [scene.samples for scene in scenes.values()]
     return [complete_stems(root, COPIED)]
 
 
-def _numbered(sequences: Sequence[Sequence[str]]) -> Iterator[Entry]:
+def _number_frames(sequences: Sequence[Sequence[str]]) -> Iterator[Entry]:
     for number, stems in enumerate(sequences):
         for frame, stem in enumerate(sorted(stems, key=time_order)):
             yield Entry(stem, f"{number:04d}", f"{frame:06d}")
 
 
-def _name_frames(path: Path, stem_of: Mapping[str, str]) -> None:
-    """Write the stem of each frame of a sequence, those of an earlier export included."""
+def _write_stems(path: Path, stem_of: Mapping[str, str]) -> None:
+    """Write the stem of each frame of a sequence, keeping those of an earlier export."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    named = dict(line.split(" ", 1) for line in lines) | dict(stem_of)
-    write_whole(path, "".join(f"{frame} {stem}\n" for frame, stem in sorted(named.items())))
+    stem_by_frame = dict(line.split(" ", 1) for line in lines) | dict(stem_of)
+    write_whole(path, "".join(f"{frame} {stem}\n" for frame, stem in sorted(stem_by_frame.items())))
 
 
 def _write_grid(path: Path, grid: Integer[np.ndarray, "X Y Z"], dtype: str) -> None:

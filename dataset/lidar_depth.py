@@ -1,10 +1,10 @@
-"""Depth maps made of the LiDAR's returns."""
+"""Depth maps from LiDAR points."""
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
 NEAREST_M = 0.1
-"""Returns nearer to the camera than this, or behind it, are no depth."""
+"""Points closer to the camera than this, or behind it, are dropped."""
 
 
 def depth_of_points(
@@ -12,12 +12,12 @@ def depth_of_points(
     points: Float32[np.ndarray, "P _"],
     size: tuple[int, int],
 ) -> Float32[np.ndarray, "H W"]:
-    """Project points into a picture; each pixel takes the nearest one that falls into it.
+    """Project points into an image; each pixel takes the depth of its nearest point.
 
     Args:
         pixel_from_points: Maps (x, y, z, 1) [m] to (u·d, v·d, d, 1), d the camera depth [m].
-        points: The points; columns after x, y, z are not read.
-        size: Height and width of the picture.
+        points: The points; columns after x, y, z are ignored.
+        size: Height and width of the image.
 
     Returns:
         Camera depth [m]; 0 where no point falls.

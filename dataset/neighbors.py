@@ -1,4 +1,4 @@
-"""Other frames of a scene: which ones are near a frame, and how their views go side by side."""
+"""Neighbor frames of a scene: find the nearest ones, and stack their views."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,21 +13,21 @@ from utils.shortlist import shortlist
 
 
 def neighbors_of(scenes: Sequence[str], times: Sequence[Any], count: int) -> list[list[int]]:
-    """For each frame, the others of its scene that are nearest to it in the order of time.
+    """Find, for each frame, the nearest other frames of its scene in time order.
 
     Args:
         scenes: Scene of each frame.
-        times: Something that sorts the frames of a scene by time.
-        count: Length of the lists; they are shorter where a scene has fewer other frames.
+        times: Sort key of each frame that orders a scene by time.
+        count: Length of the lists; shorter if a scene has fewer other frames.
 
     Returns:
-        Places of the other frames, the nearest first, and of two as near the earlier.
+        Indices of the other frames, nearest first; of two equally near, the earlier first.
 
     Raises:
         ValueError: If the count is not positive, or no scene has a second frame.
     """
     if count < 1:
-        raise ValueError(f"the number of neighbours must be positive, got {count}")
+        raise ValueError(f"the number of neighbors must be positive, got {count}")
     frames_of = defaultdict(list)
     for index in sorted(range(len(scenes)), key=times.__getitem__):
         frames_of[scenes[index]].append(index)
@@ -39,7 +39,7 @@ def neighbors_of(scenes: Sequence[str], times: Sequence[Any], count: int) -> lis
             found[index] = [frames[other] for _, other in others[:count]]
     if not any(found):
         raise ValueError(
-            f"each of the {len(frames_of)} scenes has one frame only "
+            f"each of the {len(frames_of)} scenes has only one frame "
             f"({shortlist(sorted(frames_of))}): neighbors need a second frame of the scene in the "
             "same split"
         )
@@ -54,14 +54,14 @@ def stack_views(
     cameras: int,
     size: tuple[int, int],
 ) -> NeighborViews:
-    """Put the views of a frame's neighbours side by side.
+    """Stack the views of a frame's neighbors.
 
     Args:
-        pixel_from_lidar: Projections of the frame's LiDAR coordinates, neighbour by neighbour.
-        depth_m: Depth that each of them measured [m].
-        count: Neighbours to give out; those that are not there have no depth.
-        cameras: Cameras of each.
-        size: Height and width of their pictures.
+        pixel_from_lidar: Projections from the frame's LiDAR coordinates into each neighbor.
+        depth_m: Measured depth of each neighbor [m].
+        count: Number of neighbors in the result; missing ones have no depth.
+        cameras: Number of cameras of each neighbor.
+        size: Height and width of the images.
     """
     projections = np.tile(np.eye(4, dtype=np.float32), (count, cameras, 1, 1))
     depths = np.zeros((count, cameras, *size), np.float32)

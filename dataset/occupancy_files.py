@@ -1,4 +1,4 @@
-"""Saved occupancy: one ``STEM.npy`` a frame, a dense grid of labels or rows of its voxels."""
+"""Occupancy files: one ``STEM.npy`` per frame, a dense label grid or sparse rows of voxels."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -20,14 +20,14 @@ SUFFIX = ".npy"
 
 @dataclass(frozen=True)
 class GridForm:
-    """How the rows of sparse files become a grid.
+    """How to convert the rows of sparse files to a grid.
 
     Attributes:
-        shape: Voxels along x, y, z of a frame that is sparse on both sides; None refuses it.
-        free_label: Label of the voxels that no row names.
-        target_rows: Labels of sparse ground truth that mean another label in a grid.
-        coarsening: Label voxels to a predicted voxel along each axis; of several the majority of
-            those neither free nor ignored counts. Labels must then have 0 free and 255 ignored.
+        shape: Voxels along x, y, z if prediction and label are both sparse; None rejects this.
+        free_label: Label of voxels without a row.
+        target_rows: Mapping from labels of sparse ground truth to labels in a grid.
+        coarsening: Label voxels per predicted voxel along each axis. The majority of those
+            neither free nor ignored counts; labels must then use 0 for free, 255 for ignored.
     """
 
     shape: tuple[int, int, int] | None
@@ -43,61 +43,61 @@ def match_stems(
     *,
     suffixes: Sequence[str] = (SUFFIX,),
 ) -> list[str]:
-    """The frames to score: the same ones on both sides, in order of their names.
+    """Return the frames to score, sorted by name: those with a prediction and a label.
 
     Args:
         pred_dir: Folder of predictions.
         gt_dir: Folder of labels.
-        stems: Frames to score, when not all of both folders; files of others are not looked at.
-        suffixes: How the names of the files end.
+        stems: Frames to score; other files are ignored. None for all frames.
+        suffixes: File suffixes.
 
     Raises:
-        FileNotFoundError: If a folder is missing or a frame has a file on one side only.
-        ValueError: If there is no frame, or ``stems`` names one twice.
+        FileNotFoundError: If a folder, a prediction or a label is missing.
+        ValueError: If there is no frame, or ``stems`` has duplicates.
     """
-    predicted, labelled = _stems_in(pred_dir, suffixes), _stems_in(gt_dir, suffixes)
+    predicted, labeled = _stems_in(pred_dir, suffixes), _stems_in(gt_dir, suffixes)
     if stems is not None:
         wanted = set(stems)
         if len(wanted) < len(stems):
-            twice = sorted({stem for stem in wanted if list(stems).count(stem) > 1})
-            raise ValueError(f"the list of frames names {shortlist(twice, most=5)} more than once")
-        _refuse_absent(wanted - labelled, "a label", gt_dir)
-        _refuse_absent(wanted - predicted, "a prediction", pred_dir)
-        predicted = labelled = wanted
-    _refuse_absent(labelled - predicted, "a prediction", pred_dir)
-    _refuse_absent(predicted - labelled, "a label", gt_dir)
-    if not labelled:
+            repeated = sorted({stem for stem in wanted if list(stems).count(stem) > 1})
+            raise ValueError(f"duplicate frames in the list: {shortlist(repeated, most=5)}")
+        _reject_missing(wanted - labeled, "a label", gt_dir)
+        _reject_missing(wanted - predicted, "a prediction", pred_dir)
+        predicted = labeled = wanted
+    _reject_missing(labeled - predicted, "a prediction", pred_dir)
+    _reject_missing(predicted - labeled, "a label", gt_dir)
+    if not labeled:
         files = " or ".join(f"*{suffix}" for suffix in suffixes)
         raise ValueError(f"no frame to score: no {files} in {gt_dir} and {pred_dir}")
-    return sorted(labelled)
+    return sorted(labeled)
 
 
 def read_array(path: Path) -> np.ndarray:
-    """Read a file of one array.
+    """Read a file with one array.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no array.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it does not hold one array.
     """
     try:
         array = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
-        # numpy takes what it does not know for a pickle, and advises to run its code.
-        reason = "it is another file" if "pickle" in str(error) else error
-        raise ValueError(f"{path}: cannot be read as a {SUFFIX} array ({reason})") from error
+        # numpy takes any unknown format for a pickle, and suggests loading it, which runs code.
+        reason = "unknown format" if "pickle" in str(error) else error
+        raise ValueError(f"{path}: not a valid {SUFFIX} array ({reason})") from error
     if not isinstance(array, np.ndarray):
-        raise ValueError(f"{path}: expected one {SUFFIX} array, got an archive of several")
+        raise ValueError(f"{path}: expected one {SUFFIX} array, got an archive")
     return array
 
 
 def read_labels(path: Path) -> Integer[np.ndarray, "..."]:
-    """Read a file of labels, dense (X, Y, Z) or sparse (N, 4).
+    """Read a label file, dense (X, Y, Z) or sparse (N, 4).
 
-    Floating point is accepted where every value is a whole number.
+    Floating point is accepted if every value is a whole number.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no array of whole numbers in one of the two shapes.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it is not an array of whole numbers in one of the two shapes.
     """
     array = read_array(path)
     if array.ndim != 3 and not is_sparse(array):
@@ -118,7 +118,7 @@ def read_labels(path: Path) -> Integer[np.ndarray, "..."]:
 
 
 def is_sparse(array: np.ndarray) -> bool:
-    """Whether an array holds rows x, y, z, class rather than a grid."""
+    """Return whether an array holds rows of x, y, z, class, not a grid."""
     return array.ndim == 2 and array.shape[1] == 4
 
 
@@ -129,23 +129,23 @@ def dense_from_rows(
     free_label: int = FREE,
     relabel: Mapping[int, int] | None = None,
 ) -> Integer[np.ndarray, "X Y Z"]:
-    """Put rows into a grid; where two rows name the same voxel the later one holds.
+    """Convert rows to a dense grid; if several rows name the same voxel, the last one wins.
 
     Args:
-        rows: Indices x, y, z and class of each voxel that is not free; any order.
+        rows: Indices x, y, z and class of each voxel that is not free, in any order.
         shape: Voxels along x, y, z.
-        free_label: Label of the voxels that no row names.
-        relabel: Classes of rows that mean another label in a grid.
+        free_label: Label of voxels without a row.
+        relabel: Mapping from classes in rows to labels in the grid.
 
     Raises:
-        ValueError: If an index is off the grid.
+        ValueError: If an index is outside the grid.
     """
     index, label = rows[:, :3], rows[:, 3].astype(np.int32)
     off_grid = ((index < 0) | (index >= np.asarray(shape))).any(axis=1)
     if off_grid.any():
         raise ValueError(
-            f"{int(off_grid.sum())} rows lie off the {_times(shape)} grid, the first is "
-            f"{rows[off_grid][0].tolist()}; both sides must be of the same grid "
+            f"{int(off_grid.sum())} rows lie outside the {_shape_text(shape)} grid, the first is "
+            f"{rows[off_grid][0].tolist()}; both files must use the same grid "
             "(--coarsen K: labels to larger voxels)"
         )
     for row_label, grid_label in (relabel or {}).items():
@@ -156,21 +156,21 @@ def dense_from_rows(
 
 
 def check_labels(occupancy: UInt8[np.ndarray, "X Y Z"], grid: VoxelGrid, labels: LabelSet) -> None:
-    """Refuse labels of another grid or label set.
+    """Reject labels of another grid or label set.
 
     Raises:
-        ValueError: If the shape is not the grid's, or a label is no class and not 255.
+        ValueError: If the shape is not the grid's, or a label is neither a class nor 255.
     """
     if occupancy.shape != grid.shape:
         raise ValueError(
             f"labels of shape {occupancy.shape} do not fill the grid of {grid.shape} voxels; "
-            "choose the config of their grid"
+            "choose a config with their grid"
         )
-    strays = np.unique(occupancy[(occupancy >= labels.num_classes) & (occupancy != IGNORE)])
-    if len(strays):
+    unknown = np.unique(occupancy[(occupancy >= labels.num_classes) & (occupancy != IGNORE)])
+    if len(unknown):
         raise ValueError(
-            f"labels {strays.tolist()} are none of the {labels.num_classes} classes of "
-            f"{labels.name} and not {IGNORE} (ignored); choose another label set"
+            f"labels {unknown.tolist()} are neither one of the {labels.num_classes} classes of "
+            f"{labels.name} nor {IGNORE} (ignored); choose another label set"
         )
 
 
@@ -179,12 +179,12 @@ def read_pair(
 ) -> tuple[Integer[np.ndarray, "X Y Z"], Integer[np.ndarray, "X Y Z"]]:
     """Read the prediction and the label of a frame as grids.
 
-    A sparse side takes the shape of the dense one; two sparse sides take ``form.shape``, that of
-    the labels before they are coarsened.
+    A sparse file takes its shape from the dense one; two sparse files take ``form.shape``, the
+    shape of the labels before coarsening.
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If a file is broken, the shapes differ, or no shape is known.
+        ValueError: If a file is invalid, the shapes differ, or the shape is unknown.
     """
     pred, target = read_labels(pred_path), read_labels(gt_path)
     factor, shape = form.coarsening, form.shape
@@ -195,8 +195,8 @@ def read_pair(
         shape = target.shape
     if shape is None:
         raise ValueError(
-            f"{pred_path} and {gt_path} are both sparse: say how many voxels the grid has "
-            "(--grid X Y Z), for the free voxels count too"
+            f"{pred_path} and {gt_path} are both sparse: give the shape of the grid "
+            "(--grid X Y Z), because free voxels count too"
         )
     labels = _as_grid(target, gt_path, shape, form.free_label, form.target_rows)
     if factor > 1:
@@ -208,14 +208,14 @@ def read_pair(
 
 
 def write_prediction(folder: Path, stem: str, occupancy: UInt8[np.ndarray, "X Y Z"]) -> Path:
-    """Write ``STEM.npy``, a dense grid of labels."""
+    """Write ``STEM.npy``, a dense label grid."""
     path = folder / f"{stem}{SUFFIX}"
     write_array(path, occupancy)
     return path
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
-    """Write an array of numbers as ``.npy``."""
+    """Write a numeric array as ``.npy``."""
     content = io.BytesIO()
     np.save(content, array, allow_pickle=False)
     write_whole(path, content.getvalue())
@@ -230,16 +230,16 @@ def write_archive(path: Path, arrays: Mapping[str, Any]) -> None:
 
 def _stems_in(folder: Path, suffixes: Sequence[str]) -> set[str]:
     if not folder.is_dir():
-        raise FileNotFoundError(f"no folder {folder}")
+        raise FileNotFoundError(f"folder {folder} not found")
     files = (path for path in folder.iterdir() if path.suffix in suffixes)
     return {path.stem for path in files if not path.name.startswith(".")}
 
 
-def _refuse_absent(stems: set[str], what: str, folder: Path) -> None:
+def _reject_missing(stems: set[str], what: str, folder: Path) -> None:
     if stems:
         raise FileNotFoundError(
             f"{len(stems)} frames lack {what} in {folder}: "
-            f"{shortlist(sorted(stems), most=5)}; complete the folder, or name the frames to score "
+            f"{shortlist(sorted(stems), most=5)}; add the files, or list the frames to score "
             "(--stems FILE)"
         )
 
@@ -251,7 +251,7 @@ def _as_grid(
     free_label: int,
     relabel: Mapping[int, int],
 ) -> Integer[np.ndarray, "X Y Z"]:
-    """A file's array as a grid of the given shape."""
+    """Convert the array of a file to a grid of the given shape."""
     if is_sparse(array):
         try:
             x, y, z = shape
@@ -260,19 +260,19 @@ def _as_grid(
             raise ValueError(f"{path}: {error}") from error
     if array.shape != shape:
         raise ValueError(
-            f"{path}: expected a grid of {_times(shape)} voxels as on the other side, got "
-            f"{_times(array.shape)}"
+            f"{path}: expected a grid of {_shape_text(shape)} voxels as in the other file, got "
+            f"{_shape_text(array.shape)}"
         )
     return array
 
 
 def _as_bytes(labels: Integer[np.ndarray, "X Y Z"]) -> UInt8[np.ndarray, "X Y Z"]:
-    """Labels as bytes, none of which becomes another one."""
+    """Convert labels to bytes without wrapping around."""
     low, high = labels.min(initial=0), labels.max(initial=0)
     if low < 0 or high > IGNORE:
-        raise ValueError(f"the label holds labels from {low} to {high}, outside 0–{IGNORE}")
+        raise ValueError(f"expected labels in 0–{IGNORE}, got {low} to {high}")
     return labels.astype(np.uint8)
 
 
-def _times(shape: Sequence[int]) -> str:
+def _shape_text(shape: Sequence[int]) -> str:
     return "×".join(map(str, shape))

@@ -1,4 +1,4 @@
-"""Options that every data set has, checked in one way, and which of its frames are asked for."""
+"""Validation of the options that every data set has, and selection of its frames."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -12,24 +12,24 @@ Item = TypeVar("Item")
 
 
 def restrict(frames: Sequence[str], stems: Sequence[str] | None, split: str) -> list[str]:
-    """The frames of a split that are asked for, or all.
+    """Select the requested frames of a split, or all.
 
     Args:
         frames: Stems of the split.
-        stems: Stems asked for, in their order, each of which counts once; None for all.
+        stems: Requested stems, in this order and without duplicates; None for all.
         split: Name of the split.
 
     Raises:
-        ValueError: If one is not in the split.
+        ValueError: If a stem is not in the split.
     """
     if stems is None:
         return list(frames)
     unknown = sorted(set(stems) - set(frames))
     if unknown:
         near = get_close_matches(unknown[0], frames, n=3)
-        hint = f"near '{unknown[0]}' are {near}" if near else f"it begins with {list(frames[:1])}"
+        hint = f"similar stems: {near}" if near else f"it begins with {list(frames[:1])}"
         raise ValueError(
-            f"{len(unknown)} of the stems asked for are not in the split '{split}' of "
+            f"{len(unknown)} of the requested stems are not in the split '{split}' of "
             f"{len(frames)} frames: {shortlist(unknown)}; {hint}. The split 'all' has every frame "
             "on disk"
         )
@@ -37,7 +37,7 @@ def restrict(frames: Sequence[str], stems: Sequence[str] | None, split: str) -> 
 
 
 def spread(items: Sequence[Item], limit: int) -> list[Item]:
-    """At most ``limit`` of the items, evenly spread; 0 for all.
+    """Return at most ``limit`` items, evenly spaced; 0 for all.
 
     Raises:
         ValueError: If the limit is negative.
@@ -50,23 +50,23 @@ def spread(items: Sequence[Item], limit: int) -> list[Item]:
 
 
 def checked_size(name: str, size: Any) -> tuple[int, int]:
-    """The size of a picture, as integers.
+    """Return an image size as integers.
 
     Raises:
         ValueError: If it is not (height, width) > 0.
     """
     if not _are_numbers(size, 2) or min(size) < 1:
-        raise ValueError(f"{name} is (height, width) > 0, got {size}")
+        raise ValueError(f"{name} must be (height, width) > 0, got {size}")
     return int(size[0]), int(size[1])
 
 
 def checked_crop(crop: Any) -> tuple[float, float, float, float]:
-    """The part of an image that is used, as floats.
+    """Return an image crop as floats.
 
     Raises:
         ValueError: If it is not (top, left, bottom, right) within the image.
     """
-    message = f"image_crop is (top, left, bottom, right) as fractions in [0, 1], got {crop}"
+    message = f"image_crop must be (top, left, bottom, right) as fractions in [0, 1], got {crop}"
     if not _are_numbers(crop, 4):
         raise ValueError(message)
     top, left, bottom, right = (float(value) for value in crop)
@@ -76,7 +76,7 @@ def checked_crop(crop: Any) -> tuple[float, float, float, float]:
 
 
 def _are_numbers(values: Any, count: int) -> bool:
-    """Whether a value of a config is a sequence of so many numbers."""
+    """Return whether a config value is a sequence of ``count`` numbers."""
     return (
         isinstance(values, Sequence)
         and len(values) == count
@@ -85,11 +85,11 @@ def _are_numbers(values: Any, count: int) -> bool:
 
 
 def checked_sweeps(count: int) -> int:
-    """How many clouds make one frame.
+    """Return the number of LiDAR sweeps per frame.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If it is less than 1.
     """
     if count < 1:
-        raise ValueError(f"num_sweeps is at least 1, got {count}")
+        raise ValueError(f"num_sweeps must be at least 1, got {count}")
     return count

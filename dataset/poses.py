@@ -1,8 +1,8 @@
-"""Poses of the LiDAR, under either reading of ``Tr_velo_to_imu``.
+"""LiDAR poses, under either meaning of ``Tr_velo_to_imu``.
 
 The release uses that matrix in two ways: as the fixed transform from LiDAR to IMU, and as the
-LiDAR's pose in the world. The first does not turn during a drive and the second does, which tells
-one from the other; a config may also say.
+LiDAR's pose in the world. During a drive, the rotation of the former is constant and that of the
+latter changes, which tells them apart. A config can also force one.
 """
 
 from collections import Counter
@@ -18,26 +18,26 @@ from dataset.formats import read_calibration, read_vehicle_info
 
 POSE_RULES = ("auto", "extrinsic", "pose")
 
-_FRAMES_READ = 8  # Frames a drive, spread over it, that are compared to find its rule.
-_SAME_ROTATION = 1e-4  # Largest difference of a matrix entry; printed digits, not motion.
+_FRAMES_READ = 8  # Number of evenly spaced frames per drive that decide its rule.
+_SAME_ROTATION = 1e-4  # Maximum difference of a matrix entry; covers rounding, not motion.
 
 
 def same_rotation(
     matrix: Float64[np.ndarray, "4 4"], matrices: Float64[np.ndarray, "n 4 4"]
 ) -> Bool[np.ndarray, " n"]:
-    """Which matrices have the rotation of another, but for the digits that are printed."""
+    """Return which matrices have the same rotation as another, up to rounding."""
     difference = np.abs(matrices[:, :3, :3] - matrix[:3, :3])
     return difference.max(axis=(1, 2)) < _SAME_ROTATION
 
 
 class LidarPoses:
-    """Gives world_from_lidar of any frame.
+    """Computes world_from_lidar of any frame.
 
     Args:
         data_root: The data set.
-        rule: "extrinsic": Tr_velo_to_imu is imu_from_lidar, and the pose is that of
-            ``vehicle_infos``; "pose": it is world_from_lidar itself; "auto": found scene by scene.
-        frames_of_scene: Stems of each drive's frames in the order of time.
+        rule: "extrinsic": Tr_velo_to_imu is imu_from_lidar, and the pose comes from
+            ``vehicle_infos``; "pose": it is world_from_lidar itself; "auto": detected per scene.
+        frames_of_scene: Stems of each drive's frames in time order.
 
     Raises:
         ValueError: If the rule is unknown.
@@ -47,7 +47,7 @@ class LidarPoses:
         self, data_root: str | Path, rule: str, frames_of_scene: Mapping[str, Sequence[str]]
     ) -> None:
         if rule not in POSE_RULES:
-            raise ValueError(f"unknown pose_rule '{rule}'; there are {POSE_RULES}")
+            raise ValueError(f"unknown pose_rule '{rule}'; known: {POSE_RULES}")
         self._root = Path(data_root)
         if rule != "auto":
             self.rule_of_scene = dict.fromkeys(frames_of_scene, rule)
@@ -57,15 +57,15 @@ class LidarPoses:
         }
         counts = dict(Counter(self.rule_of_scene.values()))
         MMLogger.get_current_instance().info(
-            f"Tr_velo_to_imu of '{self._root}' read as, in scenes: {counts} (extrinsic: LiDAR to "
-            "IMU; pose: LiDAR to world); pose_rule forces one"
+            f"meaning of Tr_velo_to_imu in '{self._root}', by number of scenes: {counts} "
+            "(extrinsic: LiDAR to IMU; pose: LiDAR to world); pose_rule forces one"
         )
 
     def world_from_lidar(self, stem: str, scene: str) -> Float64[np.ndarray, "4 4"]:
-        """Pose of the LiDAR at a frame; float64, for world coordinates may be millions of metres.
+        """Return the LiDAR pose of a frame; float64, as world coordinates can reach 1e6 meters.
 
         Raises:
-            ValueError: If a file of the frame is not as its format says.
+            ValueError: If a file of the frame is invalid.
         """
         matrix = self._matrix(stem)
         if self.rule_of_scene[scene] == "pose":
@@ -84,6 +84,6 @@ class LidarPoses:
         if matrix is None:
             raise ValueError(
                 f"{path} (frame {stem}): expected a line 'Tr_velo_to_imu: 12 numbers', found none. "
-                "Poses and accumulated sweeps need it; add it, or do without them"
+                "Poses and accumulated sweeps need it; add the line, or turn them off"
             )
         return matrix

@@ -1,4 +1,4 @@
-"""What every data set reads and how, and the part of reading that they all share."""
+"""Reading options of every data set, and the reading code that they share."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -20,16 +20,16 @@ from utils.labels import LabelSet
 
 @dataclass(frozen=True)
 class Reading:
-    """What to read of each frame, and how. A config gives these as keys of its ``dataset`` section.
+    """What to read of each frame, and how: the keys of a config's ``dataset`` section.
 
     Attributes:
-        grid: Grid of the network's volume, or its fields.
+        grid: Voxel grid of the network, or its fields.
         fields: Fields of the Sample to fill; no file is opened for the others.
         image_size: Height and width of the images after crop and resize; None: the data set's
-            usual size.
-        image_crop: Top, left, bottom and right of the part of the recorded image that is used, as
+            default size.
+        image_crop: Top, left, bottom and right of the used part of the recorded image, as
             fractions; cropped before the resize.
-        num_sweeps: LiDAR sweeps accumulated for one frame, its own included; above 1 the points get
+        num_sweeps: LiDAR sweeps accumulated per frame, including its own; above 1, the points get
             a fifth column, their age [s].
         num_neighbors: Number of other frames of the scene, nearest in time, in ``neighbors``.
         stems: Read only these frames of the split, in this order.
@@ -51,7 +51,7 @@ class Reading:
 class SampleDataset(FrameDataset):
     """Frames of one split, read on demand.
 
-    A subclass finds the frames, hands them to ``_set_frames``, and reads what one frame holds.
+    A subclass finds the frames, passes them to ``_set_frames``, and reads one frame in ``_read``.
 
     Args:
         reading: What to read and how.
@@ -59,20 +59,20 @@ class SampleDataset(FrameDataset):
     Attributes:
         stems: Stem of each frame.
         scenes: Scene of each frame; "" where unknown.
-        grid: Grid of the network's volume.
+        grid: Voxel grid of the network.
         image_size: Height and width of the images after crop and resize.
 
     Raises:
-        ValueError: If an option is out of its range.
+        ValueError: If an option is out of range.
     """
 
     label_set: ClassVar[LabelSet]
     """Classes of the labels."""
-    usual_image_size: ClassVar[tuple[int, int]]
-    """Height and width of the images where ``Reading.image_size`` is None."""
+    default_image_size: ClassVar[tuple[int, int]]
+    """Height and width of the images if ``Reading.image_size`` is None."""
 
     def __init__(self, reading: Reading) -> None:
-        size = self.usual_image_size if reading.image_size is None else reading.image_size
+        size = self.default_image_size if reading.image_size is None else reading.image_size
         self.grid = VoxelGrid.from_config(reading.grid)
         self.image_size = checked_size("image_size", size)
         self.stems: list[str] = []
@@ -91,15 +91,15 @@ class SampleDataset(FrameDataset):
         return {"classes": self.label_set.class_names, "palette": self.label_set.colors}
 
     def __len__(self) -> int:
-        """Number of frames."""
+        """Return the number of frames."""
         return len(self.stems)
 
     def __getitem__(self, key: int | SampleKey) -> Sample:
         """Read one frame; an int stands for ``SampleKey(index, epoch=0)``.
 
         Raises:
-            ValueError: If a file is not as its format says.
-            FileNotFoundError: If a file has gone since the data set was built.
+            ValueError: If a file is invalid.
+            FileNotFoundError: If a file was deleted after the data set was built.
         """
         key = SampleKey.of(key, len(self))
         choices = self._augmentation.choices(self._seed, key)
@@ -109,7 +109,7 @@ class SampleDataset(FrameDataset):
         return Sample(stem=self.stems[key.index], scene=self.scenes[key.index], **found)
 
     def neighbors(self, count: int) -> list[list[int]]:
-        """For each frame, the other frames of its scene nearest in time (``neighbors_of``).
+        """Return, for each frame, the nearest other frames of its scene (``neighbors_of``).
 
         Raises:
             ValueError: If the scene of a frame is unknown, or no scene has a second frame.
@@ -118,33 +118,33 @@ class SampleDataset(FrameDataset):
 
     @abstractmethod
     def stems_with(self, field: str) -> list[str]:
-        """Stems that have the files of a field of a Sample, which need not be one of ``fields``."""
+        """Return the stems that have the files of a Sample field, whether or not it is loaded."""
 
     @abstractmethod
     def _times(self) -> Sequence[Any]:
-        """Sort key of each frame that puts the frames of a scene in the order of time."""
+        """Return a sort key for each frame that orders a scene by time."""
 
     @abstractmethod
     def _read(self, index: int, choices: Choices) -> dict[str, Any]:
-        """Read the fields asked for, all but ``neighbors``."""
+        """Read the requested fields, except ``neighbors``."""
 
     @abstractmethod
     def _read_depths(
         self, index: int, choices: Choices
     ) -> tuple[Float64[np.ndarray, "N 4 4"], Float32[np.ndarray, "N H W"]]:
-        """Read what the cameras of a frame see, for the frames that it is a neighbor of.
+        """Read the depth maps of a frame, for the frames that it is a neighbor of.
 
         Returns:
-            From the frame's own volume to the augmented images, and their camera depth [m]; 0 where
-            unknown.
+            Projections from the frame's own volume into the augmented images, and their camera
+            depth [m]; 0 where unknown.
         """
 
     @abstractmethod
     def _world_from_volume(self, index: int) -> Float64[np.ndarray, "4 4"]:
-        """Pose of a frame's volume, without augmentation."""
+        """Return the pose of a frame's volume, without augmentation."""
 
     def _set_frames(self, stems: Sequence[str], scenes: Sequence[str]) -> None:
-        """Set the frames to read, and find their neighbors if these are read."""
+        """Set the frames to read, and find their neighbors if requested."""
         self.stems, self.scenes = list(stems), list(scenes)
         if "neighbors" in self._fields:
             self._neighbors = self.neighbors(self._num_neighbors)
@@ -152,7 +152,7 @@ class SampleDataset(FrameDataset):
     def _image_transform(
         self, recorded_size: tuple[int, int], choices: Choices
     ) -> transforms.ImageTransform:
-        """Crop, resize and augmentation of a recorded image of some height and width."""
+        """Return the crop, resize and augmentation of a recorded image of this size."""
         return transforms.image_transform(recorded_size, self.image_size, self._image_crop, choices)
 
     def _read_neighbors(self, index: int, choices: Choices) -> NeighborViews:

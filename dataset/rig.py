@@ -1,10 +1,10 @@
-"""The one calibration file of a recording of one's own, for its cameras and its LiDAR.
+"""Read the calibration file of your own recording: its cameras and its LiDAR.
 
-``.txt`` is KITTI's text, as in ``calibs/``: P2, R0_rect and Tr_velo_to_cam, of one camera.
-``.json`` may have several cameras, and says where the network's frame is:
+``.txt`` is in KITTI's format, as in ``calibs/``: P2, R0_rect and Tr_velo_to_cam of one camera.
+``.json`` can have several cameras, and gives the network's frame:
 
     {"cameras": {"front": {"pixel_from_cam": 3×3 rows, "cam_from_lidar": 4×4 rows}},
-     "network_from_lidar": 4×4 rows, or left out where they are the same}
+     "network_from_lidar": 4×4 rows, optional if both frames are the same}
 """
 
 import json
@@ -23,11 +23,11 @@ SUFFIXES = (".txt", ".json")
 
 @dataclass(frozen=True)
 class Rig:
-    """How the sensors of a recording stand to each other.
+    """The sensors of a recording, relative to each other.
 
     Attributes:
         pixel_from_lidar: Projection of the network's frame into each camera's recorded image.
-        network_from_lidar: From the clouds' frame to the one that the network knows.
+        network_from_lidar: Transform from the frame of the point clouds to the network's frame.
     """
 
     pixel_from_lidar: dict[str, Float64[np.ndarray, "4 4"]]
@@ -38,15 +38,15 @@ def read_rig(path: Path) -> Rig:
     """Read the calibration of a recording.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is of another kind, or damaged, or lacks a matrix.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the format is unknown, the file is corrupt, or a matrix is missing.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"there is no calibration {path}")
+        raise FileNotFoundError(f"calibration {path} not found")
     if path.suffix == ".txt":
         return Rig({"camera": read_calibration(path).pixel_from_lidar}, np.eye(4))
     if path.suffix != ".json":
-        raise ValueError(f"{path}: a calibration ends in one of {SUFFIXES}, got '{path.suffix}'")
+        raise ValueError(f"{path}: a calibration must have one of the suffixes {SUFFIXES}")
     return _from_json(path)
 
 
@@ -54,14 +54,14 @@ def _from_json(path: Path) -> Rig:
     try:
         content = json.loads(read_text(path))
     except json.JSONDecodeError as error:
-        raise _fault(path, "JSON", str(error)) from error
+        raise _error(path, "JSON", str(error)) from error
     known = {"cameras", "network_from_lidar"}
     if not isinstance(content, dict) or not set(content) <= known:
         found = sorted(content) if isinstance(content, dict) else type(content).__name__
-        raise _fault(path, f"an object with keys of {sorted(known)}", str(found))
+        raise _error(path, f"an object with the keys {sorted(known)}", str(found))
     cameras = content.get("cameras", {})
     if not isinstance(cameras, dict):
-        raise _fault(path, "an object of cameras", type(cameras).__name__)
+        raise _error(path, "an object of cameras", type(cameras).__name__)
     network_from_lidar = np.eye(4)
     if "network_from_lidar" in content:
         network_from_lidar = _matrix(path, content, "network_from_lidar", 4)
@@ -71,7 +71,7 @@ def _from_json(path: Path) -> Rig:
     for name, camera in cameras.items():
         if not isinstance(camera, dict) or set(camera) != {"pixel_from_cam", "cam_from_lidar"}:
             found = sorted(camera) if isinstance(camera, dict) else type(camera).__name__
-            raise _fault(path, f"pixel_from_cam and cam_from_lidar in '{name}'", str(found))
+            raise _error(path, f"pixel_from_cam and cam_from_lidar in '{name}'", str(found))
         pixel_from_cam = np.eye(4)
         pixel_from_cam[:3, :3] = _camera_matrix(path, camera, name)
         cam_from_lidar = _matrix(path, camera, "cam_from_lidar", 4)
@@ -84,7 +84,7 @@ def _camera_matrix(path: Path, camera: Mapping[str, Any], name: str) -> Float64[
     matrix = _matrix(path, camera, "pixel_from_cam", 3)
     if min(matrix[0, 0], matrix[1, 1]) <= 0 or not np.allclose(matrix[2], [0, 0, 1]):
         expected = f"rows f 0 u, 0 f v, 0 0 1 as pixel_from_cam of '{name}', f > 0"
-        raise _fault(path, expected, str(matrix.tolist()))
+        raise _error(path, expected, str(matrix.tolist()))
     return matrix
 
 
@@ -94,10 +94,10 @@ def _matrix(
     try:
         matrix = np.array(content[key], dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise _fault(path, f"{size} rows of {size} numbers as '{key}'", str(error)) from error
+        raise _error(path, f"{size} rows of {size} numbers as '{key}'", str(error)) from error
     if matrix.shape != (size, size) or not np.isfinite(matrix).all():
-        found = f"shape {matrix.shape}" if matrix.shape != (size, size) else "one that is not"
-        raise _fault(path, f"{size} rows of {size} finite numbers as '{key}'", found)
+        found = f"shape {matrix.shape}" if matrix.shape != (size, size) else "NaN or infinity"
+        raise _error(path, f"{size} rows of {size} finite numbers as '{key}'", found)
     return matrix
 
 
@@ -105,8 +105,8 @@ def _check_rigid(path: Path, name: str, matrix: Float64[np.ndarray, "4 4"]) -> N
     rotation = matrix[:3, :3]
     is_rotation = np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3)
     if not is_rotation or np.linalg.det(rotation) < 0 or not np.allclose(matrix[3], [0, 0, 0, 1]):
-        raise _fault(path, f"a rotation and a shift as {name}", str(matrix.tolist()))
+        raise _error(path, f"a rotation and a translation as {name}", str(matrix.tolist()))
 
 
-def _fault(path: Path, expected: str, found: str) -> ValueError:
+def _error(path: Path, expected: str, found: str) -> ValueError:
     return ValueError(f"{path}: expected {expected}, found {found}. See docs/custom_data.md")

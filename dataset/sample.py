@@ -1,4 +1,4 @@
-"""Sample: one frame on its way from the files to the network; Batch: several of them."""
+"""Sample: the data of one frame, read from files; Batch: several Samples, stacked."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -11,12 +11,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class SampleKey:
-    """What a sampler asks a data set for: a frame in one epoch.
+    """What a sampler requests from a data set: a frame in one epoch.
 
     Attributes:
         index: Index of the frame in the data set.
-        epoch: Epoch, from 0; the augmentation depends on it and on the index, not on the worker or
-            on earlier samples.
+        epoch: Epoch, from 0. The augmentation depends only on the epoch and the index, not on the
+            worker or on earlier samples.
     """
 
     index: int
@@ -24,15 +24,14 @@ class SampleKey:
 
     @classmethod
     def of(cls, key: "int | SampleKey", frames: int) -> "SampleKey":
-        """The key with an index from 0.
+        """Return the key with a nonnegative index.
 
         Args:
-            key: A key, or an index, which stands for the frame in epoch 0. A negative index counts
-                from the end.
+            key: A key, or the index of a frame in epoch 0. A negative index counts from the end.
             frames: Length of the data set.
 
         Raises:
-            IndexError: If there is no such frame.
+            IndexError: If the index is out of range.
         """
         key = key if isinstance(key, SampleKey) else SampleKey(int(key))
         return cls(range(frames)[key.index], key.epoch)
@@ -52,13 +51,13 @@ class VehicleState:
 
 
 class NeighborViews(NamedTuple):
-    """What K other frames of the scene see, nearest in time first, as views of this frame.
+    """Views from K other frames of the scene, nearest in time first.
 
     Attributes:
-        pixel_from_lidar: From this frame's LiDAR coordinates, through the world, to the images
-            of each neighbor's cameras; as the field of that name in ``Sample``.
-        depth_m: Camera depth of each pixel, as the neighbor measured it [m]; 0 where unknown, and
-            everywhere where the scene has fewer frames.
+        pixel_from_lidar: Projections from this frame's LiDAR coordinates, through the world, into
+            the images of each neighbor; as ``Sample.pixel_from_lidar``.
+        depth_m: Measured camera depth of each pixel of the neighbor [m]; 0 where unknown, and
+            all 0 for neighbors that the scene does not have.
     """
 
     pixel_from_lidar: Float[Tensor, "*batch K N 4 4"]
@@ -67,26 +66,26 @@ class NeighborViews(NamedTuple):
 
 @dataclass
 class Sample:
-    """One frame. A field that the configuration did not ask for is None, and no file was read.
+    """One frame. Fields that were not requested are None, and their files are not read.
 
     Frames: LiDAR x forward, y left, z up. After a volume augmentation "LiDAR" means the augmented
     frame in every field; after an image augmentation "pixel" means the augmented image.
 
     Attributes:
         stem: Name of the frame's files, a time in seconds, kept as text.
-        scene: Name of the drive that the frame belongs to; "" where the data set has none.
+        scene: Name of the frame's drive; "" if unknown.
         images: RGB of the N cameras, 0–255.
-        points: x, y, z [m], intensity, and age [s] where sweeps are accumulated; LiDAR frame.
+        points: x, y, z [m], intensity, and age [s] if sweeps are accumulated; LiDAR frame.
         pixel_from_lidar: Maps (x, y, z, 1) to (u·d, v·d, d, 1): d is the camera depth [m], pixel
-            centres are at integer + 0.5.
+            centers are at integer + 0.5.
         occupancy: Label of each voxel of the configured grid; 0 free, 255 ignored.
         depth_m: Camera depth of each pixel [m]; 0 where unknown.
         elevation_m: Mean height of each cell of the elevation region in the LiDAR frame [m]; NaN
             where unknown. Row 0 is the far end, column 0 the left.
-        world_from_lidar: Pose of the LiDAR; float64, for world coordinates may be millions of
-            metres.
+        world_from_lidar: Pose of the LiDAR; float64, as world coordinates can be millions of
+            meters.
         caption: One or two sentences about the frame as recorded.
-        vehicle: Speed and acceleration as recorded.
+        vehicle: Velocity and acceleration as recorded.
         neighbors: Views of other frames of the scene.
     """
 
@@ -106,10 +105,10 @@ class Sample:
 
 @dataclass
 class Batch:
-    """Samples side by side. Points stay a list, for every frame has its own number of them.
+    """Stacked samples. Points stay a list, because their number differs between frames.
 
-    Attributes: those of ``Sample``, stacked along a first axis B; ``None`` where no sample has
-    the field.
+    Attributes: those of ``Sample``, stacked along a first axis B; ``None`` if no sample has the
+    field.
     """
 
     stems: list[str]
@@ -126,15 +125,15 @@ class Batch:
     neighbors: NeighborViews | None = None
 
     def __len__(self) -> int:
-        """Number of samples."""
+        """Return the number of samples."""
         return len(self.stems)
 
     def to(self, device: torch.device | str) -> "Batch":
-        """The same batch on a device; host tensors in pinned memory are copied asynchronously."""
+        """Return the batch on a device; tensors in pinned memory are copied asynchronously."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> "Batch":
-        """The same batch in page-locked memory; the data loader calls this."""
+        """Return the batch in pinned memory; the data loader calls this."""
         return self._map(lambda tensor: tensor.pin_memory())
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
@@ -151,18 +150,18 @@ class Batch:
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Put samples side by side.
+    """Stack samples into a batch.
 
     Raises:
-        ValueError: If some of the samples have a field that others lack, or shapes differ.
+        ValueError: If only some of the samples have a field, or shapes differ.
     """
 
     def gather(name: str) -> list[Any] | None:
         values = [getattr(sample, name) for sample in samples]
-        absent = [sample.stem for sample in samples if getattr(sample, name) is None]
-        if absent and len(absent) < len(samples):
-            raise ValueError(f"frames {absent} lack '{name}', which others of the batch have")
-        return None if absent else values
+        missing = [sample.stem for sample in samples if getattr(sample, name) is None]
+        if missing and len(missing) < len(samples):
+            raise ValueError(f"frames {missing} lack '{name}', but others in the batch have it")
+        return None if missing else values
 
     def stack(name: str) -> Tensor | None:
         values = gather(name)

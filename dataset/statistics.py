@@ -1,7 +1,7 @@
-"""How often each class occurs in the occupancy labels of a split, and how far away.
+"""Count the voxels and objects of each class in the occupancy labels of a split, by distance.
 
-The counts of a split are kept beside the data, in ``statistics/SPLIT.json``, and counted again when
-a label of the split has changed.
+The counts of a split are cached next to the data, in ``statistics/SPLIT.json``, and recomputed when
+a label of the split changes.
 """
 
 import hashlib
@@ -36,33 +36,33 @@ PUBLISHED_SHARES = {
     "car": 0.0002,
     "pedestrian": 0.000012,
 }
-"""Share of the labelled voxels of UnScenes3D, as its authors published it."""
+"""Share of the labeled voxels of UnScenes3D, as published by its authors."""
 
 BIN_M = 10.0
-"""Width of the distance bins, along the ground from the LiDAR [m]."""
+"""Width of the bins of ground distance from the LiDAR [m]."""
 NUM_BINS = 9
 """The far corners of the grid are 86 m away."""
 CACHE = "statistics"
-"""Folder for the counts, below the data set's root."""
+"""Folder of the counts, below the data set's root."""
 
 _VERSION = 1
-"""Of what is counted; raise it whenever that changes."""
+"""Version of the counts; increment it whenever their definition changes."""
 _OBJECTS = UNSCENES3D.long_tail
 _MIN_COLUMNS = 2
-"""An object stands on at least this many columns of voxels."""
+"""Minimum number of voxel columns of an object."""
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """Counts over some frames; the first class is the background, which is ignored in training.
+    """Counts over a set of frames; the first class is the background, which training ignores.
 
     Attributes:
         frames: Number of frames.
-        voxels: Labelled voxels of each class, by distance; their sum over the bins is the count.
-        frames_with: Frames in which each class occurs.
-        objects: Objects of each class of the long tail, by distance: what is connected when seen
-            from above. Two that touch count as one, one seen in parts as several.
+        voxels: Labeled voxels of each class and distance bin.
+        frames_with: Number of frames in which each class occurs.
+        objects: Objects of each long-tail class and distance bin. An object is a connected
+            component seen from above: two that touch count as one, and one in parts as several.
     """
 
     frames: int
@@ -71,7 +71,7 @@ class Statistics:
     objects: Int64[np.ndarray, "C bins"]
 
     def __add__(self, other: "Statistics") -> "Statistics":
-        """The counts over the frames of both."""
+        """Return the counts over the frames of both."""
         return Statistics(
             self.frames + other.frames,
             self.voxels + other.voxels,
@@ -81,17 +81,17 @@ class Statistics:
 
     @property
     def counts(self) -> Int64[np.ndarray, " C"]:
-        """Labelled voxels of each class; of the first one, background."""
+        """Labeled voxels of each class; the first class is background."""
         return self.voxels.sum(axis=1)
 
     @property
     def shares(self) -> Float64[np.ndarray, " C"]:
-        """Share of the labelled voxels that each class has; 0 of the background."""
+        """Share of each class in the labeled voxels; 0 for the background."""
         counts = np.append(0, self.counts[1:])
         return counts / max(1, counts.sum())
 
     def to_json(self) -> dict[str, Any]:
-        """The counts in plain values."""
+        """Convert the counts to plain values."""
         return {
             "frames": self.frames,
             "voxels": self.voxels.tolist(),
@@ -101,14 +101,14 @@ class Statistics:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Statistics":
-        """The counts that ``to_json`` gave.
+        """Restore counts from ``to_json``.
 
         Raises:
-            ValueError: If they are not of that form.
+            ValueError: If the shapes are wrong.
         """
         arrays = {key: np.array(content[key], np.int64) for key in _SHAPES}
         if {key: array.shape for key, array in arrays.items()} != _SHAPES:
-            raise ValueError(f"expected counts of the shapes {_SHAPES}")
+            raise ValueError(f"expected counts with the shapes {_SHAPES}")
         return cls(frames=int(content["frames"]), **arrays)
 
 
@@ -120,7 +120,7 @@ _SHAPES: dict[str, tuple[int, ...]] = {
 
 
 def empty_statistics() -> Statistics:
-    """The counts over no frame."""
+    """Return the counts over zero frames."""
     return Statistics(frames=0, **{key: np.zeros(size, np.int64) for key, size in _SHAPES.items()})
 
 
@@ -132,24 +132,24 @@ def split_statistics(
     workers: int | None = None,
     progress: bool = True,
 ) -> Statistics:
-    """Count the labels of a split, or take the counts that are kept beside the data.
+    """Count the labels of a split, or read the cached counts.
 
     Args:
         root: The data set.
-        stems: Frames of the split; each has an occupancy label.
-        split: Its name, for the file of the counts.
-        workers: Processes; None for one a core.
+        stems: Frames of the split; each must have an occupancy label.
+        split: Name of the split, for the cache file.
+        workers: Number of processes; None for one per core.
         progress: Whether to show a progress bar.
 
     Raises:
         FileNotFoundError: If a label is missing.
-        ValueError: If a label is not as its format says.
+        ValueError: If a label is invalid.
     """
     path = root / CACHE / f"{split}.json"
     fingerprint = fingerprint_of(root, stems)
-    kept = _read_kept(path, fingerprint)
-    if kept is not None:
-        return kept
+    cached = _read_cached(path, fingerprint)
+    if cached is not None:
+        return cached
     counted = map_in_processes(
         partial(_count, root), stems, title=f"count {split}", workers=workers, progress=progress
     )
@@ -157,12 +157,12 @@ def split_statistics(
     try:
         write_json({"fingerprint": fingerprint} | total.to_json(), path)
     except OSError as error:
-        _logger.warning("the counts are not kept for the next time: %s", error)
+        _logger.warning("the counts could not be cached: %s", error)
     return total
 
 
 def fingerprint_of(root: Path, stems: Sequence[str]) -> str:
-    """A text that changes when a label of these frames is replaced, or the frames are others.
+    """Return a hash that changes when a label of these frames or the list of frames changes.
 
     Raises:
         FileNotFoundError: If a label is missing.
@@ -175,10 +175,10 @@ def fingerprint_of(root: Path, stems: Sequence[str]) -> str:
 
 
 def frame_statistics(rows: Integer[np.ndarray, "N 4"]) -> Statistics:
-    """The counts of one frame.
+    """Count one frame.
 
     Args:
-        rows: x_index, y_index, z_index, class of the voxels that are not free.
+        rows: x_index, y_index, z_index, class of each voxel that is not free.
     """
     distance = _distance_bins(rows[:, :2].astype(np.float64))
     voxels = np.zeros(_SHAPES["voxels"], np.int64)
@@ -191,7 +191,7 @@ def frame_statistics(rows: Integer[np.ndarray, "N 4"]) -> Statistics:
 
 
 def columns_of(rows: Integer[np.ndarray, "N 4"], label: int) -> Bool[np.ndarray, "X Y"]:
-    """The columns of the label grid that hold a voxel of a class."""
+    """Return which columns of the label grid have a voxel of a class."""
     columns = np.zeros(layout.LABEL_GRID.shape[:2], bool)
     x, y = rows[rows[:, 3] == label, :2].T
     columns[x, y] = True
@@ -199,17 +199,17 @@ def columns_of(rows: Integer[np.ndarray, "N 4"], label: int) -> Bool[np.ndarray,
 
 
 def object_centers(columns: Bool[np.ndarray, "X Y"]) -> Float64[np.ndarray, "objects 2"]:
-    """Middle of each group of columns that touch, corners included, in voxels."""
+    """Return the center of each 8-connected group of columns, in voxels."""
     _, _, stats, centers = cv2.connectedComponentsWithStats(columns.astype(np.uint8))
-    is_object = stats[1:, cv2.CC_STAT_AREA] >= _MIN_COLUMNS  # The first is what is not set.
+    is_object = stats[1:, cv2.CC_STAT_AREA] >= _MIN_COLUMNS  # Component 0 is the unset columns.
     return centers[1:][is_object][:, ::-1].copy()
 
 
 def _distance_bins(columns: Float64[np.ndarray, "N 2"]) -> Int64[np.ndarray, " N"]:
-    """Bin of the distance from the LiDAR, along the ground, of columns of the grid."""
+    """Return the bin of the ground distance from the LiDAR for columns of the grid."""
     grid = layout.LABEL_GRID
-    metres = (columns + 0.5) * grid.voxel_m + np.array(grid.origin_m[:2])
-    return (np.linalg.norm(metres, axis=1) // BIN_M).astype(np.int64)
+    xy_m = (columns + 0.5) * grid.voxel_m + np.array(grid.origin_m[:2])
+    return (np.linalg.norm(xy_m, axis=1) // BIN_M).astype(np.int64)
 
 
 def _count(root: Path, stem: str) -> Statistics:
@@ -218,8 +218,8 @@ def _count(root: Path, stem: str) -> Statistics:
     )
 
 
-def _read_kept(path: Path, fingerprint: str) -> Statistics | None:
-    """The counts that were kept; None where there are none, others, or a damaged file."""
+def _read_cached(path: Path, fingerprint: str) -> Statistics | None:
+    """Return the cached counts; None if they are missing, outdated or corrupt."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["fingerprint"] == fingerprint:
@@ -227,5 +227,5 @@ def _read_kept(path: Path, fingerprint: str) -> Statistics | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        _logger.warning("%s cannot be used, the labels are counted again: %s", path, error)
+        _logger.warning("%s cannot be read, so the labels are counted again: %s", path, error)
     return None

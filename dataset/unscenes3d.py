@@ -1,4 +1,4 @@
-"""UnScenes3D: from an index to a Sample, reading only the files of the fields asked for."""
+"""UnScenes3D: read the Sample of a frame, opening only the files of the requested fields."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,7 +34,7 @@ from utils.registry import DATASETS
 from utils.shortlist import shortlist
 
 ALL = "all"
-"""The split of every frame on disk that has the files of the fields asked for."""
+"""The split of every frame on disk that has the files of the requested fields."""
 
 
 @DATASETS.register_module()
@@ -42,29 +42,29 @@ class UnScenes3D(SampleDataset):
     """Frames of one split of a data set in the UnScenes3D layout (``docs/prepare_data.md``).
 
     Args:
-        data_root: Folder that holds ``images/``, ``clouds/`` and so on.
+        data_root: Folder with ``images/``, ``clouds/`` and so on.
         split: "train", "val", "test", or "all" for every frame on disk, labeled or not.
-        reading: What to read and how. The grid is that of the label files, or it in larger voxels.
+        reading: What to read and how. The grid is that of the label files, or a coarser one.
         split_source: "auto", "lists", "official" or "region" (``dataset/splits.py``).
         recorded_size: Height and width of the recorded images; needed only for pixel_from_lidar
             without images and depth_m.
         max_range_m: Points with x at or beyond this are dropped.
-        pose_rule: How Tr_velo_to_imu is read: "auto", "extrinsic" or "pose"
+        pose_rule: Meaning of Tr_velo_to_imu: "auto", "extrinsic" or "pose"
             (``dataset/poses.py``).
 
     Attributes: those of ``SampleDataset``; a scene is a drive.
 
     Raises:
-        ValueError: If an option is wrong, the split is empty or overlaps another, or a stem of
+        ValueError: If an option is invalid, the split is empty or overlaps another, or a stem of
             ``stems`` is not in it.
-        FileNotFoundError: If folders or files are missing; counts and names them.
+        FileNotFoundError: If folders or files are missing; counts and lists them.
     """
 
     camera_names = ("camera",)
     measured_depth = "depth_m"
     has_statistics = True
     label_set = UNSCENES3D
-    usual_image_size = (384, 1280)
+    default_image_size = (384, 1280)
 
     def __init__(
         self,
@@ -109,25 +109,28 @@ class UnScenes3D(SampleDataset):
 
     @classmethod
     def may_have(cls, data_root: str | Path, field: str) -> bool:
-        """Whether a stem has a file in each folder of a field."""
+        """Return whether any stem has a file in each folder of a field."""
         return bool(set.intersection(*(stems_in(data_root, name) for name in folders_of([field]))))
 
     def stems_with(self, field: str) -> list[str]:
-        """Stems that have the files of a field of a Sample, which need not be one of ``fields``."""
+        """Return the stems that have the files of a Sample field, whether or not it is loaded."""
         having = [stems_in(self._root, folder) for folder in self._folders([field])]
         return [stem for stem in self.stems if all(stem in stems for stems in having)]
 
     def neighbors(self, count: int) -> list[list[int]]:
-        """For each frame, the other frames of its drive nearest in time (``neighbors_of``).
+        """Return, for each frame, the nearest other frames of its drive (``neighbors_of``).
 
         Raises:
             ValueError: If the drive of a frame is unknown, or no drive has a second frame.
         """
-        homeless = [stem for stem, scene in zip(self.stems, self.scenes, strict=True) if not scene]
-        if homeless:
+        without_scene = [
+            stem for stem, scene in zip(self.stems, self.scenes, strict=True) if not scene
+        ]
+        if without_scene:
             raise ValueError(
-                f"neighbors need {layout.IMAGESETS}/{layout.SCENE_INFO} to say which frames are "
-                f"one drive; {len(homeless)} are in none: {shortlist(homeless)}. Add them there"
+                f"neighbors need the drive of each frame; {len(without_scene)} frames are in no "
+                f"drive of {layout.IMAGESETS}/{layout.SCENE_INFO}: {shortlist(without_scene)}. "
+                "Add them"
             )
         return super().neighbors(count)
 
@@ -143,7 +146,7 @@ class UnScenes3D(SampleDataset):
         }
 
     def _view_fields(self, stem: str, choices: Choices) -> dict[str, Any]:
-        """The fields that live in the image plane."""
+        """Read the fields in the image plane."""
         found: dict[str, Any] = {}
         recorded_size, image, depth_m = self._recorded_size, None, None
         if "images" in self._fields:
@@ -174,7 +177,7 @@ class UnScenes3D(SampleDataset):
         return found
 
     def _volume_fields(self, stem: str, scene: str, choices: Choices) -> dict[str, Any]:
-        """The fields that live in the LiDAR frame."""
+        """Read the fields in the LiDAR frame."""
         found: dict[str, Any] = {}
         moved = transforms.augmented_from_recorded(choices)
         is_moved = not np.array_equal(moved, np.eye(4))
@@ -200,7 +203,7 @@ class UnScenes3D(SampleDataset):
         return found
 
     def _text_fields(self, stem: str) -> dict[str, Any]:
-        """The fields that no augmentation touches."""
+        """Read the fields that no augmentation changes."""
         found: dict[str, Any] = {}
         if "caption" in self._fields:
             found["caption"] = formats.read_caption(self._path(layout.CAPTIONS, stem))
@@ -223,7 +226,7 @@ class UnScenes3D(SampleDataset):
         return self._world_from_lidar(self.stems[index], self.scenes[index])
 
     def _read_points(self, stem: str, scene: str) -> np.ndarray:
-        """The frame's returns, with those of the sweeps before it where they are asked for."""
+        """Read the points of a frame, with those of previous sweeps if requested."""
         if self._num_sweeps == 1:
             return self._read_cloud(stem)
         lidar_from_world = np.linalg.inv(self._world_from_lidar(stem, scene))
@@ -242,7 +245,7 @@ class UnScenes3D(SampleDataset):
         return transforms.within_range(cloud, self._max_range_m)
 
     def _world_from_lidar(self, stem: str, scene: str) -> np.ndarray:
-        assert self._poses is not None, "poses are prepared wherever a field needs them"
+        assert self._poses is not None, "poses must be set up if a field needs them"
         return self._poses.world_from_lidar(stem, scene)
 
     def _path(self, folder: str, stem: str) -> Path:
@@ -255,7 +258,7 @@ class UnScenes3D(SampleDataset):
         scenes: Mapping[str, formats.Scene],
         stems: Sequence[str] | None,
     ) -> list[str]:
-        """The frames of a split, or some of them."""
+        """Return the frames of a split, or the selected ones."""
         frames = split_frames(self._root, split, source, scenes)
         if stems is None:
             MMLogger.get_current_instance().info(
@@ -264,16 +267,16 @@ class UnScenes3D(SampleDataset):
         return restrict(frames.stems, stems, split)
 
     def _check_pixels(self) -> None:
-        """Refuse a projection into pictures of which nothing tells the size."""
+        """Reject a projection into images of unknown size."""
         has_size = self._recorded_size is not None or self._fields & {"images", "depth_m"}
         if "pixel_from_lidar" in self._fields and not has_size:
             raise ValueError(
                 "pixel_from_lidar without images and depth_m needs recorded_size=(height, width), "
-                "such as (1200, 1920), for no picture is opened to learn it"
+                "such as (1200, 1920), because no image is read"
             )
 
     def _folders(self, fields: Sequence[str]) -> tuple[str, ...]:
-        """Folders that are read for some fields."""
+        """Return the folders that the fields are read from."""
         folders = list(folders_of(fields))
         if self._num_sweeps > 1 and "points" in fields:
             folders += folders_of(["world_from_lidar"])
@@ -282,7 +285,7 @@ class UnScenes3D(SampleDataset):
         return tuple(dict.fromkeys(folders))
 
     def _find_history(self, scene_of: Mapping[str, str]) -> dict[str, list[str]]:
-        """The clouds that each frame is put together from, all of them there."""
+        """Return the clouds that make up each frame, after checking that they exist."""
         if self._num_sweeps == 1:
             return {}
         history = sweeps_of_frames(self.stems, scene_of, self._num_sweeps)
@@ -291,7 +294,7 @@ class UnScenes3D(SampleDataset):
         return history
 
     def _find_poses(self, scene_of: Mapping[str, str]) -> LidarPoses | None:
-        """Poses of the scenes in use, if a field needs any."""
+        """Set up the poses of the used scenes, if a field needs them."""
         if not self._fields & {"world_from_lidar", "neighbors"} and self._num_sweeps == 1:
             return None
         on_disk = stems_in(self._root, layout.CALIBS)
@@ -301,5 +304,5 @@ class UnScenes3D(SampleDataset):
         return LidarPoses(self._root, self._pose_rule, frames_by_scene(readable))
 
 
-def _size_of(picture: np.ndarray) -> tuple[int, int]:
-    return picture.shape[0], picture.shape[1]
+def _size_of(image: np.ndarray) -> tuple[int, int]:
+    return image.shape[0], image.shape[1]

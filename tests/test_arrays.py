@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from dataset import layout
-from dataset.arrays import InputOptions, sample_of
+from dataset.arrays import InputOptions, sample_from_arrays
 from dataset.formats import read_calibration, read_cloud, read_image
 from dataset.reading import Reading
 from dataset.unscenes3d import UnScenes3D
@@ -30,7 +30,7 @@ def test_arrays_become_the_sample_that_the_data_set_reads(tmp_path):
         max_range_m=OPTIONS.max_range_m,
     )[0]
     path = {folder: tmp_path / layout.relative_path(folder, stem) for folder in layout.SUFFIXES}
-    found = sample_of(
+    found = sample_from_arrays(
         stem,
         OPTIONS,
         images=[read_image(path[layout.IMAGES])],
@@ -43,15 +43,15 @@ def test_arrays_become_the_sample_that_the_data_set_reads(tmp_path):
 
 def test_cameras_may_have_images_of_several_sizes():
     images = [IMAGE, np.zeros((40, 30, 3), np.uint8)]
-    sample = sample_of("a", OPTIONS, images=images, pixel_from_lidar=[MATRIX, MATRIX])
+    sample = sample_from_arrays("a", OPTIONS, images=images, pixel_from_lidar=[MATRIX, MATRIX])
     assert sample.images.shape == (2, 3, 30, 48)
     assert sample.pixel_from_lidar.shape == (2, 4, 4)
     assert sample.points is None
 
 
 def test_points_beyond_the_range_are_dropped_and_none_without_one():
-    assert len(sample_of("a", OPTIONS, points=POINTS).points) == 1
-    points = sample_of("a", InputOptions(None), points=POINTS).points
+    assert len(sample_from_arrays("a", OPTIONS, points=POINTS).points) == 1
+    points = sample_from_arrays("a", InputOptions(None), points=POINTS).points
     assert points.shape == (2, 4)
     assert points.dtype == torch.float32
 
@@ -70,7 +70,7 @@ def test_options_are_those_of_the_section_that_it_has():
         (dict(images=[IMAGE]), "1 images and 0 matrices"),
         (dict(images=[IMAGE], pixel_from_lidar=[MATRIX] * 2), "1 images and 2 matrices"),
         (dict(images=[], pixel_from_lidar=[]), "0 images"),
-        (dict(images=[IMAGE], pixel_from_lidar=[np.zeros((4, 4))]), "with an inverse"),
+        (dict(images=[IMAGE], pixel_from_lidar=[np.zeros((4, 4))]), "an invertible"),
         (dict(images=[IMAGE], pixel_from_lidar=[np.diag([1.0, 1, 1, 2])]), "last row"),
         (dict(images=[IMAGE], pixel_from_lidar=[np.diag([2.0, 2, 2, 1])]), "length 1, got 2: "),
         (dict(points=np.zeros((3, 3))), r"intensity.*\(3, 3\)"),
@@ -79,15 +79,15 @@ def test_options_are_those_of_the_section_that_it_has():
 )
 def test_what_is_not_as_described_is_refused(arrays, message):
     with pytest.raises(ValueError, match=message):
-        sample_of("a", OPTIONS, **arrays)
+        sample_from_arrays("a", OPTIONS, **arrays)
 
 
 def test_an_image_of_another_kind_is_refused():
     for image in (IMAGE[:0], IMAGE.astype(np.uint8)[:, :0]):
-        with pytest.raises(ValueError, match="an image is uint8"):
-            sample_of("a", OPTIONS, images=[image], pixel_from_lidar=[MATRIX])
+        with pytest.raises(ValueError, match="an image must be uint8"):
+            sample_from_arrays("a", OPTIONS, images=[image], pixel_from_lidar=[MATRIX])
 
 
 def test_images_need_the_size_that_the_network_reads():
     with pytest.raises(ValueError, match="no image_size"):
-        sample_of("a", InputOptions(None), images=[IMAGE], pixel_from_lidar=[MATRIX])
+        sample_from_arrays("a", InputOptions(None), images=[IMAGE], pixel_from_lidar=[MATRIX])

@@ -81,7 +81,7 @@ def test_key_frames_have_six_cameras_and_the_labels_that_are_there(tmp_path):
     assert Recordings(cfg, "all", scene="scene-0103").stems == in_time[2:]
     # Predictions are named by tokens, whose order says nothing.
     assert Recordings(cfg, "all", among=sorted(in_time[:3])).stems == in_time[:3]
-    with pytest.raises(ValueError, match="1 of the stems asked for are not in the split 'all'"):
+    with pytest.raises(ValueError, match="1 of the requested stems are not in the split 'all'"):
         Recordings(cfg, "all", among=["x"])
 
 
@@ -141,9 +141,9 @@ def test_rows_are_predictions_too(tmp_path):
     ("array", "message"),
     [
         (np.zeros((4, 4, 4), np.uint8), r"1.0.npy: labels of shape \(4, 4, 4\) do not fill"),
-        (np.full((32, 32, 4), 40, np.uint8), r"1.0.npy: labels \[40\] are none of the 12"),
+        (np.full((32, 32, 4), 40, np.uint8), r"1.0.npy: labels \[40\] are neither one of the 12"),
         (np.full((32, 32, 4), 700), r"1.0.npy: labels range from 700 to 700"),
-        (np.array([[99, 0, 0, 1]]), r"1.0.npy: 1 rows lie off the 32×32×4 grid"),
+        (np.array([[99, 0, 0, 1]]), r"1.0.npy: 1 rows lie outside the 32×32×4 grid"),
     ],
 )
 def test_a_prediction_that_does_not_fit_is_named(tmp_path, array, message):

@@ -86,7 +86,7 @@ def test_broken_tables_are_named_with_the_place(
 
 def test_the_reason_of_a_fault_is_one_line(tmp_path):
     for text in ("[{} {}]", b'[{"a": "\xff\xfe"}]'):
-        with pytest.raises(ValueError, match=r"found .*The file is damaged") as raised:
+        with pytest.raises(ValueError, match=r"found .*The file is corrupt") as raised:
             list(read_records(write(tmp_path, text)))
         assert "\n" not in str(raised.value).replace("\\n", "\n")
 

@@ -408,7 +408,7 @@ def test_splits(tiny):
     assert build(tiny, ["points"], split="all").scenes == ["scene-0061"] * 2 + ["scene-0103"] * 2
     wanted = [tiny.samples["scene-0061"][1]]
     assert build(tiny, ["points"], stems=wanted).stems == wanted
-    with pytest.raises(ValueError, match=r"1 of the stems asked for are not in the split 'val'"):
+    with pytest.raises(ValueError, match=r"1 of the requested stems are not in the split 'val'"):
         build(tiny, ["points"], split="val", stems=wanted)
     with pytest.raises(FileNotFoundError, match=r"no tables v1\.0-test for the split 'test'"):
         build(tiny, ["points"], split="test")
@@ -430,11 +430,11 @@ def test_the_index_is_cached_beside_the_tables(own):
         (dict(fields=["points", "caption"]), r"fields must be in .* got \['points', 'caption'\]"),
         (dict(fields=[]), "fields must be in"),
         (dict(frame="world"), "frame must be one of"),
-        (dict(num_sweeps=0), "num_sweeps is at least 1, got 0"),
+        (dict(num_sweeps=0), "num_sweeps must be at least 1, got 0"),
         (dict(labels_source="kitti"), "unknown labels 'kitti'"),
         (dict(labels_source="surroundocc", use_mask=True), "use_mask needs the masks of occ3d"),
-        (dict(image_size=(0, 5)), r"image_size is \(height, width\)"),
-        (dict(image_crop=(0.0, 0.0, 2.0, 1.0)), "image_crop is"),
+        (dict(image_size=(0, 5)), r"image_size must be \(height, width\)"),
+        (dict(image_crop=(0.0, 0.0, 2.0, 1.0)), "image_crop must be"),
         (dict(version="v2"), "unknown version 'v2'"),
         (dict(split="night"), "unknown split 'night'"),
         (dict(augmentation={"colour": 1.0}), "unknown augmentation keys"),
@@ -503,7 +503,7 @@ def test_a_file_that_goes_later_is_named(own):
     dataset = build(own, VIEWS)
     path = file_of(own, "CAM_FRONT")
     path.unlink()
-    with pytest.raises(FileNotFoundError, match=rf"{path} .* is not there"):
+    with pytest.raises(FileNotFoundError, match=rf"{path} .* not found"):
         dataset[0]
 
 
@@ -517,7 +517,7 @@ def test_a_cut_cloud_is_named(own):
 def test_a_cut_picture_is_named(own):
     path = file_of(own, "CAM_BACK_LEFT")
     path.write_bytes(path.read_bytes()[:700])
-    with pytest.raises(ValueError, match=rf"{path}.*expected a whole picture"):
+    with pytest.raises(ValueError, match=rf"{path}.*expected a complete image"):
         build(own, ["images"])[0]
 
 

@@ -195,8 +195,8 @@ def test_an_array_alone_is_not_occ3d(tmp_path):
     [
         ([[0, 0, 0, 17]], r"classes 0–16, got 1 voxels of \[17\]"),
         ([[0, 0, 0, -1]], r"classes 0–16, got 1 voxels of \[-1\]"),
-        ([[200, 0, 0, 1]], r"labels of surroundocc, got 1 rows lie off the 200×200×16 grid"),
-        ([[0, 0, -1, 1]], r"labels of surroundocc, got 1 rows lie off"),
+        ([[200, 0, 0, 1]], r"labels of surroundocc, got 1 rows lie outside the 200×200×16 grid"),
+        ([[0, 0, -1, 1]], r"labels of surroundocc, got 1 rows lie outside"),
         ([[0, 0, 0]], r"expected a dense grid \(X, Y, Z\) or sparse rows"),
         ([[[0]]], r"expected rows of 4 columns, got shape \(1, 1, 1\)"),
         ([[0, 0, 0.5, 1]], "whole numbers"),

@@ -62,12 +62,12 @@ def test_a_list_of_frames_leaves_the_others_alone(folders):
         match_stems(pred, gt, ["c", "b", "a"])
     with pytest.raises(FileNotFoundError, match=r"lack a label in .*gt: d"):
         match_stems(pred, gt, ["b", "d"])
-    with pytest.raises(ValueError, match="names b more than once"):
+    with pytest.raises(ValueError, match="duplicate frames in the list: b"):
         match_stems(pred, gt, ["b", "b"])
 
 
 def test_missing_and_empty_folders_are_refused(folders, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"folder .*nowhere not found"):
         match_stems(tmp_path / "nowhere", folders[1])
     with pytest.raises(ValueError, match="no frame to score"):
         match_stems(*folders)
@@ -107,14 +107,12 @@ def test_other_types_and_broken_files_are_refused(tmp_path):
     for name, content in (("cut", whole[:-9]), ("empty", b""), ("text", b"1 2 3 4\n")):
         path = tmp_path / f"{name}.npy"
         path.write_bytes(content)
-        with pytest.raises(
-            ValueError, match=rf"{name}\.npy: cannot be read as a \.npy array"
-        ) as caught:
+        with pytest.raises(ValueError, match=rf"{name}\.npy: not a valid \.npy array") as caught:
             read_labels(path)
         assert "pickle" not in str(caught.value)  # numpy's advice would run the file's code.
     np.savez(tmp_path / "c.npz", np.zeros(3))
     Path(tmp_path / "c.npz").rename(tmp_path / "c.npy")
-    with pytest.raises(ValueError, match="got an archive of several"):
+    with pytest.raises(ValueError, match="got an archive"):
         read_labels(tmp_path / "c.npy")
     with pytest.raises(FileNotFoundError, match=r"absent\.npy"):
         read_labels(tmp_path / "absent.npy")
@@ -138,7 +136,7 @@ def test_no_rows_are_a_free_grid():
 
 @pytest.mark.parametrize("row", [[0, 0, 2, 1], [-1, 0, 0, 1]])
 def test_rows_off_the_grid_are_refused(row):
-    with pytest.raises(ValueError, match=rf"1 rows lie off the 1×1×2 grid.*\[{row[0]}, 0,"):
+    with pytest.raises(ValueError, match=rf"1 rows lie outside the 1×1×2 grid.*\[{row[0]}, 0,"):
         dense_from_rows(np.array([[0, 0, 0, 1], row]), (1, 1, 2))
 
 
@@ -187,7 +185,7 @@ def test_a_pair_of_unknown_or_different_shape_is_refused(tmp_path):
     sparse = save(tmp_path / "s.npy", ROWS)
     with pytest.raises(ValueError, match=r"are both sparse: .*--grid X Y Z"):
         read_pair(sparse, sparse, GridForm(None))
-    with pytest.raises(ValueError, match=r"s\.npy: 1 rows lie off the 1×1×2 grid"):
+    with pytest.raises(ValueError, match=r"s\.npy: 1 rows lie outside the 1×1×2 grid"):
         read_pair(sparse, sparse, GridForm((1, 1, 2)))
     one, two = (save(tmp_path / f"{n}.npy", np.zeros((n, 2, 3), np.uint8)) for n in (1, 2))
     with pytest.raises(ValueError, match=r"2\.npy: expected a grid of 1×2×3 .* got 2×2×3"):
@@ -209,7 +207,7 @@ def test_labels_that_no_byte_holds_are_refused_before_they_are_coarsened(tmp_pat
     labels = np.zeros((2, 2, 2), np.int16)
     labels[0, 0, 0] = stray
     pred, gt = save(tmp_path / "p.npy", np.zeros((1, 1, 1), int)), save(tmp_path / "g.npy", labels)
-    with pytest.raises(ValueError, match=rf"g.npy: .* labels from .*{stray}.*, outside 0–255"):
+    with pytest.raises(ValueError, match=rf"g.npy: expected labels in 0–255, got .*{stray}"):
         read_pair(pred, gt, GridForm(None, coarsening=2))
 
 
@@ -217,7 +215,7 @@ def test_labels_that_no_byte_holds_are_refused_before_they_are_coarsened(tmp_pat
     ("labels", "message"),
     [
         (np.zeros((6, 8, 5), np.uint8), r"shape \(6, 8, 5\) do not fill the grid"),
-        (np.full((6, 8, 4), 12, np.uint8), r"labels \[12\] are none of the 12 classes"),
+        (np.full((6, 8, 4), 12, np.uint8), r"labels \[12\] are neither one of the 12 classes"),
     ],
 )
 def test_labels_of_another_grid_or_label_set_are_rejected(labels, message):

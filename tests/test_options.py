@@ -7,13 +7,13 @@ def test_restrict_keeps_the_order_asked_for():
     assert restrict(["a", "b", "c"], None, "val") == ["a", "b", "c"]
     assert restrict(["a", "b", "c"], ["c", "a", "c"], "val") == ["c", "a"]
     with pytest.raises(
-        ValueError, match=r"2 of the stems asked for .* 'val' of 2 frames: x, y; it"
+        ValueError, match=r"2 of the requested stems .* 'val' of 2 frames: x, y; it"
     ):
         restrict(["a", "b"], ["a", "x", "y"], "val")
 
 
 def test_an_unknown_frame_is_told_with_its_neighbours():
-    with pytest.raises(ValueError, match=r"frames: 10.7; near '10.7' are \['10.5'\]"):
+    with pytest.raises(ValueError, match=r"frames: 10.7; similar stems: \['10.5'\]"):
         restrict(["10.5", "99.9"], ["10.7"], "val")
     with pytest.raises(ValueError, match=r"it begins with \['b'\]"):
         restrict(["b", "c"], ["x"], "val")
@@ -31,19 +31,19 @@ def test_a_limit_spreads_over_all():
 def test_sizes_and_crops():
     assert checked_size("image_size", [4, 6]) == (4, 6)
     assert checked_crop([0.0, 0.25, 1.0, 1.0]) == (0.0, 0.25, 1.0, 1.0)
-    with pytest.raises(ValueError, match=r"image_size is \(height, width\) > 0, got \[4, 0\]"):
+    with pytest.raises(ValueError, match=r"image_size must be \(height, width\) > 0, got \[4, 0\]"):
         checked_size("image_size", [4, 0])
     for size in (160, None, (4, 6, 8), "ab", ("4", "6")):
-        with pytest.raises(ValueError, match=r"image_size is \(height, width\) > 0, got"):
+        with pytest.raises(ValueError, match=r"image_size must be \(height, width\) > 0, got"):
             checked_size("image_size", size)
-    with pytest.raises(ValueError, match=r"image_crop is \(top, left, bottom, right\)"):
+    with pytest.raises(ValueError, match=r"image_crop must be \(top, left, bottom, right\)"):
         checked_crop(0.5)
     for crop in ([0.5, 0.0, 0.5, 1.0], [0.0, 0.0, 1.0, 1.1], [0.0, 0.6, 1.0, 0.4]):
-        with pytest.raises(ValueError, match=r"image_crop is \(top, left, bottom, right\)"):
+        with pytest.raises(ValueError, match=r"image_crop must be \(top, left, bottom, right\)"):
             checked_crop(crop)
 
 
 def test_a_frame_has_a_cloud_at_least():
     assert checked_sweeps(1) == 1
-    with pytest.raises(ValueError, match="num_sweeps is at least 1, got 0"):
+    with pytest.raises(ValueError, match="num_sweeps must be at least 1, got 0"):
         checked_sweeps(0)

@@ -58,7 +58,7 @@ def test_rotations_are_the_same_but_for_printed_digits():
 
 
 def test_unknown_rule_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="unknown pose_rule 'map'; there are"):
+    with pytest.raises(ValueError, match="unknown pose_rule 'map'; known:"):
         LidarPoses(tmp_path, "map", {})
 
 

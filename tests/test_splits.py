@@ -40,7 +40,7 @@ def test_official_split_is_whole_and_does_not_overlap():
         "val": 46,
         "test": 65,
     }
-    splits.refuse_overlap(official)
+    splits.check_disjoint(official)
 
 
 @pytest.mark.parametrize(("split", "stems"), [("train", "1.0"), ("val", "2.0")])
@@ -93,8 +93,8 @@ def test_nothing_to_split_by_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("split", "source", "message"),
     [
-        ("trian", "auto", "unknown split 'trian'; there are .*train.*and 'all'"),
-        ("train", "frames", "unknown split_source 'frames'; there are"),
+        ("trian", "auto", "unknown split 'trian'; known: .*train.*and 'all'"),
+        ("train", "frames", "unknown split_source 'frames'; known:"),
     ],
 )
 def test_unknown_names_are_refused(tmp_path, split, source, message):
@@ -104,9 +104,9 @@ def test_unknown_names_are_refused(tmp_path, split, source, message):
 
 def test_scenes_of_no_split_are_refused(tmp_path):
     scenes = {"drive_1": scene("quarry", "1.0")}
-    with pytest.raises(ValueError, match=r"'drive_1' \(location 'quarry'\).*no split by the locat"):
+    with pytest.raises(ValueError, match=r"'drive_1' \(location 'quarry'\).*no split by locat"):
         splits.split_frames(tmp_path, "train", "auto", scenes)
-    with pytest.raises(ValueError, match=r"'drive_1'.*no split by the scene ids.*Write imagesets/"):
+    with pytest.raises(ValueError, match=r"'drive_1'.*no split by scene id.*Write imagesets/"):
         splits.split_frames(tmp_path, "train", "official", scenes)
 
 
@@ -151,7 +151,7 @@ def test_scenes_that_share_a_frame_across_splits_are_refused(tmp_path):
 
 def test_a_frame_named_twice_is_refused(tmp_path):
     write_lists(tmp_path, train=["1.0", "2.0", "1.0"])
-    with pytest.raises(ValueError, match=r"1 frames stand twice in 'train': 1\.0"):
+    with pytest.raises(ValueError, match=r"1 frames are listed twice in 'train': 1\.0"):
         splits.split_frames(tmp_path, "train", "auto", {})
 
 
@@ -164,7 +164,7 @@ def test_lists_that_cut_a_scene_are_warned_of(tmp_path):
     try:
         write_lists(tmp_path, train=["1.0", "3.0"], val=["3.5"])
         splits.split_frames(tmp_path, "train", "auto", BY_ID)
-        assert "'train' and 'val' take frames of the same 1 scenes" in records[0].getMessage()
+        assert "'train' and 'val' have frames of the same 1 scenes" in records[0].getMessage()
         records.clear()
         write_lists(tmp_path, train=["1.0", "3.0"], val=["2.0"])
         splits.split_frames(tmp_path, "train", "auto", BY_ID)
@@ -199,5 +199,7 @@ def test_sweeps_of_frames():
 
 
 def test_sweeps_of_frames_without_a_scene_are_refused():
-    with pytest.raises(ValueError, match=r"num_sweeps=3 needs .*scene_info.json.*1 are in none"):
+    with pytest.raises(
+        ValueError, match=r"num_sweeps=3 needs .*1 frames are in no .*scene_info.json"
+    ):
         splits.sweeps_of_frames(["1.0", "2.0"], {"1.0": "a"}, 3)

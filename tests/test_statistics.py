@@ -86,7 +86,7 @@ def test_counts_survive_json():
     one = frame_statistics(ROWS)
     again = Statistics.from_json(json.loads(json.dumps(one.to_json())))
     assert again.to_json() == one.to_json()
-    with pytest.raises(ValueError, match="expected counts of the shapes"):
+    with pytest.raises(ValueError, match="expected counts with the shapes"):
         Statistics.from_json(one.to_json() | {"frames_with": [1]})
 
 
@@ -154,7 +154,7 @@ def test_a_folder_that_cannot_be_written_is_only_warned_of(data, caplog):
     root, stems = data
     (root / "statistics").write_text("a file, not a folder")
     assert count(root, stems).frames == 3
-    assert "the counts are not kept" in caplog.text
+    assert "the counts could not be cached" in caplog.text
 
 
 def test_a_missing_label(data):

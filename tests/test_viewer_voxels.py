@@ -145,7 +145,7 @@ def test_a_wall_takes_the_sky_on_its_side():
     ("labels", "message"),
     [
         (np.zeros((6, 8, 5), np.uint8), r"shape \(6, 8, 5\) do not fill the grid"),
-        (np.full(GRID.shape, 12, np.uint8), r"labels \[12\] are none of the 12 classes"),
+        (np.full(GRID.shape, 12, np.uint8), r"labels \[12\] are neither one of the 12 classes"),
     ],
 )
 def test_wrong_labels_are_refused(labels, message):

@@ -78,7 +78,7 @@ class NuScenes(SampleDataset):
     camera_names = CAMERAS
     measured_depth = "points"
     label_set = NUSCENES
-    usual_image_size = (256, 704)
+    default_image_size = (256, 704)
 
     def __init__(
         self,

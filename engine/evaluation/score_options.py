@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from dataset.layout import BACKGROUND_ROW, LABEL_GRID
+from dataset.layout import BACKGROUND, LABEL_GRID
 from dataset.nuscenes.labels import benchmark
 from dataset.occupancy_files import GridForm
 from engine.evaluation.folders import GridTask, RayTask
@@ -204,7 +204,7 @@ def _layout_labels(layout: str, shape: tuple[int, int, int] | None) -> _Labels:
     if layout == "occ3d":
         free_label = OCC3D.index("free")
         return _Labels(OCC3D, GridForm(shape or OCC3D_GRID.shape, free_label), free_label)
-    form = GridForm(shape or LABEL_GRID.shape, FREE, {BACKGROUND_ROW: IGNORE})
+    form = GridForm(shape or LABEL_GRID.shape, FREE, {BACKGROUND: IGNORE})
     return _Labels(UNSCENES3D, form)
 
 

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from dataset.arrays import InputOptions, sample_of
+from dataset.arrays import InputOptions, sample_from_arrays
 from dataset.sample import Sample, collate
 from engine.build.build import amp_dtype, build_grid, load_network
 from model.render.splat import Gaussians
@@ -90,7 +90,7 @@ class GridPredictor:
         if pixel_from_lidar is not None:
             stacked = np.asarray(pixel_from_lidar)
             matrices = list(stacked.reshape(-1, *stacked.shape[-2:]))
-        sample = sample_of(
+        sample = sample_from_arrays(
             "frame", self.inputs, images=images, pixel_from_lidar=matrices, points=points
         )
         return self.predict([sample])[0]
