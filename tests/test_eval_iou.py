@@ -82,7 +82,7 @@ def test_a_missing_checkpoint_is_named(trained, tmp_path):
     ],
 )
 def test_options_of_nuscenes_are_refused(trained, words):
-    with pytest.raises(ValueError, match=f"{words.split()[0]}: for the label grids of nuScenes"):
+    with pytest.raises(ValueError, match=f"{words.split()[0]}: only for nuScenes"):
         run(*trained, words)
 
 

@@ -42,11 +42,9 @@ def test_classes_and_grid_of_occ3d():
 def test_labels_may_be_coarsened():
     assert task_of(parsed()).form.coarsening == 1
     assert task_of(parsed("--coarsen", 4)).form.coarsening == 4
-    with pytest.raises(ValueError, match="--coarsen is at least 1, got 0"):
+    with pytest.raises(ValueError, match="--coarsen must be at least 1, got 0"):
         task_of(parsed("--coarsen", 0))
-    with pytest.raises(
-        ValueError, match=r"needs labels with 0 free and 255 ignored, .* 17 and 255"
-    ):
+    with pytest.raises(ValueError, match=r"needs the labels 0 for free and 255 .* 17 and 255"):
         task_of(parsed("--coarsen", 2, "--layout", "occ3d"))
 
 
@@ -85,10 +83,10 @@ def test_depth_rules():
     ("options", "message"),
     [
         (["--metrics", "rayiou"], "--metrics rayiou needs --origins"),
-        (["--origins", "o.npy"], "--origins can only be given with --metrics rayiou"),
-        (["--voxel-m", 1, "--corner-m", 0, 0, 0], "--voxel-m, --corner-m can only be given with"),
-        (["--max-depth", 9], "--max-depth can only be given with --task depth"),
-        (["--median-scaling", "none"], "--median-scaling can only be given with --task depth"),
+        (["--origins", "o.npy"], "--origins can only be used with --metrics rayiou"),
+        (["--voxel-m", 1, "--corner-m", 0, 0, 0], "--voxel-m, --corner-m can only be used with"),
+        (["--max-depth", 9], "--max-depth can only be used with --task depth"),
+        (["--median-scaling", "none"], "--median-scaling can only be used with --task depth"),
     ],
 )
 def test_options_without_effect_are_refused(options, message):
@@ -98,22 +96,22 @@ def test_options_without_effect_are_refused(options, message):
 
 def test_a_label_set_has_a_class_besides_free():
     for number in (-3, 1):
-        with pytest.raises(ValueError, match=f"--num-classes is at least 2, .* got {number}"):
+        with pytest.raises(ValueError, match=f"--num-classes must be at least 2, .* got {number}"):
             task_of(parsed("--num-classes", number, "--free-label", 0))
 
 
 @pytest.mark.parametrize("options", [["--mask", "m"], ["--convention", "ssc"], ["--free-label", 0]])
 def test_options_of_grids_are_none_of_depth(options):
-    with pytest.raises(ValueError, match=f"{options[0]} can only be given with --task occupancy"):
+    with pytest.raises(ValueError, match=f"{options[0]} can only be used with --task occupancy"):
         rule_of(parsed("--task", "depth", *options))
 
 
 def test_where_voxels_stand_takes_both_numbers(origins):
     for part in (["--voxel-m", 0.4], ["--corner-m", 0, 0, 0]):
-        with pytest.raises(ValueError, match="--voxel-m and --corner-m say together"):
+        with pytest.raises(ValueError, match="--voxel-m and --corner-m must be given together"):
             task_of(parsed("--metrics", "rayiou", "--origins", origins, *part))
 
 
 def test_origins_must_be_there():
-    with pytest.raises(FileNotFoundError, match=r"no file or folder nowhere\.npy of ray origins"):
+    with pytest.raises(FileNotFoundError, match=r"--origins nowhere\.npy not found"):
         task_of(parsed("--metrics", "rayiou", "--origins", "nowhere.npy"))

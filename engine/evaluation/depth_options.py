@@ -1,15 +1,15 @@
-"""The range of depths that count, as the scripts that score depth ask for it."""
+"""Options for the range of valid depths, shared by the scripts that score depth."""
 
 from engine.command_line import Options
 from engine.metrics.depth_errors import DepthRule
 
 
 def add_depth_range_options(options: Options, *, largest: str = "largest depth") -> None:
-    """Add the range of depths that count, by default that of ``DepthRule``.
+    """Add options for the range of valid depths; the defaults are those of ``DepthRule``.
 
     Args:
-        options: A parser, or a group of one.
-        largest: What the upper end is, in the words of the help.
+        options: A parser or argument group.
+        largest: Name of the upper end in the help.
     """
     rule = DepthRule()
     low, high = rule.min_depth_m, rule.max_depth_m

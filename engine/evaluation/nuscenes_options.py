@@ -1,4 +1,4 @@
-"""The options of ``eval_iou.py`` for the label grids of nuScenes, in SelfOcc's words."""
+"""Options of ``eval_iou.py`` for the label grids of nuScenes, named as in SelfOcc."""
 
 import argparse
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from utils.outputs import output_folder
 
 OCC3D = "occ3d"
 DEFAULT = "openoccupancy"
-"""The benchmark where neither ``--occ3d`` nor ``--benchmark`` is given, as in SelfOcc."""
+"""The benchmark without ``--occ3d`` and ``--benchmark``, as in SelfOcc."""
 
 _NAMES = (
     "occ3d", "benchmark", "resolution", "scene_size", "use_mask", "thresh", "save_sem", "ray_iou",
@@ -19,41 +19,38 @@ _NAMES = (
 
 @dataclass(frozen=True)
 class BenchmarkOptions:
-    """What of a benchmark is scored.
+    """How to score on a benchmark.
 
     Attributes:
-        evaluated: The voxels.
-        use_mask: Whether only those that a camera saw count.
-        ray_iou: Whether rays are scored, too.
-        occupied_from: Probability of not being free from which a voxel is occupied; None: where
-            the best class is not free.
-        save_sem: Folder that gets each prediction as ``SCENE/TOKEN/labels.npz``; None writes
-            nothing.
+        evaluated: The evaluated grid.
+        use_mask: Whether to score only the voxels seen by a camera.
+        ray_iou: Whether to compute RayIoU, too.
+        occupied_threshold: Minimum probability of not being free for an occupied voxel; None: a
+            voxel is occupied if its best class is not free.
+        save_sem: Output folder for predictions, ``SCENE/TOKEN/labels.npz``; None writes nothing.
     """
 
     evaluated: EvaluatedGrid
     use_mask: bool = False
     ray_iou: bool = False
-    occupied_from: float | None = None
+    occupied_threshold: float | None = None
     save_sem: Path | None = None
 
     def __post_init__(self) -> None:
-        """Check that they fit together."""
+        """Check that the options are compatible."""
         source = self.evaluated.source
         if self.use_mask and not source.has_masks:
-            raise ValueError(f"--use-mask needs the labels of Occ3D; those of {source.name} say "
-                "nothing of what a camera saw: give --occ3d, or leave it out")  # fmt: skip
-        if self.ray_iou and not (source.name == OCC3D and self.evaluated.is_own):
-            raise ValueError("--ray-iou is defined on the grid of Occ3D: give --occ3d, and leave "
-                "out --resolution and --scene-size (or give 0.4 and 4)")  # fmt: skip
-        if self.occupied_from is not None and not 0 < self.occupied_from < 1:
-            raise ValueError(
-                f"--thresh is a probability between 0 and 1, got {self.occupied_from:g}"
-            )
+            raise ValueError(f"--use-mask needs the camera masks of Occ3D, which {source.name} "
+                "lacks: add --occ3d, or remove --use-mask")  # fmt: skip
+        if self.ray_iou and not (source.name == OCC3D and self.evaluated.is_native):
+            raise ValueError("--ray-iou is defined on the grid of Occ3D only: add --occ3d, and "
+                "remove --resolution and --scene-size (or set them to 0.4 and 4)")  # fmt: skip
+        if self.occupied_threshold is not None and not 0 < self.occupied_threshold < 1:
+            raise ValueError(f"--thresh must be between 0 and 1, got {self.occupied_threshold:g}")
 
 
 def add_nuscenes_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options, all of which are None or False where they are not given."""
+    """Add the options; those not given are None or False."""
     add = parser.add_argument_group("nuScenes only").add_argument
     add("--benchmark", choices=sorted(BENCHMARKS), help=f"whose labels [{DEFAULT}]")
     add("--occ3d", action="store_true", help="the same as --benchmark occ3d")
@@ -70,25 +67,25 @@ def add_nuscenes_options(parser: argparse.ArgumentParser) -> None:
 
 
 def benchmark_options(args: argparse.Namespace) -> BenchmarkOptions:
-    """What the command line asks for.
+    """Read the options from the command line.
 
     Raises:
-        ValueError: If options contradict each other, or the grid cannot be evaluated.
+        ValueError: If options contradict each other, or the grid is invalid.
     """
     if args.occ3d and args.benchmark not in (None, OCC3D):
-        raise ValueError(f"--occ3d and --benchmark {args.benchmark} exclude each other")
+        raise ValueError(f"--occ3d and --benchmark {args.benchmark} are mutually exclusive")
     name = args.benchmark or (OCC3D if args.occ3d else DEFAULT)
     return BenchmarkOptions(
         evaluated_grid(name, args.resolution, args.scene_size),
         use_mask=args.use_mask,
         ray_iou=args.ray_iou,
-        occupied_from=args.thresh,
+        occupied_threshold=args.thresh,
         save_sem=args.save_sem,
     )
 
 
-def refuse_nuscenes_options(args: argparse.Namespace, kind: str) -> None:
-    """Refuse the options for a config of another data set.
+def reject_nuscenes_options(args: argparse.Namespace, kind: str) -> None:
+    """Reject the options for a config of another data set.
 
     Raises:
         ValueError: If one is given.
@@ -97,6 +94,5 @@ def refuse_nuscenes_options(args: argparse.Namespace, kind: str) -> None:
     if given:
         flags = ", ".join("--" + name.replace("_", "-") for name in given)
         raise ValueError(
-            f"{flags}: for the label grids of nuScenes; {kind} is scored on the config's own "
-            "'grid': leave them out"
+            f"{flags}: only for nuScenes; {kind} is scored on the grid of the config: remove them"
         )

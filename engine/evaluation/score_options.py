@@ -1,4 +1,4 @@
-"""The options of ``tools/score.py``, and what they ask for."""
+"""Options of ``tools/score.py``, and the tasks they describe."""
 
 import argparse
 import logging
@@ -23,7 +23,7 @@ OCC3D = LabelSet(
     ("others", *NUSCENES.class_names[1:-1], "free"),
     (NUSCENES.colors[-1], *NUSCENES.colors[1:-1], NUSCENES.colors[0]),
 )
-"""nuScenes' classes in the order of Occ3D's files."""
+"""nuScenes' classes in the order of Occ3D's label ids."""
 
 LAYOUTS = ("unscenes3d", "occ3d")
 METRICS = ("occupancy", "rayiou")
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 
 def build_parser(description: str) -> argparse.ArgumentParser:
-    """The options; those of one task alone are None where they are not given."""
+    """Build the parser; options of a single task are None if not given."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -123,16 +123,16 @@ def _add_ray_options(group: argparse._ArgumentGroup) -> None:
 
 
 def task_of(args: argparse.Namespace) -> GridTask:
-    """What to score in label grids and how, from the command line.
+    """Read what to score in label grids, and how, from the command line.
 
     Raises:
-        ValueError: If options contradict each other or a number is out of its range.
+        ValueError: If options contradict each other or a number is out of range.
     """
-    _refuse(args, OF_DEPTH, "--task depth")
+    _reject(args, OF_DEPTH, "--task depth")
     metrics = args.metrics or ["occupancy"]
     shape = None if args.grid is None else tuple(args.grid)
     if shape is not None and min(shape) < 1:
-        raise ValueError(f"--grid needs positive numbers of voxels, got {shape}")
+        raise ValueError(f"--grid needs three positive integers, got {shape}")
     _check_label_options(args)
     if args.num_classes is None:
         layout = args.layout or ("occ3d" if "rayiou" in metrics else "unscenes3d")
@@ -142,10 +142,10 @@ def task_of(args: argparse.Namespace) -> GridTask:
     labels, form, free_label, ignore_label = found
     if args.coarsen is not None:
         if args.coarsen < 1:
-            raise ValueError(f"--coarsen is at least 1, got {args.coarsen}")
+            raise ValueError(f"--coarsen must be at least 1, got {args.coarsen}")
         if (free_label, ignore_label) != (FREE, IGNORE):
             raise ValueError(
-                f"--coarsen needs labels with {FREE} free and {IGNORE} ignored, these have "
+                f"--coarsen needs the labels {FREE} for free and {IGNORE} for ignored voxels, got "
                 f"{free_label} and {ignore_label}"
             )
         form = replace(form, coarsening=args.coarsen)
@@ -162,13 +162,13 @@ def task_of(args: argparse.Namespace) -> GridTask:
 
 
 class _Labels(NamedTuple):
-    """What the numbers in label grids mean.
+    """Meaning of the values in label grids.
 
     Attributes:
         labels: The classes.
         form: How sparse rows become grids.
         free_label: Label of free voxels.
-        ignore_label: Label of voxels that do not count.
+        ignore_label: Label of voxels that are not scored.
     """
 
     labels: LabelSet
@@ -178,7 +178,7 @@ class _Labels(NamedTuple):
 
 
 def _labels_of_layout(layout: str, shape: tuple[int, int, int] | None) -> _Labels:
-    """The labels of a known layout."""
+    """Return the labels of a known layout."""
     if layout == "occ3d":
         free_label = OCC3D.index("free")
         return _Labels(OCC3D, GridForm(shape or OCC3D_GRID.shape, free_label), free_label)
@@ -187,10 +187,10 @@ def _labels_of_layout(layout: str, shape: tuple[int, int, int] | None) -> _Label
 
 
 def _numbered_labels_of(args: argparse.Namespace, shape: tuple[int, int, int] | None) -> _Labels:
-    """The labels that --num-classes, --free-label and --ignore-label describe."""
+    """Return the labels given by --num-classes, --free-label and --ignore-label."""
     ignore_label = IGNORE if args.ignore_label is None else args.ignore_label
     if ignore_label == args.free_label:
-        raise ValueError(f"label {ignore_label} cannot be both free and ignored")
+        raise ValueError(f"--free-label and --ignore-label must differ, both are {ignore_label}")
     form = GridForm(shape, args.free_label)
     return _Labels(numbered_labels(args.num_classes), form, args.free_label, ignore_label)
 
@@ -199,43 +199,43 @@ def _check_label_options(args: argparse.Namespace) -> None:
     """Reject label options that contradict each other or are out of range."""
     if args.num_classes is None:
         if args.free_label is not None or args.ignore_label is not None:
-            raise ValueError("--free-label and --ignore-label belong to --num-classes")
+            raise ValueError("--free-label and --ignore-label need --num-classes")
         return
     if args.layout is not None:
-        raise ValueError("--layout and --num-classes exclude each other")
+        raise ValueError("--layout and --num-classes are mutually exclusive")
     if args.free_label is None:
         raise ValueError("--num-classes needs --free-label")
     if args.num_classes < 2:
-        raise ValueError(f"--num-classes is at least 2, free included, got {args.num_classes}")
-    if not 0 <= args.free_label < args.num_classes:
         raise ValueError(
-            f"--free-label must be one of 0–{args.num_classes - 1}, got {args.free_label}"
+            f"--num-classes must be at least 2, including free, got {args.num_classes}"
         )
+    if not 0 <= args.free_label < args.num_classes:
+        raise ValueError(f"--free-label must be 0–{args.num_classes - 1}, got {args.free_label}")
 
 
 def numbered_labels(num_classes: int) -> LabelSet:
-    """A label set whose classes have numbers for names, and no long tail."""
+    """Return a label set with numbers for class names and without a long tail."""
     names = tuple(str(label) for label in range(num_classes))
     return LabelSet("numbered", names, colors=((128, 128, 128),) * num_classes)
 
 
 def _mask_of(args: argparse.Namespace, metrics: Sequence[str]) -> Path | None:
     if args.mask is not None and "rayiou" in metrics:
-        logger.info("RayIoU has no mask: --mask is for IoU and mIoU alone")
+        logger.info("--mask applies to IoU and mIoU only: RayIoU has no mask")
     return args.mask
 
 
 def _rays_of(args: argparse.Namespace, metrics: Sequence[str], grid: VoxelGrid) -> RayTask | None:
-    """How rays are scored; ``grid`` is where the voxels stand if nothing else is said."""
+    """Return how to compute RayIoU; ``grid`` is the default voxel grid."""
     if "rayiou" not in metrics:
-        _refuse(args, OF_RAYS, "--metrics rayiou")
+        _reject(args, OF_RAYS, "--metrics rayiou")
         return None
     if args.origins is None:
-        raise ValueError("--metrics rayiou needs --origins, where the rays start")
+        raise ValueError("--metrics rayiou needs --origins, the origins of the rays")
     if not args.origins.exists():
-        raise FileNotFoundError(f"no file or folder {args.origins} of ray origins (--origins)")
+        raise FileNotFoundError(f"--origins {args.origins} not found")
     if (args.voxel_m is None) != (args.corner_m is None):
-        raise ValueError("--voxel-m and --corner-m say together where the voxels stand")
+        raise ValueError("--voxel-m and --corner-m must be given together")
     if args.voxel_m is None:
         return RayTask(args.origins, grid)
     x, y, z = args.corner_m
@@ -243,12 +243,12 @@ def _rays_of(args: argparse.Namespace, metrics: Sequence[str], grid: VoxelGrid) 
 
 
 def rule_of(args: argparse.Namespace) -> DepthRule:
-    """Which pixels of depth maps count, from the command line.
+    """Read which pixels of depth maps are valid from the command line.
 
     Raises:
-        ValueError: If an option is another task's or a number is out of its range.
+        ValueError: If an option belongs to another task or a number is out of range.
     """
-    _refuse(args, OF_GRIDS, "--task occupancy")
+    _reject(args, OF_GRIDS, "--task occupancy")
     default = DepthRule()
     return DepthRule(
         default.min_depth_m if args.min_depth is None else args.min_depth,
@@ -257,8 +257,8 @@ def rule_of(args: argparse.Namespace) -> DepthRule:
     )
 
 
-def _refuse(args: argparse.Namespace, names: Sequence[str], owner: str) -> None:
-    """Refuse options that would have no effect."""
+def _reject(args: argparse.Namespace, names: Sequence[str], owner: str) -> None:
+    """Reject options that would have no effect."""
     given = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name) is not None]
     if given:
-        raise ValueError(f"{', '.join(given)} can only be given with {owner}")
+        raise ValueError(f"{', '.join(given)} can only be used with {owner}")
