@@ -78,7 +78,7 @@ def main(args: argparse.Namespace) -> None:
         read_frames(cfg, args.split, args.baseline),
         mapper,
         method,
-        pictures=args.pictures,
+        figures=args.pictures,
         limit=args.num_pictures,
         num_workers=read_section(cfg, "runtime", Runtime).num_workers,
     ).scores()

@@ -1,4 +1,4 @@
-"""Shows how far training and validation are."""
+"""Progress bars of training and validation."""
 
 import resource
 from typing import Any
@@ -11,7 +11,7 @@ from utils.progress import Progress
 
 
 class ProgressHook(Hook):
-    """Shows how far training and validation are, in the first process."""
+    """Shows the progress of training and validation, on rank 0."""
 
     priority = "VERY_LOW"
 
@@ -20,50 +20,50 @@ class ProgressHook(Hook):
         self._val: Progress | None = None
 
     def before_train(self, runner: Runner) -> None:
-        """Begin the bar of the whole training."""
+        """Start the training bar."""
         if runner.rank == 0:
             self._train = Progress("train", runner.max_iters, done=runner.iter)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """One iteration more."""
+        """Advance the training bar."""
         if self._train:
             self._train.advance(lambda: train_facts(runner))
 
     def after_train(self, runner: Runner) -> None:
-        """End the bar."""
+        """Close the training bar."""
         if self._train:
             self._train.close()
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Begin a bar for one validation."""
+        """Start a validation bar."""
         if runner.rank == 0:
             self._val = Progress("score", len(runner.val_dataloader))
 
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """One batch more."""
+        """Advance the validation bar."""
         if self._val:
             self._val.advance(lambda: "")
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """End the bar."""
+        """Close the validation bar."""
         if self._val:
             self._val.close()
 
 
 def memory_gib(device: torch.device) -> float:
-    """The most memory that this process has used so far: of its GPU, or of the machine [GiB]."""
+    """Return the peak memory of this process so far: of its GPU, or of the host on a CPU [GiB]."""
     if device.type == "cuda":
         return torch.cuda.max_memory_reserved(device) / 2**30
-    # Linux gives kilobytes.
+    # ru_maxrss is in KiB on Linux.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def train_facts(runner: Runner) -> str:
-    """Epoch, loss, learning rate, the share of time spent waiting for data, and memory."""
+    """Format epoch, loss, learning rate, share of time spent waiting for data, and memory."""
     scalars = runner.message_hub.log_scalars
     loss, rate, waiting, step = (
         scalars[f"train/{name}"].mean(10) for name in ("loss", "lr", "data_time", "time")

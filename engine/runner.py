@@ -1,4 +1,4 @@
-"""Mmengine's Runner as training and scoring share it, and its options from a config."""
+"""mmengine's Runner, shared by training and evaluation, and its options from a config."""
 
 import logging
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ from utils.distributed import Process
 
 
 class Trainer(Runner):
-    """The Runner; its checkpoints are those of ``CheckpointHook``, its console is the caller's.
+    """The Runner; ``CheckpointHook`` handles checkpoints, and the caller handles the console.
 
     Args:
-        is_resumed: Whether a checkpoint brings all weights, so that no pretrained ones are read.
+        is_resumed: Whether a checkpoint provides all weights, so pretrained ones are not loaded.
         options: Arguments of mmengine's ``Runner``.
     """
 
@@ -34,18 +34,18 @@ class Trainer(Runner):
             super()._init_model_weights()
 
     def load_or_resume(self) -> None:
-        """Let the hooks restore what they keep; called after everything is built."""
+        """Let the hooks restore their state; called after everything is built."""
         self.call_hook("resume_training")
 
     def dump_config(self) -> None:
-        """Keep the config of a training in its folder; scoring does not overwrite it."""
+        """Write the config to the work directory in training; evaluation does not overwrite it."""
         if self._train_loop is not None:
             super().dump_config()
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
-        """Mmengine's log file, which this project's log lines go to as well.
+        """Build mmengine's logger, and send this project's log lines to its log file.
 
-        Of mmengine's own lines, the console shows warnings and errors only.
+        The console shows only warnings and errors of mmengine's own lines.
         """
         logger = super().build_logger(*args, **kwargs)
         files = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
@@ -60,14 +60,14 @@ class Trainer(Runner):
 def runner_options(
     cfg: Config, runtime: Runtime, work_dir: Path, process: Process, backends: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Arguments of ``Trainer`` that training and scoring share.
+    """Return the arguments of ``Trainer`` that training and evaluation share.
 
     Args:
         cfg: The config.
-        runtime: Its section of that name.
+        runtime: Its ``runtime`` section.
         work_dir: Folder of the logs.
-        process: This process among those of the run.
-        backends: Names of visualization backends beside mmengine's local files.
+        process: This process of the run.
+        backends: Names of visualization backends in addition to mmengine's local files.
     """
     names = ["LocalVisBackend", *backends]
     return {
@@ -88,7 +88,7 @@ def runner_options(
 
 
 def wrap_network(network: BaseModel, process: Process, find_unused: bool) -> nn.Module:
-    """The network as several processes train it together; alone, the network itself."""
+    """Wrap a network for distributed training; return it unchanged for a single process."""
     if process.world_size == 1:
         return network
     on_gpu = process.device.type == "cuda"

@@ -5,7 +5,7 @@ TIMING = dict(median_ms=1.2345, p10_ms=0.98765, p90_ms=123.45)
 
 def report(**changes):
     """A report with one of everything."""
-    stages = {"voxelise": TIMING, "lidar_encoder": TIMING, "whole": TIMING}
+    stages = {"voxelize": TIMING, "lidar_encoder": TIMING, "whole": TIMING}
     return (
         dict(
             device="Some GPU",
@@ -17,7 +17,7 @@ def report(**changes):
             compiled=[],
             inputs=dict(
                 grid=[256, 256, 32],
-                labelled_voxels=7,
+                labeled_voxels=7,
                 image_size=[384, 1280],
                 points=60000,
                 lidar_voxels=30000,
@@ -63,9 +63,9 @@ def test_headline():
     compiled = describe(report(options=options, compiled=["decoder", "head"])).splitlines()[0]
     assert describe(report()).splitlines()[0] == (
         "Some GPU; torch 2.11.0; 2026-01-02; config/x.py, modality both; image 384×1280; "
-        "60,000 points in 30,000 LiDAR voxels; 256×256×32 label voxels; 50 runs after 10"
+        "60,000 points in 30,000 LiDAR voxels; 256×256×32 label voxels; 50 timed runs, 10 warmup"
     )
-    assert compiled.endswith("5 runs after 1; compiled (reduce-overhead): decoder, head")
+    assert compiled.endswith("5 timed runs, 1 warmup; compiled (reduce-overhead): decoder, head")
     lidar = describe(report(inputs=dict(grid=[1, 2, 3]))).splitlines()[0]
     assert "image" not in lidar
     assert "points" not in lidar
@@ -81,7 +81,7 @@ def test_inference():
     rows = rows_of(describe(report()), "inference, batch 1")
     assert rows["inference, batch 1"] == ["M params", "GFLOP", "MB", "bf16 ms", "floor ms"]
     time = "1.23 (0.988–123)"
-    assert rows["voxelise"] == ["–", "–", "–", time, "–"]
+    assert rows["voxelize"] == ["–", "–", "–", time, "–"]
     assert rows["LiDAR encoder"] == ["1.23", "23.5", "7", time, "0.03"]
     assert rows["refinement"] == ["0.0005", "–", "–", "–", "–"]
     assert rows["whole"] == ["1.24", "2323", "8", time, "2.94"]
@@ -122,8 +122,8 @@ def test_configs_are_compared_with_the_first():
     twice = {name: 2 * value for name, value in TIMING.items()}
     failed = dict(terms="all terms", precision="bf16", batch_size=4, failure="out of memory")
     second = report(config="config/y.py", training=[failed], training_files=[files_row(loop=twice)])
-    rows = rows_of(compare([first, second]), "ms, and times the first")
-    assert rows["ms, and times the first"] == ["config/x.py", "config/y.py"]
+    rows = rows_of(compare([first, second]), "ms (ratio to the first)")
+    assert rows["ms (ratio to the first)"] == ["config/x.py", "config/y.py"]
     assert rows["inference, bf16"] == ["1.23 (1.00)", "1.23 (1.00)"]
     assert rows["step, all terms, bf16, batch 4"] == ["1.23 (1.00)", "–"]
     assert rows["train.py on files, bf16, batch 4"] == ["1.23 (1.00)", "2.47 (2.00)"]

@@ -131,7 +131,7 @@ def test_biases_and_norms_do_not_decay(cfg):
 
 
 def test_a_network_that_cannot_train_is_refused(cfg):
-    with pytest.raises(ValueError, match="no weight that trains"):
+    with pytest.raises(ValueError, match="no trainable weights"):
         build_optimizer(nn.Identity(), read_section(cfg, "schedule", Schedule), CPU)
 
 

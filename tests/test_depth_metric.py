@@ -85,10 +85,10 @@ def test_is_built_and_run_by_name():
 
 def test_refuses_what_it_cannot_compare():
     metric, prediction = make_metric(), wall("a", 30)
-    with pytest.raises(ValueError, match=r"predictions of frames \['a'\] for a batch of \['b'\]"):
+    with pytest.raises(ValueError, match=r"expected predictions of frames \['b'\], got \['a'\]"):
         metric.process(frames(["b"], 9.0), [prediction])
-    with pytest.raises(ValueError, match=r"frames \['a'\] have no depth to score"):
+    with pytest.raises(ValueError, match=r"frames \['a'\] have no depth labels"):
         metric.process(Batch(["a"], [""]), [prediction])
     silent = SimpleNamespace(stem="a", log_free=None)
-    with pytest.raises(ValueError, match="frame a: depth is rendered from the probability"):
+    with pytest.raises(ValueError, match="frame a: the prediction has no free-space"):
         metric.process(frames(["a"], 9.0), [silent])

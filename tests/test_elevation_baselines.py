@@ -7,7 +7,7 @@ from dataset.minesim.write.labels import elevation_image
 from dataset.sample import Sample
 from engine.evaluation.elevation_baselines import (
     interpolate_linearly,
-    interpolated_returns,
+    interpolate_points,
     mean_map,
 )
 
@@ -27,7 +27,7 @@ def test_mean_map_by_hand():
 
 
 def test_a_mean_of_labels_of_two_sizes_is_refused():
-    with pytest.raises(ValueError, match=r"label of \(1, 4\) cells .* before, of \(1, 2\)"):
+    with pytest.raises(ValueError, match=r"one shape, got \(1, 4\) after \(1, 2\)"):
         mean_map([labelled([-2.0] * 2), labelled([-4.0] * 4)])
 
 
@@ -44,7 +44,7 @@ def test_returns_fall_into_the_cells_of_the_label():
     rng = np.random.default_rng(0)
     points = rng.uniform((25.1, -10.8, -3), (45.4, 10.8, 0), (500, 3)).astype(np.float32)
     units = elevation_image(points)
-    heights = interpolated_returns(torch.from_numpy(points), GRID).numpy()
+    heights = interpolate_points(torch.from_numpy(points), GRID).numpy()
     is_known = units > 0
     assert heights.shape == GRID.shape
     # The label is cut to 1/256 m; a few points lie on an edge between cells.
@@ -59,7 +59,7 @@ def test_a_plane_is_exact_between_the_returns():
     x, y = (np.floor(x * 10) / 10 + 0.03, np.floor(y * 10) / 10 + 0.03)  # One place in a cell.
     slope = lambda x, y: 0.05 * x - 0.02 * y - 3  # noqa: E731
     points = torch.from_numpy(np.column_stack([x, y, slope(x, y)])).float()
-    heights = interpolated_returns(points, GRID).numpy()
+    heights = interpolate_points(points, GRID).numpy()
     expected = slope(centers[..., 0], centers[..., 1])
     # The returns stand for the middle of their cells, 2 cm off: 1 mm on this slope. A cell that is
     # drawn into a sliver beside it counts as on the sliver's edge, up to two cells away.
@@ -96,5 +96,5 @@ def test_interpolation_keeps_what_is_known_and_stays_between(number):
 
 
 def test_a_frame_without_returns_is_refused():
-    with pytest.raises(ValueError, match="no LiDAR return lies near the elevation region"):
-        interpolated_returns(torch.tensor([[5.0, 0.0, -2.0, 1.0]]), GRID)
+    with pytest.raises(ValueError, match="no LiDAR point is near the elevation region"):
+        interpolate_points(torch.tensor([[5.0, 0.0, -2.0, 1.0]]), GRID)

@@ -62,7 +62,7 @@ def test_a_dense_volume_is_seen_near_and_an_empty_one_not_at_all():
 
 def test_networks_without_such_a_depth_are_refused():
     batch = make_batch(1)
-    with pytest.raises(ValueError, match="sources of depth are"):
+    with pytest.raises(ValueError, match="source of depth must be one of"):
         camera_depth(make_model(), batch, "label")
     with pytest.raises(ValueError, match="modality 'lidar' has no camera"):
         camera_depth(make_model(modality="lidar"), batch, "lift")

@@ -108,11 +108,11 @@ def test_a_network_without_the_head_is_refused(data_root):
 
 def test_unknown_baselines_and_frames_without_labels_are_refused(data_root):
     cfg = load_config(CONFIG, {"data_root": str(data_root)})
-    with pytest.raises(ValueError, match=r"baselines are \['lidar', 'mean'\], got 'median'"):
+    with pytest.raises(ValueError, match=r"must be one of \['lidar', 'mean'\], got 'median'"):
         baseline_mapper(cfg, "median")
     with pytest.raises(ValueError, match=r"frame 1\.5 was read without its elevation"):
         label_grid(Sample(stem="1.5"))
     lidar = baseline_mapper(cfg, "lidar")
     away = Sample(stem="1.5", points=torch.zeros(3, 4), elevation_m=torch.zeros(204, 217))
-    with pytest.raises(ValueError, match=r"frame 1\.5: no LiDAR return"):
+    with pytest.raises(ValueError, match=r"frame 1\.5: no LiDAR point"):
         lidar(away)

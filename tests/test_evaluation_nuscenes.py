@@ -14,7 +14,7 @@ from dataset.nuscenes.index import LIDAR
 from dataset.nuscenes.labels import BENCHMARKS, read_occ3d, swap_free_and_others
 from dataset.reading import Reading
 from dataset.sample import Batch
-from engine.evaluation.nuscenes import BenchmarkFrames, put_together
+from engine.evaluation.nuscenes import BenchmarkFrames, coarsen_batch
 from engine.evaluation.nuscenes_grids import WITHOUT_OTHERS
 from engine.evaluation.nuscenes_network import GridPrediction
 from engine.metrics.confusion import Confusion
@@ -123,7 +123,7 @@ def test_occ3ds_label_scores_100(tiny, dataset, painted, mask, capsys):
     table, said = capsys.readouterr()
     assert said.count("official scenes") == 1  # Two data sets, one warning.
     assert "of occ3d: 200×200×16 voxels of 0.4 m" in table
-    assert table.count("those that a camera saw") == bool(mask)  # Not of RayIoU.
+    assert table.count("only those seen by a camera") == bool(mask)  # Not of RayIoU.
     assert "RayIoU as in SparseOcc" in table
 
 
@@ -180,12 +180,12 @@ def test_larger_voxels_are_made_of_what_counts():
         for values in (truth, guess)
     )
     batch = Batch(["a"], [""], occupancy=labels[None])
-    found, (prediction,) = put_together(batch, [GridPrediction("a", occupancy)], 2)
+    found, (prediction,) = coarsen_batch(batch, [GridPrediction("a", occupancy)], 2)
     # Pairs of labels (9, -), (-, -), (-, -), (0, 0), (4, 4), (-, -).
     assert found.occupancy[0].flatten().tolist() == [9, 255, 255, 0, 4, 255]
     assert prediction.occupancy.flatten().tolist() == [9, 0, 0, 3, 0, 0]
     assert batch.occupancy is not found.occupancy
-    assert put_together(batch, [prediction], 1) == (batch, [prediction])
+    assert coarsen_batch(batch, [prediction], 1) == (batch, [prediction])
 
 
 # --- something else scores what it should ---
@@ -323,7 +323,9 @@ def test_the_seeds_commands_run_as_written(tmp_path, monkeypatch, capsys):
     eval_iou.main(eval_iou.parse_arguments(words))
     table = capsys.readouterr().out
     assert "others" in table
-    assert "2 frames; grid of occ3d: 200×200×16 voxels of 0.4 m, those that a camera saw" in table
+    assert (
+        "2 frames; grid of occ3d: 200×200×16 voxels of 0.4 m, only those seen by a camera" in table
+    )
     assert TINY_GRID.voxel_m == 1.6  # The network's own are larger.
 
 
@@ -331,7 +333,7 @@ def test_the_seeds_commands_run_as_written(tmp_path, monkeypatch, capsys):
 
 
 def test_a_config_of_other_labels_is_refused(tiny, painted):
-    with pytest.raises(ValueError, match="labels is 'unscenes3d'; the benchmarks of nuScenes are"):
+    with pytest.raises(ValueError, match="benchmarks need labels='nuscenes', got 'unscenes3d'"):
         evaluate(painted(tiny, {}, OCC3D), "--occ3d --cfg-options labels=unscenes3d")
 
 

@@ -9,8 +9,8 @@ from engine.evaluation.nuscenes_grids import SCENE_RANGES_M, evaluated_grid
 def test_by_default_it_is_the_benchmarks_own(name):
     found = evaluated_grid(name)
     assert found.grid == found.fine == BENCHMARKS[name].grid
-    assert found.is_own
-    assert evaluated_grid(name, BENCHMARKS[name].grid.voxel_m).is_own
+    assert found.is_native
+    assert evaluated_grid(name, BENCHMARKS[name].grid.voxel_m).is_native
     assert found.labels.num_classes == (18 if name == "occ3d" else 17)
     assert found.labels.class_names[0] == "free"
     assert found.labels.class_names[16] == "vegetation"
@@ -18,7 +18,7 @@ def test_by_default_it_is_the_benchmarks_own(name):
 
 def test_the_seeds_command_means_occ3ds_own_grid():
     assert evaluated_grid("occ3d", 0.4, 4) == evaluated_grid("occ3d")
-    assert evaluated_grid("openoccupancy", 0.2, 5).is_own
+    assert evaluated_grid("openoccupancy", 0.2, 5).is_native
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_other_ranges_and_larger_voxels(name, resolution, scene_size, shape):
     )
     found = evaluated_grid(name, resolution, scene_size)
     assert found.grid.shape == shape
-    assert not found.is_own
+    assert not found.is_native
     np.testing.assert_allclose(found.grid.origin_m, low)
     np.testing.assert_allclose(found.grid.end_m, high)
 
@@ -52,15 +52,15 @@ def test_other_ranges_and_larger_voxels(name, resolution, scene_size, shape):
 @pytest.mark.parametrize(
     ("name", "resolution", "scene_size", "message"),
     [
-        ("occ3d", 0.2, 4, r"--resolution 0\.2: labels of occ3d are voxels of 0\.4 m"),
-        ("occ3d", 0.5, None, r"--resolution 0\.5: labels of occ3d .* give a multiple"),
-        ("occ3d", 0.0, None, r"--resolution 0: "),
-        ("occ3d", float("nan"), None, r"--resolution nan: "),
+        ("occ3d", 0.2, 4, r"--resolution must be a multiple .* occ3d, 0\.4 m, got 0\.2"),
+        ("occ3d", 0.5, None, r"--resolution must be a multiple .* got 0\.5"),
+        ("occ3d", 0.0, None, r"--resolution must be .* got 0"),
+        ("occ3d", float("nan"), None, r"--resolution must be .* got nan"),
         ("occ3d", 0.4, 1, r"--scene-size 1: .* of occ3d, 0\.4 m .*: give 4, 5 or leave"),
         ("openoccupancy", 0.2, 2, r"--scene-size 2: .* give 0, 1, 3, 4, 5, 6 or leave"),
         ("surroundocc", 0.5, 4, r"--scene-size 4: .*: leave it out for"),
-        ("openoccupancy", 0.4, 6, r"the 512×512×45 voxels .* cannot be put together 2 by 2"),
-        ("occ3d", 0.4, 7, "--scene-size is 0–6, got 7"),
+        ("openoccupancy", 0.4, 6, r"2 does not divide the 512×512×45 voxels"),
+        ("occ3d", 0.4, 7, "--scene-size must be 0–6, got 7"),
         ("kitti", 0.4, 4, "unknown labels 'kitti'"),
     ],
 )
@@ -72,6 +72,6 @@ def test_what_would_cut_voxels_is_refused(name, resolution, scene_size, message)
 def test_in_words():
     assert evaluated_grid("occ3d").describe() == ("of occ3d: 200×200×16 voxels of 0.4 m")
     assert evaluated_grid("openoccupancy", 0.4, 4).describe() == (
-        "of openoccupancy: 200×200×16 voxels of 0.4 m, 2 times as wide as the labels', "
+        "of openoccupancy: 200×200×16 voxels of 0.4 m (labels coarsened by 2), "
         "from (-40, -40, -1) m"
     )

@@ -180,5 +180,5 @@ def test_it_has_no_other_mode_and_passes_compilation_on():
     network = LabelGridNetwork(inner, VOLUME, evaluated_grid("occ3d"), lambda stem: np.eye(4))
     network.compile_dense("default")
     assert inner.compiled == "default"
-    with pytest.raises(ValueError, match=r"only 'predict' can be asked .* got 'loss'"):
+    with pytest.raises(ValueError, match=r"mode must be 'predict' .* got 'loss'"):
         network(Batch(["a"], [""]), mode="loss")

@@ -8,7 +8,7 @@ from engine.evaluation.nuscenes_options import (
     BenchmarkOptions,
     add_nuscenes_options,
     benchmark_options,
-    refuse_nuscenes_options,
+    reject_nuscenes_options,
 )
 
 
@@ -39,7 +39,7 @@ def test_all_options_arrive():
         evaluated_grid("occ3d"),
         use_mask=True,
         ray_iou=True,
-        occupied_from=0.3,
+        occupied_threshold=0.3,
         save_sem=Path("d"),
     )
     coarse = benchmark_options(parse("--resolution 0.8 --scene-size 1"))
@@ -49,13 +49,13 @@ def test_all_options_arrive():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--occ3d --benchmark surroundocc", "--occ3d and --benchmark surroundocc contradict"),
-        ("--use-mask", "--use-mask needs the masks of Occ3D, openoccupancy has none"),
-        ("--benchmark surroundocc --ray-iou", "--ray-iou needs the grid of Occ3D"),
-        ("--occ3d --resolution 0.8 --ray-iou", "--ray-iou needs the grid of Occ3D"),
-        ("--occ3d --thresh 1.0", "--thresh must be a probability between 0 and 1, got 1"),
-        ("--occ3d --thresh 0", "--thresh must be a probability between 0 and 1, got 0"),
-        ("--occ3d --resolution 0.3", r"--resolution 0\.3: labels of occ3d are voxels of 0\.4 m"),
+        ("--occ3d --benchmark surroundocc", "--occ3d and --benchmark surroundocc are"),
+        ("--use-mask", "--use-mask needs the camera masks of Occ3D, which openoccupancy"),
+        ("--benchmark surroundocc --ray-iou", "--ray-iou is defined on the grid of Occ3D"),
+        ("--occ3d --resolution 0.8 --ray-iou", "--ray-iou is defined on the grid of Occ3D"),
+        ("--occ3d --thresh 1.0", "--thresh must be between 0 and 1, got 1"),
+        ("--occ3d --thresh 0", "--thresh must be between 0 and 1, got 0"),
+        ("--occ3d --resolution 0.3", r"--resolution must be a multiple .* occ3d, 0\.4 m, got 0\.3"),
         ("--occ3d --scene-size 2", "--scene-size 2: the range from"),
     ],
 )
@@ -71,6 +71,6 @@ def test_a_range_without_a_number_is_refused(capsys):
 
 
 def test_other_data_sets_have_none_of_them():
-    refuse_nuscenes_options(parse(""), "UnScenes3D")
+    reject_nuscenes_options(parse(""), "UnScenes3D")
     with pytest.raises(ValueError, match=r"--occ3d, --save-sem: .* UnScenes3D is scored on the"):
-        refuse_nuscenes_options(parse("--occ3d --save-sem d"), "UnScenes3D")
+        reject_nuscenes_options(parse("--occ3d --save-sem d"), "UnScenes3D")

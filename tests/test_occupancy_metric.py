@@ -107,7 +107,7 @@ def test_saves_each_prediction(tmp_path):
 def test_refuses_predictions_that_do_not_fit_the_batch():
     metric = OccupancyMetric("unscenes3d")
     free = torch.zeros(1, 2, 2, 2, dtype=torch.uint8)
-    with pytest.raises(ValueError, match=r"predictions of frames \['b'\] for a batch of \['a'\]"):
+    with pytest.raises(ValueError, match=r"expected predictions of frames \['a'\], got \['b'\]"):
         metric.process(Batch(["a"], [""], occupancy=free), [Predicted("b", free[0])])
     with pytest.raises(ValueError, match=r"frames \['a'\] have no occupancy labels"):
         metric.process(Batch(["a"], [""]), [Predicted("a", free[0])])
@@ -118,7 +118,7 @@ def test_refuses_predictions_that_do_not_fit_the_batch():
 def test_refuses_to_score_a_part_of_the_data_set():
     metric = OccupancyMetric("unscenes3d")
     give(metric, [0, 1])
-    with pytest.raises(ValueError, match=r"2 different frames were scored, .* has 3"):
+    with pytest.raises(ValueError, match=r"expected scores of all 3 frames .* got 2"):
         metric.evaluate(3)
 
 

@@ -253,7 +253,7 @@ def test_grids_whose_place_nobody_said_are_refused(run, tmp_path):
     np.save(tmp_path / "o.npy", np.zeros((1, 3)))
     grids = {"a": np.full(SHAPE, 17)}
     rays = ["--metrics", "rayiou", "--origins", tmp_path / "o.npy"]
-    with pytest.raises(ValueError, match=r"gt/a\.npy: RayIoU must know where the 6×5×4 voxels"):
+    with pytest.raises(ValueError, match=r"RayIoU does not know the position of the 6×5×4 voxels"):
         run(grids, grids, *rays)
     found, _ = run(grids, grids, *rays, "--voxel-m", 1, "--corner-m", -3, -2, -1)
     assert (found["rayiou"], found["rays"]) == (None, 0)
@@ -279,17 +279,14 @@ def test_depth_maps(run):
     ("options", "message"),
     [
         (["--num-classes", 18], "--num-classes needs --free-label"),
-        (["--num-classes", 18, "--free-label", 18], "--free-label must be one of 0–17, got 18"),
+        (["--num-classes", 18, "--free-label", 18], "--free-label must be 0–17, got 18"),
         (["--num-classes", 300, "--free-label", 0], "number of classes must be 1–255, got 300"),
-        (["--num-classes", 18, "--free-label", 0, "--ignore-label", 0], "both free and ignored"),
+        (["--num-classes", 18, "--free-label", 0, "--ignore-label", 0], "must differ, both are 0"),
         (["--num-classes", 18, "--free-label", 0, "--ignore-label", -1], "must be 0–255, got -1"),
-        (
-            ["--num-classes", 18, "--free-label", 0, "--layout", "unscenes3d"],
-            "cannot be used together",
-        ),
-        (["--free-label", 0], "can only be used with --num-classes"),
-        (["--ignore-label", 255], "can only be used with --num-classes"),
-        (["--grid", 0, 1, 1], "--grid must be three positive numbers"),
+        (["--num-classes", 18, "--free-label", 0, "--layout", "unscenes3d"], "mutually exclusive"),
+        (["--free-label", 0], "need --num-classes"),
+        (["--ignore-label", 255], "need --num-classes"),
+        (["--grid", 0, 1, 1], "--grid needs three positive integers"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(run, options, message):

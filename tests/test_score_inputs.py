@@ -29,20 +29,18 @@ def test_depth_pictures_are_metres_times_256(tmp_path):
 
 
 def test_a_depth_map_is_an_array_or_a_picture(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no depth map of frame 1\.5: neither .*1\.5\.npy"):
+    with pytest.raises(FileNotFoundError, match=r"frame 1\.5: expected .*1\.5\.npy"):
         depth_path(tmp_path, "1.5")
     (tmp_path / "1.5.png").touch()
     assert depth_path(tmp_path, "1.5") == tmp_path / "1.5.png"
     (tmp_path / "1.5.npy").touch()
-    with pytest.raises(ValueError, match=r"two depth maps of frame 1\.5, .*: remove one"):
+    with pytest.raises(ValueError, match=r"two depth maps of frame 1\.5: remove"):
         depth_path(tmp_path, "1.5")
 
 
 @pytest.mark.parametrize("array", [np.ones((2, 3), np.uint16), np.ones((1, 2, 3)), np.ones(4)])
 def test_what_is_no_depth_map_is_refused(tmp_path, array):
-    with pytest.raises(
-        ValueError, match=r"a\.npy: expected a depth map \(H, W\) of floating point"
-    ):
+    with pytest.raises(ValueError, match=r"a\.npy: expected a floating-point depth map \(H, W\)"):
         read_depth_map(save(tmp_path / "a.npy", array))
 
 
@@ -66,7 +64,7 @@ def test_masks_are_bool_or_0_and_1(tmp_path, dtype):
     [
         (
             np.full((1, 1, 3), 17),
-            r"of bool or of 0 and 1, got int64, up to 17 of shape \(1, 1, 3\)",
+            r"bool or 0 and 1, got int64, up to 17 of shape \(1, 1, 3\)",
         ),
         (np.ones((1, 1, 3)), r"got float64 of shape \(1, 1, 3\)"),
         (np.ones((1, 3, 1), bool), r"expected a mask of shape \(1, 1, 3\), .* got bool of shape"),
@@ -78,7 +76,7 @@ def test_what_is_no_mask_is_refused(tmp_path, mask, message):
 
 
 def test_a_missing_mask_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no mask .*a\.npy: each frame that is scored"):
+    with pytest.raises(FileNotFoundError, match=r"mask .*a\.npy not found; every scored frame"):
         read_mask(tmp_path / "a.npy", (1, 1, 3))
 
 
@@ -95,10 +93,10 @@ def test_origins_keep_their_precision(tmp_path, stored, read):
     "array", [np.ones(3), np.ones((1, 2, 3)), np.ones((2, 4)), np.ones((2, 3), bool)]
 )
 def test_what_are_no_origins_is_refused(tmp_path, array):
-    with pytest.raises(ValueError, match=r"o\.npy: expected ray origins \(M, 3\), a row x, y, z"):
+    with pytest.raises(ValueError, match=r"o\.npy: expected ray origins \(M, 3\) of x, y, z"):
         read_origins(save(tmp_path / "o.npy", array))
 
 
 def test_missing_origins_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no ray origins .*o\.npy: each frame"):
+    with pytest.raises(FileNotFoundError, match=r"ray origins .*o\.npy not found; every scored"):
         read_origins(tmp_path / "o.npy")

@@ -261,7 +261,7 @@ def test_a_wrong_data_set_name_and_data_without_depth(tmp_path):
     config = write_toy_config(tmp_path, epochs=1)
     with pytest.raises(ValueError, match="is a config for ToyFrames"):
         run(config, tmp_path / "out", "--dataset nuscenes")
-    with pytest.raises(ValueError, match="have no depth to score; the data set must be built with"):
+    with pytest.raises(ValueError, match="have no depth labels; build the data set with"):
         run(config, tmp_path / "out", "--depth-metric")
 
 

@@ -1,1 +1,1 @@
-"""Speed, memory and floors of networks."""
+"""Benchmarks of networks: speed, memory and lower bounds of the runtime."""

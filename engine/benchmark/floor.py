@@ -1,8 +1,8 @@
-"""The least time that a device could take: work counted, over rates measured on it.
+"""Floor of the runtime on a device: counted work divided by measured rates.
 
 Work is the FLOPs of convolutions and matrix products, and the bytes of weights, inputs and outputs,
 each moved once. The floor is the larger of FLOPs / (rate of a large matrix product) and bytes /
-(rate of a large copy). Only algorithms that multiply less, such as Winograd's, could come below it.
+(rate of a large copy). Only algorithms with fewer multiplications, such as Winograd's, can beat it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -28,11 +28,11 @@ RATE_RUNS = 20
 
 
 class Work(NamedTuple):
-    """What has to be done.
+    """The work of a network or a stage.
 
     Attributes:
         flops: Multiplications and additions of convolutions and matrix products.
-        num_bytes: Weights as they are stored, inputs and outputs.
+        num_bytes: Bytes of weights as stored, inputs and outputs.
     """
 
     flops: int
@@ -41,29 +41,29 @@ class Work(NamedTuple):
 
 @dataclass(frozen=True)
 class Rates:
-    """What a device can do.
+    """Measured peak rates of a device.
 
     Attributes:
-        flops_per_s: In a large matrix product.
-        bytes_per_s: In a large copy, read and written bytes together.
+        flops_per_s: Rate of a large matrix product.
+        bytes_per_s: Rate of a large copy, counting read and written bytes.
     """
 
     flops_per_s: float
     bytes_per_s: float
 
     def floor_ms(self, work: Work) -> float:
-        """The least time for some work [ms]."""
+        """Return the minimum time for some work [ms]."""
         return 1e3 * max(work.flops / self.flops_per_s, work.num_bytes / self.bytes_per_s)
 
 
 def measure_rates(clock: Clock, dtype: torch.dtype) -> Rates:
-    """Measure a device at its best: what the fastest tenth of ``RATE_RUNS`` runs reach.
+    """Measure the peak rates of a device: those of the fastest tenth of ``RATE_RUNS`` runs.
 
-    Products of float32 run in TF32 where torch lets cuDNN's convolutions do so.
+    float32 products use TF32 if torch allows it for cuDNN's convolutions.
 
     Args:
         clock: The device's clock.
-        dtype: Type of the numbers in the matrix product.
+        dtype: Data type of the matrix product.
     """
     kind, device = clock.device.type, clock.device
     size = MATRIX_SIZE[kind]
@@ -78,7 +78,7 @@ def measure_rates(clock: Clock, dtype: torch.dtype) -> Rates:
 
 @contextmanager
 def _tf32_like_convolutions() -> Iterator[None]:
-    """Let matrix products round float32 as convolutions do."""
+    """Use TF32 in matrix products if convolutions use it."""
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32
     try:
@@ -88,12 +88,12 @@ def _tf32_like_convolutions() -> Iterator[None]:
 
 
 def count_work(network: nn.Module, run: Callable[[], Any], inputs: Any) -> dict[str, Work]:
-    """Count the work of one run, by stage and of the whole.
+    """Count the work of one run, by stage and in total.
 
     Args:
-        network: Each direct part that the run calls is a stage.
-        run: Calls the network once and gives what it is asked for.
-        inputs: What it reads.
+        network: The network; each direct submodule that the run calls is a stage.
+        run: Calls the network once and returns its outputs.
+        inputs: The inputs of the network.
     """
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         flops = _Flops(counter)
@@ -111,7 +111,7 @@ def count_work(network: nn.Module, run: Callable[[], Any], inputs: Any) -> dict[
 
 
 class _Flops:
-    """FLOPs until now: those that torch counts, and those of sparse layers, which it cannot see."""
+    """FLOPs so far: those counted by torch, and those of sparse layers, which torch misses."""
 
     def __init__(self, counter: FlopCounterMode) -> None:
         self._counter = counter
@@ -121,12 +121,12 @@ class _Flops:
         return self._counter.get_total_flops() + self._correction
 
     def read(self, values: Any) -> tuple[int, int]:
-        """FLOPs until now, and the bytes of what a part gets or gives."""
+        """Return the FLOPs so far, and the bytes of the inputs or outputs of a stage."""
         return self.total(), _bytes(values)
 
     @contextmanager
     def of_sparse_layers(self, network: nn.Module) -> Iterator[None]:
-        """Count sparse layers by their pairs of voxels, and nothing of how they compute."""
+        """Count sparse layers by their voxel pairs, not by the operations of their kernels."""
         before: list[int] = []
 
         def start(_: nn.Module, args: Any) -> None:
@@ -148,7 +148,7 @@ class _Flops:
 def sparse_flops(
     layer: SparseConvolution, source: SparseConvTensor, output: SparseConvTensor
 ) -> int:
-    """FLOPs of a sparse convolution: one matrix for each pair of active voxels that it joins."""
+    """Return the FLOPs of a sparse convolution: one matrix product per pair of active voxels."""
     padding = [n // 2 for n in layer.kernel_size] if layer.subm else layer.padding
     device = source.indices.device
     stride = torch.tensor([1, *layer.stride], device=device)
@@ -157,13 +157,13 @@ def sparse_flops(
     keys = _keys(source.indices.long(), source.spatial_shape)
     pairs = 0
     for offset in product(*(range(n) for n in layer.kernel_size)):
-        neighbour = corner + torch.tensor([0, *offset], device=device)
-        pairs += int(torch.isin(_keys(neighbour, source.spatial_shape), keys).sum())
+        neighbor = corner + torch.tensor([0, *offset], device=device)
+        pairs += int(torch.isin(_keys(neighbor, source.spatial_shape), keys).sum())
     return 2 * pairs * layer.in_channels * layer.out_channels
 
 
 def _keys(voxels: Int[Tensor, "M 4"], shape: list[int]) -> Int[Tensor, "M"]:
-    """One number for each voxel of a batch; -1 outside of the grid."""
+    """Return a unique key for each voxel of a batch; -1 outside the grid."""
     is_inside = ((voxels[:, 1:] >= 0) & (voxels[:, 1:] < voxels.new_tensor(shape))).all(1)
     key = voxels[:, 0]
     for axis, length in enumerate(shape):
@@ -172,7 +172,7 @@ def _keys(voxels: Int[Tensor, "M 4"], shape: list[int]) -> Int[Tensor, "M"]:
 
 
 def _bytes(values: Any) -> int:
-    """Bytes of all tensors in nested tuples, lists and dicts."""
+    """Return the bytes of all tensors in nested tuples, lists and dicts."""
     if isinstance(values, Tensor):
         return values.nbytes
     if isinstance(values, Mapping):

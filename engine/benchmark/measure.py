@@ -1,7 +1,7 @@
-"""How fast the network of a config is, what it needs, and how far that is from the floor.
+"""Measure the speed and memory of a config's network, and compare with the floor.
 
-The inputs are made up (``engine/benchmark/synthetic.py``) and lie on the device; no file is read.
-The whole is timed in runs of its own; the stages in runs that are interrupted between the parts.
+Inputs are synthetic (``engine/benchmark/synthetic.py``) and on the device; no files are read. The
+whole network and its stages are timed in separate runs, because timing stages adds overhead.
 """
 
 import gc
@@ -35,7 +35,7 @@ from utils.timing import Clock, Timing, time_runs, time_stages
 
 AMP_OF_PRECISION = {"fp32": "off", "bf16": "bf16", "fp16": "fp16"}
 ALL_TERMS, WITHOUT_RENDERING = "all terms", "without rendering"
-VOXELIZE = "voxelise"
+VOXELIZE = "voxelize"
 PROFILED_RUNS = 5
 TOP_KERNELS = 20
 
@@ -46,21 +46,21 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Options:
-    """What is measured, and how.
+    """What to measure, and how.
 
     Attributes:
-        precisions: Some of "fp32", "bf16" and "fp16".
-        batch_sizes: Frames of a training step; none: training is not measured.
-        iterations: Timed runs.
-        warmup: Runs before.
-        compiled: Parts of the network that torch.compile is applied to; None: as the config says.
-        compile_mode: Its mode.
-        profile: Whether the slowest kernels are listed.
-        steps: Whether training's step is timed, on made-up frames.
-        files: Whether training's own loop is timed, on the config's data.
+        precisions: One or more of "fp32", "bf16" and "fp16".
+        batch_sizes: Batch sizes of training; empty to skip training.
+        iterations: Number of timed runs.
+        warmup: Number of warmup runs.
+        compiled: Parts of the network to compile with torch.compile; None for those of the config.
+        compile_mode: Mode of torch.compile.
+        profile: Whether to list the slowest kernels.
+        steps: Whether to time training steps on synthetic frames.
+        files: Whether to time the loop of train.py on the config's data.
 
     Raises:
-        ValueError: If a number or a precision is out of its range.
+        ValueError: If a number is out of range or a precision is unknown.
     """
 
     precisions: tuple[str, ...]
@@ -89,14 +89,14 @@ def benchmark(cfg: Config, options: Options, device: torch.device) -> Report:
     """Measure the network of a config.
 
     Returns:
-        Plain values for a JSON file; times in milliseconds. ``table.py`` beside this prints it.
+        Plain values for a JSON file, with times in milliseconds; ``table.py`` formats them.
 
     Raises:
-        ValueError: If the config is at fault, the device lacks a precision, or the network lacks a
-            part that is to be compiled.
+        ValueError: If the config is invalid, the device does not support a precision, or the
+            network lacks a part to compile.
     """
     dtypes = {precision: _amp_dtype(precision, device) for precision in options.precisions}
-    # As the training's runner does.
+    # As in the Runner.
     torch.backends.cudnn.benchmark = read_section(cfg, "runtime", Runtime).cudnn_benchmark
     clock = Clock(device)
     report: Report = {
@@ -107,7 +107,7 @@ def benchmark(cfg: Config, options: Options, device: torch.device) -> Report:
         "modality": cfg.modality,
         "options": asdict(options),
     }
-    logger.info("the rates of the device")
+    logger.info("measuring the rates of the device")
     rates = {
         precision: measure_rates(clock, dtype or torch.float32)
         for precision, dtype in dtypes.items()
@@ -135,7 +135,7 @@ def benchmark(cfg: Config, options: Options, device: torch.device) -> Report:
 
 
 def term_variants(cfg: Config) -> dict[str, Config]:
-    """The config as it is, and without what is rendered in training, if anything is."""
+    """Return the config as it is, and without rendering if its training renders."""
     variants = {ALL_TERMS: cfg}
     if cfg.model.get("rendering") and cfg.modality != "lidar":
         without = cfg.copy()
@@ -145,10 +145,10 @@ def term_variants(cfg: Config) -> dict[str, Config]:
 
 
 def compile_parts(network: UnsOcc, options: Options, runtime: Runtime, *, mode: str) -> list[str]:
-    """Compile what the options name, or else what the config compiles.
+    """Compile the parts given by the options, or else by the config.
 
     Returns:
-        Names of those parts.
+        Names of the compiled parts.
 
     Raises:
         ValueError: If the network has no such part.
@@ -156,17 +156,17 @@ def compile_parts(network: UnsOcc, options: Options, runtime: Runtime, *, mode: 
     parts = [name for name, _ in network.named_children()]
     unknown = sorted(set(options.compiled or ()) - set(parts))
     if unknown:
-        raise ValueError(f"the network has no parts {unknown} to compile; it has {parts}")
-    of_config = DENSE_PARTS if runtime.compile else ()
-    names = of_config if options.compiled is None else options.compiled
+        raise ValueError(f"the network has no parts {unknown} to compile; expected some of {parts}")
+    default = DENSE_PARTS if runtime.compile else ()
+    names = default if options.compiled is None else options.compiled
     if names:
-        # Else earlier networks count towards torch's limit of compiled versions of a function.
+        # Otherwise earlier networks count toward torch's limit of compiled versions per function.
         torch.compiler.reset()
     return network.compile_dense(mode, names)
 
 
 def _inference(cfg: Config, options: Options, clock: Clock) -> Report:
-    """Count the work of one frame, and time it in every precision."""
+    """Count the work of one frame, and time it in each precision."""
     network = place(build_model(cfg), clock.device).eval()
     batch = synthetic_batch(cfg, 1, device=clock.device)
     parameters = {name: _num_parameters(part) for name, part in network.named_children()}
@@ -189,12 +189,12 @@ def _inference(cfg: Config, options: Options, clock: Clock) -> Report:
 def _time_inference(
     network: UnsOcc, batch: Batch, precision: str, options: Options, clock: Clock
 ) -> Report:
-    """Times of one frame, of the whole and by stage, and the peak of memory."""
+    """Time one frame, in total and by stage, and measure the peak memory."""
     logger.info("inference in %s", precision)
     runs = (options.iterations, options.warmup)
 
     def infer() -> None:
-        # The context ends with each frame: it would keep the rounded weights for the next.
+        # A new context per frame: otherwise it caches the cast weights between frames.
         with _autocast(precision, clock.device):
             network.infer(batch)
 
@@ -204,8 +204,8 @@ def _time_inference(
         stages = time_stages(infer, network, clock, *runs)
         if "lidar_encoder" in stages:
             encoder = network.lidar_encoder
-            sort, encode = _time_lidar(encoder, batch, precision, options, clock)
-            stages = {VOXELIZE: sort} | stages | {"lidar_encoder": encode}
+            voxelization, encode = _time_lidar(encoder, batch, precision, options, clock)
+            stages = {VOXELIZE: voxelization} | stages | {"lidar_encoder": encode}
         kernels = top_kernels(infer, clock) if options.profile else None
     logger.info("inference in %s takes %.1f ms", precision, whole.median_ms)
     report: Report = {"stages": {name: asdict(timing) for name, timing in stages.items()}}
@@ -216,7 +216,7 @@ def _time_inference(
 def _time_lidar(
     encoder: LidarEncoder, batch: Batch, precision: str, options: Options, clock: Clock
 ) -> tuple[Timing, Timing]:
-    """Times of the two halves of the LiDAR encoder: sorting into voxels, and the network."""
+    """Time the two halves of the LiDAR encoder: voxelization, and the network."""
     points = required(batch, "points")
     voxels = voxelize(points, encoder.lidar_grid)
 
@@ -225,14 +225,14 @@ def _time_lidar(
             encoder.encode(voxels, len(points))
 
     runs = (options.iterations, options.warmup)
-    sort = time_runs(lambda: voxelize(points, encoder.lidar_grid), clock, *runs)
-    return sort, time_runs(encode, clock, *runs)
+    voxelization = time_runs(lambda: voxelize(points, encoder.lidar_grid), clock, *runs)
+    return voxelization, time_runs(encode, clock, *runs)
 
 
 def _training(
     cfg: Config, options: Options, clock: Clock, terms: str, precision: str, size: int
 ) -> Report:
-    """Time and memory of a training step: losses, backward pass and update of the weights."""
+    """Measure time and memory of a training step: losses, backward pass and weight update."""
     logger.info("training step, %s, %s, batch %d", terms, precision, size)
     report: Report = {"terms": terms, "precision": precision, "batch_size": size}
     try:
@@ -251,7 +251,7 @@ def _training(
 def _training_loop(
     cfg: Config, options: Options, clock: Clock, precision: str, size: int
 ) -> Report:
-    """Time of training's own loop, with its files and its loader."""
+    """Time the loop of train.py, with its data loader and files."""
     logger.info("training from files, %s, batch %d", precision, size)
     found = time_training_loop(
         cfg,
@@ -269,7 +269,7 @@ def _time_training(
     cfg: Config, options: Options, clock: Clock, precision: str, size: int
 ) -> Report:
     network = place(build_model(cfg), clock.device).train()
-    # Not in the options' mode: a graph's outputs do not outlive it, and a backward pass needs them.
+    # Not the mode of the options: outputs of a CUDA graph do not survive until the backward pass.
     compile_parts(network, options, read_section(cfg, "runtime", Runtime), mode="default")
     schedule = replace(read_section(cfg, "schedule", Schedule), amp=AMP_OF_PRECISION[precision])
     optimizer = build_optimizer(network, schedule, clock.device)
@@ -288,14 +288,14 @@ def _time_training(
 
 
 def top_kernels(run: Callable[[], Any], clock: Clock) -> list[Report]:
-    """The slowest kernels of a run (on a CPU, operators), by their time together.
+    """Profile the slowest kernels of a run (on a CPU, operators) by total time.
 
     Args:
-        run: What is profiled, ``PROFILED_RUNS`` times.
+        run: The function to profile, called ``PROFILED_RUNS`` times.
         clock: The clock of its device.
 
     Returns:
-        Name, calls a run, time a run [ms] and share of the time of all, of ``TOP_KERNELS`` kernels.
+        Name, calls per run, time per run [ms] and share of the total, of ``TOP_KERNELS`` kernels.
     """
     gpu, activity = clock.on_gpu, torch.profiler.ProfilerActivity
     kind = DeviceType.CUDA if gpu else DeviceType.CPU
@@ -303,7 +303,7 @@ def top_kernels(run: Callable[[], Any], clock: Clock) -> list[Report]:
         for _ in range(PROFILED_RUNS):
             run()
         clock.wait()
-    # Annotations are spans over kernels, which would count twice.
+    # Skip annotations: they span kernels, which would count twice.
     events = [
         event
         for event in log.key_averages()
@@ -340,11 +340,11 @@ def _num_parameters(module: nn.Module) -> int:
 
 
 def _describe(cfg: Config, batch: Batch, network: UnsOcc) -> Report:
-    """What a frame holds."""
+    """Return the sizes of a frame."""
     occupancy = required(batch, "occupancy")
     sizes: Report = {
         "grid": list(occupancy.shape[1:]),
-        "labelled_voxels": int((occupancy > 0).sum()),
+        "labeled_voxels": int((occupancy > 0).sum()),
     }
     if batch.images is not None:
         sizes["image_size"] = list(batch.images.shape[-2:])

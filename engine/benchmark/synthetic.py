@@ -1,8 +1,8 @@
-"""Made-up frames of a config's size, for measuring where there is no data set.
+"""Synthetic frames of a config's size, for benchmarks without a data set.
 
-Rolling ground between two slopes, with boxes on it: about as many labelled voxels as a real frame
-has, and points where the rays of a forward-looking sensor meet them, so that as many voxels are
-occupied. The pictures are noise. Nothing can be learnt from these frames but how long they take.
+The scene is rolling ground between two slopes, with boxes on it: about as many labeled voxels as in
+a real frame. LiDAR points are where the rays of a forward-looking sensor hit them, so the number of
+occupied voxels is realistic, too. Images are noise. These frames are useful only for timing.
 """
 
 from math import gcd
@@ -26,24 +26,24 @@ from utils.labels import FREE, label_set
 POINTS_PER_SWEEP = 60_000
 SWEEP_S = 0.1
 GROUND_SHARE, WAVE_SHARE, SLOPE_SHARE = 0.14, 0.04, 0.45
-"""Height of the ground, of its waves and of the slopes, as shares of the grid's height."""
+"""Heights of the ground, its waves and the slopes, as shares of the grid's height."""
 GROUND_M = -2.6
-"""Height of the elevation map, which is flat [m]."""
+"""Height of the flat elevation map [m]."""
 NUM_BOXES = 6
 ROUGHNESS = 0.7
-"""Depth of the points below the faces of the voxels, at most, in voxels."""
+"""Maximum depth of points below voxel faces, in voxels."""
 
 
 def synthetic_batch(
     cfg: Config, size: int, *, device: torch.device | str = "cpu", seed: int = 0
 ) -> Batch:
-    """Frames with the fields that training the config's network reads.
+    """Build a batch with the fields that training the config's network needs.
 
     Args:
         cfg: The config: its grid, classes, modality, image size and number of sweeps.
         size: Number of frames.
-        device: Where they are made, and lie.
-        seed: Draws them, the same on any device.
+        device: Device of the batch.
+        seed: Random seed; the frames are the same on any device.
     """
     grid, fields = build_grid(cfg), fields_of(cfg.modality, training=True)
     generator = torch.Generator().manual_seed(seed)
@@ -70,7 +70,7 @@ def synthetic_batch(
 def surfaces(
     grid: VoxelGrid, num_classes: int, generator: torch.Generator
 ) -> UInt8[Tensor, "X Y Z"]:
-    """Labels of a scene: a sheet of ground one voxel thin, and shells of boxes on it."""
+    """Generate the labels of a scene: ground one voxel thick, and hollow boxes on it."""
     across, height = torch.linspace(0, 1, grid.shape[1]), grid.shape[2]
     along = torch.linspace(0, 1, grid.shape[0])[:, None]
     phase = 6.3 * torch.rand(2, generator=generator)
@@ -97,16 +97,16 @@ def surfaces(
 def scan(
     occupancy: UInt8[Tensor, "X Y Z"], grid: VoxelGrid, sweeps: int, generator: torch.Generator
 ) -> Float[Tensor, "P F"]:
-    """Where the rays of a LiDAR meet the surfaces: x, y, z [m], intensity, and age [s] of sweeps.
+    """Cast LiDAR rays at the surfaces; return x, y, z [m], intensity, and age [s] of sweeps.
 
     Args:
         occupancy: The scene.
-        grid: Where it stands.
-        sweeps: Clouds of ``POINTS_PER_SWEEP`` put together; the age is given from 2 on.
-        generator: Draws the rays.
+        grid: Its grid.
+        sweeps: Number of sweeps of ``POINTS_PER_SWEEP`` points; with 2 or more, points have an age.
+        generator: Random generator of the rays.
     """
     number = POINTS_PER_SWEEP * sweeps
-    # A third of the rays goes over the horizon or leaves the grid; a half is more than that.
+    # A third of the rays miss, above the horizon or outside the grid; twice the rays are enough.
     azimuth, elevation, depth, intensity, age = torch.rand(5, 2 * number, generator=generator).to(
         occupancy.device
     )
@@ -126,7 +126,7 @@ def scan(
 
 
 def front_camera(cfg: Config) -> Float[Tensor, "4 4"]:
-    """Projection of the front camera into the config's crop and size of the image."""
+    """Return the projection of the front camera for the config's image crop and size."""
     width, height = REFERENCE_SIZE
     crop = cfg.dataset.get("image_crop", (0.0, 0.0, 1.0, 1.0))
     resize = image_transform((height, width), tuple(cfg.dataset.image_size), crop, Choices())
@@ -140,7 +140,7 @@ def depth_maps(
     pixel_from_lidar: Float[Tensor, "B 4 4"],
     image_size: tuple[int, int],
 ) -> Float[Tensor, "B H W"]:
-    """Camera depth of what each block of up to 4 × 4 pixels sees [m]; 0 where that is nothing."""
+    """Render camera depth per block of up to 4 × 4 pixels [m]; 0 where nothing is hit."""
     height, width = image_size
     stride = gcd(height, width, 4)
     pixels = pixel_centers(height, width, stride=stride, device=occupancy.device)

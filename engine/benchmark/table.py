@@ -1,4 +1,4 @@
-"""What ``engine/benchmark/measure.py`` measured, as tables for a terminal and for Markdown."""
+"""Format the reports of ``engine/benchmark/measure.py`` as Markdown tables."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,23 +6,23 @@ from typing import Any
 from engine.benchmark.floor import WHOLE
 
 NAMES = {"lidar_encoder": "LiDAR encoder"}
-"""Of stages, where it is not the part's own with spaces."""
+"""Display names of stages; by default, the part's name with spaces."""
 NONE = "–"
 KERNEL_WIDTH = 70
 
 NOTE = """\
-Times: median (p10–p90) [ms]. The whole is timed in runs of its own, the stages in others.
+Times: median (p10–p90) [ms]. The whole network and its stages are timed in separate runs.
 Floor: the larger of GFLOP / matmul rate and MB / copy rate. GFLOP: convolutions and matrix
-products, sparse ones by their pairs of active voxels. MB: weights as stored, inputs and outputs,
-each once."""
-TF32_NOTE = "fp32 on a GPU: convolutions, and the product that gives the rate, round to TF32."
+products; sparse ones count pairs of active voxels. MB: weights as stored, inputs and outputs,
+each moved once."""
+TF32_NOTE = "fp32 on a GPU: convolutions and the measured matmul round to TF32."
 
 
 def describe(report: Mapping[str, Any]) -> str:
-    """The whole report as text.
+    """Format the full report.
 
     Args:
-        report: What ``benchmark`` gave.
+        report: The result of ``benchmark``.
     """
     blocks = [_headline(report), _rates(report), _inference(report)]
     if report["training"]:
@@ -35,7 +35,7 @@ def describe(report: Mapping[str, Any]) -> str:
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table with aligned columns: the first to the left, the others to the right.
+    """Format a Markdown table: the first column is left-aligned, the others are right-aligned.
 
     Args:
         rows: Cells; the first row is the header.
@@ -52,7 +52,7 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _headline(report: Mapping[str, Any]) -> str:
-    """What was measured, where, when and how."""
+    """Format what was measured, where, when and how."""
     inputs, options = report["inputs"], report["options"]
     facts = [report["device"], f"torch {report['torch']}", report["date"]]
     facts += [f"{report['config']}, modality {report['modality']}"]
@@ -61,7 +61,7 @@ def _headline(report: Mapping[str, Any]) -> str:
     if "points" in inputs:
         facts.append(f"{inputs['points']:,} points in {inputs['lidar_voxels']:,} LiDAR voxels")
     facts.append("×".join(map(str, inputs["grid"])) + " label voxels")
-    facts.append(f"{options['iterations']} runs after {options['warmup']}")
+    facts.append(f"{options['iterations']} timed runs, {options['warmup']} warmup")
     if report["compiled"]:
         facts.append(f"compiled ({options['compile_mode']}): {', '.join(report['compiled'])}")
     return "; ".join(facts)
@@ -76,7 +76,7 @@ def _rates(report: Mapping[str, Any]) -> str:
 
 
 def _inference(report: Mapping[str, Any]) -> str:
-    """One row a stage, the whole, and the memory."""
+    """Format one row per stage, the whole network, and the peak memory."""
     timed = report["inference"]
     stages = dict.fromkeys(stage for times in timed.values() for stage in times["stages"])
     parameters = report["parameters"].items()
@@ -98,7 +98,7 @@ def _inference(report: Mapping[str, Any]) -> str:
 
 
 def _work(report: Mapping[str, Any], name: str) -> list[str]:
-    """Parameters, FLOPs and bytes of a stage."""
+    """Format the parameters, FLOPs and bytes of a stage."""
     cells = [NONE] * 3
     if name in report["parameters"]:
         cells[0] = f"{report['parameters'][name] / 1e6:.3g}"
@@ -122,16 +122,16 @@ def _training(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _training_files(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The loop of train.py on files, beside its step on a batch that is on the device."""
+    """Format the loop of train.py on files, next to its step on a batch on the device."""
     table = [
         [
             "train.py on files",
             "batch",
             "ms",
             "step alone, ms",
-            "of its rate",
+            "share of step speed",
             "frames/s",
-            "waits for data",
+            "waiting for data",
             "peak GB",
         ],
     ]
@@ -143,13 +143,13 @@ def _training_files(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def compare(reports: Sequence[Mapping[str, Any]]) -> str:
-    """What several configs took, each over what the first one took.
+    """Format a comparison of configs, with ratios to the first one.
 
     Args:
-        reports: What ``benchmark`` gave for each; the same things were measured for all.
+        reports: The result of ``benchmark`` for each, with the same options.
     """
     names = [str(report["config"]) for report in reports]
-    table = [["ms, and times the first", *names]]
+    table = [["ms (ratio to the first)", *names]]
     for name, of_first in _medians(reports[0]).items():
         found = [_medians(report).get(name) for report in reports]
         table.append([name, *(_ratio(value, of_first) for value in found)])
@@ -157,7 +157,7 @@ def compare(reports: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _medians(report: Mapping[str, Any]) -> dict[str, float]:
-    """Median times of whole runs by name [ms]."""
+    """Return the median times of full runs by name [ms]."""
     found = {
         f"inference, {precision}": times["stages"][WHOLE]["median_ms"]
         for precision, times in report["inference"].items()
@@ -177,7 +177,7 @@ def _ratio(value: float | None, first: float) -> str:
 
 
 def _kernels(report: Mapping[str, Any]) -> list[str]:
-    """A table of the slowest kernels for everything that was profiled."""
+    """Format a table of the slowest kernels for each profiled run."""
     profiled = {f"inference, {name}": times for name, times in report["inference"].items()}
     for row in report["training"]:
         profiled[f"{row['terms']}, {row['precision']}, batch {row['batch_size']}"] = row
@@ -201,7 +201,7 @@ def _time(timing: Mapping[str, float] | None) -> str:
 
 
 def _figures(value: float) -> str:
-    """Three significant figures, never an exponent."""
+    """Format with three significant figures, without an exponent."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 

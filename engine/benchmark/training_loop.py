@@ -1,7 +1,7 @@
-"""How fast train.py's own loop is on the files of a data set, beside its step alone.
+"""Time the loop of train.py on the files of a data set, and its step alone.
 
 The loop is the real one: data loader, copies to the device, hooks, logging, checkpoints. The step
-is ``train_step`` on one of the same batches, again and again, with the batch on the device.
+is ``train_step``, repeated on one of the same batches, already on the device.
 """
 
 import itertools
@@ -28,69 +28,69 @@ SEED = 42
 def time_training_loop(
     cfg: Config, clock: Clock, *, amp: str, batch_size: int, iterations: int, warmup: int
 ) -> dict[str, Any]:
-    """Train for some iterations, and time them as a user of train.py has them.
+    """Time training iterations as a user of train.py sees them.
 
     Args:
-        cfg: The config; its data is read, its schedule apart from what is given here followed.
+        cfg: The config; the arguments below override its schedule.
         clock: The clock of the device.
         amp: Precision: "off", "bf16" or "fp16".
-        batch_size: Frames of a step.
-        iterations: Timed iterations.
-        warmup: Iterations before.
+        batch_size: Frames per step.
+        iterations: Number of timed iterations.
+        warmup: Number of warmup iterations.
 
     Returns:
-        ``loop`` and ``step``, times as of ``Timing`` [ms]; ``frames_per_s`` of the loop;
-        ``share_of_step``: speed of the loop over that of the step; ``waiting_share``: of the
-        loop's time, how much it waits for data; ``peak_bytes``.
+        ``loop`` and ``step``: times as in ``Timing`` [ms]; ``frames_per_s`` of the loop;
+        ``share_of_step``: speed of the loop relative to the step; ``waiting_share``: share of the
+        loop's time spent waiting for data; ``peak_bytes``.
 
     Raises:
-        FileNotFoundError: If the data is not there.
-        ValueError: If the config or the data is at fault.
+        FileNotFoundError: If the data is missing.
+        ValueError: If the config or the data is invalid.
     """
     cfg = cfg.copy()
     values = {"amp": amp, "batch_size": batch_size, "val_interval": 0, "epochs": 1}
     cfg.merge_from_dict({f"schedule.{key}": value for key, value in values.items()})
     process = Process(0, 1, clock.device)
-    watch = _Watch(clock, warmup, warmup + iterations)
+    timer = _IterationTimer(clock, warmup, warmup + iterations)
     with tempfile.TemporaryDirectory() as folder:
         trainer = build_trainer(cfg, Path(folder), process, seed=SEED)
-        trainer.register_hook(watch, priority="LOWEST")
+        trainer.register_hook(timer, priority="LOWEST")
         loop = trainer.train_loop
-        loop.max_epochs = -(-watch.last // len(loop.dataloader))
+        loop.max_epochs = -(-timer.last // len(loop.dataloader))
         loop.max_iters = loop.max_epochs * len(loop.dataloader)
-        with suppress(_Enough):
+        with suppress(_Done):
             trainer.train()
-    assert watch.batch is not None, "the loop ends with its last batch in hand"
-    found = _of_loop(watch) | {"peak_bytes": clock.peak_bytes()}
+    assert timer.batch is not None, "the hook keeps the last batch"
+    found = _loop_stats(timer) | {"peak_bytes": clock.peak_bytes()}
     network: Any = unwrap(trainer.model)
-    batch, optimizer = watch.batch.to(clock.device), trainer.optim_wrapper
+    batch, optimizer = timer.batch.to(clock.device), trainer.optim_wrapper
     step = time_runs(lambda: network.train_step(batch, optimizer), clock, iterations, warmup)
     share = step.median_ms / found["loop"]["median_ms"]
     return found | {"step": asdict(step), "share_of_step": share}
 
 
-def _of_loop(watch: "_Watch") -> dict[str, Any]:
-    times_ms = [1e3 * (end - start) for start, end in itertools.pairwise(watch.ends)]
+def _loop_stats(timer: "_IterationTimer") -> dict[str, Any]:
+    times_ms = [1e3 * (end - start) for start, end in itertools.pairwise(timer.ends)]
     return {
         "loop": asdict(Timing.of_runs(times_ms)),
-        "frames_per_s": 1e3 * watch.frames / sum(times_ms),
-        "waiting_share": 1e3 * sum(watch.waits_s) / sum(times_ms),
+        "frames_per_s": 1e3 * timer.frames / sum(times_ms),
+        "waiting_share": 1e3 * sum(timer.waits_s) / sum(times_ms),
     }
 
 
-class _Enough(Exception):
-    """The last iteration is done."""
+class _Done(Exception):
+    """Raised after the last iteration."""
 
 
-class _Watch(Hook):
-    """Writes down when iterations end, and how long each waited for its data.
+class _IterationTimer(Hook):
+    """Records when iterations end, and how long each waited for data.
 
     Attributes:
-        ends: When the last iteration before the timed ones, and each of those, ended [s].
-        waits_s: How long each timed iteration waited [s].
+        ends: End times of the last warmup iteration and of each timed iteration [s].
+        waits_s: Time that each timed iteration waited for data [s].
         batch: The last batch.
-        frames: Frames of the timed iterations.
-        last: Number of iterations after which it ends the training.
+        frames: Number of frames in the timed iterations.
+        last: Number of iterations after which training stops.
     """
 
     def __init__(self, clock: Clock, first: int, last: int) -> None:
@@ -104,7 +104,7 @@ class _Watch(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """One iteration more; only at the first and the last one is the device waited for."""
+        """Record an iteration; synchronize with the device only at the first and the last one."""
         done = runner.iter + 1
         if done < self.first:
             return
@@ -119,4 +119,4 @@ class _Watch(Hook):
         self.ends.append(time.perf_counter())
         self.batch = data_batch
         if done == self.last:
-            raise _Enough
+            raise _Done

@@ -1,4 +1,4 @@
-"""From a config to data, network and optimiser: the one way that all scripts share."""
+"""Build data sets, networks and optimizers from a config, for all scripts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,23 +39,23 @@ AMP_DTYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def build_grid(cfg: Config) -> VoxelGrid:
-    """The grid that the network predicts and that labels are brought to."""
+    """Return the grid that the network predicts and labels are coarsened to."""
     return VoxelGrid.from_config(cfg.grid)
 
 
 def fields_of(modality: str, *, training: bool) -> tuple[str, ...]:
-    """Fields of a sample that a network of this modality reads, labels included.
+    """Return the Sample fields that a network of this modality needs, including labels.
 
     Args:
         modality: "both", "camera" or "lidar".
-        training: Also what only the losses read.
+        training: Whether to include the fields that only the losses need.
     """
     depth = ("depth_m",) if training and modality != "lidar" else ()
     return ("occupancy", *input_fields(modality), *depth)
 
 
 def input_fields(modality: str) -> tuple[str, ...]:
-    """Fields of a sample that a network of this modality predicts from: those of its sensors."""
+    """Return the Sample fields that are inputs of a network of this modality."""
     points = () if modality == "camera" else ("points",)
     images = () if modality == "lidar" else ("images", "pixel_from_lidar")
     return (*points, *images)
@@ -75,14 +75,14 @@ def build_dataset(
     Args:
         cfg: The config.
         split: "train", "val", "test" or "all".
-        training: Augment, and read what only the losses need.
-        fields: Fields to read instead of those that the modality and ``training`` call for.
-        stems: Frames to read instead of the whole split.
-        seed: Seed of the augmentation.
+        training: Whether to augment, and to read the fields that only the losses need.
+        fields: Fields to read; None for those that the modality and ``training`` need.
+        stems: Frames to read; None for the full split.
+        seed: Random seed of the augmentation.
 
     Raises:
-        FileNotFoundError: If the data is not there.
-        ValueError: If the data or the section is at fault.
+        FileNotFoundError: If the data is missing.
+        ValueError: If the data or the section is invalid.
     """
     modality = read_choice(cfg, "modality", MODALITIES)
     injected: dict[str, Any] = {
@@ -102,12 +102,12 @@ def build_dataset(
 
 
 def has_elevation(cfg: Config) -> bool:
-    """Whether the config's network has an elevation head."""
+    """Return whether the network of a config has an elevation head."""
     return plain(cfg.get("model") or {}).get("parts", {}).get("elevation") is not None
 
 
 def novel_views(cfg: Config) -> int:
-    """Number of other frames of the scene that training the config's network looks from."""
+    """Return the number of other frames of the scene that training renders novel views at."""
     rendering = plain(cfg.get("model") or {}).get("rendering") or {}
     return 0 if cfg.modality == "lidar" else rendering.get("novel_views", 0)
 
@@ -122,13 +122,13 @@ def _default_fields(cfg: Config, modality: str, training: bool) -> tuple[str, ..
 
 
 def build_model(cfg: Config, *, seed: int = 0) -> UnsOcc:
-    """Build the network of a config, on the CPU; the same seed gives the same weights.
+    """Build the network of a config on the CPU; the same seed gives the same weights.
 
-    Where the config leaves the balance of the classes to the data, they count alike: for training
-    ``with_class_balance`` has put the numbers in.
+    A class balance of "from_data" is left out here; training resolves it with ``balance_classes``
+    first.
 
     Raises:
-        ValueError: If the section is at fault.
+        ValueError: If the section is invalid.
     """
     injected = {
         "grid": build_grid(cfg),
@@ -141,11 +141,11 @@ def build_model(cfg: Config, *, seed: int = 0) -> UnsOcc:
 
 
 def load_network(cfg: Config, weights: str | Path, device: torch.device) -> UnsOcc:
-    """The network of a config with trained weights, on the device that it will run on.
+    """Build the network of a config and load trained weights, on the given device.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the section is at fault, or the weights are those of another network.
+        FileNotFoundError: If the file is missing.
+        ValueError: If the section is invalid, or the weights do not match the network.
     """
     network = build_model(cfg)
     load_weights(network, weights)
@@ -153,44 +153,44 @@ def load_network(cfg: Config, weights: str | Path, device: torch.device) -> UnsO
 
 
 def balance_classes(cfg: Config) -> Config:
-    """The config with the numbers that it leaves to the labels of its training split, if any.
+    """Return the config with its class balance computed from the training split, if requested.
 
     Raises:
-        FileNotFoundError: If the data is not there.
-        ValueError: If the config or a label is at fault.
+        FileNotFoundError: If the data is missing.
+        ValueError: If the config or a label is invalid.
     """
     return with_class_balance(cfg, lambda: build_dataset(cfg, "train", fields=("occupancy",)))
 
 
 def place(network: Network, device: torch.device, *, compile_mode: str | None = None) -> Network:
-    """Bring a network to the device that it will run on, in the form that is fast there.
+    """Move a network to a device, in the fastest memory layout.
 
-    On a GPU the dense convolutions lie channels last, as its matrix units read them; spconv's
-    weights, five-dimensional too, must stay as they are.
+    On a GPU, dense convolutions use channels last, the layout of its matrix units. spconv's weights
+    are five-dimensional, too, but must keep their layout.
 
     Args:
-        network: The network; it is changed.
-        device: Where to.
-        compile_mode: Have torch.compile fuse the dense parts in this mode, when they first run.
+        network: The network, modified in place.
+        device: The device.
+        compile_mode: Mode of torch.compile for the dense parts; None does not compile.
     """
     network = network.to(device)
     if device.type == "cuda":
         for layer in network.modules():
             if isinstance(layer, nn.Conv2d):
-                _lay_out(layer.weight, torch.channels_last)
+                _set_layout(layer.weight, torch.channels_last)
             if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):
-                _lay_out(layer.weight, torch.channels_last_3d)
+                _set_layout(layer.weight, torch.channels_last_3d)
     if compile_mode is not None:
         network.compile_dense(compile_mode)
     return network
 
 
-def _lay_out(weight: Tensor, memory_format: torch.memory_format) -> None:
+def _set_layout(weight: Tensor, memory_format: torch.memory_format) -> None:
     weight.data = weight.data.contiguous(memory_format=memory_format)
 
 
 def train_loader(cfg: Config, frames: FrameDataset, process: Process, seed: int) -> DataLoader:
-    """Loader of shuffled, augmented batches for this process."""
+    """Build the loader of this process's shuffled, augmented batches."""
     schedule = read_section(cfg, "schedule", Schedule)
     batches = EpochBatches(
         frames,
@@ -203,21 +203,21 @@ def train_loader(cfg: Config, frames: FrameDataset, process: Process, seed: int)
 
 
 def eval_loader(cfg: Config, frames: FrameDataset, process: Process, batch_size: int) -> DataLoader:
-    """Loader of this process's share of the frames, in order."""
+    """Build the loader of this process's share of the frames, in order."""
     indices = EvalIndices(frames, rank=process.rank, world_size=process.world_size)
     options = _loader_options(cfg, process)
     return DataLoader(frames, batch_size=batch_size, sampler=indices, **options)
 
 
 def build_optimizer(network: nn.Module, schedule: Schedule, device: torch.device) -> OptimWrapper:
-    """AdamW over the weights that train, without decay of biases and norms, in mmengine's wrapper.
+    """Build AdamW for the trainable weights, without weight decay on biases and norms.
 
     Raises:
-        ValueError: If no weight trains, or the precision needs another device.
+        ValueError: If no weight is trainable, or the device lacks the precision.
     """
     weights = [weight for weight in network.parameters() if weight.requires_grad]
     if not weights:
-        raise ValueError("the network has no weight that trains")
+        raise ValueError("the network has no trainable weights")
     groups = [
         {
             "params": [weight for weight in weights if weight.ndim > 1],
@@ -238,10 +238,10 @@ def build_optimizer(network: nn.Module, schedule: Schedule, device: torch.device
 
 
 def amp_dtype(name: str, device: torch.device) -> torch.dtype | None:
-    """The dtype of automatic mixed precision; None: there is none.
+    """Return the dtype of automatic mixed precision; None if it is off.
 
     Raises:
-        ValueError: If the name is unknown or the device has none.
+        ValueError: If the name is unknown, or the device does not support it.
     """
     if name not in AMP_DTYPES:
         raise ValueError(f"precision must be one of {sorted(AMP_DTYPES)}, got '{name}'")
@@ -262,6 +262,6 @@ def _loader_options(cfg: Config, process: Process) -> dict[str, Any]:
 
 
 def _use_one_thread(worker: int) -> None:
-    """Keep a reading process from starting threads of its own."""
+    """Keep OpenCV from starting threads in a data loader process."""
     del worker
     cv2.setNumThreads(0)

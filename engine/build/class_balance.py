@@ -1,7 +1,7 @@
-"""The balance of the classes: from the labels that are trained on, where a config says so.
+"""Class balance computed from the training labels, if a config requests it.
 
-``model.loss.class_weights`` and ``model.loss.class_counts`` are numbers, or ``"from_data"``: then
-training counts the labels of its own split first, once, and keeps the counts beside the data.
+``model.loss.class_weights`` and ``model.loss.class_counts`` are numbers or ``"from_data"``. With
+``"from_data"``, training first counts the labels of its split and caches the counts with the data.
 """
 
 import copy
@@ -20,15 +20,15 @@ from utils.config import plain
 from utils.labels import FREE, UNSCENES3D
 
 FROM_DATA = "from_data"
-"""In a config: the numbers come from the labels of the training split."""
+"""Value in a config: compute the numbers from the labels of the training split."""
 WEIGHT_OFFSET = 1.2
-"""Of the configs' class weights."""
+"""Offset in the logarithm of the configs' class weights."""
 
 
 def class_weights(statistics: Statistics) -> list[float]:
-    """Weights for ``model.loss.class_weights``: free first, as much as driveable_surface.
+    """Return ``model.loss.class_weights``: free first, with the weight of driveable_surface.
 
-    Rounded to the digits that a config needs.
+    Weights are rounded to one decimal, as in the configs.
     """
     weights = log_share_weights(statistics.shares.tolist(), WEIGHT_OFFSET)
     driveable = UNSCENES3D.index("driveable_surface")
@@ -38,9 +38,9 @@ def class_weights(statistics: Statistics) -> list[float]:
 
 
 def class_counts(statistics: Statistics) -> list[int]:
-    """Voxels in a usual frame for ``model.loss.class_counts``: 0 of free, which no picture shows.
+    """Return ``model.loss.class_counts``: mean voxels per frame.
 
-    A class that occurs at all has at least one.
+    Free has 0, because it is never rendered; other classes that occur have at least 1.
     """
     counts = statistics.counts / max(1, statistics.frames)
     return [0, *(max(round(count), 1) if count else 0 for count in counts[1:].tolist())]
@@ -50,14 +50,14 @@ RULES: dict[str, Callable[[Statistics], list[float] | list[int]]] = {
     "class_weights": class_weights,
     "class_counts": class_counts,
 }
-"""How each key of ``model.loss`` follows from the counts."""
+"""Rule that computes each key of ``model.loss`` from the counts."""
 
 
 def counted_keys(cfg: Config) -> list[str]:
-    """The keys of ``model.loss`` that a config leaves to the data.
+    """Return the keys of ``model.loss`` that are "from_data".
 
     Raises:
-        ValueError: If one is another text, or the labels of such a data set cannot be counted.
+        ValueError: If a value is another string, or the data set does not support counting.
     """
     loss = plain(cfg.get("model") or {}).get("loss")
     given = loss if isinstance(loss, Mapping) else {}
@@ -65,28 +65,28 @@ def counted_keys(cfg: Config) -> list[str]:
     for key, text in texts.items():
         if text != FROM_DATA:
             raise ValueError(
-                f"model.loss.{key} is a number for each class, None or '{FROM_DATA}', got '{text}'"
+                f"model.loss.{key} must be a number per class, None or '{FROM_DATA}', got '{text}'"
             )
     if texts and not dataset_class(cfg).has_statistics:
         raise ValueError(
             f"model.loss.{sorted(texts)[0]}='{FROM_DATA}': labels of {cfg.dataset.type} cannot be "
-            "counted; give a number for each class"
+            "counted; set a number per class"
         )
     return sorted(texts)
 
 
 def with_class_balance(cfg: Config, build_frames: Callable[[], FrameDataset]) -> Config:
-    """The config with numbers where it leaves them to the data; itself where it does not.
+    """Return the config with "from_data" replaced by numbers; the same config if there is none.
 
-    Of several processes the first one counts; all get its numbers.
+    Rank 0 counts and broadcasts the numbers.
 
     Args:
         cfg: The config.
-        build_frames: Builds the data set of the training split; called if something is counted.
+        build_frames: Builds the data set of the training split; called only to count.
 
     Raises:
-        FileNotFoundError: If the data is not there.
-        ValueError: If the config is at fault, or a label is not as its format says.
+        FileNotFoundError: If the data is missing.
+        ValueError: If the config or a label is invalid.
     """
     keys = counted_keys(cfg)
     if not keys:
@@ -103,10 +103,10 @@ def with_class_balance(cfg: Config, build_frames: Callable[[], FrameDataset]) ->
 
 
 def without_class_balance(cfg: Config) -> Config:
-    """The config for a network that does not train, whose classes need no balance: no counting.
+    """Return the config with "from_data" replaced by None, for networks that are not trained.
 
     Raises:
-        ValueError: If the config is at fault.
+        ValueError: If the config is invalid.
     """
     keys = counted_keys(cfg)
     if not keys:

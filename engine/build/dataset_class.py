@@ -1,4 +1,4 @@
-"""The class that reads the data set of a config. Importing this module registers all of them."""
+"""The data set class of a config. Importing this module registers all data sets."""
 
 from mmengine.config import Config
 
@@ -10,11 +10,11 @@ from utils.config import section_class
 from utils.registry import DATASETS
 
 GROUPS = {"reading": Reading}
-"""Arguments of data sets that a config gives as flat keys of its ``dataset`` section."""
+"""Data set arguments that are flat keys of the ``dataset`` section in a config."""
 
 
 def dataset_class(cfg: Config) -> type[FrameDataset]:
-    """The class of a config's data set; what it says of itself needs no data.
+    """Return the data set class of a config; its class attributes are available without data.
 
     Raises:
         ValueError: If the class is unknown.

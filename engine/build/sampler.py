@@ -1,4 +1,4 @@
-"""Which frames a process sees, in which order."""
+"""Samplers: which frames a process reads, and in which order."""
 
 import math
 from collections.abc import Iterator, Sized
@@ -10,15 +10,15 @@ from dataset.sample import SampleKey
 
 
 class EpochBatches(Sampler[list[SampleKey]]):
-    """Batches of a shuffled epoch for training; may start in its middle.
+    """Batches of a shuffled training epoch, which may start mid-epoch.
 
-    The order depends on the seed and the epoch only. Every process gets as many frames: where the
-    number of processes does not divide that of the frames, the first of the order come twice.
+    The order depends only on the seed and the epoch. Every process gets the same number of frames:
+    if needed, the first frames of the order are repeated.
 
     Args:
-        dataset: What to draw from.
-        batch_size: Frames a batch; the last batch of an epoch may be smaller.
-        seed: Seed of the orders.
+        dataset: The data set to sample from.
+        batch_size: Frames per batch; the last batch of an epoch may be smaller.
+        seed: Random seed of the order.
         rank: Index of this process.
         world_size: Number of processes.
 
@@ -39,31 +39,31 @@ class EpochBatches(Sampler[list[SampleKey]]):
         self.start_at(0)
 
     def start_at(self, epoch: int, batch: int = 0) -> None:
-        """Make the next pass one over ``epoch``, from its batch number ``batch`` on."""
+        """Set the epoch of the next pass, and the batch that it starts from."""
         self.epoch = epoch
         self.first_batch = batch
 
     def __len__(self) -> int:
-        """Batches of a whole epoch, wherever the next pass starts."""
+        """Number of batches in a full epoch, wherever the next pass starts."""
         return math.ceil(math.ceil(self.num_frames / self.world_size) / self.batch_size)
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
-        """Batches from the set start to the end of the set epoch."""
+        """Yield the batches from the set start to the end of the epoch."""
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_frames)
         padded = np.resize(order, math.ceil(self.num_frames / self.world_size) * self.world_size)
-        mine = padded[self.rank :: self.world_size]
-        for start in range(self.first_batch * self.batch_size, len(mine), self.batch_size):
-            chunk = mine[start : start + self.batch_size]
+        share = padded[self.rank :: self.world_size]
+        for start in range(self.first_batch * self.batch_size, len(share), self.batch_size):
+            chunk = share[start : start + self.batch_size]
             yield [SampleKey(int(index), self.epoch) for index in chunk]
 
 
 class EvalIndices(Sampler[int]):
-    """This process's share of the frames, each frame in exactly one share, for evaluation.
+    """This process's share of the frames for evaluation; each frame is in exactly one share.
 
-    Shares may differ by one frame: padding would count a frame twice.
+    Shares may differ by one frame, because padding would count a frame twice.
 
     Args:
-        dataset: What to draw from.
+        dataset: The data set to sample from.
         rank: Index of this process.
         world_size: Number of processes.
     """

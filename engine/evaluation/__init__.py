@@ -1,1 +1,1 @@
-"""What scores a network on all frames of a split, one module a benchmark."""
+"""Evaluation of networks and saved predictions, one module per task or benchmark."""

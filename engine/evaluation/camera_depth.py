@@ -1,4 +1,4 @@
-"""Depth of the images' pixels by the camera's own branch, scored against depth labels."""
+"""Score the depth of the camera branch against depth labels."""
 
 from operator import attrgetter
 
@@ -21,36 +21,36 @@ from utils.progress import with_progress
 
 SOURCES = {
     "lift": "expected depth of the lift's distributions",
-    "rendered": "depth rendered of the camera's volume",
+    "rendered": "depth rendered from the camera's volume",
 }
 
 
 def expected_depth(
     depth_logits: Float[Tensor, "B N D h w"], bins: DepthBins
 ) -> Float[Tensor, "B N h w"]:
-    """Mean of a depth distribution, each bin standing for its middle [m]."""
+    """Return the mean of depth distributions over the bin centers [m]."""
     edges_m = bins.edges_m().to(depth_logits.device)
-    middles_m = (edges_m[1:] + edges_m[:-1]) / 2
-    return torch.einsum("bndhw,d->bnhw", depth_logits.float().softmax(dim=2), middles_m)
+    centers_m = (edges_m[1:] + edges_m[:-1]) / 2
+    return torch.einsum("bndhw,d->bnhw", depth_logits.float().softmax(dim=2), centers_m)
 
 
 def rendered_depth(network: UnsOcc, outputs: Outputs, batch: Batch) -> Float[Tensor, "B N h w"]:
-    """Depth of the camera's field at the pictures that training renders, or of the fused one [m].
+    """Render depth of the camera's field, or else the fused one, at the training resolution [m].
 
     Args:
-        network: The network, which says where the rays go.
-        outputs: What it gave for the batch, with fields.
-        batch: The frames' images and projections.
+        network: The network, which sets the rays.
+        outputs: Its outputs for the batch, with fields.
+        batch: Images and projections of the frames.
 
     Raises:
-        ValueError: If the network renders nothing, or its fusion has no such field.
+        ValueError: If the network does not render, or its fusion has no such field.
     """
     options = network.rendering
     field = outputs.fused.camera or outputs.fused.fused
     if options is None or field is None:
         raise ValueError(
-            "the config's network renders no depth: it needs model.rendering, and a fusion with "
-            "fields such as RenderFusion"
+            "the config's network renders no depth: it needs model.rendering and a fusion with "
+            "fields, such as RenderFusion"
         )
     assert batch.images is not None, "read with images"
     assert batch.pixel_from_lidar is not None, "read with projections"
@@ -69,20 +69,20 @@ def rendered_depth(network: UnsOcc, outputs: Outputs, batch: Batch) -> Float[Ten
 
 
 def camera_depth(network: UnsOcc, batch: Batch, source: str) -> Float[Tensor, "B N H W"]:
-    """Depth of every pixel of the images, interpolated from the cells that it is predicted in [m].
+    """Predict the depth of every image pixel, interpolated from the coarser prediction [m].
 
     Args:
         network: A network with a camera.
-        batch: On its device.
+        batch: A batch on the device of the network.
         source: One of ``SOURCES``.
 
     Raises:
         ValueError: If the source is unknown, or the network has no such depth.
     """
     if source not in SOURCES:
-        raise ValueError(f"sources of depth are {sorted(SOURCES)}, got '{source}'")
+        raise ValueError(f"source of depth must be one of {sorted(SOURCES)}, got '{source}'")
     if not network.uses_camera:
-        raise ValueError("a network of modality 'lidar' has no camera whose depth could be scored")
+        raise ValueError("a network of modality 'lidar' has no camera depth to score")
     outputs = network.infer(batch, with_fields=source == "rendered")
     assert outputs.camera is not None, "has a camera"
     assert batch.images is not None, "read with images"
@@ -95,7 +95,7 @@ def camera_depth(network: UnsOcc, batch: Batch, source: str) -> Float[Tensor, "B
 
 
 def read_frames(cfg: Config, split: str) -> FrameDataset:
-    """The data set of a split, with what the network reads and depth labels."""
+    """Build the data set of a split, with the network's inputs and depth labels."""
     return build_dataset(cfg, split, fields=(*input_fields(cfg.modality), "depth_m"))
 
 
@@ -106,11 +106,11 @@ def score_depth(
     """Predict all frames of a data set and add their errors to a meter.
 
     Args:
-        network: On its device; it is put into evaluation mode.
+        network: The network on its device; set to evaluation mode.
         frames: The frames, with depth labels.
-        meter: Gets the errors of each image.
+        meter: Receives the errors of each image.
         source: One of ``SOURCES``.
-        num_workers: Processes that read ahead; 0 reads in this one.
+        num_workers: Data loader processes; 0 loads in this process.
 
     Raises:
         ValueError: If the network has no such depth.

@@ -1,4 +1,4 @@
-"""Depth errors of the predicted volume, as validation logs them beside the occupancy scores."""
+"""Depth errors of the predicted volume, logged by validation with the occupancy scores."""
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
@@ -15,26 +15,26 @@ from utils.geometry import VoxelGrid
 from utils.registry import METRICS
 
 FIELDS = ("depth_m", "pixel_from_lidar")
-"""Fields of a batch that the metric reads."""
+"""Batch fields that the metric needs."""
 
 
 @runtime_checkable
 class FreePrediction(Protocol):
-    """What the metric reads of a model's prediction for one frame."""
+    """The part of a prediction for one frame that the metric needs."""
 
     stem: str
 
     @property
     def log_free(self) -> Float[Tensor, "X Y Z"] | None:
-        """Log probability that each voxel is free; None if the model does not give it."""
+        """Log probability that each voxel is free; None if the model does not provide it."""
 
 
 @METRICS.register_module()
 class DepthMetric(BaseMetric):
-    """Renders the predicted occupancy at each frame's own cameras, against its depth labels.
+    """Compare depth rendered at each frame's own cameras with its depth labels.
 
     Attributes:
-        scores: Errors of the last evaluation; None before.
+        scores: Errors of the last evaluation; None before the first.
     """
 
     default_prefix = ""
@@ -48,9 +48,9 @@ class DepthMetric(BaseMetric):
         """Start without frames.
 
         Args:
-            grid: Where the predicted voxels stand.
-            rule: Which pixels count; None: those of ``DepthRule()``.
-            options: How depth is rendered, by volume rendering; None: ``ViewOptions()``.
+            grid: The grid of the predicted voxels.
+            rule: Which pixels are valid; None for ``DepthRule()``.
+            options: Options of volume rendering; None for ``ViewOptions()``.
         """
         super().__init__()
         self.grid = VoxelGrid.from_config(grid)
@@ -63,20 +63,19 @@ class DepthMetric(BaseMetric):
         """Render and compare the frames of a batch.
 
         Args:
-            data_batch: What the data loader gave, depth labels included.
-            data_samples: The model's predictions for it, in the same order.
+            data_batch: The batch from the data loader, with depth labels.
+            data_samples: The model's predictions, in the same order.
 
         Raises:
-            ValueError: If frames have no depth, the predictions are of other frames, or the
-                network does not say how probably its voxels are free.
+            ValueError: If frames have no depth labels, the predictions are of other frames, or the
+                predictions lack free-space probabilities.
         """
         stems = [prediction.stem for prediction in data_samples]
         if stems != data_batch.stems:
-            raise ValueError(f"predictions of frames {stems} for a batch of {data_batch.stems}")
+            raise ValueError(f"expected predictions of frames {data_batch.stems}, got {stems}")
         if data_batch.depth_m is None or data_batch.pixel_from_lidar is None:
             raise ValueError(
-                f"frames {stems} have no depth to score; the data set must be built with {FIELDS} "
-                "among its fields"
+                f"frames {stems} have no depth labels; build the data set with the fields {FIELDS}"
             )
         frames = zip(data_samples, data_batch.depth_m, data_batch.pixel_from_lidar, strict=True)
         for prediction, depth_m, projections in frames:
@@ -91,8 +90,8 @@ class DepthMetric(BaseMetric):
         log_free = prediction.log_free
         if log_free is None:
             raise ValueError(
-                f"frame {prediction.stem}: depth is rendered from the probability that a voxel is "
-                "free, which this network's predictions lack"
+                f"frame {prediction.stem}: the prediction has no free-space probabilities, which "
+                "rendering depth needs"
             )
         size = (depth_m.shape[-2], depth_m.shape[-1])
         cameras = pixel_from_lidar[None].to(log_free.device)
@@ -107,7 +106,7 @@ class DepthMetric(BaseMetric):
             )
 
     def compute_metrics(self, results: Sequence[DepthMeter]) -> dict[str, float]:
-        """Errors by name: ``depth_abs_rel`` and so on; NaN where undefined.
+        """Return the errors by name, such as ``depth_abs_rel``; NaN if undefined.
 
         Args:
             results: Errors of all frames.
@@ -120,15 +119,15 @@ class DepthMetric(BaseMetric):
         return {f"depth_{name}": float(value) for name, value in errors.items()}
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """Average over all frames since the last evaluation, and forget them.
+        """Average over all frames since the last evaluation, and reset.
 
         Args:
-            size: Number of frames of the data set.
+            size: Number of frames in the data set.
 
         Returns:
-            What ``compute_metrics`` gives, the same on all ranks.
+            The result of ``compute_metrics``, the same on all ranks.
         """
-        del size  # Images are kept by name: none counts twice, whichever rank had it.
+        del size  # Images are stored by name, so none counts twice.
         meter, self._meter = self._meter, DepthMeter(self.rule)
         meter.all_reduce()
         return self.compute_metrics([meter])

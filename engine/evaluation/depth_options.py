@@ -1,15 +1,15 @@
-"""The depth range options of the scripts that score depth."""
+"""Options for the range of valid depths, shared by the scripts that score depth."""
 
 from engine.command_line import Options
 from engine.metrics.depth_errors import DepthRule
 
 
 def add_depth_range_options(options: Options, *, largest: str = "largest depth") -> None:
-    """Add the options of the depth range to score; the defaults are those of ``DepthRule``.
+    """Add options for the range of valid depths; the defaults are those of ``DepthRule``.
 
     Args:
-        options: A parser, or an argument group of one.
-        largest: What the upper limit means, for the help text.
+        options: A parser or argument group.
+        largest: Name of the upper end in the help.
     """
     rule = DepthRule()
     low, high = rule.min_depth_m, rule.max_depth_m

@@ -1,4 +1,4 @@
-"""Elevation maps of all frames of a split, scored and drawn: by a network, or by a baseline."""
+"""Score and draw the elevation maps of a network or a baseline on all frames of a split."""
 
 from collections.abc import Callable
 from operator import attrgetter
@@ -15,7 +15,7 @@ from dataset.frame_dataset import FrameDataset
 from dataset.options import spread
 from dataset.sample import Sample, collate
 from engine.build.build import build_dataset, input_fields
-from engine.evaluation.elevation_baselines import interpolated_returns, mean_map
+from engine.evaluation.elevation_baselines import interpolate_points, mean_map
 from engine.metrics.elevation import ElevationMeter
 from engine.pictures.elevation_figure import elevation_figure
 from engine.pictures.plots import write_figure
@@ -24,20 +24,20 @@ from utils.elevation import ElevationGrid, resample_map
 from utils.progress import with_progress
 
 Mapper = Callable[[Sample], Float[Tensor, "rows cols"]]
-"""From a frame to the heights of its label's cells [m]."""
+"""Maps a frame to the heights of its label's cells [m]."""
 
 NO_HEAD = (
-    "the config's network has no elevation head: take a config with model.parts.elevation, such "
+    "the config's network has no elevation head: use a config with model.parts.elevation, such "
     "as config/unscenes3d/unscenes3d_elevation.py"
 )
-BASELINES = {"mean": "mean map of the training set", "lidar": "interpolated LiDAR returns"}
+BASELINES = {"mean": "mean map of the training set", "lidar": "interpolated LiDAR points"}
 
 
 def label_grid(sample: Sample) -> ElevationGrid:
-    """Where the cells of a frame's label lie.
+    """Return the grid of a frame's elevation label.
 
     Raises:
-        ValueError: If it was read without, or no label can have its shape.
+        ValueError: If the frame was read without its label, or the shape of the label is invalid.
     """
     if sample.elevation_m is None:
         raise ValueError(f"frame {sample.stem} was read without its elevation label")
@@ -45,10 +45,10 @@ def label_grid(sample: Sample) -> ElevationGrid:
 
 
 def network_mapper(network: UnsOcc) -> Mapper:
-    """What a network on its device predicts; it is put into evaluation mode.
+    """Return a mapper that predicts with a network, set to evaluation mode.
 
     Raises:
-        ValueError: If it has no elevation head.
+        ValueError: If the network has no elevation head.
     """
     if network.elevation is None:
         raise ValueError(NO_HEAD)
@@ -63,14 +63,14 @@ def network_mapper(network: UnsOcc) -> Mapper:
 
 
 def baseline_mapper(cfg: Config, name: str) -> Mapper:
-    """One of ``BASELINES``; the mean map is taken of the config's training set here.
+    """Return the mapper of one of ``BASELINES``; "mean" reads the config's training set.
 
     Raises:
-        FileNotFoundError: If the data is not there.
+        FileNotFoundError: If the data is missing.
         ValueError: If the name is unknown, or the training set has no labels.
     """
     if name not in BASELINES:
-        raise ValueError(f"baselines are {sorted(BASELINES)}, got '{name}'")
+        raise ValueError(f"baseline must be one of {sorted(BASELINES)}, got '{name}'")
     if name == "mean":
         labels = build_dataset(cfg, "train", fields=("elevation_m",))
         mean = mean_map(labels[index] for index in range(len(labels)))
@@ -80,7 +80,7 @@ def baseline_mapper(cfg: Config, name: str) -> Mapper:
     def interpolate(sample: Sample) -> Float[Tensor, "rows cols"]:
         assert sample.points is not None, "read with points"
         try:
-            return interpolated_returns(sample.points, label_grid(sample))
+            return interpolate_points(sample.points, label_grid(sample))
         except ValueError as error:
             raise ValueError(f"frame {sample.stem}: {error}") from error
 
@@ -88,7 +88,7 @@ def baseline_mapper(cfg: Config, name: str) -> Mapper:
 
 
 def read_frames(cfg: Config, split: str, baseline: str | None) -> FrameDataset:
-    """The data set of a split with the labels, and what the network or the baseline reads."""
+    """Build the data set of a split, with labels and the inputs of the network or baseline."""
     if baseline is None:
         fields = input_fields(cfg.modality)
     else:
@@ -102,7 +102,7 @@ def score_maps(
     mapper: Mapper,
     method: str,
     *,
-    pictures: Path | None = None,
+    figures: Path | None = None,
     limit: int = 0,
     num_workers: int = 0,
 ) -> ElevationMeter:
@@ -110,11 +110,11 @@ def score_maps(
 
     Args:
         frames: The frames, with labels.
-        mapper: What predicts them.
-        method: Its name, for the pictures.
-        pictures: Folder that gets ``STEM.png``; None draws nothing.
-        limit: At most so many pictures, of frames spread evenly over all; 0 for all.
-        num_workers: Processes that read ahead; 0 reads in this one.
+        mapper: Predicts their maps.
+        method: Its name in the figures.
+        figures: Output folder for ``STEM.png``; None draws nothing.
+        limit: Maximum number of figures, of evenly spaced frames; 0 for all.
+        num_workers: Data loader processes; 0 loads in this process.
     """
     drawn = set(spread(range(len(frames)), limit))
     meter = ElevationMeter()
@@ -123,8 +123,8 @@ def score_maps(
     for index, sample in enumerate(samples):
         predicted = mapper(sample)
         errors = meter.update(sample.stem, predicted, sample.elevation_m)
-        if pictures is not None and index in drawn:
+        if figures is not None and index in drawn:
             cells = label_grid(sample)
             figure = elevation_figure(sample, predicted.numpy(), cells, errors, method=method)
-            write_figure(pictures / f"{sample.stem}.png", figure)
+            write_figure(figures / f"{sample.stem}.png", figure)
     return meter

@@ -1,4 +1,4 @@
-"""What is run to score a network, and the runner that runs it."""
+"""An evaluation of a network, and the runner that executes it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,14 +22,14 @@ from utils.distributed import Process
 
 
 class Evaluation(NamedTuple):
-    """What is run to score a network.
+    """What to evaluate, and how.
 
     Attributes:
         frames: The data set.
-        network: What predicts the grid that the labels of ``frames`` lie on.
-        metric: Compares them.
-        grid: The grid in words.
-        facts: What else the scores' JSON says.
+        network: Predicts on the label grid of ``frames``.
+        metric: Compares predictions and labels.
+        grid: Description of the grid.
+        facts: Further entries of the JSON output.
     """
 
     frames: FrameDataset
@@ -39,18 +39,18 @@ class Evaluation(NamedTuple):
     facts: dict[str, Any]
 
     def table(self) -> str:
-        """The scores, once the network has run, for a terminal."""
+        """Format the scores for a terminal; call after the evaluation has run."""
         tables = []
-        for found in self.metric.found:
+        for found in self.metric.all_scores:
             is_masked = self.facts.get("use_mask") and isinstance(found, OccupancyScores)
-            seen = ", those that a camera saw" if is_masked else ""
-            tables.append(found.table(self.grid + seen))
+            mask = ", only those seen by a camera" if is_masked else ""
+            tables.append(found.table(self.grid + mask))
         return "\n\n".join(tables)
 
     def to_json(self) -> dict[str, Any]:
-        """The same as fractions, by key."""
+        """Return the scores as fractions by key, with ``facts``."""
         scores: dict[str, Any] = {}
-        for found in self.metric.found:
+        for found in self.metric.all_scores:
             scores |= found.to_json()
         return scores | self.facts
 
@@ -64,10 +64,10 @@ def build_evaluator(
     batch_size: int,
     precision: str = "off",
 ) -> Trainer:
-    """What runs an evaluation, ready to ``val()``.
+    """Build the runner of an evaluation; call ``val()`` to start.
 
     Raises:
-        ValueError: If the config is at fault.
+        ValueError: If the config is invalid.
     """
     runtime = read_section(cfg, "runtime", Runtime)
     mode = "reduce-overhead" if runtime.compile else None
@@ -85,7 +85,7 @@ def build_evaluator(
 def evaluation_section(
     loader: DataLoader, metrics: Sequence[BaseMetric], precision: torch.dtype | None
 ) -> dict[str, Any]:
-    """Arguments of ``Trainer`` by which it scores the frames of a loader."""
+    """Return arguments that make ``Trainer`` score the frames of a loader."""
     return {
         "val_dataloader": loader,
         "val_evaluator": Evaluator(metrics),

@@ -1,4 +1,4 @@
-"""Scores of whole folders: one file a frame on each side, without any model."""
+"""Score folders of saved predictions against folders of labels, without a model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -34,13 +34,13 @@ from utils.labels import LabelSet
 
 @dataclass(frozen=True)
 class RayTask:
-    """Where the rays of RayIoU start, and where the voxels stand.
+    """Ray origins and voxel grid of RayIoU.
 
     Attributes:
-        origins: A file of origins for all frames, or a folder of one ``STEM.npy`` a frame.
-        grid: The voxels.
-        any_shape: Whether grids of any shape have the corner and the voxels of ``grid``; else they
-            are ``grid`` itself, or its box in larger voxels.
+        origins: A file of origins for all frames, or a folder with one ``STEM.npy`` per frame.
+        grid: The voxel grid.
+        any_shape: Whether frames may have any shape, with the corner and voxel size of ``grid``;
+            otherwise they must match ``grid`` or a coarser version of it.
     """
 
     origins: Path
@@ -48,10 +48,10 @@ class RayTask:
     any_shape: bool = False
 
     def grid_of(self, shape: tuple[int, ...]) -> VoxelGrid:
-        """The grid of a frame's voxels.
+        """Return the grid of a frame.
 
         Raises:
-            ValueError: If nobody said where voxels of that shape stand.
+            ValueError: If ``grid`` does not determine the grid of that shape.
         """
         x, y, z = shape
         if self.any_shape:
@@ -60,16 +60,17 @@ class RayTask:
         if tuple(count * factor for count in shape) == self.grid.shape:
             return self.grid.coarsen(factor)
         raise ValueError(
-            f"RayIoU must know where the {'×'.join(map(str, shape))} voxels stand; those known are "
-            f"{describe_grid(self.grid)} from {self.grid.origin_m}: say --voxel-m and --corner-m"
+            f"RayIoU does not know the position of the {'×'.join(map(str, shape))} voxels, which "
+            f"do not match {describe_grid(self.grid)} from {self.grid.origin_m}: set --voxel-m and "
+            "--corner-m"
         )
 
     def origins_of(self, stem: str, grid: VoxelGrid) -> Float[Tensor, "M 3"]:
-        """The origins of a frame [m].
+        """Read the ray origins of a frame [m].
 
         Raises:
-            FileNotFoundError: If the frame has none.
-            ValueError: If they are broken, or no origins in that grid.
+            FileNotFoundError: If the file is missing.
+            ValueError: If the file is invalid, or an origin is implausible for the grid.
         """
         path = self.origins / f"{stem}{SUFFIX}" if self.origins.is_dir() else self.origins
         origins = read_origins(path)
@@ -82,17 +83,18 @@ class RayTask:
 
 @dataclass(frozen=True)
 class GridTask:
-    """What the numbers in label grids mean, and how they are scored.
+    """Meaning of the values in label grids, and how to score them.
 
     Attributes:
         labels: The classes.
         form: How sparse rows become grids.
         free_label: Label of free voxels.
-        ignore_label: Label of voxels that do not count.
-        convention: Name of the convention of the means.
-        voxels: Whether voxels are scored: IoU and mIoU.
-        masks: Folder of one ``STEM.npy`` a frame: the voxels that count; None counts all.
-        rays: How rays are scored: RayIoU; None does not.
+        ignore_label: Label of voxels that are not scored.
+        convention: Name of the convention for means.
+        voxels: Whether to compute IoU and mIoU.
+        masks: Folder with one ``STEM.npy`` per frame that selects the scored voxels; None scores
+            all.
+        rays: How to compute RayIoU; None skips it.
     """
 
     labels: LabelSet
@@ -105,11 +107,11 @@ class GridTask:
     rays: RayTask | None = None
 
     def mask_of(self, stem: str, shape: tuple[int, ...]) -> Bool[np.ndarray, "X Y Z"] | None:
-        """The voxels of a frame that count; None for all.
+        """Read the mask of a frame's scored voxels; None for all.
 
         Raises:
             FileNotFoundError: If the frame has no mask.
-            ValueError: If it is broken, or of another grid.
+            ValueError: If the mask is invalid or its shape differs.
         """
         return None if self.masks is None else read_mask(self.masks / f"{stem}{SUFFIX}", shape)
 
@@ -118,8 +120,8 @@ class GridScores(NamedTuple):
     """Scores of a folder of grids.
 
     Attributes:
-        occupancy: Scores of voxels, if they were asked for.
-        rays: Scores of rays, if they were asked for.
+        occupancy: IoU and mIoU, if requested.
+        rays: RayIoU, if requested.
         grid: Size of the grids, for captions.
     """
 
@@ -136,12 +138,12 @@ def score_grids(
     Args:
         pred_dir: Folder of predictions.
         gt_dir: Folder of labels.
-        task: What is scored.
-        stems: Frames to score, when not all.
+        task: What to score.
+        stems: Frames to score; None for all.
 
     Raises:
         FileNotFoundError: If a folder or a file is missing.
-        ValueError: If a file is broken or holds what is no class.
+        ValueError: If a file is invalid or contains a label that is not a class.
     """
     ignore_invalid = find_convention(task.convention).ignore_invalid
     classes, ignored = task.labels.num_classes, task.ignore_label
@@ -179,12 +181,12 @@ def score_depth_maps(
     Args:
         pred_dir: Folder of predictions.
         gt_dir: Folder of labels.
-        rule: Which pixels count.
-        stems: Frames to score, when not all.
+        rule: Which pixels are valid.
+        stems: Frames to score; None for all.
 
     Raises:
         FileNotFoundError: If a folder or a file is missing.
-        ValueError: If a file is broken or two maps do not fit.
+        ValueError: If a file is invalid or two shapes differ.
     """
     meter = DepthMeter(rule)
     matched = match_stems(pred_dir, gt_dir, stems, suffixes=DEPTH_SUFFIXES)

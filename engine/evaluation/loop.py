@@ -1,4 +1,4 @@
-"""Scores a network on a loader."""
+"""The loop that scores a network on a data loader."""
 
 import torch
 from mmengine.evaluator import Evaluator
@@ -8,13 +8,13 @@ from torch.utils.data import DataLoader
 
 
 class EvalLoop(BaseLoop):
-    """Scores a network on a loader; with several processes, each scores its own share.
+    """Scores a network on a data loader; each process scores its own share of the frames.
 
     Args:
         runner: The runner.
-        dataloader: Loader of this process's frames.
+        dataloader: Data loader of this process's frames.
         evaluator: The metrics.
-        amp_dtype: Precision to predict in; None: that of the weights.
+        amp_dtype: Precision of the predictions; None for that of the weights.
     """
 
     def __init__(

@@ -1,8 +1,10 @@
-"""Novel-view depth: the volume predicted at one frame against what other frames measured.
+"""Novel-view depth: compare the volume predicted at one frame with depth measured at others.
 
-    camera of the other frame ← LiDAR there ← world ← LiDAR of the predicted frame
+Poses and projections of the two Samples give the transform of a point:
 
-by the poses and projections of the two Samples. Other frames are of the same scene and split.
+    camera of the other frame ← LiDAR of the other frame ← world ← LiDAR of the predicted frame
+
+Other frames belong to the same scene and split.
 """
 
 import logging
@@ -32,10 +34,10 @@ logger = logging.getLogger(__name__)
 
 
 class Measured(NamedTuple):
-    """Depth that a camera's frame has at some pixels.
+    """Measured depth in an image.
 
     Attributes:
-        pixels: (u, v), where a point or a labelled pixel's centre lies.
+        pixels: Positions (u, v) of points or of the centers of labeled pixels.
         depth_m: Camera depth there [m].
     """
 
@@ -45,13 +47,13 @@ class Measured(NamedTuple):
 
 @dataclass
 class NovelView:
-    """Another frame, as seen from the predicted one.
+    """Another frame whose depth a prediction is compared with.
 
     Attributes:
-        stem: Name of the other frame.
-        distance_m: Between the LiDARs of the two frames.
-        pixel_from_lidar: From the predicted frame's LiDAR coordinates to the other one's images.
-        measured: What each of its cameras is compared with.
+        stem: Stem of the other frame.
+        distance_m: Distance between the LiDAR positions of the two frames.
+        pixel_from_lidar: From the predicted frame's LiDAR frame to the other frame's images.
+        measured: Measured depth of each of its cameras.
     """
 
     stem: str
@@ -66,9 +68,9 @@ class NovelViews(Dataset[tuple[Sample, list[NovelView]]]):
     Args:
         cfg: The config.
         split: "train", "val" or "test".
-        frames: Other frames of the scene for each, at most: those nearest in time.
-        max_distance_m: Other frames farther away than this do not count.
-        limit: Predict at most so many frames, spread evenly over the split; 0: all.
+        frames: Maximum number of other frames per frame: the nearest in time of its scene.
+        max_distance_m: Other frames farther away than this are skipped.
+        limit: Maximum number of frames to predict, evenly spaced over the split; 0 for all.
 
     Attributes:
         stems: Stem of each frame to predict.
@@ -76,9 +78,9 @@ class NovelViews(Dataset[tuple[Sample, list[NovelView]]]):
         image_size: Height and width of the images.
 
     Raises:
-        ValueError: If an option is out of its range, no scene has a second frame, or the data set
-            has no depth to compare with.
-        FileNotFoundError: If the data is not there.
+        ValueError: If an option is out of range, no scene has a second frame, or the data set has
+            no measured depth.
+        FileNotFoundError: If the data is missing.
     """
 
     def __init__(
@@ -86,7 +88,7 @@ class NovelViews(Dataset[tuple[Sample, list[NovelView]]]):
     ) -> None:
         if limit < 0 or max_distance_m <= 0:
             raise ValueError(
-                "novel views need a limit >= 0 (0: none) and a positive distance, got "
+                "novel views need a limit >= 0 (0: all frames) and a positive distance, got "
                 f"{limit} and {max_distance_m:g}"
             )
         data = dataset_class(cfg)
@@ -101,14 +103,14 @@ class NovelViews(Dataset[tuple[Sample, list[NovelView]]]):
         self._others = build_dataset(_one_sweep(cfg), split, fields=views, stems=self._inputs.stems)
         self.image_size = self._others.image_size
         self._neighbors = self._others.neighbors(frames)
-        able = [frame for frame, others in enumerate(self._neighbors) if others]
-        if len(able) < len(self._neighbors):
+        with_views = [frame for frame, others in enumerate(self._neighbors) if others]
+        if len(with_views) < len(self._neighbors):
             logger.warning(
                 "%d of %d frames are the only ones of their scenes and have no novel views",
-                len(self._neighbors) - len(able),
+                len(self._neighbors) - len(with_views),
                 len(self._neighbors),
             )
-        self._indices = spread(able, limit)
+        self._indices = spread(with_views, limit)
         self.stems = [self._inputs.stems[index] for index in self._indices]
 
     def __len__(self) -> int:
@@ -116,39 +118,39 @@ class NovelViews(Dataset[tuple[Sample, list[NovelView]]]):
         return len(self._indices)
 
     def __getitem__(self, index: int) -> tuple[Sample, list[NovelView]]:
-        """Read a frame and the views of it."""
+        """Read a frame and its novel views."""
         index = self._indices[index]
         sample = self._inputs[index]
         views = [self._view(sample, self._others[other]) for other in self._neighbors[index]]
         return sample, [view for view in views if view.distance_m <= self._max_distance_m]
 
     def _view(self, sample: Sample, other: Sample) -> NovelView:
-        """Another frame from this one, in double precision through the world."""
-        assert sample.world_from_lidar is not None, "asked for"
-        assert other.world_from_lidar is not None, "asked for"
-        assert other.pixel_from_lidar is not None, "asked for"
-        there_from_here = torch.linalg.inv(other.world_from_lidar) @ sample.world_from_lidar
+        """Build the view of another frame; poses are chained in double precision."""
+        assert sample.world_from_lidar is not None, "a requested field"
+        assert other.world_from_lidar is not None, "a requested field"
+        assert other.pixel_from_lidar is not None, "a requested field"
+        other_from_sample = torch.linalg.inv(other.world_from_lidar) @ sample.world_from_lidar
         if self._measure == "points":
             measured = measured_by_points(other, self.image_size)
         else:
             measured = measured_by_pixels(other)
         return NovelView(
             stem=other.stem,
-            distance_m=float(there_from_here[:3, 3].norm()),
-            pixel_from_lidar=(other.pixel_from_lidar.double() @ there_from_here).float(),
+            distance_m=float(other_from_sample[:3, 3].norm()),
+            pixel_from_lidar=(other.pixel_from_lidar.double() @ other_from_sample).float(),
             measured=measured,
         )
 
 
 def measured_by_points(frame: Sample, image_size: tuple[int, int]) -> list[Measured]:
-    """The LiDAR returns in each of a frame's images.
+    """Return the LiDAR points in each image of a frame.
 
     Args:
-        frame: With points and projections.
+        frame: A frame with points and projections.
         image_size: Height and width of the images [px].
     """
-    assert frame.points is not None, "asked for"
-    assert frame.pixel_from_lidar is not None, "asked for"
+    assert frame.points is not None, "a requested field"
+    assert frame.pixel_from_lidar is not None, "a requested field"
     points = frame.points[:, :3].expand(len(frame.pixel_from_lidar), -1, -1)
     height, width = image_size
     found = []
@@ -160,8 +162,8 @@ def measured_by_points(frame: Sample, image_size: tuple[int, int]) -> list[Measu
 
 
 def measured_by_pixels(frame: Sample) -> list[Measured]:
-    """The pixels of each of a frame's images that have a depth label."""
-    assert frame.depth_m is not None, "asked for"
+    """Return the labeled pixels in each depth map of a frame."""
+    assert frame.depth_m is not None, "a requested field"
     return [Measured(*labeled_centers(depth_m)) for depth_m in frame.depth_m]
 
 
@@ -175,15 +177,18 @@ def score_novel_depth(
     *,
     num_workers: int = 0,
 ) -> None:
-    """Predict this process's share of the frames, and compare what other frames see of them.
+    """Predict this process's share of the frames, and score depth rendered at other frames.
 
     Args:
-        network: On the process's device; it is put into evaluation mode.
+        network: The network on the process's device; set to evaluation mode.
         views: The frames.
-        meter: Gets the errors; afterwards those of all processes.
+        meter: Receives the errors of all processes.
         options: How depth is rendered.
         process: This process.
-        num_workers: Processes that read ahead; 0 reads in this one.
+        num_workers: Data loader processes; 0 loads in this process.
+
+    Raises:
+        ValueError: If no frame has a novel view.
     """
     network.eval()
     mine = EvalIndices(views, rank=process.rank, world_size=process.world_size)
@@ -210,11 +215,13 @@ def score_novel_depth(
                 )
     meter.all_reduce()
     if not meter.images:
-        raise ValueError("no frame has another frame of its scene within the distance; raise it")
+        raise ValueError(
+            "no frame has another frame of its scene within the distance limit; raise it"
+        )
 
 
 def _one_sweep(cfg: Config) -> Config:
-    """The config with the frame's own cloud alone, for that is what was measured there."""
+    """Return the config with a single sweep: the points measured at the frame itself."""
     cfg = deepcopy(cfg)
     if "num_sweeps" in cfg.dataset:
         cfg.dataset["num_sweeps"] = 1

@@ -1,4 +1,4 @@
-"""A network scored on the occupancy benchmarks of nuScenes."""
+"""Evaluation on the occupancy benchmarks of nuScenes."""
 
 import argparse
 import logging
@@ -33,12 +33,12 @@ logger = logging.getLogger(__name__)
 
 
 class BenchmarkFrames(FrameDataset):
-    """Key frames as a network reads them, with the labels of a benchmark.
+    """Key frames with the inputs of a network and the labels of a benchmark.
 
     Args:
         inputs: The key frames, without labels.
-        labels: The same ones, whose occupancy lies on the benchmark's voxels.
-        benchmark: Its name.
+        labels: The same key frames, with occupancy on the benchmark's grid.
+        benchmark: Name of the benchmark.
 
     Attributes:
         stems: Token of each key frame's sample.
@@ -46,11 +46,11 @@ class BenchmarkFrames(FrameDataset):
     """
 
     def __init__(self, inputs: NuScenes, labels: NuScenes, benchmark: str) -> None:
-        assert inputs.stems == labels.stems, "both are of one split"
+        assert inputs.stems == labels.stems, "both must be of one split"
         self._inputs, self.labels, self._benchmark = inputs, labels, benchmark
         self.stems, self.scenes = inputs.stems, inputs.scenes
         self.grid, self.image_size = labels.grid, inputs.image_size
-        self._place = {stem: index for index, stem in enumerate(self.stems)}
+        self._index_of = {stem: index for index, stem in enumerate(self.stems)}
 
     def __len__(self) -> int:
         """Number of key frames."""
@@ -61,27 +61,28 @@ class BenchmarkFrames(FrameDataset):
         return replace(self._inputs[index], occupancy=self.labels[index].occupancy)
 
     def stems_with(self, field: str) -> list[str]:
-        """Stems that have the files of a field of a Sample."""
+        """Return the stems that have the files of a field of a Sample."""
         return (self.labels if field == "occupancy" else self._inputs).stems_with(field)
 
     def neighbors(self, count: int) -> list[list[int]]:
-        """For each key frame, the key frames of its scene that are nearest in time."""
+        """Return, for each key frame, the nearest key frames in time of its scene."""
         return self._inputs.neighbors(count)
 
-    def place(self, stem: str) -> int:
-        """Index of a key frame."""
-        return self._place[stem]
+    def index_of(self, stem: str) -> int:
+        """Return the index of a key frame."""
+        return self._index_of[stem]
 
     def volume_from_label(self, stem: str) -> np.ndarray:
-        """From the frame of a key frame's labels to that of the network's volume."""
-        return np.linalg.inv(self._inputs.label_from_volume(self.place(stem), self._benchmark))
+        """Return the transform from the label frame of a key frame to the network's volume."""
+        index = self.index_of(stem)
+        return np.linalg.inv(self._inputs.label_from_volume(index, self._benchmark))
 
 
 class BenchmarkMetric(OccupancyMetric):
-    """Scores of voxels, and what only nuScenes has: scores of rays, and files in Occ3D's form.
+    """Occupancy scores, and features for nuScenes: RayIoU, and predictions in Occ3D's format.
 
     Attributes:
-        rays: Scores of rays of the last evaluation; None where they are not asked for.
+        rays: RayIoU of the last evaluation; None if not requested.
     """
 
     def __init__(
@@ -94,10 +95,10 @@ class BenchmarkMetric(OccupancyMetric):
         """Check the options before any frame is predicted.
 
         Args:
-            frames: What is scored.
-            options: How.
-            convention: Name of the convention of the means.
-            save_pred: Folder that gets each prediction as ``TOKEN.npy``; None writes nothing.
+            frames: The frames to score.
+            options: How to score them.
+            convention: Name of the convention for means.
+            save_pred: Output folder for predictions, ``TOKEN.npy``; None writes nothing.
         """
         super().__init__(options.evaluated.labels, convention)
         self._frames, self._options, self._save_pred = frames, options, save_pred
@@ -105,14 +106,14 @@ class BenchmarkMetric(OccupancyMetric):
         self._ray_counts: dict[str, RayCounts] = {}
 
     def process(self, data_batch: Batch, data_samples: Sequence[FramePrediction]) -> None:
-        """Count, and write, the frames of a batch.
+        """Count and save the frames of a batch.
 
         Args:
-            data_batch: What the data loader gave, with labels on the benchmark's voxels.
-            data_samples: Predictions on the same.
+            data_batch: The batch from the data loader, with labels on the benchmark's grid.
+            data_samples: Predictions on the same grid.
         """
         factor = self._options.evaluated.factor
-        super().process(*put_together(data_batch, data_samples, factor))
+        super().process(*coarsen_batch(data_batch, data_samples, factor))
         for prediction, scene in zip(data_samples, data_batch.scenes, strict=True):
             occupancy = coarsen_occupancy(prediction.occupancy.cpu().numpy(), factor)
             if self._save_pred is not None:
@@ -123,11 +124,11 @@ class BenchmarkMetric(OccupancyMetric):
                 self._ray_counts[prediction.stem] = self._count_rays(prediction)
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """Score all frames since the last evaluation, and forget them."""
+        """Score all frames since the last evaluation, and reset."""
         metrics = super().evaluate(size)
         if self._options.ray_iou:
             counts, self._ray_counts = self._ray_counts, {}
-            total = self._no_rays()
+            total = self._empty_rays()
             for count in counts_to_add(counts):
                 total.merge(count)
             total.all_reduce()
@@ -136,16 +137,16 @@ class BenchmarkMetric(OccupancyMetric):
         return metrics
 
     @property
-    def found(self) -> list[OccupancyScores | RayScores]:
+    def all_scores(self) -> list[OccupancyScores | RayScores]:
         """All scores of the last evaluation."""
-        return [*super().found, *([] if self.rays is None else [self.rays])]
+        return [*super().all_scores, *([] if self.rays is None else [self.rays])]
 
     def _count_rays(self, prediction: FramePrediction) -> RayCounts:
-        """Rays of one frame, against all of its labels: no mask."""
-        place = self._frames.place(prediction.stem)
-        labels = self._frames.labels.labels(place)
-        origins = choose_origins(self._frames.labels.lidar_positions(place))
-        counts = self._no_rays()
+        """Count the rays of one frame against all of its labels, without a mask."""
+        index = self._frames.index_of(prediction.stem)
+        labels = self._frames.labels.labels(index)
+        origins = choose_origins(self._frames.labels.lidar_positions(index))
+        counts = self._empty_rays()
         try:
             counts.update(
                 prediction.occupancy,
@@ -157,31 +158,32 @@ class BenchmarkMetric(OccupancyMetric):
             raise ValueError(f"frame {prediction.stem}: {error}") from error
         return counts
 
-    def _no_rays(self) -> RayCounts:
+    def _empty_rays(self) -> RayCounts:
         return RayCounts(self.labels.num_classes, ignore_invalid=self.convention.ignore_invalid)
 
 
 def nuscenes_evaluation(cfg: Config, network: UnsOcc, args: argparse.Namespace) -> Evaluation:
-    """Score a network on a benchmark of nuScenes.
+    """Build the evaluation of a network on a nuScenes benchmark.
 
     Args:
-        cfg: A config of nuScenes.
-        network: Its network.
+        cfg: A nuScenes config.
+        network: The network of the config.
         args: The options of ``add_occupancy_options`` and ``split``.
 
     Raises:
-        FileNotFoundError: If files or labels are not there.
-        ValueError: If the config, an option or the data is at fault.
+        FileNotFoundError: If data files or labels are missing.
+        ValueError: If the config, an option or the data is invalid.
     """
     options = benchmark_options(args)
     if cfg.labels != NUSCENES.name:
         raise ValueError(
-            f"{cfg.filename}: labels is '{cfg.labels}'; the benchmarks of nuScenes are of "
-            f"'{NUSCENES.name}'"
+            f"{cfg.filename}: the nuScenes benchmarks need labels='{NUSCENES.name}', got "
+            f"'{cfg.labels}'"
         )
     evaluated = options.evaluated
     logger.info(
-        "scored on the labels of %s; --occ3d or --benchmark chooses others", evaluated.source.name
+        "scoring on the labels of %s; choose others with --occ3d or --benchmark",
+        evaluated.source.name,
     )
     frames = _frames(cfg, args.split, evaluated, options.use_mask)
     convention = args.convention or (OCC3D if evaluated.source.name == OCC3D else "default")
@@ -192,7 +194,7 @@ def nuscenes_evaluation(cfg: Config, network: UnsOcc, args: argparse.Namespace) 
             build_grid(cfg),
             evaluated,
             frames.volume_from_label,
-            occupied_from=options.occupied_from,
+            occupied_threshold=options.occupied_threshold,
         ),
         BenchmarkMetric(frames, options, convention, args.save_pred),
         evaluated.describe(),
@@ -205,37 +207,37 @@ def nuscenes_evaluation(cfg: Config, network: UnsOcc, args: argparse.Namespace) 
     )
 
 
-def put_together(
+def coarsen_batch(
     batch: Batch, predictions: Sequence[FramePrediction], factor: int
 ) -> tuple[Batch, Sequence[FramePrediction]]:
-    """Labels and predictions in larger voxels.
+    """Coarsen labels and predictions.
 
-    A larger voxel is made of what counts: where a label is ignored, so is the prediction.
+    Voxels whose label is ignored are ignored in the prediction, too.
 
     Args:
         batch: Frames with labels.
-        predictions: Predictions of the same voxels.
-        factor: How many of them along each axis make a larger one.
+        predictions: Predictions on the same grid.
+        factor: Ratio of the voxel sizes.
     """
     if factor == 1 or batch.occupancy is None:
         return batch, predictions
-    targets, found = [], []
+    targets, coarsened = [], []
     for prediction, target in zip(predictions, batch.occupancy, strict=True):
         labels = target.cpu().numpy()
         scored = np.where(labels == IGNORE, labels, prediction.occupancy.cpu().numpy())
         coarse = coarsen_occupancy(scored, factor)
         coarse = np.where(coarse == IGNORE, np.uint8(FREE), coarse)
-        found.append(GridPrediction(prediction.stem, torch.from_numpy(coarse)))
+        coarsened.append(GridPrediction(prediction.stem, torch.from_numpy(coarse)))
         targets.append(torch.from_numpy(coarsen_occupancy(labels, factor)))
-    return replace(batch, occupancy=torch.stack(targets)), found
+    return replace(batch, occupancy=torch.stack(targets)), coarsened
 
 
 def write_occ3d(folder: Path, occupancy: UInt8[np.ndarray, "X Y Z"]) -> Path:
-    """Write ``labels.npz`` in Occ3D's numbers; it appears complete or not at all.
+    """Write ``labels.npz`` with Occ3D's class ids, atomically.
 
     Args:
-        folder: Its folder; made if it is not there.
-        occupancy: Labels in the project's numbers.
+        folder: Output folder; created if needed.
+        occupancy: Labels with this project's class ids.
     """
     path = folder / "labels.npz"
     write_archive(path, {"semantics": swap_free_and_others(occupancy)})
@@ -243,21 +245,21 @@ def write_occ3d(folder: Path, occupancy: UInt8[np.ndarray, "X Y Z"]) -> Path:
 
 
 def _frames(cfg: Config, split: str, evaluated: EvaluatedGrid, use_mask: bool) -> BenchmarkFrames:
-    """The key frames of a split, and the same ones seen from the labels' frame."""
+    """Build the key frames of a split, with inputs and labels each in their own frame."""
     inputs = build_dataset(cfg, split, fields=input_fields(cfg.modality))
     source = evaluated.source
-    of_labels = deepcopy(cfg)
+    labels_cfg = deepcopy(cfg)
     if cfg.dataset.get("labels_source", OCC3D) != source.name:
-        of_labels.dataset.labels_root = None
-    of_labels.dataset.update(
+        labels_cfg.dataset.labels_root = None
+    labels_cfg.dataset.update(
         labels_source=source.name, frame=source.frame, use_mask=use_mask, num_sweeps=1
     )
-    of_labels.grid = {
+    labels_cfg.grid = {
         "origin_m": evaluated.fine.origin_m,
         "voxel_m": evaluated.fine.voxel_m,
         "shape": evaluated.fine.shape,
     }
-    labels = build_dataset(of_labels, split, fields=("occupancy",), stems=inputs.stems)
-    assert isinstance(inputs, NuScenes), "EVALUATIONS says so"
-    assert isinstance(labels, NuScenes), "EVALUATIONS says so"
+    labels = build_dataset(labels_cfg, split, fields=("occupancy",), stems=inputs.stems)
+    assert isinstance(inputs, NuScenes), "by EVALUATIONS"
+    assert isinstance(labels, NuScenes), "by EVALUATIONS"
     return BenchmarkFrames(inputs, labels, source.name)

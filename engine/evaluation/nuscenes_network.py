@@ -1,4 +1,4 @@
-"""A network's volume, asked on another grid in another frame."""
+"""Predict on another grid in another frame from a network's volume."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from utils.geometry import VoxelGrid, transform_points
 from utils.labels import FREE
 
 _VOXELS_AT_ONCE = 1_000_000
-"""Bounds the memory of the scores that are sampled: 70 MB for 18 classes."""
+"""Limits the memory of the sampled scores: 70 MB for 18 classes."""
 
 
 @dataclass
@@ -25,7 +25,7 @@ class GridPrediction:
     """Occupancy of one frame on the grid of a benchmark.
 
     Attributes:
-        stem: Name of the frame.
+        stem: Stem of the frame.
         occupancy: Label of each voxel; 0 free, never 255.
     """
 
@@ -34,19 +34,19 @@ class GridPrediction:
 
 
 class LabelGridNetwork(BaseModel):
-    """A network that predicts a benchmark's grid from its own volume.
+    """A network that predicts on a benchmark's grid from its own volume.
 
-    The scores of the volume are sampled trilinearly at the centres of the benchmark's voxels, as
-    OpenOccupancy upsamples its own, and the best one is the label.
+    Logits are sampled trilinearly at the centers of the benchmark's voxels, as in OpenOccupancy's
+    upsampling; the label is the best class.
 
     Args:
-        network: Gives the logits of the volume in the mode "tensor".
-        volume: Where they lie.
-        evaluated: Whose ``fine`` voxels are asked for. Classes that the benchmark does not have are
-            not predicted.
-        volume_from_label: From the frame of the labels to the volume's, by the name of a frame.
-        occupied_from: Probability of not being free from which a voxel is occupied; None: where the
-            best class is not free.
+        network: Returns the logits of its volume in mode "tensor".
+        volume: The grid of the logits.
+        evaluated: The predicted grid, as ``fine`` voxels. Classes that the benchmark lacks are not
+            predicted.
+        volume_from_label: Returns the transform from the label frame to the volume, by stem.
+        occupied_threshold: Minimum probability of not being free for an occupied voxel; None: a
+            voxel is occupied if its best class is not free.
     """
 
     def __init__(
@@ -56,26 +56,26 @@ class LabelGridNetwork(BaseModel):
         evaluated: EvaluatedGrid,
         volume_from_label: Callable[[str], Float64[np.ndarray, "4 4"]],
         *,
-        occupied_from: float | None = None,
+        occupied_threshold: float | None = None,
     ) -> None:
         super().__init__(data_preprocessor=BatchPreprocessor())
         self.network = network
         self._volume, self._evaluated = volume, evaluated
         self._volume_from_label = volume_from_label
-        self._occupied_from = occupied_from
+        self._occupied_threshold = occupied_threshold
 
     def compile_dense(self, mode: str) -> None:
         """Have torch.compile fuse the dense parts of the network."""
         self.network.compile_dense(mode)
 
     def forward(self, batch: Batch, mode: str = "predict") -> list[GridPrediction]:
-        """Predict the benchmark's voxels, frame by frame.
+        """Predict the benchmark's grid, frame by frame.
 
         Raises:
             ValueError: If the mode is not "predict".
         """
         if mode != "predict":
-            raise ValueError(f"only 'predict' can be asked of a benchmark's grid, got '{mode}'")
+            raise ValueError(f"mode must be 'predict' on a benchmark's grid, got '{mode}'")
         volumes = self.network(batch, mode="tensor")[:, : self._evaluated.labels.num_classes]
         predictions = []
         for stem, logits in zip(batch.stems, volumes, strict=True):
@@ -84,7 +84,7 @@ class LabelGridNetwork(BaseModel):
                 self._volume,
                 self._evaluated.fine,
                 self._volume_from_label(stem),
-                occupied_from=self._occupied_from,
+                occupied_threshold=self._occupied_threshold,
             )
             predictions.append(GridPrediction(stem, labels))
         return predictions
@@ -96,19 +96,19 @@ def labels_on_grid(
     grid: VoxelGrid,
     volume_from_grid: Float64[np.ndarray, "4 4"],
     *,
-    occupied_from: float | None = None,
+    occupied_threshold: float | None = None,
 ) -> UInt8[Tensor, "x y z"]:
-    """The labels that a volume of scores gives the voxels of another grid.
+    """Predict labels on another grid from the logits of a volume.
 
     Args:
-        logits: Scores of the classes, free first.
-        volume: Where they lie.
-        grid: The voxels that are asked for; free where their centre is outside of the volume.
+        logits: Logits of the classes, free first.
+        volume: The grid of the logits.
+        grid: The grid to predict; voxels whose center is outside the volume are free.
         volume_from_grid: From the frame of the grid to that of the volume.
-        occupied_from: As for ``choose_labels``.
+        occupied_threshold: As in ``choose_labels``.
     """
     if grid == volume and np.array_equal(volume_from_grid, np.eye(4)):
-        return choose_labels(logits, occupied_from)
+        return choose_labels(logits, occupied_threshold)
     matrix = torch.from_numpy(volume_from_grid).to(logits)
     labels = []
     for slab in _slabs(grid):
@@ -117,33 +117,33 @@ def labels_on_grid(
         found = torch.full(is_inside.shape, FREE, dtype=torch.uint8, device=logits.device)
         if is_inside.any():
             found[is_inside] = choose_labels(
-                _scores_at(logits, volume, points[is_inside]), occupied_from
+                _scores_at(logits, volume, points[is_inside]), occupied_threshold
             )
         labels.append(found.reshape(slab.shape))
     return torch.cat(labels)
 
 
 def choose_labels(
-    logits: Float[Tensor, "classes *voxels"], occupied_from: float | None = None
+    logits: Float[Tensor, "classes *voxels"], occupied_threshold: float | None = None
 ) -> UInt8[Tensor, "*voxels"]:
-    """The label of each voxel.
+    """Choose the label of each voxel.
 
     Args:
-        logits: Scores of the classes, free first.
-        occupied_from: Probability of all classes but free together from which a voxel takes the
-            best of them; None: each takes the best of all classes.
+        logits: Logits of the classes, free first.
+        occupied_threshold: Minimum total probability of all classes but free for a voxel to take
+            the best of them; None: each voxel takes the best of all classes.
     """
-    if occupied_from is None:
+    if occupied_threshold is None:
         return logits.max(dim=0).indices.to(torch.uint8)
     occupied = 1 - logits.softmax(dim=0)[FREE]
     best = logits[FREE + 1 :].max(dim=0).indices + FREE + 1
-    return torch.where(occupied >= occupied_from, best, FREE).to(torch.uint8)
+    return torch.where(occupied >= occupied_threshold, best, FREE).to(torch.uint8)
 
 
 def _scores_at(
     logits: Float[Tensor, "classes X Y Z"], volume: VoxelGrid, points: Float[Tensor, "N 3"]
 ) -> Float[Tensor, "classes N"]:
-    """Trilinear samples; those less than half a voxel from the border are the border's own."""
+    """Sample trilinearly; within half a voxel of the border, use the values of the border."""
     with torch.autocast(logits.device.type, enabled=False):
         sampled = grid_sample(
             logits[None],
@@ -155,7 +155,7 @@ def _scores_at(
 
 
 def _slabs(grid: VoxelGrid) -> list[VoxelGrid]:
-    """The grid cut along x into parts of few voxels."""
+    """Split the grid along x into parts of at most ``_VOXELS_AT_ONCE`` voxels, if possible."""
     x, y, z = grid.shape
     depth = max(1, _VOXELS_AT_ONCE // (y * z))
     x_m, y_m, z_m = grid.origin_m

@@ -1,4 +1,4 @@
-"""The options of ``eval_iou.py`` for the label grids of nuScenes, named as in SelfOcc."""
+"""Options of ``eval_iou.py`` for the label grids of nuScenes, named as in SelfOcc."""
 
 import argparse
 from dataclasses import dataclass
@@ -19,40 +19,38 @@ _NAMES = (
 
 @dataclass(frozen=True)
 class BenchmarkOptions:
-    """How to score a benchmark.
+    """How to score on a benchmark.
 
     Attributes:
-        evaluated: The grid to score on.
-        use_mask: Whether to score only voxels seen by a camera.
+        evaluated: The evaluated grid.
+        use_mask: Whether to score only the voxels seen by a camera.
         ray_iou: Whether to compute RayIoU, too.
-        occupied_from: A voxel is occupied from this probability of not being free; None: if its
-            most likely class is not free.
-        save_sem: Folder to write each prediction to, as ``SCENE/TOKEN/labels.npz``; None: none.
+        occupied_threshold: Minimum probability of not being free for an occupied voxel; None: a
+            voxel is occupied if its best class is not free.
+        save_sem: Output folder for predictions, ``SCENE/TOKEN/labels.npz``; None writes nothing.
     """
 
     evaluated: EvaluatedGrid
     use_mask: bool = False
     ray_iou: bool = False
-    occupied_from: float | None = None
+    occupied_threshold: float | None = None
     save_sem: Path | None = None
 
     def __post_init__(self) -> None:
-        """Reject options that do not go together."""
+        """Check that the options are compatible."""
         source = self.evaluated.source
         if self.use_mask and not source.has_masks:
-            raise ValueError(f"--use-mask needs the masks of Occ3D, {source.name} has none: pass "
-                "--occ3d, or drop --use-mask")  # fmt: skip
-        if self.ray_iou and not (source.name == OCC3D and self.evaluated.is_own):
-            raise ValueError("--ray-iou needs the grid of Occ3D: pass --occ3d, and drop "
-                "--resolution and --scene-size (or pass 0.4 and 4)")  # fmt: skip
-        if self.occupied_from is not None and not 0 < self.occupied_from < 1:
-            raise ValueError(
-                f"--thresh must be a probability between 0 and 1, got {self.occupied_from:g}"
-            )
+            raise ValueError(f"--use-mask needs the camera masks of Occ3D, which {source.name} "
+                "lacks: add --occ3d, or remove --use-mask")  # fmt: skip
+        if self.ray_iou and not (source.name == OCC3D and self.evaluated.is_native):
+            raise ValueError("--ray-iou is defined on the grid of Occ3D only: add --occ3d, and "
+                "remove --resolution and --scene-size (or set them to 0.4 and 4)")  # fmt: skip
+        if self.occupied_threshold is not None and not 0 < self.occupied_threshold < 1:
+            raise ValueError(f"--thresh must be between 0 and 1, got {self.occupied_threshold:g}")
 
 
 def add_nuscenes_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options; without a value they are None or False."""
+    """Add the options; those not given are None or False."""
     add = parser.add_argument_group("nuScenes only").add_argument
     add("--benchmark", choices=sorted(BENCHMARKS), help="labels to score against "
         f"(default: {DEFAULT})")  # fmt: skip
@@ -71,26 +69,24 @@ def add_nuscenes_options(parser: argparse.ArgumentParser) -> None:
 
 
 def benchmark_options(args: argparse.Namespace) -> BenchmarkOptions:
-    """Build the options from the command line.
+    """Read the options from the command line.
 
     Raises:
-        ValueError: If options contradict each other, or the grid cannot be evaluated.
+        ValueError: If options contradict each other, or the grid is invalid.
     """
     if args.occ3d and args.benchmark not in (None, OCC3D):
-        raise ValueError(
-            f"--occ3d and --benchmark {args.benchmark} contradict each other: pass one"
-        )
+        raise ValueError(f"--occ3d and --benchmark {args.benchmark} are mutually exclusive")
     name = args.benchmark or (OCC3D if args.occ3d else DEFAULT)
     return BenchmarkOptions(
         evaluated_grid(name, args.resolution, args.scene_size),
         use_mask=args.use_mask,
         ray_iou=args.ray_iou,
-        occupied_from=args.thresh,
+        occupied_threshold=args.thresh,
         save_sem=args.save_sem,
     )
 
 
-def refuse_nuscenes_options(args: argparse.Namespace, kind: str) -> None:
+def reject_nuscenes_options(args: argparse.Namespace, kind: str) -> None:
     """Reject the options for a config of another data set.
 
     Raises:
@@ -100,5 +96,5 @@ def refuse_nuscenes_options(args: argparse.Namespace, kind: str) -> None:
     if given:
         flags = ", ".join("--" + name.replace("_", "-") for name in given)
         raise ValueError(
-            f"{flags}: only for nuScenes; {kind} is scored on the 'grid' of its config: drop them"
+            f"{flags}: only for nuScenes; {kind} is scored on the grid of the config: remove them"
         )

@@ -1,6 +1,6 @@
-"""How a network's occupancy is scored: on the config's own grid, or on a benchmark's.
+"""Choose the evaluation of a config: on its own grid, or on the grid of a benchmark.
 
-A data set with benchmarks of its own has an entry in ``EVALUATIONS``.
+Data sets with their own benchmarks have an entry in ``EVALUATIONS``.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from engine.build.build import build_dataset, build_grid
 from engine.build.dataset_class import dataset_class
 from engine.evaluation.evaluator import Evaluation
 from engine.evaluation.nuscenes import nuscenes_evaluation
-from engine.evaluation.nuscenes_options import add_nuscenes_options, refuse_nuscenes_options
+from engine.evaluation.nuscenes_options import add_nuscenes_options, reject_nuscenes_options
 from engine.evaluation.occupancy_metric import OccupancyMetric
 from engine.metrics.occupancy import CONVENTIONS, describe_grid
 from model.unsocc import UnsOcc
@@ -23,39 +23,39 @@ from utils.outputs import output_folder
 
 
 def add_occupancy_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``build_evaluation`` besides the split."""
+    """Add the options of ``build_evaluation``, except the split."""
     add = parser.add_argument
-    add("--convention", choices=sorted(CONVENTIONS), help="how absent classes "
-        "count in the means (default: 'default'; nuScenes: as the benchmark)")  # fmt: skip
+    add("--convention", choices=sorted(CONVENTIONS), help="convention for means; default: "
+        "'default', or that of the benchmark")  # fmt: skip
     add("--save-pred", type=output_folder, metavar="DIR",
         help="write each prediction to DIR/STEM.npy")  # fmt: skip
     add_nuscenes_options(parser)
 
 
 def build_evaluation(cfg: Config, network: UnsOcc, args: argparse.Namespace) -> Evaluation:
-    """Choose what is scored, in the way of the config's data set.
+    """Build the evaluation for the data set of a config.
 
     Args:
         cfg: The config.
-        network: Its network.
+        network: The network of the config.
         args: The options of ``add_occupancy_options`` and ``split``.
 
     Raises:
-        FileNotFoundError: If files or labels are not there.
-        ValueError: If the config, an option or the data is at fault.
+        FileNotFoundError: If data files or labels are missing.
+        ValueError: If the config, an option or the data is invalid.
     """
-    build = EVALUATIONS.get(dataset_class(cfg), own_grid_evaluation)
+    build = EVALUATIONS.get(dataset_class(cfg), config_grid_evaluation)
     return build(cfg, network, args)
 
 
-def own_grid_evaluation(cfg: Config, network: UnsOcc, args: argparse.Namespace) -> Evaluation:
-    """Score on the grid that the config's network predicts.
+def config_grid_evaluation(cfg: Config, network: UnsOcc, args: argparse.Namespace) -> Evaluation:
+    """Build the evaluation on the grid of the config.
 
     Raises:
-        FileNotFoundError: If files or labels are not there.
-        ValueError: If an option of a benchmark is given, or the data is at fault.
+        FileNotFoundError: If data files or labels are missing.
+        ValueError: If an option of a benchmark is given, or the data is invalid.
     """
-    refuse_nuscenes_options(args, cfg.dataset.type)
+    reject_nuscenes_options(args, cfg.dataset.type)
     metric = OccupancyMetric(cfg.labels, args.convention or "default", args.save_pred)
     grid = describe_grid(build_grid(cfg), LABEL_GRID)
     return Evaluation(build_dataset(cfg, args.split), network, metric, grid, {})
@@ -64,4 +64,4 @@ def own_grid_evaluation(cfg: Config, network: UnsOcc, args: argparse.Namespace) 
 EVALUATIONS: dict[
     type[FrameDataset], Callable[[Config, UnsOcc, argparse.Namespace], Evaluation]
 ] = {NuScenes: nuscenes_evaluation}
-"""By the class of the data set; all others are scored by ``own_grid_evaluation``."""
+"""Evaluations by data set class; all others use ``config_grid_evaluation``."""

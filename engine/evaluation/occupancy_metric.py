@@ -1,4 +1,4 @@
-"""The occupancy metric that mmengine's validation and test loops run."""
+"""The occupancy metric as an mmengine ``BaseMetric``."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ SUMMARY_KEYS = ("iou", "precision", "recall", "miou", "long_tail_miou")
 
 @runtime_checkable
 class FramePrediction(Protocol):
-    """What the metric reads of a model's prediction for one frame."""
+    """The part of a prediction for one frame that the metric needs."""
 
     stem: str
     occupancy: UInt8[Tensor, "X Y Z"]
@@ -32,13 +32,12 @@ class FramePrediction(Protocol):
 
 @METRICS.register_module()
 class OccupancyMetric(BaseMetric):
-    """Pools the counts of all frames on all ranks, each frame once, and divides at the end.
+    """Pool the counts of all frames on all ranks, each frame once, and divide at the end.
 
-    Counts are kept frame by frame until then, because a distributed sampler may hand a frame to
-    two ranks so that all ranks get as many.
+    Counts are stored per frame, because a distributed sampler may pad ranks with repeated frames.
 
     Attributes:
-        scores: Scores of the last evaluation, for its table and JSON; None before.
+        scores: Scores of the last evaluation; None before the first.
     """
 
     default_prefix = ""
@@ -53,8 +52,8 @@ class OccupancyMetric(BaseMetric):
 
         Args:
             labels: The label set, or its name.
-            convention: Name of the convention of the means.
-            save_pred: Folder that gets each prediction as ``STEM.npy``; None writes nothing.
+            convention: Name of the convention for means.
+            save_pred: Output folder for predictions, ``STEM.npy``; None writes nothing.
 
         Raises:
             ValueError: If the label set or the convention is unknown.
@@ -67,7 +66,7 @@ class OccupancyMetric(BaseMetric):
         self._counts: dict[str, Confusion] = {}
 
     @property
-    def found(self) -> list[Any]:
+    def all_scores(self) -> list[Any]:
         """All scores of the last evaluation, each with a ``table`` and a ``to_json``."""
         return [] if self.scores is None else [self.scores]
 
@@ -75,19 +74,19 @@ class OccupancyMetric(BaseMetric):
         """Count the frames of a batch.
 
         Args:
-            data_batch: What the data loader gave, labels included.
-            data_samples: The model's predictions for it, in the same order.
+            data_batch: The batch from the data loader, with labels.
+            data_samples: The model's predictions, in the same order.
 
         Raises:
             ValueError: If frames have no labels, or the predictions are of other frames.
         """
         stems = [prediction.stem for prediction in data_samples]
         if stems != data_batch.stems:
-            raise ValueError(f"predictions of frames {stems} for a batch of {data_batch.stems}")
+            raise ValueError(f"expected predictions of frames {data_batch.stems}, got {stems}")
         if data_batch.occupancy is None:
             raise ValueError(
-                f"frames {stems} have no occupancy labels to score; the data set must be built "
-                "with 'occupancy' among its fields"
+                f"frames {stems} have no occupancy labels; build the data set with the field "
+                "'occupancy'"
             )
         for prediction, target in zip(data_samples, data_batch.occupancy, strict=True):
             counts = self._empty()
@@ -101,14 +100,14 @@ class OccupancyMetric(BaseMetric):
                 write_prediction(self.save_pred, prediction.stem, occupancy)
 
     def compute_metrics(self, results: Sequence[Confusion]) -> dict[str, float]:
-        """Scores of this rank's frames together with those of all others.
+        """Compute scores over the frames of all ranks.
 
         Args:
-            results: Counts of the frames that are this rank's to add.
+            results: Counts of the frames that this rank adds.
 
         Returns:
             Fractions by name: ``iou``, ``precision``, ``recall``, ``miou``, ``long_tail_miou``
-            and ``iou_CLASS``; NaN where undefined. The same on all ranks.
+            and ``iou_CLASS``; NaN if undefined. The same on all ranks.
         """
         total = self._empty()
         for counts in results:
@@ -121,25 +120,22 @@ class OccupancyMetric(BaseMetric):
         return {key: math.nan if value is None else value for key, value in values.items()}
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """Score all frames since the last evaluation, and forget them.
+        """Score all frames since the last evaluation, and reset.
 
         Args:
-            size: Number of frames of the data set.
+            size: Number of frames in the data set.
 
         Returns:
-            What ``compute_metrics`` gives.
+            The result of ``compute_metrics``.
 
         Raises:
-            ValueError: If not each frame of the data set was scored.
+            ValueError: If not every frame of the data set was scored.
         """
         counts, self._counts = self._counts, {}
         metrics = self.compute_metrics(counts_to_add(counts))
         frames = self.scores.frames if self.scores else 0
         if frames != size:
-            raise ValueError(
-                f"{frames} different frames were scored, but the data set has {size}; a score over "
-                "some of the frames would mislead"
-            )
+            raise ValueError(f"expected scores of all {size} frames of the data set, got {frames}")
         return metrics
 
     def _empty(self) -> Confusion:
@@ -147,10 +143,10 @@ class OccupancyMetric(BaseMetric):
 
 
 def check_score_name(name: str, labels: str | LabelSet) -> None:
-    """Refuse to keep weights by what is no score of ``OccupancyMetric``, all of which want to rise.
+    """Check the name of a score for ``runtime.best_metric``: higher must be better.
 
     Raises:
-        ValueError: If it is none, such as a depth error, which wants to fall.
+        ValueError: If it is not a score of ``OccupancyMetric``, such as a depth error.
     """
     classes = (labels if isinstance(labels, LabelSet) else label_set(labels)).class_names[1:]
     if name not in (*SUMMARY_KEYS, *(f"iou_{label}" for label in classes)):
@@ -161,7 +157,7 @@ def check_score_name(name: str, labels: str | LabelSet) -> None:
 
 
 def counts_to_add(counts: Mapping[str, Counts]) -> list[Counts]:
-    """Of what this rank counted, frame by frame, the frames that no rank before it has."""
+    """Return this rank's counts of the frames that no lower rank has."""
     stems_of_ranks = all_gather_object(list(counts))
-    taken = set().union(*stems_of_ranks[: get_rank()])
-    return [count for stem, count in counts.items() if stem not in taken]
+    counted = set().union(*stems_of_ranks[: get_rank()])
+    return [count for stem, count in counts.items() if stem not in counted]

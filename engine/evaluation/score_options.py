@@ -1,4 +1,4 @@
-"""The options of ``tools/score.py``, and the tasks built from them."""
+"""Options of ``tools/score.py``, and the tasks they describe."""
 
 import argparse
 import logging
@@ -23,7 +23,7 @@ OCC3D = LabelSet(
     ("others", *NUSCENES.class_names[1:-1], "free"),
     (NUSCENES.colors[-1], *NUSCENES.colors[1:-1], NUSCENES.colors[0]),
 )
-"""nuScenes' classes in the order of Occ3D's files."""
+"""nuScenes' classes in the order of Occ3D's label ids."""
 
 LAYOUTS = ("unscenes3d", "occ3d")
 METRICS = ("occupancy", "rayiou")
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 
 def build_parser(description: str) -> argparse.ArgumentParser:
-    """Build the parser; without a value, options of a single task are None."""
+    """Build the parser; options of a single task are None if not given."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -145,16 +145,16 @@ def _add_ray_options(group: argparse._ArgumentGroup) -> None:
 
 
 def task_of(args: argparse.Namespace) -> GridTask:
-    """Build the task of scoring label grids from the command line.
+    """Read what to score in label grids, and how, from the command line.
 
     Raises:
         ValueError: If options contradict each other or a number is out of range.
     """
-    _reject_options(args, OF_DEPTH, "--task depth")
+    _reject(args, OF_DEPTH, "--task depth")
     metrics = args.metrics or ["occupancy"]
     shape = None if args.grid is None else tuple(args.grid)
     if shape is not None and min(shape) < 1:
-        raise ValueError(f"--grid must be three positive numbers of voxels, got {shape}")
+        raise ValueError(f"--grid needs three positive integers, got {shape}")
     _check_label_options(args)
     if args.num_classes is None:
         layout = args.layout or ("occ3d" if "rayiou" in metrics else "unscenes3d")
@@ -167,8 +167,8 @@ def task_of(args: argparse.Namespace) -> GridTask:
             raise ValueError(f"--coarsen must be at least 1, got {args.coarsen}")
         if (free_label, ignore_label) != (FREE, IGNORE):
             raise ValueError(
-                f"--coarsen needs free label {FREE} and ignore label {IGNORE}, "
-                f"got {free_label} and {ignore_label}"
+                f"--coarsen needs the labels {FREE} for free and {IGNORE} for ignored voxels, got "
+                f"{free_label} and {ignore_label}"
             )
         form = replace(form, coarsening=args.coarsen)
     return GridTask(
@@ -190,7 +190,7 @@ class _Labels(NamedTuple):
         labels: The classes.
         form: How to turn sparse rows into grids.
         free_label: Label of free voxels.
-        ignore_label: Label of voxels that do not count.
+        ignore_label: Label of voxels that are not scored.
     """
 
     labels: LabelSet
@@ -199,7 +199,7 @@ class _Labels(NamedTuple):
     ignore_label: int = IGNORE
 
 
-def _layout_labels(layout: str, shape: tuple[int, int, int] | None) -> _Labels:
+def _labels_of_layout(layout: str, shape: tuple[int, int, int] | None) -> _Labels:
     """Return the labels of a known layout."""
     if layout == "occ3d":
         free_label = OCC3D.index("free")
@@ -208,11 +208,11 @@ def _layout_labels(layout: str, shape: tuple[int, int, int] | None) -> _Labels:
     return _Labels(UNSCENES3D, form)
 
 
-def _numbered_labels(args: argparse.Namespace, shape: tuple[int, int, int] | None) -> _Labels:
-    """Build the labels from --num-classes, --free-label and --ignore-label."""
+def _numbered_labels_of(args: argparse.Namespace, shape: tuple[int, int, int] | None) -> _Labels:
+    """Return the labels given by --num-classes, --free-label and --ignore-label."""
     ignore_label = IGNORE if args.ignore_label is None else args.ignore_label
     if ignore_label == args.free_label:
-        raise ValueError(f"label {ignore_label} cannot be both free and ignored")
+        raise ValueError(f"--free-label and --ignore-label must differ, both are {ignore_label}")
     form = GridForm(shape, args.free_label)
     return _Labels(numbered_labels(args.num_classes), form, args.free_label, ignore_label)
 
@@ -221,10 +221,10 @@ def _check_label_options(args: argparse.Namespace) -> None:
     """Reject label options that contradict each other or are out of range."""
     if args.num_classes is None:
         if args.free_label is not None or args.ignore_label is not None:
-            raise ValueError("--free-label and --ignore-label can only be used with --num-classes")
+            raise ValueError("--free-label and --ignore-label need --num-classes")
         return
     if args.layout is not None:
-        raise ValueError("--layout and --num-classes cannot be used together")
+        raise ValueError("--layout and --num-classes are mutually exclusive")
     if args.free_label is None:
         raise ValueError("--num-classes needs --free-label")
     if args.num_classes < 2:
@@ -232,32 +232,30 @@ def _check_label_options(args: argparse.Namespace) -> None:
             f"--num-classes must be at least 2, including free, got {args.num_classes}"
         )
     if not 0 <= args.free_label < args.num_classes:
-        raise ValueError(
-            f"--free-label must be from 0 to {args.num_classes - 1}, got {args.free_label}"
-        )
+        raise ValueError(f"--free-label must be 0–{args.num_classes - 1}, got {args.free_label}")
 
 
 def numbered_labels(num_classes: int) -> LabelSet:
-    """Build a label set with numbers as class names and without a long tail."""
+    """Return a label set with numbers for class names and without a long tail."""
     names = tuple(str(label) for label in range(num_classes))
     return LabelSet("numbered", names, colors=((128, 128, 128),) * num_classes)
 
 
 def _mask_of(args: argparse.Namespace, metrics: Sequence[str]) -> Path | None:
     if args.mask is not None and "rayiou" in metrics:
-        logger.info("RayIoU ignores --mask; it applies to IoU and mIoU only")
+        logger.info("--mask applies to IoU and mIoU only: RayIoU has no mask")
     return args.mask
 
 
 def _rays_of(args: argparse.Namespace, metrics: Sequence[str], grid: VoxelGrid) -> RayTask | None:
-    """Build the task of scoring rays; ``grid`` is the default grid."""
+    """Return how to compute RayIoU; ``grid`` is the default voxel grid."""
     if "rayiou" not in metrics:
-        _reject_options(args, OF_RAYS, "--metrics rayiou")
+        _reject(args, OF_RAYS, "--metrics rayiou")
         return None
     if args.origins is None:
-        raise ValueError("--metrics rayiou needs --origins, the ray origins")
+        raise ValueError("--metrics rayiou needs --origins, the origins of the rays")
     if not args.origins.exists():
-        raise FileNotFoundError(f"ray origins {args.origins} (--origins) not found")
+        raise FileNotFoundError(f"--origins {args.origins} not found")
     if (args.voxel_m is None) != (args.corner_m is None):
         raise ValueError("--voxel-m and --corner-m must be given together")
     if args.voxel_m is None:
@@ -267,12 +265,12 @@ def _rays_of(args: argparse.Namespace, metrics: Sequence[str], grid: VoxelGrid) 
 
 
 def rule_of(args: argparse.Namespace) -> DepthRule:
-    """Build the rule for the pixels that count from the command line.
+    """Read which pixels of depth maps are valid from the command line.
 
     Raises:
         ValueError: If an option belongs to another task or a number is out of range.
     """
-    _reject_options(args, OF_GRIDS, "--task occupancy")
+    _reject(args, OF_GRIDS, "--task occupancy")
     default = DepthRule()
     return DepthRule(
         default.min_depth_m if args.min_depth is None else args.min_depth,
@@ -281,7 +279,7 @@ def rule_of(args: argparse.Namespace) -> DepthRule:
     )
 
 
-def _reject_options(args: argparse.Namespace, names: Sequence[str], owner: str) -> None:
+def _reject(args: argparse.Namespace, names: Sequence[str], owner: str) -> None:
     """Reject options that would have no effect."""
     given = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name) is not None]
     if given:
