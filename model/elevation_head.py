@@ -126,7 +126,7 @@ class ElevationHead(nn.Module):
         heights = self.grid.centers_m(decoded.device)[0, 0, :, 2]
         maps = torch.cat([share * heights, share * features], dim=1).sum(-1)  # (B, 1 + C, X, Y)
         centers = self.wide.centers_m(decoded.device)
-        where = self.grid.sampling_from_metres(nn.functional.pad(centers, (0, 1)))[..., 1:]
+        where = self.grid.sampling_from_meters(nn.functional.pad(centers, (0, 1)))[..., 1:]
         where = where.expand(len(maps), -1, -1, -1)
         sampled = grid_sample(maps, where, padding_mode="border", align_corners=False)
         return sampled[:, :1], sampled[:, 1:]

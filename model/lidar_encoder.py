@@ -92,7 +92,7 @@ class LidarEncoder(nn.Module):
         # No points in the whole batch: the result is 0, but a single point in the middle keeps all
         # parameters in the graph, which distributed training needs.
         middle = points[0].new_zeros(1, points[0].shape[1])
-        middle[0, :3] = self.lidar_grid.metres_from_voxel(
+        middle[0, :3] = self.lidar_grid.meters_from_voxel(
             middle.new_tensor(self.lidar_grid.shape) / 2
         )
         volume, evidence = self.encode(voxelize([middle], self.lidar_grid), len(points))

@@ -43,7 +43,7 @@ def voxelize(points: Sequence[Float[Tensor, "_ F"]], grid: VoxelGrid) -> Voxels:
     kept = torch.cat(inside)
     frames = [kept.new_full((len(frame),), n, dtype=torch.long) for n, frame in enumerate(inside)]
     frame_of_point = torch.cat(frames)
-    index = torch.floor(grid.voxel_from_metres(kept[:, :3])).long()
+    index = torch.floor(grid.voxel_from_meters(kept[:, :3])).long()
     _, y, z = grid.shape
     frame_size = grid.shape[0] * y * z
     key = frame_of_point * frame_size + (index[:, 0] * y + index[:, 1]) * z + index[:, 2]
@@ -77,9 +77,9 @@ def voxel_features(voxels: Voxels, grid: VoxelGrid) -> Float[Tensor, "M 16"]:
             "points must have the columns x, y, z, intensity and, with several sweeps, age; "
             f"got {points.shape[1]} columns"
         )
-    position = grid.voxel_from_metres(points[:, :3])
+    position = grid.voxel_from_meters(points[:, :3])
     offset = position - torch.floor(position) - 0.5
-    in_grid = grid.sampling_from_metres(points[:, :3]).flip(-1)
+    in_grid = grid.sampling_from_meters(points[:, :3]).flip(-1)
     intensity = points[:, 3:4].clamp(min=0).log1p()
     range_m = points[:, :3].norm(dim=1, keepdim=True)
     age = points[:, 4:5] if points.shape[1] == 5 else torch.zeros_like(intensity)

@@ -94,15 +94,15 @@ def write_tiny_unscenes3d(
     Args:
         root: Folder to write to; made if it is not there.
         scenes: Location of each scene, by its name.
-        frames: Labelled frames a scene.
-        sweeps: Unlabelled frames after each labelled one.
+        frames: Labeled frames a scene.
+        sweeps: Unlabeled frames after each labeled one.
         image_size: Height and width of the pictures.
         imagesets: Which files to write there: "scene_info", "lists" (by region), both or none.
         labels: Whether to write the folders of labels at all.
         calibration_holds_pose: Whether ``Tr_velo_to_imu`` is the frame's LiDAR-to-world pose.
 
     Returns:
-        The stems of the labelled frames in the order of the scenes and of time.
+        The stems of the labeled frames in the order of the scenes and of time.
     """
     root = Path(root)
     rig = Rig(image_size)
@@ -217,7 +217,7 @@ def _render(rig: Rig, world_from_lidar: np.ndarray) -> tuple[np.ndarray, np.ndar
     u, v = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
     pixels = np.stack([u, v, np.ones_like(u)], axis=-1).reshape(-1, 3)
     lidar_from_pixel = np.linalg.inv(rig.pixel_from_lidar)
-    directions = pixels @ lidar_from_pixel[:3, :3].T  # One step along it is one metre of depth.
+    directions = pixels @ lidar_from_pixel[:3, :3].T  # One step along it is one meter of depth.
     label, depth = _cast(world_from_lidar, lidar_from_pixel[:3, 3], directions)
     return label.reshape(height, width), depth.reshape(height, width)
 
@@ -259,7 +259,7 @@ def _surface(world_from_lidar: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _occupancy_rows(points: np.ndarray, label: np.ndarray) -> np.ndarray:
     """Rows (N, 4) of the voxels that points fall into, with two rows of background."""
     grid = layout.LABEL_GRID
-    index = np.floor(grid.voxel_from_metres(points)).astype(np.int64)
+    index = np.floor(grid.voxel_from_meters(points)).astype(np.int64)
     volume = np.zeros(grid.shape, np.int64)
     volume[tuple(index.T)] = label  # The box, which comes last, wins over the ground.
     voxels = np.argwhere(volume)

@@ -209,14 +209,14 @@ def write_labels(tiny: TinyNuScenes, benchmark: str, scene: str, sample: str) ->
 
 
 def paint(grid: VoxelGrid, world_from_grid: np.ndarray) -> np.ndarray:
-    """Class (X, Y, Z) of the solid that each voxel's centre lies in; 0 for none."""
+    """Class (X, Y, Z) of the solid that each voxel's center lies in; 0 for none."""
     grid_from_map = np.linalg.inv(world_from_grid) @ _WORLD_FROM_MAP
     map_from_grid = np.linalg.inv(grid_from_map).astype(np.float32)
     volume = np.zeros(grid.shape, np.int64)
     for value, lower, upper in SOLIDS:
         corners = np.array(list(itertools.product(*zip(lower, upper, strict=True))))
         corners = corners @ grid_from_map[:3, :3].T + grid_from_map[:3, 3]
-        ends = np.floor(grid.voxel_from_metres(corners)).astype(int)
+        ends = np.floor(grid.voxel_from_meters(corners)).astype(int)
         first, last = np.clip([ends.min(0), ends.max(0) + 1], 0, grid.shape)
         block = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
         voxels = np.ogrid[block]
@@ -282,13 +282,13 @@ def _add_scene(
         links = {"prev": previous, "next": ""}
         previous = _record(tiny, tables, scene, LIDAR, sample, time_us, is_key, links)
         if is_key:
-            neighbours = (*tokens[max(number - 1, 0) : number], ""), (*tokens[number + 1 :], "")
+            neighbors = (*tokens[max(number - 1, 0) : number], ""), (*tokens[number + 1 :], "")
             tables["sample"].append(
                 {
                     "token": sample,
                     "timestamp": time_us,
-                    "prev": neighbours[0][0],
-                    "next": neighbours[1][0],
+                    "prev": neighbors[0][0],
+                    "next": neighbors[1][0],
                     "scene_token": token(scene),
                 }
             )

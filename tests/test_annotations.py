@@ -17,25 +17,25 @@ def frames(tmp_path):
 
 
 def test_a_frame_has_the_fields_whose_files_are_there(frames):
-    cfg, main, labelled = frames
+    cfg, main, labeled = frames
     annotations = Annotations(cfg, "all", main, main.stems, ("occupancy", "caption"))
-    bare = next(stem for stem in main.stems if stem not in labelled)
-    assert set(annotations.of(labelled[0])) == {"occupancy", "caption"}
-    assert annotations.of(labelled[0])["occupancy"].shape == (32, 32, 4)
+    bare = next(stem for stem in main.stems if stem not in labeled)
+    assert set(annotations.of(labeled[0])) == {"occupancy", "caption"}
+    assert annotations.of(labeled[0])["occupancy"].shape == (32, 32, 4)
     assert annotations.of(bare) == {}
 
 
 def test_only_the_frames_that_were_named_have_any(frames):
-    cfg, main, labelled = frames
-    annotations = Annotations(cfg, "all", main, labelled[:1], ("caption",))
-    assert list(annotations.of(labelled[0])) == ["caption"]
-    assert annotations.of(labelled[1]) == {}
+    cfg, main, labeled = frames
+    annotations = Annotations(cfg, "all", main, labeled[:1], ("caption",))
+    assert list(annotations.of(labeled[0])) == ["caption"]
+    assert annotations.of(labeled[1]) == {}
 
 
 def test_what_the_config_cannot_read_is_told_and_left_out(frames, caplog):
-    cfg, main, labelled = frames
+    cfg, main, labeled = frames
     cfg.grid.voxel_m = 0.7
     with caplog.at_level("INFO"):
         annotations = Annotations(cfg, "all", main, main.stems, ("occupancy", "caption"))
     assert "frames are shown without occupancy" in caplog.text
-    assert list(annotations.of(labelled[0])) == ["caption"]
+    assert list(annotations.of(labeled[0])) == ["caption"]

@@ -4,7 +4,7 @@ from torch import nn
 
 from engine.benchmark import floor, synthetic
 from engine.benchmark import measure as module
-from engine.benchmark.measure import Options, benchmark, term_variants, top_kernels
+from engine.benchmark.measure import MeasureOptions, benchmark, term_variants, top_kernels
 from tests.benchmark_config import tiny_config
 from tests.model_inputs import make_model
 from utils.timing import Clock
@@ -22,7 +22,7 @@ def _quick(monkeypatch):
 
 
 def options(**changes):
-    return Options(**dict(precisions=("fp32",), iterations=2, warmup=1) | changes)
+    return MeasureOptions(**dict(precisions=("fp32",), iterations=2, warmup=1) | changes)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def sample(*, cameras=1):
     )
 
 
-def labelled(**kinds):
+def labeled(**kinds):
     occupancy = torch.zeros(GRID.shape, dtype=torch.uint8)
     occupancy[WALL:] = TRUCK
     points = torch.tensor([[WALL, 0.5, 0.5, 1.0]])
@@ -65,7 +65,7 @@ def test_each_branch_shows_the_wall_where_it_is(monkeypatch):
     network = make_model()
     see_a_wall(network, monkeypatch)
     behind_the_wall = GRID.shape[1] * GRID.shape[2] * (GRID.shape[0] - WALL)
-    rendered = render_branches(network, labelled(), num_gaussians=behind_the_wall)
+    rendered = render_branches(network, labeled(), num_gaussians=behind_the_wall)
     maps = by_name(rendered)
     assert list(maps) == [
         ("LiDAR", SEMANTIC), ("camera", DEPTH), ("Gaussians", SEMANTIC), ("Gaussians", DEPTH),
@@ -79,7 +79,7 @@ def test_each_branch_shows_the_wall_where_it_is(monkeypatch):
         assert (maps[branch, SEMANTIC].values[:6] == FREE).all()
     # Between voxels of 2 m the density rises over half of one before the wall.
     assert maps["camera", DEPTH].values[middle] == pytest.approx(WALL + 1, abs=1.2)
-    # Gaussians are balls at the voxels' centres.
+    # Gaussians are balls at the voxels' centers.
     assert maps["Gaussians", DEPTH].values[middle] == pytest.approx(WALL + 1.5, abs=0.6)
     assert (maps["camera", DEPTH].values[:4] == 0).all()
     assert rendered.far_m == 18.0
@@ -90,7 +90,7 @@ def test_each_branch_shows_the_wall_where_it_is(monkeypatch):
 def test_what_supervises_stands_beside_each_map(monkeypatch):
     network = make_model()
     see_a_wall(network, monkeypatch)
-    maps = by_name(render_branches(network, labelled()))
+    maps = by_name(render_branches(network, labeled()))
     for branch in ("LiDAR", "Gaussians"):
         target = maps[branch, SEMANTIC].target
         assert target[16, 32] == TRUCK
@@ -101,7 +101,7 @@ def test_what_supervises_stands_beside_each_map(monkeypatch):
     sparse = maps["camera", DEPTH].target
     assert np.count_nonzero(sparse) == 1
     assert sparse.max() == pytest.approx(WALL + 1)
-    bare = by_name(render_branches(network, replace(labelled(), occupancy=None, points=None)))
+    bare = by_name(render_branches(network, replace(labeled(), occupancy=None, points=None)))
     assert all(one.target is None for one in bare.values())
 
 
@@ -111,13 +111,13 @@ def test_a_fused_volume_shows_depth_and_color(monkeypatch):
     colors[:, 1] = 1.0
     see_a_wall(network, monkeypatch, fused=Field(50 * wall(2), colors))
     network.refinement = None
-    maps = by_name(render_branches(network, labelled(), stride=2))
+    maps = by_name(render_branches(network, labeled(), stride=2))
     assert list(maps) == [("fused", DEPTH), ("fused", COLOR)]
     found = maps["fused", COLOR]
     assert found.values.shape == found.target.shape == (16, 32, 3)
     assert found.values[8, 16, 1] > 250
     assert found.values[8, 16, 0] == 0
-    np.testing.assert_array_equal(found.target[8, 16], labelled().images[0, :, 17, 33].numpy())
+    np.testing.assert_array_equal(found.target[8, 16], labeled().images[0, :, 17, 33].numpy())
 
 
 def test_the_image_shows_the_classes_that_the_lift_tells(monkeypatch):
@@ -128,7 +128,7 @@ def test_the_image_shows_the_classes_that_the_lift_tells(monkeypatch):
     scores[:, 1, TRUCK - 1, :, 4:] = 3.0
     seen = outputs._replace(camera=outputs.camera._replace(class_logits=scores))
     monkeypatch.setattr(network, "infer", lambda batch, with_fields: seen)
-    maps = render_branches(network, labelled(cameras=2), camera=1).maps
+    maps = render_branches(network, labeled(cameras=2), camera=1).maps
     assert maps[0][:2] == ("image", SEMANTIC)
     assert maps[0].values.shape == IMAGE_SIZE
     assert (maps[0].values[:, 36:] == TRUCK).all()

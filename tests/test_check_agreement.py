@@ -27,7 +27,7 @@ def line(count=40, x=10.0, z=0.0):
 
 def test_returns_within_a_voxel_of_an_occupied_one():
     points = line()
-    index = np.floor(layout.LABEL_GRID.voxel_from_metres(points)).astype(np.int64)
+    index = np.floor(layout.LABEL_GRID.voxel_from_meters(points)).astype(np.int64)
     rows = np.column_stack([index, np.full(len(index), 11)])
     assert occupancy_agreement(cloud_of(points), rows) == 1.0
     assert occupancy_agreement(cloud_of(points), np.add(rows, [0, 0, 1, 0])) == 1.0
@@ -57,7 +57,7 @@ def test_returns_of_the_labels_depth(label_m, share):
     assert depth_agreement(cloud_of(line()), CAMERA, depth_m) == share
 
 
-def test_only_labelled_pixels_and_depths_up_to_80_m_count():
+def test_only_labeled_pixels_and_depths_up_to_80_m_count():
     depth_m = np.full((20, 40), 10.0, np.float32)
     depth_m[:, :20] = 0.0
     cloud = cloud_of(np.vstack([line(60), line(60, x=90.0)]))

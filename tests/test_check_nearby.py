@@ -15,7 +15,7 @@ def test_near_a_cloud_as_a_slow_search_finds(radius):
     np.testing.assert_array_equal(is_near_cloud(points, cloud, radius), expected)
 
 
-def test_a_neighbour_in_each_direction():
+def test_a_neighbor_in_each_direction():
     step = 0.29
     for offset in np.argwhere(np.ones((3, 3, 3))) - 1:
         point = np.zeros((1, 3), np.float32)
@@ -42,7 +42,7 @@ def test_near_voxels_are_the_27_around():
     assert expected.sum() == 27
 
 
-def test_the_grid_has_no_neighbours_around_its_edge():
+def test_the_grid_has_no_neighbors_around_its_edge():
     voxels = np.zeros((4, 4, 4), bool)
     voxels[0, 0, 0] = True
     corners = np.array([[3, 3, 3], [0, 0, 3], [1, 1, 1]])

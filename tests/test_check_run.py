@@ -13,7 +13,7 @@ from tests.layout_files import write_tiny_unscenes3d
 ERROR, WARNING = Level.ERROR, Level.WARNING
 SCENES = {"scene_00000": "location_1"}
 SAMPLE = "1689903584.778848"
-"""The third of four frames, and the second of two that are labelled."""
+"""The third of four frames, and the second of two that are labeled."""
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +189,7 @@ FAULTS = {
     "an empty cloud": (
         edit_array(layout.CLOUDS, "<f4", lambda p: p[:1]), WARNING, "points", layout.CLOUDS,
     ),
-    "a cloud in millimetres": (
+    "a cloud in millimeters": (
         edit_array(layout.CLOUDS, "<f4", lambda p: 1000 * p), ERROR, "range_m", layout.CLOUDS,
     ),
     "a stretched camera": (

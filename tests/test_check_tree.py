@@ -25,7 +25,7 @@ def found(root):
     return tree, [(f.level, f.check, f.path, f.stem) for f in findings + check_tree(tree)]
 
 
-def test_without_imagesets_labelled_frames_are_those_with_occupancy(tmp_path):
+def test_without_imagesets_labeled_frames_are_those_with_occupancy(tmp_path):
     write(tmp_path, ["10.5", "9.5"])
     write(tmp_path, ["11.5"], RECORDED)
     tree, findings = found(tmp_path)
@@ -37,7 +37,7 @@ def test_without_imagesets_labelled_frames_are_those_with_occupancy(tmp_path):
     assert tree.folders_of("11.5") == (layout.CALIBS, layout.IMAGES, layout.CLOUDS)
 
 
-def test_every_file_that_a_labelled_frame_lacks_is_named(tmp_path):
+def test_every_file_that_a_labeled_frame_lacks_is_named(tmp_path):
     write(tmp_path, ["1", "2"])
     for folder in (layout.IMAGES, layout.ELEVATION):
         (tmp_path / layout.relative_path(folder, "2")).unlink()

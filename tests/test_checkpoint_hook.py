@@ -40,7 +40,7 @@ def test_the_best_validation_is_kept(tmp_path):
     assert hook.best == {"metric": "miou", "value": 0.5, "epoch": 3, "iteration": 9}
 
 
-def test_scores_are_said_in_percent_and_depth_errors_in_metres(tmp_path, caplog):
+def test_scores_are_said_in_percent_and_depth_errors_in_meters(tmp_path, caplog):
     hook = CheckpointHook(tmp_path, seed=0, best_metric="miou")
     with caplog.at_level(logging.INFO, logger="engine"):
         metrics = {"miou": 0.25, "iou_truck": 0.5, "depth_rmse": 4.5, "depth_a1": math.nan}

@@ -7,9 +7,9 @@ from engine.metrics.confusion import Confusion, confusion_matrix
 
 def slow_matrix(pred, target, num_classes, ignore_label):
     matrix = np.zeros((num_classes, num_classes), np.int64)
-    for predicted, labelled in zip(pred.ravel().tolist(), target.ravel().tolist(), strict=True):
-        if labelled != ignore_label:
-            matrix[labelled, predicted] += 1
+    for predicted, labeled in zip(pred.ravel().tolist(), target.ravel().tolist(), strict=True):
+        if labeled != ignore_label:
+            matrix[labeled, predicted] += 1
     return matrix
 
 

@@ -56,7 +56,7 @@ def test_a_camera_without_labels_is_left_out_of_the_mean():
     assert math.isnan(total.cameras["back"].errors.abs_rel)
 
 
-def test_distances_are_binned_in_whole_metres_rounded_up():
+def test_distances_are_binned_in_whole_meters_rounded_up():
     at = [0.0, 0.2, 1.0, 1.01, 2.0, 7.5]
     shares = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
     meter = meter_of(*((s, dict(distance_m=d)) for s, d in zip(shares, at, strict=True)))

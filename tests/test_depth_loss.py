@@ -94,7 +94,7 @@ class TestDepthBinCrossEntropy:
         edges = torch.tensor([0.0, 1.0, 2.0, 3.0])
         assert depth_bin_cross_entropy(logits, torch.zeros(1, 2, 4, 5), edges) == 0
 
-    def test_nothing_labelled_is_a_differentiable_zero(self) -> None:
+    def test_nothing_labeled_is_a_differentiable_zero(self) -> None:
         logits = self.case(2)[0].requires_grad_()
         value = depth_bin_cross_entropy(logits, torch.zeros(2, 2, 4, 5), self.edges)
         value.backward()
@@ -150,7 +150,7 @@ def l1(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
 
 
 class TestDepthMaps:
-    def test_nothing_labelled_is_a_differentiable_zero(self) -> None:
+    def test_nothing_labeled_is_a_differentiable_zero(self) -> None:
         pred = torch.rand(2, 3, 4, requires_grad=True)
         for target, is_valid in ((torch.zeros(2, 3, 4), True), (torch.ones(2, 3, 4), False)):
             value = l1(pred, target, torch.full((2, 3, 4), is_valid))

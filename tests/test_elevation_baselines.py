@@ -15,12 +15,12 @@ NAN = torch.nan
 GRID = layout.elevation_grid((204, 217))
 
 
-def labelled(*rows):
+def labeled(*rows):
     return Sample(stem="1.5", elevation_m=torch.tensor(rows))
 
 
 def test_mean_map_by_hand():
-    frames = [labelled([1.0, NAN, NAN]), labelled([2.0, -4.0, NAN])]
+    frames = [labeled([1.0, NAN, NAN]), labeled([2.0, -4.0, NAN])]
     mean = mean_map(frames)
     # The last cell is known nowhere: mean of the three known values.
     torch.testing.assert_close(mean, torch.tensor([[1.5, -4.0, -1 / 3]]))
@@ -28,12 +28,12 @@ def test_mean_map_by_hand():
 
 def test_a_mean_of_labels_of_two_sizes_is_refused():
     with pytest.raises(ValueError, match=r"one shape, got \(1, 4\) after \(1, 2\)"):
-        mean_map([labelled([-2.0] * 2), labelled([-4.0] * 4)])
+        mean_map([labeled([-2.0] * 2), labeled([-4.0] * 4)])
 
 
 def test_a_mean_of_nothing_is_refused():
     with pytest.raises(ValueError, match="no cell of the training set"):
-        mean_map([labelled([NAN])])
+        mean_map([labeled([NAN])])
     with pytest.raises(ValueError, match="no cell of the training set"):
         mean_map([])
     with pytest.raises(ValueError, match=r"frame 1.5 was read without"):

@@ -27,7 +27,7 @@ def test_small_errors_count_by_their_square_beside_the_logarithm():
     assert elevation_loss(target + error, target).item() == pytest.approx(expected)
 
 
-def test_a_centimetre_near_the_label_counts_more_than_one_far_from_it():
+def test_a_centimeter_near_the_label_counts_more_than_one_far_from_it():
     target = torch.zeros(1, 1, 1)
     at = [elevation_loss(target + error, target) for error in (0.02, 0.03, 1.0, 1.01)]
     assert at[1] - at[0] > 1.8 * (at[3] - at[2])

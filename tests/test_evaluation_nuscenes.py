@@ -224,7 +224,7 @@ def test_a_volume_of_the_vehicle_is_seen_from_the_lidar(tiny, dataset, painted, 
     grid = BENCHMARKS["surroundocc"].grid
     centers = grid.centers_m().numpy().astype(float).reshape(-1, 3)
     pose = ego_from_sensor(LIDAR)
-    place = OCC3D.voxel_from_metres(centers @ pose[:3, :3].T + pose[:3, 3])
+    place = OCC3D.voxel_from_meters(centers @ pose[:3, :3].T + pose[:3, 3])
     is_inside = ((place >= 0) & (place < OCC3D.shape)).all(1)
     index = tuple(np.floor(place[is_inside]).astype(int).T)
     for stem, volume in volumes.items():

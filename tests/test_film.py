@@ -23,7 +23,7 @@ def test_an_mp4_has_all_pictures_in_their_colors(tmp_path):
     for color in COLORS:
         found, frame = reader.read()
         assert found
-        # Codecs store brightness and colour apart, and lose a little of both.
+        # Codecs store brightness and color apart, and lose a little of both.
         np.testing.assert_allclose(frame[32, 48, ::-1], color, atol=25)
     assert not reader.read()[0]
 

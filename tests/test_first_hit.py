@@ -20,7 +20,7 @@ STEP_M = 2e-4
 def walk(occupancy: Tensor, origin: Tensor, direction: Tensor) -> tuple[int, float]:
     """Walk along one ray in tiny steps; returns (label, depth of entry)."""
     depths = torch.arange(0, 12, STEP_M, dtype=torch.float64)
-    voxels = GRID.voxel_from_metres(origin + depths[:, None] * direction).floor().long()
+    voxels = GRID.voxel_from_meters(origin + depths[:, None] * direction).floor().long()
     is_inside = ((voxels >= 0) & (voxels < torch.tensor(GRID.shape))).all(-1)
     x, y, z = voxels[is_inside].T
     hits = occupancy[x, y, z].nonzero()

@@ -53,9 +53,9 @@ def test_work_by_hand():
     assert "unused" not in work
 
 
-def test_pairs_of_neighbours_by_hand():
+def test_pairs_of_neighbors_by_hand():
     layer = layer_of(SubMConv3d, 3, 5, 3)
-    # The last voxel of one row and the first of the next are neighbours in memory only, and voxels
+    # The last voxel of one row and the first of the next are neighbors in memory only, and voxels
     # of two frames are none.
     source = sparse([[0, 0, 0, 3], [0, 0, 1, 0], [1, 0, 1, 1], [0, 0, 1, 1]], 3, (2, 2, 4))
     assert sparse_flops(layer, source, layer(source)) == 2 * (4 + 2) * 3 * 5
@@ -102,7 +102,7 @@ def test_rates_of_this_machine(monkeypatch):
     monkeypatch.setitem(floor.COPY_BYTES, "cpu", 2**16)
     before = torch.backends.cuda.matmul.allow_tf32
     rates = measure_rates(Clock(torch.device("cpu")), torch.float32)
-    # From a microcontroller to a data centre.
+    # From a microcontroller to a data center.
     assert 1e6 < rates.flops_per_s < 1e18
     assert 1e6 < rates.bytes_per_s < 1e15
     assert torch.backends.cuda.matmul.allow_tf32 == before

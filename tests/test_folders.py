@@ -113,8 +113,8 @@ def test_depth_maps_of_both_kinds_and_images_without_labels(tmp_path):
         pred = (target / 256 * 1.2 + 0.1).astype(np.float32)
         cv2.imwrite(str(tmp_path / f"gt/{stem}.png"), target)
         np.save(tmp_path / f"pred/{stem}.npy", pred)
-        metres = torch.from_numpy((target / 256).astype(np.float32))
-        rows.append(depth_errors(torch.from_numpy(pred), metres, DepthRule()))
+        meters = torch.from_numpy((target / 256).astype(np.float32))
+        rows.append(depth_errors(torch.from_numpy(pred), meters, DepthRule()))
     np.save(tmp_path / "gt/2.npy", np.zeros((6, 8)))
     np.save(tmp_path / "pred/2.npy", np.ones((6, 8)))
     total = score_depth_maps(tmp_path / "pred", tmp_path / "gt", DepthRule()).total

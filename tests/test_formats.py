@@ -60,7 +60,7 @@ def test_image_is_rgb(path):
     path.write_bytes(jpeg(np.full((6, 9, 3), (250, 10, 20), np.uint8)))  # Blue, in OpenCV's order.
     image = formats.read_image(path)
     assert image.shape == (6, 9, 3)
-    assert np.abs(image[3, 4].astype(int) - (20, 10, 250)).max() < 6  # JPEG rounds colours.
+    assert np.abs(image[3, 4].astype(int) - (20, 10, 250)).max() < 6  # JPEG rounds colors.
 
 
 def test_image_with_bytes_after_its_end_is_whole(path):
@@ -215,7 +215,7 @@ def write_png(path, array):
     path.write_bytes(cv2.imencode(".png", array)[1].tobytes())
 
 
-def test_depth_is_metres(path):
+def test_depth_is_meters(path):
     write_png(path, np.array([[0, 256, 384], [1, 20480, 65535]], np.uint16))
     depth = formats.read_depth_m(path, image_size=(2, 3))
     assert depth.dtype == np.float32

@@ -53,20 +53,20 @@ def draw(sample, prediction=None):
     return draw_frame(sample, prediction, GRID, UNSCENES3D, width=WIDTH)
 
 
-def test_a_labelled_frame_has_two_rows_more_and_error_colors():
+def test_a_labeled_frame_has_two_rows_more_and_error_colors():
     sample = frame()
     prediction = scene_labels()
     prediction[:4, 4:12, 0] = 0  # Missed.
     prediction[4:6, 0:4, 0] = ROAD  # Invented.
     prediction[8:11, 6:9, 1:4] = UNSCENES3D.index("car")  # Wrong.
-    labelled, bare = draw(sample, prediction), draw(replace(sample, occupancy=None), prediction)
-    assert labelled.dtype == np.uint8
-    assert labelled.shape[1] == bare.shape[1] == pytest.approx(WIDTH, abs=40)
-    assert labelled.shape[0] > 1.6 * bare.shape[0]
+    labeled, bare = draw(sample, prediction), draw(replace(sample, occupancy=None), prediction)
+    assert labeled.dtype == np.uint8
+    assert labeled.shape[1] == bare.shape[1] == pytest.approx(WIDTH, abs=40)
+    assert labeled.shape[0] > 1.6 * bare.shape[0]
     for name in ("missed", "invented", "wrong class"):
         color = ERRORS.colors[ERRORS.index(name)]
-        assert share(labelled, color, 12) > 4 * share(bare, color, 12)
-    assert share(labelled, UNSCENES3D.colors[TRUCK]) > 0  # Only the label has a truck.
+        assert share(labeled, color, 12) > 4 * share(bare, color, 12)
+    assert share(labeled, UNSCENES3D.colors[TRUCK]) > 0  # Only the label has a truck.
 
 
 def test_the_image_is_shown_as_it_is_and_larger():

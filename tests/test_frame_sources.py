@@ -22,7 +22,7 @@ from utils.labels import NUSCENES, UNSCENES3D
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Two drives of two labelled frames, with unlabelled ones between."""
+    """Two drives of two labeled frames, with unlabeled ones between."""
     root = tmp_path_factory.mktemp("data")
     write_tiny_unscenes3d(root, scenes={"scene_00006": "location_4_5", "scene_00000": "location_1"})
     return root
@@ -44,19 +44,19 @@ def test_a_data_set_gives_all_that_there_is(tmp_path, root):
     assert frame.predicted is None
     assert frame.prediction is None
     assert extras_of(frame) == (POINTS, CAMERAS, ELEVATION)
-    unlabelled = frames.read(1)
-    assert layers_of(unlabelled) == ()
-    assert extras_of(unlabelled) == (POINTS, CAMERAS)
+    unlabeled = frames.read(1)
+    assert layers_of(unlabeled) == ()
+    assert extras_of(unlabeled) == (POINTS, CAMERAS)
 
 
 def test_a_split_a_scene_and_stems_choose_frames(tmp_path, root):
     cfg = config(tmp_path, root)
-    labelled = Recordings(cfg, "val")
-    assert len(labelled.stems) == 2
+    labeled = Recordings(cfg, "val")
+    assert len(labeled.stems) == 2
     one_drive = Recordings(cfg, "all", scene="scene_00000")
     assert len(one_drive.stems) == 4
     assert one_drive.read(0).sample.scene == "scene_00000"
-    stems = labelled.stems[::-1]
+    stems = labeled.stems[::-1]
     assert Recordings(cfg, "all", stems=stems).stems == stems
     with pytest.raises(
         ValueError, match=r"no frames of scene 'scene_7'; scenes are \['scene_00000'"

@@ -12,26 +12,26 @@ def test_label_grid_spans_the_documented_range() -> None:
     assert LABEL_GRID.end_m == pytest.approx((76.8, 38.4, 5.6))
 
 
-def test_centre_of_a_voxel_by_hand() -> None:
+def test_center_of_a_voxel_by_hand() -> None:
     # x = (1 + 0.5)·0.3, y = 0.5·0.3 − 38.4, z = (2 + 0.5)·0.3 − 4
-    centre = LABEL_GRID.centers_m()[1, 0, 2]
-    assert centre.tolist() == pytest.approx([0.45, -38.25, -3.25], abs=1e-5)
+    center = LABEL_GRID.centers_m()[1, 0, 2]
+    assert center.tolist() == pytest.approx([0.45, -38.25, -3.25], abs=1e-5)
 
 
 def test_maps_invert_each_other_in_numpy_and_torch() -> None:
     points = np.random.default_rng(0).uniform(-50, 50, (7, 3))
-    back = LABEL_GRID.metres_from_voxel(LABEL_GRID.voxel_from_metres(points))
+    back = LABEL_GRID.meters_from_voxel(LABEL_GRID.voxel_from_meters(points))
     np.testing.assert_allclose(back, points, atol=1e-12)
     torch.testing.assert_close(
-        LABEL_GRID.voxel_from_metres(torch.from_numpy(points)),
-        torch.from_numpy(LABEL_GRID.voxel_from_metres(points)),
+        LABEL_GRID.voxel_from_meters(torch.from_numpy(points)),
+        torch.from_numpy(LABEL_GRID.voxel_from_meters(points)),
     )
 
 
 def test_sampling_coordinates_read_the_voxel_they_name() -> None:
     grid = VoxelGrid((1.0, 2.0, 3.0), 0.5, (4, 5, 6))
     volume = torch.arange(4 * 5 * 6, dtype=torch.float32).reshape(1, 1, 4, 5, 6)
-    where = grid.sampling_from_metres(grid.centers_m())[None]
+    where = grid.sampling_from_meters(grid.centers_m())[None]
     sampled = torch.nn.functional.grid_sample(volume, where, align_corners=False)
     torch.testing.assert_close(sampled, volume, atol=1e-4, rtol=0)  # float32 interpolation weights
 
@@ -61,7 +61,7 @@ def test_bad_grids_are_refused() -> None:
 
 
 def test_projection_by_hand() -> None:
-    # A camera at the origin looking along x, focal length 100 px, centre (50, 40).
+    # A camera at the origin looking along x, focal length 100 px, center (50, 40).
     pixel_from_cam = torch.tensor([[100.0, 0, 50, 0], [0, 100, 40, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
     cam_from_lidar = torch.tensor([[0.0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
     points = torch.tensor([[10.0, -2.0, 1.0], [-5.0, 0.0, 0.0], [0.0, 1.0, 1.0]])

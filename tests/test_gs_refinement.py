@@ -33,7 +33,7 @@ def inputs(batch: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
 def test_the_most_occupied_voxels_in_view_become_gaussians() -> None:
     gaussians = make_refinement(2)(*inputs(), CAMERA, SIZE)
     centers = {tuple(round(v, 3) for v in mean) for mean in gaussians.means_m[0].tolist()}
-    # Voxels of 1 m from (0, −8, −2): (8, 8, 2) has its centre at (8.5, 0.5, 0.5).
+    # Voxels of 1 m from (0, −8, −2): (8, 8, 2) has its center at (8.5, 0.5, 0.5).
     assert centers == {(8.5, 0.5, 0.5), (10.5, -0.5, -0.5)}
     assert gaussians.scales_m.tolist() == [[[pytest.approx(SCALE)] * 3] * 2]
     assert gaussians.rotations.tolist() == [[[1.0, 0.0, 0.0, 0.0]] * 2]

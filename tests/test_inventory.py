@@ -47,9 +47,9 @@ def test_stems_keep_their_text_and_ignore_other_files(tmp_path):
 
 def test_complete_stems_have_all_the_fields(root):
     all_stems = inventory.complete_stems(root, inventory.folders_of(["images", "points"]))
-    labelled = inventory.complete_stems(root, inventory.folders_of(["images", "occupancy"]))
-    assert (len(all_stems), len(labelled)) == (4, 2)
-    assert labelled == [all_stems[0], all_stems[2]]
+    labeled = inventory.complete_stems(root, inventory.folders_of(["images", "occupancy"]))
+    assert (len(all_stems), len(labeled)) == (4, 2)
+    assert labeled == [all_stems[0], all_stems[2]]
     remove(root, layout.IMAGES, all_stems[0])
     assert inventory.complete_stems(root, ["images", "clouds"]) == all_stems[1:]
 

@@ -88,7 +88,7 @@ def nearest_slowly(query: list[int], keys: torch.Tensor, radius: float, count: i
 
 @pytest.mark.parametrize("radius", [0.0, 1.0, 2.5])
 @pytest.mark.parametrize("share", [0.02, 0.3, 1.0])
-def test_neighbours_agree_with_a_slow_loop(radius, share):
+def test_neighbors_agree_with_a_slow_loop(radius, share):
     queries, keys = random_voxels(0.2, seed=1), random_voxels(share, seed=2)
     count = min(3, len(ball_offsets(radius)))
     found = nearest(queries, keys, ball_offsets(radius), count)
@@ -119,7 +119,7 @@ def test_nothing_is_found_where_nothing_is(num_queries, num_keys):
     assert not found.is_found.any()
 
 
-def test_a_voxel_is_enhanced_by_its_own_features_gated_by_its_neighbours():
+def test_a_voxel_is_enhanced_by_its_own_features_gated_by_its_neighbors():
     relate = Relate(channels=2, other_channels=1, neighbors=2)
     relate.gate.weight.data = torch.tensor([[1.0, 10.0], [-1.0, 0.5]])
     volume = torch.tensor([[2.0, 3.0, 5.0], [-1.0, 4.0, 6.0]]).view(1, 2, 3, 1, 1)
@@ -129,7 +129,7 @@ def test_a_voxel_is_enhanced_by_its_own_features_gated_by_its_neighbours():
         neighbor=torch.tensor([[0, 1], [1, 2]]),
         is_found=torch.tensor([[True, True], [True, False]]),
     )
-    # Gates: (0.5 + 2.5, -0.5 + 0.125 -> 0), and with the second neighbour gone (0.25, -0.25 -> 0).
+    # Gates: (0.5 + 2.5, -0.5 + 0.125 -> 0), and with the second neighbor gone (0.25, -0.25 -> 0).
     enhanced = relate(volume, other, neighbors)
     expected = [[2 + 2 * 3.0, 3.0, 5 + 5 * 0.25], [-1.0, 4.0, 6.0]]
     assert enhanced.shape == volume.shape
@@ -148,7 +148,7 @@ def test_fuses_both_volumes(batch):
     assert not torch.equal(fused.volume, fusion(2 * camera, lidar).volume)
 
 
-def test_a_neighbour_counts_within_the_distance_only():
+def test_a_neighbor_counts_within_the_distance_only():
     fusion = make_fusion(max_distance_m=2.0).eval()
     camera, lidar = torch.zeros(1, 3, *GRID.shape), torch.zeros(1, 2, *GRID.shape)
     lidar[0, :, 0, 0, 0] = 1.0
@@ -311,7 +311,7 @@ def test_nothing_to_fuse_is_refused():
         make_fusion(camera_channels=0, lidar_channels=0)
 
 
-def test_a_network_renders_depth_and_colour_from_the_fused_volume():
+def test_a_network_renders_depth_and_color_from_the_fused_volume():
     parts = model_config()["parts"]
     for sensor in ("lift", "lidar_encoder"):
         parts[sensor] |= dict(evidence_channels=None)

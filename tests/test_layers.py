@@ -31,8 +31,8 @@ def prediction():
     return voxels
 
 
-def frame(*, labelled=True, predicted=True):
-    occupancy = torch.from_numpy(label()) if labelled else None
+def frame(*, labeled=True, predicted=True):
+    occupancy = torch.from_numpy(label()) if labeled else None
     found = Predicted(prediction()) if predicted else None
     return ViewFrame(Sample("1.0", occupancy=occupancy), found)
 
@@ -48,7 +48,7 @@ def test_peers_come_first_and_the_label_last(tmp_path):
     found = layers(frame(), peers)
     assert list(found) == ["Co-Occ", "Ours", "Label"]
     np.testing.assert_array_equal(found["Co-Occ"].voxels, found["Ours"].voxels)
-    assert list(layers(frame(labelled=False), peers)) == ["Co-Occ", "Ours"]
+    assert list(layers(frame(labeled=False), peers)) == ["Co-Occ", "Ours"]
     assert list(layers(frame(predicted=False))) == ["Label"]
 
 
@@ -56,7 +56,7 @@ def test_scores_are_of_the_frame():
     # 8 rows of label, 7 of them hit and one invented.
     assert layers(frame())["Ours"].note.startswith("IoU 77.8  mIoU ")
     assert layers(frame())["Label"].note == ""
-    assert layers(frame(labelled=False))["Ours"].note == ""
+    assert layers(frame(labeled=False))["Ours"].note == ""
 
 
 def test_errors_follow_their_prediction():
@@ -97,7 +97,7 @@ def test_peers_in_other_voxels_are_shown_but_not_compared(tmp_path):
 
 def test_a_frame_with_nothing_to_show_is_refused():
     with pytest.raises(ValueError, match=r"frame 1.0 has no label and no prediction: choose other"):
-        layers(frame(labelled=False, predicted=False))
+        layers(frame(labeled=False, predicted=False))
 
 
 def test_a_frame_that_a_peer_lacks_is_named(tmp_path):
@@ -133,7 +133,7 @@ def test_a_layer_is_found_by_its_name():
     assert found.layer("Label") is found.label
     assert found.label.is_label
     assert found.layer("Peer") is None
-    bare = layers_of(frame(labelled=False), GRID, UNSCENES3D, LayerOptions("Ours", {}))
+    bare = layers_of(frame(labeled=False), GRID, UNSCENES3D, LayerOptions("Ours", {}))
     assert bare.label is None
 
 

@@ -15,7 +15,7 @@ def test_values_by_hand():
     # u = 2·x/z + 3, v = 2·y/z + 2.
     depth = depth_of_points(PIXEL_FROM_CAM, points([0, 0, 5], [4, -2, 4]), SIZE)
     expected = np.zeros(SIZE, np.float32)
-    expected[2, 3] = 5  # Pixel (3.0, 2.0) is the corner of the pixel whose centre is (3.5, 2.5).
+    expected[2, 3] = 5  # Pixel (3.0, 2.0) is the corner of the pixel whose center is (3.5, 2.5).
     expected[1, 5] = 4
     np.testing.assert_array_equal(depth, expected)
 

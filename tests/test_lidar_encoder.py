@@ -59,7 +59,7 @@ def test_evidence_flags_the_label_voxels_with_a_point():
     points = random_points(40)
     flags = make_encoder()([points]).evidence[0, 0]
     expected = torch.zeros(GRID.shape)
-    for x, y, z in torch.floor(GRID.voxel_from_metres(points[:, :3])).int().tolist():
+    for x, y, z in torch.floor(GRID.voxel_from_meters(points[:, :3])).int().tolist():
         expected[x, y, z] = 1
     assert 20 < expected.sum() < 40
     assert torch.equal(flags, expected)

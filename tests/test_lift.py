@@ -75,7 +75,7 @@ class TestDepthBins:
 
 class TestProjectGrid:
     def test_a_voxel_worked_by_hand(self):
-        grid = VoxelGrid((3.5, -0.5, -0.5), 1.0, (1, 1, 1))  # its centre is (4, 0, 0)
+        grid = VoxelGrid((3.5, -0.5, -0.5), 1.0, (1, 1, 1))  # its center is (4, 0, 0)
         view = project_grid(
             grid, pinhole(32, 64, 30.0)[None, None], (32, 64), (4, 8), DepthBins(2.0, 10.0, 4)
         )
@@ -89,12 +89,12 @@ class TestProjectGrid:
         assert view.in_view.all()
 
     @pytest.mark.parametrize(
-        "centre",
+        "center",
         [(-4.0, 0.0, 0.0), (4.0, 6.0, 0.0), (4.0, 0.0, 4.0), (1.0, 0.0, 0.0), (20.0, 0.0, 0.0)],
         ids=["behind", "left of it", "above it", "too near", "too far"],
     )
-    def test_what_is_not_in_view(self, centre):
-        grid = VoxelGrid(tuple(value - 0.5 for value in centre), 1.0, (1, 1, 1))
+    def test_what_is_not_in_view(self, center):
+        grid = VoxelGrid(tuple(value - 0.5 for value in center), 1.0, (1, 1, 1))
         view = project_grid(
             grid, pinhole(32, 64, 30.0)[None, None], (32, 64), (4, 8), DepthBins(2.0, 10.0, 4)
         )
@@ -113,7 +113,7 @@ class TestProjectGrid:
         centers_m = GRID.centers_m().reshape(-1, 3)
         pixels, depth_m = project_points(projection, centers_m.expand(2, 2, -1, -1))
         u, v = (pixels / pixels.new_tensor(IMAGE_SIZE[::-1])).unbind(-1)
-        assert ((u < 0.5 / 8) & view.in_view).any(), "none lies beyond the outermost centres"
+        assert ((u < 0.5 / 8) & view.in_view).any(), "none lies beyond the outermost centers"
         edge = (bins.coordinate(depth_m + GRID.voxel_m / 2) + 0.5) / 9
         assert not plane[:, :, 0][~view.in_view].any()
         assert not inside[:, :, 0][~view.in_view].any()

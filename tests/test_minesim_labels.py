@@ -141,7 +141,7 @@ def test_occupancy_covers_the_points_of_a_frame(clip, pose, scanned):
     occupied = np.zeros((258, 258, 34), bool)
     for i, j, k in product((0, 1, 2), repeat=3):
         occupied[rows[:, 0] + i, rows[:, 1] + j, rows[:, 2] + k] = True
-    voxel = np.floor(layout.LABEL_GRID.voxel_from_metres(scanned.points[:, :3])).astype(int)
+    voxel = np.floor(layout.LABEL_GRID.voxel_from_meters(scanned.points[:, :3])).astype(int)
     inside = ((voxel >= 0) & (voxel < layout.LABEL_GRID.shape)).all(axis=1)
     assert occupied[tuple(voxel[inside].T + 1)].mean() > 0.9
 

@@ -142,7 +142,7 @@ def test_labels_match_the_points(tiny, name):
     for index in range(len(dataset)):
         sample = dataset[index]
         points = sample.points[dataset.grid.contains(sample.points[:, :3]), :3].numpy()
-        voxel = np.floor(dataset.grid.voxel_from_metres(points)).astype(int)
+        voxel = np.floor(dataset.grid.voxel_from_meters(points)).astype(int)
         occupied = functional.max_pool3d((sample.occupancy > 0)[None].float(), 3, 1, 1)[0].bool()
         occupied = occupied.numpy()
         near.append(occupied[tuple(voxel.T)])
@@ -155,7 +155,7 @@ def test_masks_mark_visible_voxels(tiny):
     dataset = load(tiny.root)
     labels, points = dataset.labels(1), dataset[1].points[:, :3]
     points = points[dataset.grid.contains(points)].numpy()
-    voxel = tuple(np.floor(dataset.grid.voxel_from_metres(points)).astype(int).T)
+    voxel = tuple(np.floor(dataset.grid.voxel_from_meters(points)).astype(int).T)
     assert labels.mask_lidar[voxel].mean() > 0.9
     by_camera = labels.mask_camera[voxel]
     assert by_camera[np.abs(points[:, :2]).max(axis=1) > 8.0].mean() > 0.9

@@ -121,7 +121,7 @@ def test_a_voxel_takes_the_class_of_its_points(surface):
     volume = occupancy(surface, np.eye(4), GRID)
 
     def at(x, y, z):
-        index = np.floor(GRID.voxel_from_metres(np.array([x, y, z]))).astype(int)
+        index = np.floor(GRID.voxel_from_meters(np.array([x, y, z]))).astype(int)
         return NUSCENES.class_names[volume[tuple(index)]]
 
     (x, y, z), (length, _, height) = TRUCK_BOX
@@ -149,7 +149,7 @@ def test_targets_are_on_the_surface_if_there_is_one(surface):
     points, is_surface = targets(surface, np.eye(4), GRID)
     volume = occupancy(surface, np.eye(4), GRID)
     np.testing.assert_array_equal(is_surface.reshape(GRID.shape), volume > 0)
-    voxel = np.floor(GRID.voxel_from_metres(points.astype(np.float64) + 1e-6))
+    voxel = np.floor(GRID.voxel_from_meters(points.astype(np.float64) + 1e-6))
     index = np.argwhere(np.ones(GRID.shape, bool))
     assert (np.abs(voxel - index).max(axis=1) == 0).mean() > 0.999
     ground = points.reshape(*GRID.shape, 3)[10, 20, 2]

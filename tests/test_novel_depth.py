@@ -106,7 +106,7 @@ def test_poses_and_projections_chain_through_the_world(name, request):
     in_there = torch.linalg.inv(there.world_from_lidar) @ (sample.world_from_lidar @ point)
     expected = there.pixel_from_lidar[0].double() @ in_there
     found = others[0].pixel_from_lidar[0].double() @ point
-    torch.testing.assert_close(found, expected, atol=1e-2, rtol=1e-5)  # pixels · metres
+    torch.testing.assert_close(found, expected, atol=1e-2, rtol=1e-5)  # pixels · meters
 
 
 def test_painted_labels_agree_with_depth_labels_of_other_frames(unscenes3d):
@@ -146,7 +146,7 @@ def test_errors_are_kept_by_distance_and_camera(unscenes3d, nuscenes):
     scores = scores_of(nuscenes, frames=1).scores()
     assert set(scores.total.cameras) == set(CAMERAS)
     assert scores.total.frames == 3 * 6
-    assert list(scores.by_distance) == [5]  # 8 m/s, 0.5 s, on a bend: a millimetre above 4 m.
+    assert list(scores.by_distance) == [5]  # 8 m/s, 0.5 s, on a bend: a millimeter above 4 m.
 
 
 def test_lidar_is_the_other_frames_own_cloud(nuscenes):
@@ -175,7 +175,7 @@ def test_points_outside_an_image_and_behind_it_are_left_out():
     assert found.depth_m.tolist() == [2.0, 2.0]
 
 
-def test_labels_count_at_the_centres_of_their_pixels():
+def test_labels_count_at_the_centers_of_their_pixels():
     depth_m = torch.zeros(2, 3, 4)
     depth_m[1, 2, 3] = 6.0
     none, one = measured_by_pixels(Sample("a", depth_m=depth_m))
@@ -224,7 +224,7 @@ def test_wrong_options_are_refused(unscenes3d):
     for wrong in (dict(limit=-1), dict(max_distance_m=0.0)):
         with pytest.raises(ValueError, match=r"limit >= 0 .* and a positive distance"):
             views_of(unscenes3d, **wrong)
-    with pytest.raises(ValueError, match="number of neighbours must be positive, got 0"):
+    with pytest.raises(ValueError, match="number of neighbors must be positive, got 0"):
         views_of(unscenes3d, frames=0)
     with pytest.raises(ValueError, match=r"within the distance limit; raise it"):
         scores_of(unscenes3d, max_distance_m=0.5)
@@ -234,7 +234,7 @@ def test_wrong_options_are_refused(unscenes3d):
         views_of(cfg)
 
 
-def test_training_reads_neighbours_where_the_network_looks_from_them(unscenes3d):
+def test_training_reads_neighbors_where_the_network_looks_from_them(unscenes3d):
     assert novel_views(unscenes3d) == 2
     sample = build_dataset(unscenes3d, "train", training=True)[0]
     assert sample.neighbors.depth_m.shape == (2, 1, 32, 64)

@@ -32,7 +32,7 @@ PLANE_M = 15.0
 
 
 def painted_logits(size=1, x=30):
-    """A wall one voxel thick, from 15 m to 15.5 m ahead, in frame b one metre farther each."""
+    """A wall one voxel thick, from 15 m to 15.5 m ahead, in frame b one meter farther each."""
     logits = torch.zeros(size, 12, *GRID.shape)
     logits[:, 0] = 14.0
     for frame in range(size):
@@ -55,7 +55,7 @@ def by_gaussians(logits, views):
 
 
 @pytest.mark.parametrize("render", [by_volume, by_gaussians])
-def test_a_wall_is_where_it_stands_and_two_metres_nearer_after_two_metres(render):
+def test_a_wall_is_where_it_stands_and_two_meters_nearer_after_two_meters(render):
     here, ahead = render(painted_logits(), cameras(-1.0, 1.0))[0]
     middle = torch.full_like(here, PLANE_M + 0.25 + 1.0)  # Camera depth: the same at all pixels.
     # A ray ends in the middle of its first segment in the wall, and those are half a voxel long.

@@ -154,7 +154,7 @@ def in_view(sample, camera, points):
     ("augmentation", "epoch"),
     [(None, 0), (FLIPPED_IMAGE, 0), (FLIPPED_VOLUME, 0), *((EVERYTHING, e) for e in range(3))],
 )
-def test_points_land_on_their_own_colour_and_depth(tiny, frame, augmentation, epoch):
+def test_points_land_on_their_own_color_and_depth(tiny, frame, augmentation, epoch):
     dataset = build(tiny, VIEWS, augmentation=augmentation, frame=frame, image_crop=CROP, seed=3)
     sample = dataset[SampleKey(1, epoch)]
     colors = torch.tensor([COLORS.get(value, (0, 0, 0)) for value in range(18)])
@@ -331,9 +331,9 @@ def test_labels_of_a_grid_in_larger_voxels(tiny):
     fine = build(tiny, ["occupancy"])[0].occupancy
     majority = coarsen_occupancy(fine[50:150, 50:150, :8].numpy(), 2)
     np.testing.assert_array_equal(occupancy, majority)
-    # At their centres alone, surfaces one label thin would be half gone.
-    at_centres = fine[51:151:2, 51:151:2, 1:8:2]
-    assert (occupancy != 0).sum() > (at_centres != 0).sum()
+    # At their centers alone, surfaces one label thin would be half gone.
+    at_centers = fine[51:151:2, 51:151:2, 1:8:2]
+    assert (occupancy != 0).sum() > (at_centers != 0).sum()
 
 
 @pytest.mark.parametrize(
@@ -364,7 +364,7 @@ def test_labels_move_with_the_points(tiny, augmentation, frame):
         labels_source=source,
     )
     sample = dataset[SampleKey(0, 2)]
-    place = torch.floor(grid.voxel_from_metres(sample.points[:, :3])).long()
+    place = torch.floor(grid.voxel_from_meters(sample.points[:, :3])).long()
     inside = ((place >= 0) & (place < torch.tensor(grid.shape))).all(-1)
     near = torch.zeros(int(inside.sum()), dtype=torch.bool)
     value = (sample.points[inside, 3] / 10).round().to(torch.uint8)
@@ -437,7 +437,7 @@ def test_the_index_is_cached_beside_the_tables(own):
         (dict(image_crop=(0.0, 0.0, 2.0, 1.0)), "image_crop must be"),
         (dict(version="v2"), "unknown version 'v2'"),
         (dict(split="night"), "unknown split 'night'"),
-        (dict(augmentation={"colour": 1.0}), "unknown augmentation keys"),
+        (dict(augmentation={"color": 1.0}), "unknown augmentation keys"),
         (dict(stems=[]), "no key frame of .* in 'train'"),
     ],
 )
@@ -571,7 +571,7 @@ def test_the_base_config_builds_it(tiny):
 
 @pytest.mark.parametrize("frame", ["ego", "lidar"])
 @pytest.mark.parametrize("augmentation", [None, EVERYTHING])
-def test_a_neighbours_points_fall_on_its_depth(tiny, frame, augmentation):
+def test_a_neighbors_points_fall_on_its_depth(tiny, frame, augmentation):
     options = dict(frame=frame, image_crop=CROP)
     fields = ["neighbors", "world_from_lidar"]
     sample = build(tiny, fields, augmentation=augmentation, seed=3, **options)[SampleKey(0, 1)]

@@ -224,7 +224,7 @@ COARSE = VoxelGrid((-1.0, -1.0, 0.0), 1.0, (2, 2, 1))
 def slow(labels, label_grid, volume_grid, label_from_volume, outside):
     result = np.full(volume_grid.shape, outside, labels.dtype)
     for index in np.ndindex(volume_grid.shape):
-        center = volume_grid.metres_from_voxel(np.array(index) + 0.5)
+        center = volume_grid.meters_from_voxel(np.array(index) + 0.5)
         place = (label_from_volume @ [*center, 1.0])[:3]
         voxel = np.floor((place - label_grid.origin_m) / label_grid.voxel_m).astype(int)
         if (voxel >= 0).all() and (voxel < label_grid.shape).all():
@@ -245,7 +245,7 @@ def test_the_same_grid_in_the_same_frame_is_left_alone():
     assert resample_labels(labels, FINE, FINE, np.eye(4)) is labels
 
 
-def test_larger_voxels_take_the_label_at_their_centre():
+def test_larger_voxels_take_the_label_at_their_center():
     labels = np.arange(4, dtype=np.uint8).reshape(COARSE.shape)
     fine = resample_labels(labels, COARSE, FINE, np.eye(4))
     np.testing.assert_array_equal(fine, labels.repeat(2, 0).repeat(2, 1).repeat(2, 2))

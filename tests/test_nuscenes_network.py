@@ -84,7 +84,7 @@ def test_between_two_voxels_the_nearer_one_decides():
     logits = 5.0 * one_hot(labels.long(), 18).movedim(-1, 0).float()
     line = VoxelGrid((0.0, 0.0, 0.0), 1.0, (4, 1, 1))
     for shift, expected in ((0.4, [0, 0, 7, 7]), (0.6, [0, 7, 7, 0])):
-        # The last centre of the second, at 4.1 m, is outside.
+        # The last center of the second, at 4.1 m, is outside.
         found = labels_on_grid(logits, line, line, moved(x=shift))
         assert found.flatten().tolist() == expected
 
@@ -98,7 +98,7 @@ def test_slabs_give_what_one_piece_gives(monkeypatch):
     for voxels in (4000, 100):
         monkeypatch.setattr(nuscenes_network, "_VOXELS_AT_ONCE", voxels)
         found = labels_on_grid(logits, VOLUME, grid, matrix)
-        assert (found == whole).float().mean() > 0.999  # Centres differ in the last digit.
+        assert (found == whole).float().mean() > 0.999  # Centers differ in the last digit.
 
 
 # --- choose_labels ---

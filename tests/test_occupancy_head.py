@@ -38,7 +38,7 @@ def test_starts_from_the_prior(kind):
     torch.testing.assert_close(probability, torch.tensor([0.9, 0.025, 0.025, 0.025, 0.025]))
 
 
-def test_evidence_reaches_its_own_voxel_and_the_neighbours_only():
+def test_evidence_reaches_its_own_voxel_and_the_neighbors_only():
     head = make_head().eval()
     evidence = torch.zeros(1, 3, 8, 8, 8)
     touched = evidence.clone()
@@ -70,12 +70,12 @@ def test_every_parameter_gets_a_gradient(kind):
     assert all(weight.grad is not None and weight.grad.any() for weight in head.parameters())
 
 
-def test_the_coarse_head_interpolates_scores_between_the_centres_of_its_voxels():
+def test_the_coarse_head_interpolates_scores_between_the_centers_of_its_voxels():
     head = make_head(CoarseOccupancyHead).eval()
     decoded = torch.rand(1, 6, 2, 1, 1)
     coarse = head.classify(head.mix(decoded))[0, :, :, 0, 0]
     logits = head(decoded, [])[0]
-    # Fine centres lie at -1/4, 1/4, 3/4 and 5/4 of the way from the first coarse centre to the
+    # Fine centers lie at -1/4, 1/4, 3/4 and 5/4 of the way from the first coarse center to the
     # second; beyond either there is nothing to interpolate to.
     share = torch.tensor([0.0, 0.25, 0.75, 1.0])
     expected = coarse[:, :1] * (1 - share) + coarse[:, 1:] * share

@@ -40,7 +40,7 @@ def random_case(
     return logits, labels.masked_fill(is_ignored, 255).to(torch.uint8)
 
 
-def labelled_voxels(logits: Tensor, labels: Tensor) -> list[tuple[list[float], int]]:
+def labeled_voxels(logits: Tensor, labels: Tensor) -> list[tuple[list[float], int]]:
     """Class probabilities and label of each voxel that counts."""
     probability = logits.softmax(1).flatten(2).transpose(1, 2).flatten(0, 1).tolist()
     voxels = zip(probability, labels.flatten().tolist(), strict=True)
@@ -49,7 +49,7 @@ def labelled_voxels(logits: Tensor, labels: Tensor) -> list[tuple[list[float], i
 
 def slow_lovasz(logits: Tensor, labels: Tensor) -> float:
     """The definition: Jaccard loss of the worst k voxels, one more voxel at a time."""
-    voxels = labelled_voxels(logits, labels)
+    voxels = labeled_voxels(logits, labels)
     losses = []
     for c in sorted({label for _, label in voxels}):
         errors = [(1 - row[c] if label == c else row[c], label == c) for row, label in voxels]
@@ -75,19 +75,19 @@ def slow_affinity(rows: list[tuple[float, bool]]) -> float:
 
 
 def slow_sem_scal(logits: Tensor, labels: Tensor) -> float:
-    voxels = labelled_voxels(logits, labels)
+    voxels = labeled_voxels(logits, labels)
     present = sorted({label for _, label in voxels})
     terms = [slow_affinity([(row[c], label == c) for row, label in voxels]) for c in present]
     return sum(terms) / len(terms)
 
 
 def slow_geo_scal(logits: Tensor, labels: Tensor) -> float:
-    voxels = labelled_voxels(logits, labels)
+    voxels = labeled_voxels(logits, labels)
     return slow_affinity([(1 - row[0], label != 0) for row, label in voxels])
 
 
 def slow_cross_entropy(logits: Tensor, labels: Tensor) -> float:
-    nll = [-math.log(row[label]) for row, label in labelled_voxels(logits, labels)]
+    nll = [-math.log(row[label]) for row, label in labeled_voxels(logits, labels)]
     return sum(nll) / len(nll)
 
 
@@ -175,7 +175,7 @@ class TestEveryLoss:
         assert not gradient[:, :, ~keep].any()
 
     @pytest.mark.parametrize("voxels", [0, 5])
-    def test_nothing_labelled_is_a_differentiable_zero(
+    def test_nothing_labeled_is_a_differentiable_zero(
         self, loss: Callable[..., Tensor], voxels: int
     ) -> None:
         logits = torch.randn(2, 3, voxels, requires_grad=True)

@@ -26,7 +26,7 @@ def slow_scores(pred, target, classes, free_label, ignore):
     counted = [(p, t) for p, t in zip(pred, target, strict=True) if t != ignore]
     hit = sum(free_label not in (p, t) for p, t in counted)
     predicted = sum(p != free_label for p, _ in counted)
-    labelled = sum(t != free_label for _, t in counted)
+    labeled = sum(t != free_label for _, t in counted)
     per_class = {}
     for label in classes:
         both = sum(p == label and t == label for p, t in counted)
@@ -34,9 +34,9 @@ def slow_scores(pred, target, classes, free_label, ignore):
         per_class[str(label)] = both / either if either else None
     defined = [iou for iou in per_class.values() if iou is not None]
     return {
-        "iou": hit / (predicted + labelled - hit),
+        "iou": hit / (predicted + labeled - hit),
         "precision": hit / predicted,
-        "recall": hit / labelled,
+        "recall": hit / labeled,
         "miou": sum(defined) / len(defined),
         "per_class_iou": per_class,
     }
@@ -77,8 +77,8 @@ def test_perfect_prediction():
     assert set(scores.per_class_iou) == set(UNSCENES3D.class_names[1:])
 
 
-# Label 1 is hit in 1 of 2 voxels; 2 is labelled and never predicted; 3 is predicted and never
-# labelled; 4 is in neither.
+# Label 1 is hit in 1 of 2 voxels; 2 is labeled and never predicted; 3 is predicted and never
+# labeled; 4 is in neither.
 TARGET = [0, 0, 1, 1, 2]
 PRED = [0, 3, 1, 0, 0]
 

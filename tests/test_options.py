@@ -12,7 +12,7 @@ def test_restrict_keeps_the_order_asked_for():
         restrict(["a", "b"], ["a", "x", "y"], "val")
 
 
-def test_an_unknown_frame_is_told_with_its_neighbours():
+def test_an_unknown_frame_is_told_with_its_neighbors():
     with pytest.raises(ValueError, match=r"frames: 10.7; similar stems: \['10.5'\]"):
         restrict(["10.5", "99.9"], ["10.7"], "val")
     with pytest.raises(ValueError, match=r"it begins with \['b'\]"):

@@ -98,7 +98,7 @@ def test_points_take_the_pictures_place_where_there_is_none():
 
 
 def test_the_bar_is_as_long_as_its_number_says():
-    view = birds_eye((0, 10), (20, -10), height=200, top_m=0)  # 10 pixels a metre.
+    view = birds_eye((0, 10), (20, -10), height=200, top_m=0)  # 10 pixels a meter.
     image = mark_scale(np.full((200, 200, 3), 255, np.uint8), view)
     bar = is_color(image[-12:], SCREEN.ink).sum(1).max()
     assert bar == 50  # 5 m: 10 m would be longer than 0.3 of the width.

@@ -24,7 +24,7 @@ def test_a_return_is_where_it_is_projected_to():
     assert {*column} == {8 * SCALE - 1, 8 * SCALE, 8 * SCALE + 1}
 
 
-def test_near_returns_lie_over_far_ones_in_other_colours():
+def test_near_returns_lie_over_far_ones_in_other_colors():
     both = draw([2.0, 0.0, 0.0, 0.0], [80.0, 0.0, 0.0, 0.0])
     np.testing.assert_array_equal(both, draw([2.0, 0.0, 0.0, 0.0]))
     np.testing.assert_array_equal(both[8 * SCALE, 12 * SCALE], TURBO[235])

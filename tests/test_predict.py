@@ -12,7 +12,7 @@ from utils.config import load_config
 
 @pytest.fixture(scope="module")
 def data_root(tmp_path_factory):
-    """Two labelled frames, both of the split val."""
+    """Two labeled frames, both of the split val."""
     root = tmp_path_factory.mktemp("data")
     write_tiny_unscenes3d(root, scenes={"scene_00006": "location_4_5"}, sweeps=0)
     return root

@@ -91,7 +91,7 @@ def test_ply_is_read_by_others(frame, tmp_path):
     path.write_bytes(occupied_ply(occupancy, GRID, UNSCENES3D))
     cloud = trimesh.load(path)
     index = np.argwhere((occupancy != FREE) & (occupancy != IGNORE))
-    np.testing.assert_allclose(cloud.vertices, GRID.metres_from_voxel(index + 0.5), atol=1e-6)
+    np.testing.assert_allclose(cloud.vertices, GRID.meters_from_voxel(index + 0.5), atol=1e-6)
     expected = UNSCENES3D.palette()[occupancy[tuple(index.T)]]
     np.testing.assert_array_equal(cloud.visual.vertex_colors[:, :3], expected)
     assert len(read_any_cloud(path)) == len(index)  # Our own reader of clouds.
@@ -112,7 +112,7 @@ def test_masks_say_what_a_camera_could_see_and_what_the_lidar_hit(frame):
     assert not seen[0, -1].any()
     assert 0.3 < seen.mean() < 0.9
     hit = with_points(sample, GRID)
-    voxels = torch.floor(GRID.voxel_from_metres(sample.points[:, :3])).long()
+    voxels = torch.floor(GRID.voxel_from_meters(sample.points[:, :3])).long()
     assert hit[tuple(voxels.T)].all()
     assert hit.sum() == len(torch.unique(voxels, dim=0))
     assert not in_view(Sample("a"), GRID).any()

@@ -31,27 +31,27 @@ def root(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def labelled(root):
-    """Three scenes of two labelled frames, each with an unlabelled sweep after it."""
+def labeled(root):
+    """Three scenes of two labeled frames, each with an unlabeled sweep after it."""
     return write_tiny_unscenes3d(root)
 
 
 @pytest.fixture
-def cfg(tmp_path, root, labelled):
+def cfg(tmp_path, root, labeled):
     return load_config(write_config(tmp_path), {"data_root": str(root)})
 
 
-def test_all_frames_are_there_and_the_labelled_ones_have_labels(cfg, labelled):
+def test_all_frames_are_there_and_the_labeled_ones_have_labels(cfg, labeled):
     frames = PredictionFrames(cfg, "all")
     assert len(frames) == 12
     assert frames.stems == sorted(frames.stems, key=float)
     for index, stem in enumerate(frames.stems):
         sample = frames[index]
         assert sample.stem == stem
-        assert (sample.occupancy is not None) == (stem in labelled)
+        assert (sample.occupancy is not None) == (stem in labeled)
         assert sample.images is not None
         assert sample.depth_m is None
-    occupancy = frames[frames.stems.index(labelled[0])].occupancy
+    occupancy = frames[frames.stems.index(labeled[0])].occupancy
     assert tuple(occupancy.shape) == (32, 32, 4)
     assert UNSCENES3D.index("truck") in occupancy
 
@@ -71,14 +71,14 @@ def test_key_frames_of_nuscenes_have_their_labels_too(tmp_path):
     frames = PredictionFrames(
         load_config(write_nuscenes_config(tmp_path / "config.py", tiny.root)), "all"
     )
-    labelled, unlabelled = frames[0], frames[1]
-    assert labelled.images.shape == (6, 3, 32, 88)
-    assert NUSCENES.index("car") in labelled.occupancy
-    assert (unlabelled.scene, unlabelled.occupancy) == ("scene-0103", None)
+    labeled, unlabeled = frames[0], frames[1]
+    assert labeled.images.shape == (6, 3, 32, 88)
+    assert NUSCENES.index("car") in labeled.occupancy
+    assert (unlabeled.scene, unlabeled.occupancy) == ("scene-0103", None)
 
 
-def test_a_split_holds_its_own_frames_only(cfg, labelled):
-    assert PredictionFrames(cfg, "val").stems == labelled[2:4]
+def test_a_split_holds_its_own_frames_only(cfg, labeled):
+    assert PredictionFrames(cfg, "val").stems == labeled[2:4]
 
 
 def test_the_modality_says_what_is_read(cfg, tmp_path):
@@ -91,17 +91,17 @@ def test_the_modality_says_what_is_read(cfg, tmp_path):
     assert sample.points is not None
 
 
-def test_stems_are_taken_in_the_order_given_and_once(cfg, labelled):
-    wanted = [labelled[3], labelled[0], labelled[3]]
+def test_stems_are_taken_in_the_order_given_and_once(cfg, labeled):
+    wanted = [labeled[3], labeled[0], labeled[3]]
     frames = PredictionFrames(cfg, "all", stems=wanted)
     assert frames.stems == wanted[:2]
     assert [frames[i].stem for i in range(2)] == wanted[:2]
 
 
-def test_an_unknown_stem_is_refused_with_its_neighbours(cfg, labelled):
-    wrong = labelled[0][:-1] + "7"
-    with pytest.raises(ValueError, match=rf"frames: {wrong}; near .*{labelled[0]}"):
-        PredictionFrames(cfg, "all", stems=[labelled[1], wrong])
+def test_an_unknown_stem_is_refused_with_its_neighbors(cfg, labeled):
+    wrong = labeled[0][:-1] + "7"
+    with pytest.raises(ValueError, match=rf"frames: {wrong}; near .*{labeled[0]}"):
+        PredictionFrames(cfg, "all", stems=[labeled[1], wrong])
     with pytest.raises(ValueError, match=r"frames: x; it begins with"):
         PredictionFrames(cfg, "all", stems=["x"])
 
@@ -160,8 +160,8 @@ def test_timing_says_frames_a_second():
     assert "0 frames" in str(TimeSpent())
 
 
-def test_what_is_only_shown_is_read_only_to_be_shown(cfg, labelled):
-    frames = PredictionFrames(cfg, "all", stems=labelled[:1], with_extras=False)
+def test_what_is_only_shown_is_read_only_to_be_shown(cfg, labeled):
+    frames = PredictionFrames(cfg, "all", stems=labeled[:1], with_extras=False)
     assert frames[0].occupancy is None
     assert frames[0].vehicle is None
 
@@ -218,12 +218,12 @@ def test_a_recording_that_lacks_what_the_network_reads_is_refused(cfg, recording
         open_recording(cfg, recording._replace(images=None))
 
 
-def test_captions_and_motion_are_shown_where_there_are_files(cfg, labelled):
+def test_captions_and_motion_are_shown_where_there_are_files(cfg, labeled):
     frames = PredictionFrames(cfg, "all")
     for index, stem in enumerate(frames.stems):
         sample = frames[index]
         assert sample.vehicle.velocity_mps == (1.2, 0.05, 0.0)  # Of sweeps too.
-        assert (sample.caption is not None) == (stem in labelled)
+        assert (sample.caption is not None) == (stem in labeled)
 
 
 def test_what_the_network_does_not_read_may_be_missing(tmp_path, cfg):

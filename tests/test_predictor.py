@@ -91,8 +91,8 @@ def test_a_network_of_one_sensor_needs_its_arrays_only():
 
 def test_labels_of_a_sample_play_no_part():
     predictor, (sample, other) = predictor_of(), samples_of(make_batch())
-    labelled = replace(sample, occupancy=torch.zeros(GRID.shape, dtype=torch.uint8), caption="a")
-    assert len(predictor.predict([labelled, other])) == 2
+    labeled = replace(sample, occupancy=torch.zeros(GRID.shape, dtype=torch.uint8), caption="a")
+    assert len(predictor.predict([labeled, other])) == 2
 
 
 def test_gaussians_come_with_the_same_grid():

@@ -35,7 +35,7 @@ def random_frame(seed, share=0.06):
 
 @pytest.fixture
 def straight(monkeypatch):
-    """One ray an origin, along x, and walls across a corridor of voxels of a metre."""
+    """One ray an origin, along x, and walls across a corridor of voxels of a meter."""
     ahead = torch.tensor([[1.0, 0.0, 0.0]])
     monkeypatch.setattr(ray_iou, "lidar_directions", lambda: ahead)
 
@@ -49,7 +49,7 @@ def straight(monkeypatch):
 
 def slow_iou(frames, label, limit_m):
     """IoU of one class by a loop over rays, from where each ray ends."""
-    hits = labelled = predicted = 0
+    hits = labeled = predicted = 0
     rays = rays_in_grid(ORIGINS, lidar_directions(), GRID)
     for pred, target in frames:
         guess, truth = (cast_rays(labels, rays, free_label=FREE) for labels in (pred, target))
@@ -57,11 +57,11 @@ def slow_iou(frames, label, limit_m):
         for guessed, guessed_depth, true, true_depth in zip(*ends, strict=True):
             if true == FREE:
                 continue
-            labelled += true == label
+            labeled += true == label
             predicted += guessed == label
             is_near = abs(guessed_depth - true_depth) * GRID.voxel_m < limit_m
             hits += guessed == true == label and is_near
-    return hits / (labelled + predicted - hits)
+    return hits / (labeled + predicted - hits)
 
 
 def test_agrees_with_a_slow_loop_pooled_over_frames():
@@ -111,7 +111,7 @@ def test_by_hand_over_three_frames(straight):
         (straight(7), straight(4)),
     ]
     scores = ray_scores(counts_of(*frames, grid=CORRIDOR, origins=AT_ITS_START), LABELS)
-    # Class b: three labelled, two predicted; one hit, and one more from 4 m on. Class a: 0 of 1.
+    # Class b: three labeled, two predicted; one hit, and one more from 4 m on. Class a: 0 of 1.
     assert scores.per_class_at[1] == pytest.approx({"a": 0, "b": 1 / 4, "c": math.nan}, nan_ok=True)
     assert scores.per_class_at[4]["b"] == pytest.approx(2 / 3)
     assert scores.rayiou == pytest.approx((1 / 4 + 1 / 4 + 2 / 3) / 6)

@@ -60,12 +60,12 @@ def test_where_both_see_the_gates_weigh_them() -> None:
     torch.testing.assert_close(only_camera, parts[0])
 
 
-def test_the_gates_see_the_neighbourhood_and_both_densities() -> None:
+def test_the_gates_see_the_neighborhood_and_both_densities() -> None:
     fusion = make_fusion()
     camera, lidar = volumes()
     here = before_mix(fusion, camera, lidar)[:, :, 1, 1, 1]
     other = camera.clone()
-    other[:, :, 2, 2, 2] += 5.0  # A neighbour of the voxel, whose own features stay.
+    other[:, :, 2, 2, 2] += 5.0  # A neighbor of the voxel, whose own features stay.
     assert (before_mix(fusion, other, lidar)[:, :, 1, 1, 1] - here).abs().max() > 1e-5
     for aspect in (fusion.camera_aspect, fusion.lidar_aspect):
         before = before_mix(fusion, camera, lidar)[:, :, 1, 1, 1]

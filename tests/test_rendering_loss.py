@@ -56,10 +56,10 @@ def test_depth_counts_as_a_share_of_the_range_and_only_within_it() -> None:
     assert loss.item() == pytest.approx((2 + 4) / 2 / 50)
 
 
-def test_colour_counts_where_a_surface_is_labelled() -> None:
-    colours = torch.tensor([[[0.5, 0.5, 0.5], [0.9, 0.9, 0.9]]])
+def test_color_counts_where_a_surface_is_labeled() -> None:
+    colors = torch.tensor([[[0.5, 0.5, 0.5], [0.9, 0.9, 0.9]]])
     opacity, target = torch.tensor([[0.5, 1.0]]), torch.full((1, 2, 3), 0.8)
-    loss = rendered_color(colours, opacity, target, labels(3, 255))
+    loss = rendered_color(colors, opacity, target, labels(3, 255))
     assert loss.item() == pytest.approx((0.5 - 0.4) ** 2)
 
 

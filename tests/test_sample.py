@@ -82,7 +82,7 @@ def neighbors(count=2):
     return NeighborViews(torch.zeros(count, 1, 4, 4), torch.ones(count, 1, 4, 6))
 
 
-def test_views_of_neighbours_are_stacked_and_must_be_as_many():
+def test_views_of_neighbors_are_stacked_and_must_be_as_many():
     batch = collate([sample(str(i), neighbors=neighbors()) for i in range(3)])
     assert batch.neighbors.pixel_from_lidar.shape == (3, 2, 1, 4, 4)
     assert batch.neighbors.depth_m.shape == (3, 2, 1, 4, 6)

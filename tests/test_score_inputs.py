@@ -14,14 +14,14 @@ def save(path, array):
 @pytest.mark.parametrize(
     ("stored", "read"), [("f2", "f4"), ("f4", "f4"), ("f8", "f8"), (">f4", "f4")]
 )
-def test_depth_maps_of_metres_keep_their_precision(tmp_path, stored, read):
+def test_depth_maps_of_meters_keep_their_precision(tmp_path, stored, read):
     depth = np.array([[0.5, 80.0, 0.0], [1.25, 2.0, 3.5]])
     found = read_depth_map(save(tmp_path / "a.npy", depth.astype(stored)))
     assert found.numpy().dtype == read
     assert np.array_equal(found.numpy(), depth)
 
 
-def test_depth_pictures_are_metres_times_256(tmp_path):
+def test_depth_pictures_are_meters_times_256(tmp_path):
     cv2.imwrite(str(tmp_path / "1.5.png"), np.array([[0, 256, 20480, 65535]], np.uint16))
     found = read_depth_map(tmp_path / "1.5.png")
     assert found.tolist() == [[0, 1, 80, 65535 / 256]]

@@ -65,7 +65,7 @@ class TestSpconv:
 
 
 class TestGathering:
-    def test_rows_of_the_neighbours(self):
+    def test_rows_of_the_neighbors(self):
         # Voxels of two frames of 1×2×3; the box's faces join neither rows nor frames.
         voxels = torch.tensor([[0, 0, 0, 0], [0, 0, 0, 2], [0, 0, 1, 2], [1, 0, 0, 0]])
         rows = neighbor_rows(voxels, [1, 2, 3]).view(4, 3, 3, 3)

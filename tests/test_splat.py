@@ -69,7 +69,7 @@ def single(opacity: float = 0.8) -> Gaussians:
 def test_a_single_gaussian_by_hand() -> None:
     picture = splat(single(), projection(), HEIGHT, WIDTH)
     # Its spread on the image: (f · 0.5 / 10)² + 0.3 = 4.3 px² across and 5.14 px² down. The pixel
-    # (row 12, column 18) has its centre 2.5 px right of and 0.5 px below the Gaussian's.
+    # (row 12, column 18) has its center 2.5 px right of and 0.5 px below the Gaussian's.
     alpha = 0.8 * math.exp(-0.5 * (2.5**2 / 4.3 + 0.5**2 / 5.14))
     assert picture.opacity[0, 0, 12, 18].item() == pytest.approx(alpha, rel=1e-5)
     assert picture.features[0, 0, 12, 18].tolist() == pytest.approx([2 * alpha, -alpha], rel=1e-5)

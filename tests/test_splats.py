@@ -5,7 +5,7 @@ from engine.frames.splats import splats_of
 from model.render.splat import Gaussians
 
 
-def test_gaussians_become_covariances_and_class_colours():
+def test_gaussians_become_covariances_and_class_colors():
     quarter = np.sqrt(0.5)
     gaussians = Gaussians(
         means_m=torch.tensor([[[1.0, 2, 3], [0, 0, 0]]]),

@@ -60,8 +60,8 @@ def test_classes_of_the_image_are_compared_with_the_real_cameras_pictures() -> N
     wrong = terms(right.roll(4, dims=-1))
     assert wrong["image_semantic"] > 1
     assert wrong["image_lovasz"] > 0.2
-    unlabelled = right.where((labels < 255)[:, :, None], torch.rand(right.shape))
-    assert terms(unlabelled) == terms(right)
+    unlabeled = right.where((labels < 255)[:, :, None], torch.rand(right.shape))
+    assert terms(unlabeled) == terms(right)
 
 
 def test_classes_of_the_image_may_be_coarser_than_the_pictures_and_are_balanced() -> None:
@@ -89,11 +89,11 @@ def test_a_volume_painted_with_the_labels_is_better_than_a_shifted_one() -> None
 def test_terms_of_what_is_there() -> None:
     batch, _ = batch_and_views()
     field, volume = painted(batch), torch.zeros(1, 1, *GRID.shape)
-    colours = Field(field.density, field.features[:, :3])
+    colors = Field(field.density, field.features[:, :3])
     assert terms_of(Fused(volume)) == {}
     assert list(terms_of(Fused(volume, camera=field))) == ["render_depth"]
     assert list(terms_of(Fused(volume, lidar=field))) == ["render_semantic"]
-    assert list(terms_of(Fused(volume, fused=colours))) == ["render_depth", "render_color"]
+    assert list(terms_of(Fused(volume, fused=colors))) == ["render_depth", "render_color"]
 
 
 def test_depth_by_lidar_goes_before_depth_by_labels() -> None:
@@ -106,7 +106,7 @@ def test_depth_by_lidar_goes_before_depth_by_labels() -> None:
 
 
 def test_depth_of_surfaces_outside_of_the_grid_teaches_the_volumes_nothing() -> None:
-    # The camera stands a metre behind the LiDAR, so that the grid ends 17 m ahead of it.
+    # The camera stands a meter behind the LiDAR, so that the grid ends 17 m ahead of it.
     options = RenderOptions(stride=2, ray_step=1, near_m=0.5, far_m=30.0, num_segments=64)
     density = torch.zeros(1, 1, *GRID.shape, requires_grad=True)
     fused = Fused(torch.zeros(1, 1, *GRID.shape), camera=Field(density + 0.02, None))

@@ -58,7 +58,7 @@ def test_points_lie_on_the_surfaces(tmp_path):
     batch = synthetic_batch(tiny_config(tmp_path), 1)
     points = batch.points[0]
     assert GRID.contains(points[:, :3]).float().mean() > 0.95
-    index = GRID.voxel_from_metres(points[:, :3]).floor().long()
+    index = GRID.voxel_from_meters(points[:, :3]).floor().long()
     index = index.clamp(min=torch.zeros(3).long(), max=torch.tensor(GRID.shape) - 1)
     label = batch.occupancy[0][tuple(index.T)]
     # Points reach a little into the voxels along the ray, and leave some of them at the back.
@@ -77,18 +77,18 @@ def test_sweeps_add_points_and_their_age(tmp_path):
 
 def test_the_full_grid_has_as_many_labels_as_real_frames():
     occupancy = surfaces(LABEL_GRID, 12, torch.Generator().manual_seed(0))
-    labelled = occupancy > 0
-    assert 60_000 < labelled.sum() < 80_000
+    labeled = occupancy > 0
+    assert 60_000 < labeled.sum() < 80_000
     assert occupancy.max() == 11
-    assert (occupancy == 11).sum() > 0.5 * labelled.sum()
-    # Surfaces: hardly a voxel has neighbours on all its six sides.
-    inner = labelled[1:-1, 1:-1, 1:-1]
+    assert (occupancy == 11).sum() > 0.5 * labeled.sum()
+    # Surfaces: hardly a voxel has neighbors on all its six sides.
+    inner = labeled[1:-1, 1:-1, 1:-1]
     for axis in range(3):
         for side in (slice(None, -2), slice(2, None)):
             window = [slice(1, -1)] * 3
             window[axis] = side
-            inner = inner & labelled[tuple(window)]
-    assert inner.sum() < 0.01 * labelled.sum()
+            inner = inner & labeled[tuple(window)]
+    assert inner.sum() < 0.01 * labeled.sum()
 
 
 def test_depth_of_a_wall():

@@ -30,7 +30,7 @@ def test_image_matrix_by_hand():
 @pytest.mark.parametrize("window", [(0, 0, 60, 80), (10, 20, 50, 70), (-15, -10, 75, 95)])
 @pytest.mark.parametrize("size", [(30, 40), (120, 240), (20, 100)])
 def test_pixels_land_where_the_matrix_says(window, size, flip):
-    # A blob of colour and of depth, several pixels wide so that it survives shrinking.
+    # A blob of color and of depth, several pixels wide so that it survives shrinking.
     recorded = np.zeros((60, 80, 3), np.uint8)
     recorded[24:36, 40:56] = 255
     depth = np.zeros((60, 80), np.float32)
@@ -42,7 +42,7 @@ def test_pixels_land_where_the_matrix_says(window, size, flip):
     for picture in (image[..., 0].astype(float), transform.depth(depth)):
         assert picture.shape == size
         rows, columns = np.indices(size) + 0.5
-        # Half an output pixel, for nearest neighbours place a blob's edges no better.
+        # Half an output pixel, for nearest neighbors place a blob's edges no better.
         assert (rows * picture).sum() / picture.sum() == pytest.approx(v, abs=0.5)
         assert (columns * picture).sum() / picture.sum() == pytest.approx(u, abs=0.5)
 
@@ -98,7 +98,7 @@ def test_image_transform_by_hand():
     assert flipped.flip
 
 
-# --- colours ---
+# --- colors ---
 
 
 def test_colors_by_hand():
@@ -172,8 +172,8 @@ def test_labels_equal_a_slow_loop(flip, angle):
     moved = transforms.transform_occupancy(matrix, labels, GRID)
     inverse = np.linalg.inv(matrix)
     for index in np.ndindex(*GRID.shape):
-        center = GRID.metres_from_voxel(np.array(index) + 0.5)
-        source = GRID.voxel_from_metres((inverse @ [*center, 1])[:3])
+        center = GRID.meters_from_voxel(np.array(index) + 0.5)
+        source = GRID.voxel_from_meters((inverse @ [*center, 1])[:3])
         inside = (source >= 0).all() and (source < GRID.shape).all()
         assert moved[index] == (labels[tuple(source.astype(int))] if inside else IGNORE)
     np.testing.assert_array_equal(labels, before)
@@ -200,11 +200,11 @@ def test_turned_labels_agree_with_turned_points():
     labels = np.zeros(grid.shape, np.uint8)
     labels[60:80, 100:140, 3:9] = 2
     index = np.argwhere(labels == 2)
-    points = grid.metres_from_voxel(index + rng.uniform(0.05, 0.95, index.shape))
+    points = grid.meters_from_voxel(index + rng.uniform(0.05, 0.95, index.shape))
     matrix = transforms.augmented_from_recorded(Choices(volume_rotation_deg=17.0, volume_flip=True))
     moved = transforms.transform_occupancy(matrix, labels, grid)
     cloud = transforms.transform_cloud(matrix, points.astype(np.float32))
-    at = np.floor(grid.voxel_from_metres(cloud)).astype(int)
+    at = np.floor(grid.voxel_from_meters(cloud)).astype(int)
     # Only voxels at the block's faces can round to the outside.
     assert (moved[tuple(at.T)] == 2).mean() > 0.95
     assert (moved == 2).sum() == pytest.approx((labels == 2).sum(), rel=0.02)

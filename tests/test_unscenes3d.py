@@ -120,7 +120,7 @@ def test_background_is_ignored_and_the_rest_free(root):
 
 
 def colors_at(sample):
-    """Pixel colours, the labels by which the points were made, and camera depths, in view."""
+    """Pixel colors, the labels by which the points were made, and camera depths, in view."""
     pixels, depth = project_points(sample.pixel_from_lidar[0], sample.points[:, :3])
     column, row = torch.floor(pixels).long().T
     height, width = sample.images.shape[-2:]
@@ -135,7 +135,7 @@ def colors_at(sample):
     ("augmentation", "epoch"),
     [(None, 0), (FLIPPED_IMAGE, 0), (FLIPPED_VOLUME, 0), *((EVERYTHING, e) for e in range(6))],
 )
-def test_points_land_on_their_own_colour_and_depth(root, augmentation, epoch):
+def test_points_land_on_their_own_color_and_depth(root, augmentation, epoch):
     dataset = build(root, augmentation=augmentation, image_size=(72, 100), seed=3)
     color, label, depth, depth_m = colors_at(dataset[SampleKey(1, epoch)])
     assert len(label) > 300
@@ -176,11 +176,11 @@ def test_points_project_to_the_same_content_before_and_after(root, augmentation)
     ("augmentation", "agree"), [(None, 0.98), (FLIPPED_VOLUME, 0.98), (EVERYTHING, 0.85)]
 )
 def test_points_lie_in_their_own_labels(root, augmentation, agree):
-    # A turned voxel is looked up by its centre, so that points at a surface's rim miss it.
+    # A turned voxel is looked up by its center, so that points at a surface's rim miss it.
     dataset = build(root, ["points", "occupancy"], augmentation=augmentation, seed=3)
     for epoch in range(3):
         sample = dataset[SampleKey(0, epoch)]
-        index = torch.floor(GRID.voxel_from_metres(sample.points[:, :3])).long()
+        index = torch.floor(GRID.voxel_from_meters(sample.points[:, :3])).long()
         inside = ((index >= 0) & (index < torch.tensor(GRID.shape))).all(-1)
         found = sample.occupancy[tuple(index[inside].T)]
         label = (sample.points[inside, 3] / 10).long()
@@ -241,7 +241,7 @@ def test_crop_takes_a_part_of_the_recorded_image(root):
 def test_coarser_grids(root, factor):
     sample = build(root, ["occupancy", "points"], grid=GRID.coarsen(factor))[0]
     assert sample.occupancy.shape == tuple(n // factor for n in GRID.shape)
-    index = torch.floor(GRID.coarsen(factor).voxel_from_metres(sample.points[:, :3])).long()
+    index = torch.floor(GRID.coarsen(factor).voxel_from_meters(sample.points[:, :3])).long()
     found = sample.occupancy[tuple(index.clamp_min(0).T)]
     assert (found == (sample.points[:, 3] / 10).long()).float().mean() > 0.9
 
@@ -288,7 +288,7 @@ def test_sweeps_are_moved_to_the_frame(tmp_path, holds_pose):
         xyz = cloud[:, :3] @ moved[:3, :3].T + moved[:3, 3]
         age_s = np.full(len(cloud), 0.25 * (2 - tick))
         expected.append(np.column_stack([xyz, cloud[:, 3], age_s]))
-    # World coordinates of millions of metres, written with 12 digits.
+    # World coordinates of millions of meters, written with 12 digits.
     np.testing.assert_allclose(points, np.concatenate(expected), atol=2e-4)
     ground = points[points[:, 3] == 110]
     np.testing.assert_allclose(ground[:, 2], GROUND_Z_M, atol=2e-4)
@@ -409,11 +409,11 @@ def test_all_needs_the_files_of_every_field(own_root):
 
 def test_stems_with_the_files_of_a_field(own_root):
     dataset = build(own_root, ["points"], split="all")
-    labelled = [stem for stem in dataset.stems if (own_root / f"occ/{stem}.npy").exists()]
+    labeled = [stem for stem in dataset.stems if (own_root / f"occ/{stem}.npy").exists()]
     assert dataset.stems_with("points") == dataset.stems
-    assert dataset.stems_with("occupancy") == labelled != dataset.stems
-    (own_root / f"depths/{labelled[0]}.png").unlink()
-    assert dataset.stems_with("depth_m") == labelled[1:]
+    assert dataset.stems_with("occupancy") == labeled != dataset.stems
+    (own_root / f"depths/{labeled[0]}.png").unlink()
+    assert dataset.stems_with("depth_m") == labeled[1:]
     shutil.rmtree(own_root / layout.CAPTIONS)
     assert dataset.stems_with("caption") == []
 
@@ -537,7 +537,7 @@ def test_a_root_that_is_not_there_is_named_before_its_splits(tmp_path):
 
 
 def agreement_with_neighbor(sample, other, number, *, moved=True):
-    """Relative errors of a neighbour's own upright points, brought here, in its depth map."""
+    """Relative errors of a neighbor's own upright points, brought here, in its depth map."""
     here_from_there = torch.linalg.inv(sample.world_from_lidar) @ other.world_from_lidar
     upright = other.points[(other.points[:, 3] / 10).round() != 11, :3].double()
     points = transform_points(here_from_there, upright) if moved else upright
@@ -551,7 +551,7 @@ def agreement_with_neighbor(sample, other, number, *, moved=True):
 
 
 @pytest.mark.parametrize("augmentation", [None, FLIPPED_IMAGE, FLIPPED_VOLUME, EVERYTHING])
-def test_a_neighbours_points_fall_on_its_depth(tmp_path, augmentation):
+def test_a_neighbors_points_fall_on_its_depth(tmp_path, augmentation):
     write_tiny_unscenes3d(tmp_path, scenes={"scene_00000": "location_1"}, frames=3)
     sample = build(tmp_path, ["neighbors", "world_from_lidar"], augmentation=augmentation, seed=3)[
         SampleKey(0, 1)
@@ -573,7 +573,7 @@ def test_where_a_drive_has_fewer_frames_views_have_no_depth(root):
     assert not sample.neighbors.depth_m[1:].any()
 
 
-def test_neighbours_need_a_drive(own_root):
+def test_neighbors_need_a_drive(own_root):
     (own_root / layout.IMAGESETS / layout.SCENE_INFO).unlink()
     with pytest.raises(ValueError, match=r"2 frames are in no drive of imagesets/scene_info\.json"):
         build(own_root, ["neighbors"], split="all")

@@ -205,10 +205,10 @@ def test_learns_one_batch_by_heart(modality):
     optimizer = OptimWrapper(torch.optim.Adam(model.parameters(), lr=0.01))
     for _ in range(30):
         model.train_step(batch, optimizer)
-    labelled = batch.occupancy != 255
+    labeled = batch.occupancy != 255
     predicted = torch.stack([item.occupancy for item in model.eval().val_step(batch)])
-    is_wrong = (predicted != batch.occupancy) & labelled
-    occupied = labelled & (batch.occupancy > 0)
+    is_wrong = (predicted != batch.occupancy) & labeled
+    occupied = labeled & (batch.occupancy > 0)
     # Of the untrained network's predictions nearly all occupied voxels are wrong.
     assert is_wrong.sum() < 0.1 * occupied.sum()
 

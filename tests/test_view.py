@@ -69,11 +69,11 @@ def test_extending_adds_as_many_rows_above_as_below(name):
 
 
 @pytest.mark.parametrize("name", VIEWS)
-def test_voxel_coordinates_project_like_their_metres(name):
+def test_voxel_coordinates_project_like_their_meters(name):
     grid = VoxelGrid((-2.0, 1.0, -4.0), 0.3, (8, 8, 8))
     voxels = np.random.default_rng(0).uniform(10, 20, (5, 3))
     pixels, depth = VIEWS[name].in_voxels(grid).project(voxels)
-    expected_pixels, expected_depth = VIEWS[name].project(grid.metres_from_voxel(voxels))
+    expected_pixels, expected_depth = VIEWS[name].project(grid.meters_from_voxel(voxels))
     np.testing.assert_allclose(pixels, expected_pixels)
     np.testing.assert_allclose(depth, expected_depth)
 

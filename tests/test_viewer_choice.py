@@ -43,21 +43,21 @@ def test_what_is_shown(choice, name, is_ground, is_shown):
     assert choice.shows(group(name, is_ground)) == is_shown
 
 
-def frame(*, predicted=False, labelled=False):
-    sample = Sample("s", occupancy=torch.from_numpy(VOXELS) if labelled else None)
+def frame(*, predicted=False, labeled=False):
+    sample = Sample("s", occupancy=torch.from_numpy(VOXELS) if labeled else None)
     return ViewFrame(sample, Predicted(VOXELS) if predicted else None)
 
 
 def test_the_layers_of_a_frame():
     assert layers_of(frame()) == ()
     assert layers_of(frame(predicted=True)) == (PREDICTION,)
-    assert layers_of(frame(labelled=True)) == (LABEL,)
-    assert layers_of(frame(predicted=True, labelled=True)) == (PREDICTION, LABEL, DIFFERENCE)
+    assert layers_of(frame(labeled=True)) == (LABEL,)
+    assert layers_of(frame(predicted=True, labeled=True)) == (PREDICTION, LABEL, DIFFERENCE)
 
 
 def test_a_layer_that_is_not_there_is_replaced():
-    assert nearest_layer(DIFFERENCE, frame(labelled=True)) == LABEL
-    assert nearest_layer(DIFFERENCE, frame(predicted=True, labelled=True)) == DIFFERENCE
+    assert nearest_layer(DIFFERENCE, frame(labeled=True)) == LABEL
+    assert nearest_layer(DIFFERENCE, frame(predicted=True, labeled=True)) == DIFFERENCE
     assert nearest_layer(PREDICTION, frame()) is None
 
 

@@ -298,7 +298,7 @@ def test_the_page_in_a_browser_shows_what_the_panel_says(session, client):
             assert time.monotonic() < end, "the picture did not become as expected"
         return picture
 
-    def purple(picture):  # The truck's colour: blue over red over green.
+    def purple(picture):  # The truck's color: blue over red over green.
         red, green, blue = picture[..., 0], picture[..., 1], picture[..., 2]
         return ((blue > red + 20) & (red > green + 30)).sum()
 

@@ -75,7 +75,7 @@ def test_unknown_cells_have_no_surface():
     assert len(elevation_mesh(np.full((40, 43), np.nan, np.float32)).faces) == 0
 
 
-def test_colours_go_from_blue_to_red_with_the_height():
+def test_colors_go_from_blue_to_red_with_the_height():
     colors = height_colors(np.linspace(0, 10, 101)).astype(int)
     assert colors[0, 2] > colors[0, 0]
     assert colors[-1, 0] > colors[-1, 2]

@@ -35,7 +35,7 @@ def test_each_class_is_a_group_with_its_voxels_at_their_places(scene):
     groups = by_name(class_groups(scene, GRID, UNSCENES3D))
     assert set(groups) == {("driveable_surface", True), ("truck", False)}
     truck = groups["truck", False]
-    # Voxel (2, 3, 1) has its centre at origin + 0.5 · (2.5, 3.5, 1.5).
+    # Voxel (2, 3, 1) has its center at origin + 0.5 · (2.5, 3.5, 1.5).
     np.testing.assert_allclose(truck.centers_m, [[11.25, -2.25, -1.25], [11.25, -2.25, -0.75]])
     assert truck.num_voxels == 2
     assert groups["driveable_surface", True].num_voxels == 48
@@ -60,7 +60,7 @@ def test_a_voxel_between_other_classes_is_drawn_for_they_may_be_hidden():
     assert len(groups["car", False].centers_m) == 1
 
 
-def test_colours_are_the_class_colour_and_darker_below_others(scene):
+def test_colors_are_the_class_color_and_darker_below_others(scene):
     groups = by_name(class_groups(scene, GRID, UNSCENES3D))
     upper = groups["truck", False].colors[1]
     np.testing.assert_array_equal(upper, UNSCENES3D.colors[TRUCK])  # It sees the whole sky.

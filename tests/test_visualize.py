@@ -16,7 +16,7 @@ SMALL = ["--width", "400"]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A config, data and predictions of all labelled frames."""
+    """A config, data and predictions of all labeled frames."""
     folder = tmp_path_factory.mktemp("visualize")
     stems = write_tiny_unscenes3d(folder / "data", scenes={"scene_00000": "location_1"}, sweeps=0)
     for stem in stems:

@@ -37,8 +37,8 @@ def test_opacity_of_a_homogeneous_medium_counts_metric_length(slant: float) -> N
     rendering = render_volume(
         density, None, GRID, straight_ray(slant), uniform_depths(2.0, 12.0, 50)
     )
-    metres = 10.0 * math.sqrt(1 + slant**2)
-    assert rendering.opacity.item() == pytest.approx(1 - math.exp(-0.1 * metres), abs=1e-5)
+    meters = 10.0 * math.sqrt(1 + slant**2)
+    assert rendering.opacity.item() == pytest.approx(1 - math.exp(-0.1 * meters), abs=1e-5)
     assert rendering.weights.sum().item() == pytest.approx(rendering.opacity.item())
 
 

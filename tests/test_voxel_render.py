@@ -264,7 +264,7 @@ def test_a_grid_of_full_size_is_drawn_in_its_colors():
     view = look_at((-25, 0, 19), (21, 0, -3), size=(320, 180), fov_deg=58)
     image = render_voxels(labels, grid, PALETTE, view).astype(int)
     assert image.shape == (180, 320, 3)
-    # Light changes a colour's strength, not what it is made of.
+    # Light changes a color's strength, not what it is made of.
     is_terrain = (image[..., 1] > image[..., 0]) & (image[..., 0] > image[..., 2])
     is_truck = (image[..., 2] > image[..., 0]) & (image[..., 0] > image[..., 1])
     assert is_terrain.mean() > 0.3

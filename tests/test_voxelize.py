@@ -68,7 +68,7 @@ def test_points_may_have_any_precision_and_are_not_written():
 
 
 def test_features_worked_by_hand():
-    # Two points of voxel 1 4 2, whose centre is (0.75, 0.25, 0.25).
+    # Two points of voxel 1 4 2, whose center is (0.75, 0.25, 0.25).
     points = torch.tensor([[0.75, 0.25, 0.25, 0.0, 0.1], [0.95, 0.25, 0.05, 9.0, 0.3]])
     voxels = voxelize([points], GRID)
     features = voxel_features(voxels, GRID)[0]

@@ -60,7 +60,7 @@ class ToyFrames(FrameDataset):
         occupancy = np.zeros(self.grid.shape, np.uint8)
         occupancy[tuple(voxels.T)] = np.where(voxels[:, 2] > 1, 10, 11)
         jitter = np.random.default_rng((self.seed, draw.epoch, draw.index))
-        points = self.grid.metres_from_voxel(voxels + 0.5)
+        points = self.grid.meters_from_voxel(voxels + 0.5)
         points = points + self.jitter * jitter.standard_normal(points.shape)
         return Sample(
             stem=self.stems[draw.index],
@@ -111,7 +111,7 @@ class ToyNetwork(UnsOcc):
 
     def count(self, points: Tensor) -> Tensor:
         counts = torch.zeros(self.grid.shape)
-        index = self.grid.voxel_from_metres(points[:, :3]).floor().long()
+        index = self.grid.voxel_from_meters(points[:, :3]).floor().long()
         inside = self.grid.contains(points[:, :3])
         counts.index_put_(tuple(index[inside].T), torch.ones(()), accumulate=True)
         return counts

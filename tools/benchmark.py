@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
-from engine.benchmark.measure import AMP_OF_PRECISION, Options, benchmark
+from engine.benchmark.measure import AMP_OF_PRECISION, MeasureOptions, benchmark
 from engine.benchmark.table import compare, describe
 from utils.config import MODALITIES, load_config, parse_options
 from utils.console import run_script, start_logging
@@ -62,7 +62,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def options_of(args: argparse.Namespace, device: torch.device) -> Options:
+def options_of(args: argparse.Namespace, device: torch.device) -> MeasureOptions:
     """Build the options from the command line.
 
     Raises:
@@ -74,7 +74,7 @@ def options_of(args: argparse.Namespace, device: torch.device) -> Options:
             "--batch-size needs --train or --train-files: inference is timed at batch size 1"
         )
     usual = list(AMP_OF_PRECISION) if device.type == "cuda" else ["fp32"]
-    return Options(
+    return MeasureOptions(
         precisions=tuple(args.precision or usual),
         batch_sizes=tuple(args.batch_size or [1]) if trains else (),
         iterations=args.iterations,

@@ -88,31 +88,31 @@ class VoxelGrid:
             raise ValueError(f"{self} is not a coarsening of {fine}")
         return factor
 
-    def voxel_from_metres(self, points_m: Points) -> Points:
+    def voxel_from_meters(self, points_m: Points) -> Points:
         """Continuous voxel coordinates (..., 3); ``floor`` gives the index, k + 0.5 is a center."""
         return (points_m - as_array(self.origin_m, points_m)) / self.voxel_m
 
-    def metres_from_voxel(self, voxels: Points) -> Points:
+    def meters_from_voxel(self, voxels: Points) -> Points:
         """Points (..., 3) [m] of continuous voxel coordinates; index + 0.5 is a center."""
         return voxels * self.voxel_m + as_array(self.origin_m, voxels)
 
-    def sampling_from_metres(self, points_m: Float[Tensor, "*any 3"]) -> Float[Tensor, "*any 3"]:
+    def sampling_from_meters(self, points_m: Float[Tensor, "*any 3"]) -> Float[Tensor, "*any 3"]:
         """Coordinates (..., 3) for ``grid_sample(volume, ..., align_corners=False)``.
 
         Inside the box they are in [-1, 1], last volume axis first: (z, y, x) for (X, Y, Z).
         """
-        unit = self.voxel_from_metres(points_m) / as_array(self.shape, points_m)
+        unit = self.voxel_from_meters(points_m) / as_array(self.shape, points_m)
         return 2.0 * unit.flip(-1) - 1.0
 
     def contains(self, points_m: Float[Tensor, "*any 3"]) -> Bool[Tensor, "*any"]:
         """Whether points [m] lie in the box: lower faces inclusive, upper faces exclusive."""
-        voxels = torch.floor(self.voxel_from_metres(points_m))
+        voxels = torch.floor(self.voxel_from_meters(points_m))
         return ((voxels >= 0) & (voxels < as_array(self.shape, points_m))).all(-1)
 
     def centers_m(self, device: torch.device | str = "cpu") -> Float[Tensor, "X Y Z 3"]:
         """Centers of all voxels [m]."""
         axes = [torch.arange(n, device=device, dtype=torch.float32) + 0.5 for n in self.shape]
-        return self.metres_from_voxel(torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1))
+        return self.meters_from_voxel(torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1))
 
 
 def as_array(values: tuple[float | int, ...], points: Points) -> Points:

@@ -25,7 +25,7 @@ def occupancy_agreement(
 ) -> float | None:
     """Return the share of the points in the grid within a voxel of an occupied voxel."""
     grid = layout.LABEL_GRID
-    index = np.floor(grid.voxel_from_metres(cloud[:, :3].astype(np.float64)))
+    index = np.floor(grid.voxel_from_meters(cloud[:, :3].astype(np.float64)))
     inside = ((index >= 0) & (index < grid.shape)).all(axis=1)
     if inside.sum() < FEW:
         return None

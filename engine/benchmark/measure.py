@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Options:
+class MeasureOptions:
     """What to measure, and how.
 
     Attributes:
@@ -85,7 +85,7 @@ class Options:
             )
 
 
-def benchmark(cfg: Config, options: Options, device: torch.device) -> Report:
+def benchmark(cfg: Config, options: MeasureOptions, device: torch.device) -> Report:
     """Measure the network of a config.
 
     Returns:
@@ -144,7 +144,9 @@ def term_variants(cfg: Config) -> dict[str, Config]:
     return variants
 
 
-def compile_parts(network: UnsOcc, options: Options, runtime: Runtime, *, mode: str) -> list[str]:
+def compile_parts(
+    network: UnsOcc, options: MeasureOptions, runtime: Runtime, *, mode: str
+) -> list[str]:
     """Compile the parts given by the options, or else by the config.
 
     Returns:
@@ -165,7 +167,7 @@ def compile_parts(network: UnsOcc, options: Options, runtime: Runtime, *, mode: 
     return network.compile_dense(mode, names)
 
 
-def _inference(cfg: Config, options: Options, clock: Clock) -> Report:
+def _inference(cfg: Config, options: MeasureOptions, clock: Clock) -> Report:
     """Count the work of one frame, and time it in each precision."""
     network = place(build_model(cfg), clock.device).eval()
     batch = synthetic_batch(cfg, 1, device=clock.device)
@@ -187,7 +189,7 @@ def _inference(cfg: Config, options: Options, clock: Clock) -> Report:
 
 
 def _time_inference(
-    network: UnsOcc, batch: Batch, precision: str, options: Options, clock: Clock
+    network: UnsOcc, batch: Batch, precision: str, options: MeasureOptions, clock: Clock
 ) -> Report:
     """Time one frame, in total and by stage, and measure the peak memory."""
     logger.info("inference in %s", precision)
@@ -214,7 +216,7 @@ def _time_inference(
 
 
 def _time_lidar(
-    encoder: LidarEncoder, batch: Batch, precision: str, options: Options, clock: Clock
+    encoder: LidarEncoder, batch: Batch, precision: str, options: MeasureOptions, clock: Clock
 ) -> tuple[Timing, Timing]:
     """Time the two halves of the LiDAR encoder: voxelization, and the network."""
     points = required(batch, "points")
@@ -230,7 +232,7 @@ def _time_lidar(
 
 
 def _training(
-    cfg: Config, options: Options, clock: Clock, terms: str, precision: str, size: int
+    cfg: Config, options: MeasureOptions, clock: Clock, terms: str, precision: str, size: int
 ) -> Report:
     """Measure time and memory of a training step: losses, backward pass and weight update."""
     logger.info("training step, %s, %s, batch %d", terms, precision, size)
@@ -249,7 +251,7 @@ def _training(
 
 
 def _training_loop(
-    cfg: Config, options: Options, clock: Clock, precision: str, size: int
+    cfg: Config, options: MeasureOptions, clock: Clock, precision: str, size: int
 ) -> Report:
     """Time the loop of train.py, with its data loader and files."""
     logger.info("training from files, %s, batch %d", precision, size)
@@ -266,7 +268,7 @@ def _training_loop(
 
 
 def _time_training(
-    cfg: Config, options: Options, clock: Clock, precision: str, size: int
+    cfg: Config, options: MeasureOptions, clock: Clock, precision: str, size: int
 ) -> Report:
     network = place(build_model(cfg), clock.device).train()
     # Not the mode of the options: outputs of a CUDA graph do not survive until the backward pass.

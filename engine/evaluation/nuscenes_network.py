@@ -147,7 +147,7 @@ def _scores_at(
     with torch.autocast(logits.device.type, enabled=False):
         sampled = grid_sample(
             logits[None],
-            volume.sampling_from_metres(points)[None, None, None],
+            volume.sampling_from_meters(points)[None, None, None],
             padding_mode="border",
             align_corners=False,
         )

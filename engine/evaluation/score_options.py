@@ -158,9 +158,9 @@ def task_of(args: argparse.Namespace) -> GridTask:
     _check_label_options(args)
     if args.num_classes is None:
         layout = args.layout or ("occ3d" if "rayiou" in metrics else "unscenes3d")
-        found = _layout_labels(layout, shape)
+        found = _labels_of_layout(layout, shape)
     else:
-        found = _numbered_labels(args, shape)
+        found = _numbered_labels_of(args, shape)
     labels, form, free_label, ignore_label = found
     if args.coarsen is not None:
         if args.coarsen < 1:

@@ -280,7 +280,7 @@ def check_origins(origins_m: Float[Tensor, "M 3"], grid: VoxelGrid) -> None:
     """
     if not len(origins_m):
         raise ValueError("expected at least one ray origin, got none")
-    voxels = grid.voxel_from_metres(origins_m.double())
+    voxels = grid.voxel_from_meters(origins_m.double())
     high = torch.tensor(grid.shape, device=voxels.device) + _FARTHEST_VOXELS
     is_near = ((voxels > -_FARTHEST_VOXELS) & (voxels < high)).all(-1)
     if not is_near.all():

@@ -118,7 +118,7 @@ def occupied_ply(occupancy: UInt8[np.ndarray, "X Y Z"], grid: VoxelGrid, labels:
     label = occupancy[tuple(index.T)]
     row = [("center", "<f4", 3), ("color", "u1", 3), ("label", "u1")]
     vertices = np.empty(len(index), row)
-    vertices["center"] = grid.metres_from_voxel(index + 0.5)
+    vertices["center"] = grid.meters_from_voxel(index + 0.5)
     vertices["color"] = labels.palette()[label]
     vertices["label"] = label
     names = ", ".join(f"{number} {name}" for number, name in enumerate(labels.class_names))
@@ -153,5 +153,5 @@ def with_points(sample: Sample, grid: VoxelGrid) -> Bool[np.ndarray, "X Y Z"]:
     hit = torch.zeros(grid.shape, dtype=torch.bool)
     if sample.points is not None:
         points = sample.points[grid.contains(sample.points[:, :3]), :3]
-        hit[tuple(grid.voxel_from_metres(points).floor().long().T)] = True
+        hit[tuple(grid.voxel_from_meters(points).floor().long().T)] = True
     return hit.numpy()

@@ -124,7 +124,7 @@ def _groups(
         yield VoxelGroup(
             name=kind_set.class_names[label],
             is_ground=ground,
-            centers_m=grid.metres_from_voxel(voxels + 0.5).astype(np.float32),
+            centers_m=grid.meters_from_voxel(voxels + 0.5).astype(np.float32),
             colors=np.rint(color * light[:, None]).astype(np.uint8),
             num_voxels=num_voxels,
         )

@@ -57,7 +57,7 @@ def first_hit(
 
 
 def _first_hit(occupancy: Tensor, grid: VoxelGrid, rays: Rays) -> FirstHit:
-    start = grid.voxel_from_metres(rays.origins.double())
+    start = grid.voxel_from_meters(rays.origins.double())
     step = rays.directions.double() / grid.voxel_m  # voxels per meter of camera depth
     at_start = _visit(occupancy, start, step, torch.zeros_like(start[..., :1]))
     visits = [at_start]

@@ -12,7 +12,7 @@ class Rays(NamedTuple):
 
     Attributes:
         origins: Camera centers [m].
-        directions: Steps for one metre of camera depth [m per m]; longer than 1 off the axis.
+        directions: Steps for one meter of camera depth [m per m]; longer than 1 off the axis.
     """
 
     origins: Float[Tensor, "B R 3"]

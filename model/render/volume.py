@@ -69,7 +69,7 @@ def sample_volume(
 ) -> Float[Tensor, "B *any C"]:
     """Samples of a volume at points [m], trilinear or nearest; zero outside the grid."""
     batch, channels = volume.shape[:2]
-    where = grid.sampling_from_metres(points_m).reshape(batch, -1, 1, 1, 3)
+    where = grid.sampling_from_meters(points_m).reshape(batch, -1, 1, 1, 3)
     sampled = torch.nn.functional.grid_sample(
         volume,
         where.to(volume.dtype),

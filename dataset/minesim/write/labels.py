@@ -154,7 +154,7 @@ def occupancy_rows(
     Returns:
         One row per voxel, sorted by x, y, z.
     """
-    index = np.floor(grid.voxel_from_metres(points)).astype(np.int64)
+    index = np.floor(grid.voxel_from_meters(points)).astype(np.int64)
     inside = ((index >= 0) & (index < np.array(grid.shape))).all(axis=1)
     x, y, z = index[inside].T
     voxel = (x * grid.shape[1] + y) * grid.shape[2] + z

@@ -44,7 +44,7 @@ _logger = logging.getLogger(__name__)
 
 
 @runtime_checkable
-class Options(Protocol):
+class ProductionOptions(Protocol):
     """Options in either layout: a dataclass whose fields are recorded in ``minesim.json``."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -80,14 +80,14 @@ class Job:
 
     Attributes:
         root: Output folder, created if missing; an interrupted run with these options is resumed.
-        options: Options of the data set; together with the version, they determine every byte.
+        options: ProductionOptions of the data set; together with the version, they determine every byte.
         make_scene: Generates a scene by number between ``begin_scene`` and ``end_scene``, and calls
             back after each frame. Must be importable by name in worker processes.
         frames: Number of callbacks per scene.
     """
 
     root: Path
-    options: Options
+    options: ProductionOptions
     make_scene: Callable[[Path, Any, int, Callable[[], Any]], None]
     frames: int
 
@@ -150,14 +150,14 @@ def end_scene(root: Path, number: int, note: Mapping[str, Any]) -> None:
     write_whole(_note(root, number), json.dumps(note))
 
 
-def finish(root: Path, options: Options, about: Mapping[str, Any]) -> None:
+def finish(root: Path, options: ProductionOptions, about: Mapping[str, Any]) -> None:
     """Describe the data set in ``minesim.json``, and remove temporary files."""
     content = json.loads(_plan_text(options)) | dict(about)
     write_whole(root / INFO_FILE, json.dumps(content, indent=1) + "\n")
     shutil.rmtree(root / _WORK)
 
 
-def prepare_folder(root: Path, options: Options, *, force: bool) -> None:
+def prepare_folder(root: Path, options: ProductionOptions, *, force: bool) -> None:
     """Check that ``root`` is empty or holds the start of the same data set.
 
     Raises:
@@ -278,5 +278,5 @@ def _note(root: Path, number: int) -> Path:
     return root / _WORK / f"{scene_name(number)}.json"
 
 
-def _plan_text(options: Options) -> str:
+def _plan_text(options: ProductionOptions) -> str:
     return json.dumps({"version": VERSION, "options": asdict(options)})

@@ -166,10 +166,10 @@ def targets(
         Points, world frame [m]: on the surface if the voxel holds any of it, else the voxel center.
     """
     index = np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), axis=-1)
-    centers = grid.metres_from_voxel(index.reshape(-1, 3) + 0.5)
+    centers = grid.meters_from_voxel(index.reshape(-1, 3) + 0.5)
     points = centers @ world_from_grid[:3, :3].T + world_from_grid[:3, 3]
     found = points.astype(np.float32)
-    voxel = np.floor(grid.voxel_from_metres(_in_frame(world_from_grid, surface.points)))
+    voxel = np.floor(grid.voxel_from_meters(_in_frame(world_from_grid, surface.points)))
     inside = ((voxel >= 0) & (voxel < np.array(grid.shape))).all(axis=1)
     flat = np.ravel_multi_index(tuple(voxel[inside].astype(np.int64).T), grid.shape)
     found[flat] = surface.points[inside]
