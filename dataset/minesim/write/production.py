@@ -80,7 +80,7 @@ class Job:
 
     Attributes:
         root: Output folder, created if missing; an interrupted run with these options is resumed.
-        options: ProductionOptions of the data set; together with the version, they determine every byte.
+        options: Options of the data set; together with the version, they determine every byte.
         make_scene: Generates a scene by number between ``begin_scene`` and ``end_scene``, and calls
             back after each frame. Must be importable by name in worker processes.
         frames: Number of callbacks per scene.
