@@ -75,7 +75,7 @@ def test_a_seed_is_one_of_those_that_torch_and_numpy_take(script, capsys):
     for seed in ("-1", str(2**32), "many"):
         with pytest.raises(SystemExit):
             script.parse_arguments([*words, "--seed", seed])
-        assert f"a number from 0 to 4294967295 is expected, got {seed}" in capsys.readouterr().err
+        assert f"expected a number from 0 to 4294967295, got '{seed}'" in capsys.readouterr().err
 
 
 def test_a_size_is_width_and_height():

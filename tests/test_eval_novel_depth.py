@@ -146,7 +146,7 @@ def test_options_change_what_they_say(unscenes3d, tmp_path):
     ("words", "message"),
     [
         ("--render gaussians --depth-tgt max", "Gaussians give the expected one"),
-        ("--max-depth 0.01", "a depth range needs 0 < min < max"),
+        ("--max-depth 0.01", "the depth range must satisfy 0 < min < max"),
         ("--num-rays 1 20", "at least 2×2 rays"),
         ("--frames 0", "must be positive, got 0"),
         ("--limit -1", "a limit >= 0"),

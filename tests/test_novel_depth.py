@@ -198,9 +198,9 @@ def test_processes_share_the_frames(unscenes3d):
 def test_scenes_of_one_frame_have_no_novel_view(tmp_path):
     write_tiny_unscenes3d(tmp_path, frames=1)
     cfg = load_config(write_config(tmp_path, "unscenes3d", tmp_path))
-    with pytest.raises(ValueError, match="has one frame only"):
+    with pytest.raises(ValueError, match="has only one frame"):
         views_of(cfg)
-    with pytest.raises(ValueError, match="has one frame only"):
+    with pytest.raises(ValueError, match="has only one frame"):
         build_dataset(cfg, "train", training=True)
 
 
@@ -216,7 +216,7 @@ def test_a_lone_frame_among_others_is_left_out_and_said(tmp_path, caplog):
 def test_drives_must_be_known(tmp_path):
     write_tiny_unscenes3d(tmp_path, imagesets=("lists",))
     cfg = load_config(write_config(tmp_path, "unscenes3d", tmp_path))
-    with pytest.raises(ValueError, match=r"neighbors need imagesets/scene_info\.json"):
+    with pytest.raises(ValueError, match=r"neighbors need the drive of each frame"):
         views_of(cfg)
 
 

@@ -211,7 +211,7 @@ def test_damaged_rows_are_named(tmp_path, rows, message):
 def test_cut_rows_are_named(tmp_path):
     path = rows_file(tmp_path / "rows.npy", [[0, 0, 0, 1]] * 100)
     path.write_bytes(path.read_bytes()[:-8])
-    with pytest.raises(ValueError, match=r"rows\.npy: cannot be read"):
+    with pytest.raises(ValueError, match=r"rows\.npy: not a valid \.npy array"):
         read_openoccupancy(path)
 
 

@@ -100,7 +100,7 @@ def test_stems_are_taken_in_the_order_given_and_once(cfg, labeled):
 
 def test_an_unknown_stem_is_refused_with_its_neighbors(cfg, labeled):
     wrong = labeled[0][:-1] + "7"
-    with pytest.raises(ValueError, match=rf"frames: {wrong}; near .*{labeled[0]}"):
+    with pytest.raises(ValueError, match=rf"frames: {wrong}; similar stems: .*{labeled[0]}"):
         PredictionFrames(cfg, "all", stems=[labeled[1], wrong])
     with pytest.raises(ValueError, match=r"frames: x; it begins with"):
         PredictionFrames(cfg, "all", stems=["x"])

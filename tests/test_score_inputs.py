@@ -47,7 +47,7 @@ def test_what_is_no_depth_map_is_refused(tmp_path, array):
 def test_broken_files_are_named(tmp_path):
     (tmp_path / "a.npy").write_bytes(b"\x93NUMPY broken")
     for read in (read_depth_map, read_origins, lambda path: read_mask(path, (1, 1, 1))):
-        with pytest.raises(ValueError, match=r"a\.npy: cannot be read as a \.npy array"):
+        with pytest.raises(ValueError, match=r"a\.npy: not a valid \.npy array"):
             read(tmp_path / "a.npy")
 
 

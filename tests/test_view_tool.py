@@ -39,5 +39,5 @@ def test_help_names_the_ways_to_start(capsys):
     with pytest.raises(SystemExit, match="0"):
         parse_arguments(["--help"])
     text = capsys.readouterr().out
-    assert "Look at frames in the browser" in text
+    assert "View frames in the browser" in text
     assert "--resume-from FILE" in text
