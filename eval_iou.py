@@ -11,7 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine.build.build import build_model
-from engine.command_line import add_config_options, add_split_option, read_config, weights_of
+from engine.command_line import (
+    add_config_options,
+    add_sensors_option,
+    add_split_option,
+    read_config,
+    sensors_values,
+    weights_of,
+)
 from engine.evaluation.evaluator import build_evaluator
 from engine.evaluation.occupancy import add_occupancy_options, build_evaluation
 from utils.checkpoint import BEST, load_weights
@@ -32,6 +39,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--resume-from", type=Path, metavar="FILE",
         help=f"weights; default: {BEST} of the work directory")  # fmt: skip
     add_split_option(parser)
+    add_sensors_option(parser)
     add("--dataset", help="name of the data set, checked against the config: unscenes3d, nuscenes")
     add("--batch-size", type=int, help="frames at a time; default: the config's")
     add("--amp", choices=PRECISIONS, default="off", help="precision to predict in")
@@ -45,7 +53,7 @@ def main(args: argparse.Namespace) -> None:
     """Score and print the table."""
     with process_group() as process:
         start_logging(process.rank)
-        cfg = read_config(args)
+        cfg = read_config(args, sensors_values(args))
         check_dataset_name(cfg, args.dataset)
         network = build_model(cfg)
         evaluation = build_evaluation(cfg, network, args)

@@ -16,6 +16,7 @@ SECTIONS = (
     "labels",
     "grid",
     "modality",
+    "sensors",
     "data_root",
     "dataset",
     "model",
@@ -23,7 +24,9 @@ SECTIONS = (
     "schedule",
     "runtime",
 )
-"""The top-level keys of a config; augmentation may be None."""
+"""The top-level keys of a config; augmentation and sensors may be None."""
+OPTIONAL = ("augmentation", "sensors")
+"""Those that may be missing."""
 MODALITIES = ("both", "camera", "lidar")
 """Sensors a network can be built for."""
 PRECISIONS = ("off", "bf16", "fp16")
@@ -327,7 +330,7 @@ def _place(cfg: Config) -> str:
 
 def _check_top_level(cfg: Config, path: Path) -> None:
     check_keys(cfg, SECTIONS, str(path))
-    missing = [name for name in SECTIONS if name not in cfg and name != "augmentation"]
+    missing = [name for name in SECTIONS if name not in cfg and name not in OPTIONAL]
     if missing:
         raise ValueError(f"{path} is missing {missing}; inherit them from config/_base_/")
     read_choice(cfg, "modality", MODALITIES)
