@@ -100,7 +100,7 @@ def test_only_what_the_modality_needs_is_read(modality, training, fields):
 
 
 def test_training_reads_all_sensors(cfg):
-    cfg.sensors = "lidar"
+    cfg.modality, cfg.sensors = "both", "lidar"
     assert build_dataset(cfg, "val").fields == ("occupancy", "points")
     with pytest.raises(ValueError, match=r"training reads all sensors .* got sensors 'lidar'"):
         build_dataset(cfg, "train", training=True)

@@ -26,7 +26,7 @@ SECTIONS = (
 )
 """The top-level keys of a config; augmentation and sensors may be None."""
 OPTIONAL = ("augmentation", "sensors")
-"""Those that may be missing."""
+"""Those that may be missing, which is None."""
 MODALITIES = ("both", "camera", "lidar")
 """Sensors a network can be built for."""
 PRECISIONS = ("off", "bf16", "fp16")
@@ -118,6 +118,9 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
         raise ValueError(f"{path} is not a valid config: {kind}: {error}") from error
     for key in [key for key in cfg if key.startswith("_")]:
         cfg.pop(key)
+    for name in OPTIONAL:
+        if name not in cfg:
+            cfg[name] = None
     for key, value in (options or {}).items():
         _check_option(cfg, key, value, path)
         cfg.merge_from_dict({key: value})
