@@ -13,7 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine.build.build import build_model
-from engine.command_line import add_config_options, add_split_option, read_config, weights_of
+from engine.command_line import (
+    add_config_options,
+    add_sensors_option,
+    add_split_option,
+    read_config,
+    sensors_values,
+    weights_of,
+)
 from engine.evaluation.evaluator import build_evaluator
 from engine.evaluation.occupancy import add_occupancy_options, build_evaluation
 from utils.checkpoint import BEST, load_weights
@@ -36,6 +43,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--resume-from", type=Path, metavar="FILE",
         help=f"checkpoint to load (default: {BEST} of the work directory)")  # fmt: skip
     add_split_option(parser)
+    add_sensors_option(parser)
     add("--dataset", metavar="NAME", help="check that the config is for this data set: "
         "unscenes3d or nuscenes")  # fmt: skip
     add("--batch-size", type=int, metavar="N", help="frames per batch (default: from the config)")
@@ -50,7 +58,7 @@ def main(args: argparse.Namespace) -> None:
     """Score and print the table."""
     with process_group() as process:
         start_logging(process.rank)
-        cfg = read_config(args)
+        cfg = read_config(args, sensors_values(args))
         check_dataset_name(cfg, args.dataset)
         network = build_model(cfg)
         evaluation = build_evaluation(cfg, network, args)

@@ -16,7 +16,13 @@ from torch.utils.data import Subset
 
 from dataset.sample import Sample
 from dataset.splits import SPLITS
-from engine.command_line import add_config_options, add_device_option, read_config
+from engine.command_line import (
+    add_config_options,
+    add_device_option,
+    add_sensors_option,
+    read_config,
+    sensors_values,
+)
 from engine.prediction.files import KINDS, FrameWriter
 from engine.prediction.frames import (
     PredictionFrames,
@@ -37,6 +43,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add_config_options(parser)
     add_device_option(parser)
+    add_sensors_option(parser)
     add = parser.add_argument
     add("--resume-from", required=True, type=Path, metavar="FILE", help="checkpoint to load")
     add("--out", required=True, type=output_folder, metavar="DIR", help="output folder")
@@ -72,7 +79,7 @@ def main(args: argparse.Namespace) -> None:
     if is_recording and (args.data_root or args.split):
         raise ValueError("--images, --clouds and --calib are for a recording, --data-root and "
             "--split for a data set: use one or the other")  # fmt: skip
-    cfg = read_config(args)
+    cfg = read_config(args, sensors_values(args))
     predictor = build_predictor(cfg, args.resume_from, device=args.device, amp=args.amp)
     chosen = dict(stems=args.stems, limit=args.limit)
     frames: PredictionFrames | Subset[Sample]

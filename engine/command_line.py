@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from dataset.splits import SPLITS
 from utils.checkpoint import BEST
-from utils.config import load_config, parse_options
+from utils.config import MODALITIES, load_config, parse_options
 
 Options = argparse._ActionsContainer
 """A parser, or an argument group of one."""
@@ -40,6 +40,17 @@ def add_weight_options(options: Options) -> None:
 def add_split_option(options: Options) -> None:
     """Add the choice of a split of the data set."""
     options.add_argument("--split", choices=SPLITS, default="val", help="split (default: val)")
+
+
+def add_sensors_option(options: Options) -> None:
+    """Add the choice of the sensors that are read, for ``sensors_values``."""
+    options.add_argument("--sensors", choices=MODALITIES, help="predict from these sensors only, "
+        "with a network of both; default: all that it was built for")  # fmt: skip
+
+
+def sensors_values(args: argparse.Namespace) -> dict[str, Any]:
+    """Values of the config that the option of ``add_sensors_option`` gives, for ``read_config``."""
+    return {} if args.sensors is None else {"sensors": args.sensors}
 
 
 def add_device_option(options: Options) -> None:

@@ -1,8 +1,9 @@
 """Fusion of the camera and LiDAR volumes: what every fusion returns, and the plain fusion.
 
-A fusion is called with the two volumes; one of them is None if the network was built without that
-sensor. With ``with_fields``, which only training asks for, it also returns the volumes as a
-renderer sees them. Its attribute ``fields`` names the fields of ``Fused`` that it then fills.
+A fusion is called with the two volumes. One of them is None if the network was built without that
+sensor, or if a frame lacks it. With ``with_fields``, which only training asks for, it also returns
+the volumes as a renderer sees them. Its attribute ``fields`` names the fields of ``Fused`` that it
+then fills.
 """
 
 from typing import NamedTuple
@@ -86,22 +87,44 @@ class ConcatFusion(nn.Module):
         """
         del with_fields
         check_channels(self.in_channels, camera, lidar)
-        return Fused(self.mix(cat([v for v in (camera, lidar) if v is not None], dim=1)))
+        return Fused(self.mix(concatenate(self.in_channels, camera, lidar)))
+
+
+def concatenate(
+    channels: tuple[int, int],
+    camera: Float[Tensor, "B camera X Y Z"] | None,
+    lidar: Float[Tensor, "B lidar X Y Z"] | None,
+) -> Float[Tensor, "B _ X Y Z"]:
+    """The two volumes side by side, with zeros for one that a frame lacks.
+
+    Args:
+        channels: Channels of camera and LiDAR that the fusion was built for.
+        camera: The camera volume.
+        lidar: The LiDAR volume.
+    """
+    there = camera if camera is not None else lidar
+    assert there is not None, "check_channels comes first"
+    volumes = (
+        there.new_zeros(len(there), number, *there.shape[2:]) if volume is None else volume
+        for number, volume in zip(channels, (camera, lidar), strict=True)
+    )
+    return cat([volume for volume in volumes if volume.shape[1]], dim=1)
 
 
 def check_channels(expected: tuple[int, int], camera: Tensor | None, lidar: Tensor | None) -> None:
-    """Reject volumes that a fusion was not built for.
+    """Reject volumes that a fusion was not built for; a fusion of both takes one alone.
 
     Args:
-        expected: Channels of camera and LiDAR; 0 for a volume that is None.
+        expected: Channels of camera and LiDAR; 0 for a sensor that it was built without.
         camera: The camera volume.
         lidar: The LiDAR volume.
 
     Raises:
-        ValueError: If a volume is missing or unexpected, or has other channels.
+        ValueError: If both volumes are missing, or one is unexpected or has other channels.
     """
     got = tuple(0 if volume is None else volume.shape[1] for volume in (camera, lidar))
-    if got != tuple(expected):
+    fits = all(number in (0, own) for number, own in zip(got, expected, strict=True))
+    if not fits or not any(got):
         raise ValueError(f"fusion was built for {expected} channels of camera and LiDAR, got {got}")
 
 

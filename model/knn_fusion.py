@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from model.fusion import Field, Fused, check_any_channels, check_channels
+from model.fusion import Field, Fused, check_any_channels, check_channels, concatenate
 from model.render_fusion import Aspect
 from utils.geometry import VoxelGrid
 from utils.registry import MODELS
@@ -104,7 +104,7 @@ class KnnFusion(nn.Module):
         check_channels(self.in_channels, camera, lidar)
         if camera is not None and lidar is not None:
             camera, lidar = self.enhance(camera, lidar)
-        volume = self.mix(torch.cat([v for v in (camera, lidar) if v is not None], dim=1))
+        volume = self.mix(concatenate(self.in_channels, camera, lidar))
         if camera is None or not with_fields:
             return Fused(volume)
         hidden, density = self.aspect(volume)

@@ -12,6 +12,7 @@ from utils.labels import LabelSet
 
 OCCUPANCY_TERMS = ("cross_entropy", "lovasz_softmax", "sem_scal", "geo_scal")
 IMAGE_TERMS = ("image_semantic", "image_lovasz")
+BRANCH_TERMS = ("camera_branch", "lidar_branch")
 SPLAT_TERMS = ("splat_semantic", "splat_lovasz", "splat_depth")
 TERMS = (
     *OCCUPANCY_TERMS,
@@ -24,6 +25,8 @@ TERMS = (
     *SPLAT_TERMS,
     "elevation",
     "novel_depth",
+    *BRANCH_TERMS,
+    "lost_sensor",
 )
 """All terms of the loss: of the logits, the lift, the volumes, the Gaussians, and the rest."""
 

@@ -131,6 +131,31 @@ class CoarseOccupancyHead(nn.Module):
             )
 
 
+@MODELS.register_module()
+class BranchHead(nn.Module):
+    """Class scores from one sensor's volume alone, so that no branch leaves all to the other.
+
+    Args:
+        in_channels: Channels of the volume.
+        num_classes: Classes, free included.
+        free_prior: Probability of "free" that every voxel starts from, in (0, 1).
+
+    Raises:
+        ValueError: If the prior is not a probability.
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, free_prior: float = 0.9) -> None:
+        super().__init__()
+        self.look = nn.Conv3d(in_channels, in_channels, 3, padding=1)
+        self.classify = classifier(in_channels, num_classes, free_prior)
+
+    def forward(self, volume: Float[Tensor, "B C X Y Z"]) -> Float[Tensor, "B classes X Y Z"]:
+        """Class scores of every voxel, in float32 also under autocast."""
+        looked = torch.relu(self.look(volume))
+        with torch.autocast(looked.device.type, enabled=False):
+            return self.classify(looked.float())
+
+
 def classifier(channels: int, num_classes: int, free_prior: float) -> nn.Conv3d:
     """A 1×1×1 convolution to class scores that starts from a prior.
 

@@ -21,6 +21,7 @@ class Parts:
         head: The decoded volume and the sensors' evidence to logits.
         refinement: The decoded volume and the logits to Gaussians, in training; None: no Gaussians.
         elevation: The decoded volume and the points to ground heights; None: no elevation.
+        branch: Each sensor's own volume to logits, in training; None: no such supervision.
     """
 
     image_encoder: dict[str, Any]
@@ -31,6 +32,7 @@ class Parts:
     head: dict[str, Any]
     refinement: dict[str, Any] | None = None
     elevation: dict[str, Any] | None = None
+    branch: dict[str, Any] | None = None
 
 
 def build_part(config: Mapping[str, Any], **given: Any) -> Any:

@@ -4,13 +4,13 @@
 wrap it for mmengine's loops.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from mmengine.model import BaseModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from dataset.sample import Batch, NeighborViews
 from loss.balance import weighted_terms
@@ -21,6 +21,7 @@ from model.fusion import Fused
 from model.lidar_encoder import LidarFeatures
 from model.lift import Lifted
 from model.objective import (
+    BRANCH_TERMS,
     IMAGE_TERMS,
     OCCUPANCY_TERMS,
     SPLAT_TERMS,
@@ -34,6 +35,8 @@ from model.parts import Parts, build_part
 from model.prediction import Prediction
 from model.preprocess import BatchPreprocessor
 from model.render.views import label_views
+from model.sensor_dropout import SensorDropout, coarse_labels, frames_of
+from model.sensor_norm import sensors_are, set_sensors, split_norms
 from model.streams import SideStream
 from model.supervision import (
     RenderOptions,
@@ -76,8 +79,11 @@ class UnsOcc(BaseModel):
         loss: The arguments of ``LossOptions``.
         rendering: The arguments of ``RenderOptions``; None: nothing is rendered in training.
             Without a camera there is no image plane to render to, and this has no effect.
+        sensor_dropout: The arguments of ``SensorDropout``; None: every frame has all sensors. It
+            has no effect on a network of one sensor.
 
     Attributes:
+        sensors: What ``infer`` reads: "both", "camera" or "lidar"; ``use_sensors`` sets it.
         label_views: ``model.render.views.label_views``, or its compiled form.
 
     Raises:
@@ -94,6 +100,7 @@ class UnsOcc(BaseModel):
         parts: dict,
         loss: dict,
         rendering: dict | None = None,
+        sensor_dropout: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor=BatchPreprocessor())
         if modality not in MODALITIES:
@@ -102,6 +109,10 @@ class UnsOcc(BaseModel):
         self.labels = labels if isinstance(labels, LabelSet) else label_set(labels)
         self.uses_camera, self.uses_lidar = modality != "lidar", modality != "camera"
         self.feature_grid = self.grid.coarsen(coarsening)
+        self.modality = self.sensors = modality
+        self.sensor_dropout = None
+        if sensor_dropout is not None and modality == "both" and any(sensor_dropout.values()):
+            self.sensor_dropout = SensorDropout(**sensor_dropout)
         self.lidar_stream, self.uses_graphs = SideStream(), False
         self.label_views = label_views
         self.rendering = RenderOptions(**rendering) if rendering and self.uses_camera else None
@@ -115,7 +126,7 @@ class UnsOcc(BaseModel):
     def _build(self, parts: Parts, coarsening: int) -> None:
         """Build the parts that the modality uses, in the order of the forward pass."""
         grid, num_classes = self.grid, self.labels.num_classes
-        camera_channels = lidar_channels = evidence_channels = 0
+        camera_channels = lidar_channels = camera_evidence = lidar_evidence = 0
         if self.uses_camera:
             self.image_encoder = build_part(parts.image_encoder)
             self.lift = build_part(
@@ -126,11 +137,12 @@ class UnsOcc(BaseModel):
                 num_classes=num_classes,
             )
             camera_channels = self.lift.channels
-            evidence_channels += self.lift.evidence_channels
+            camera_evidence = self.lift.evidence_channels
         if self.uses_lidar:
             self.lidar_encoder = build_part(parts.lidar_encoder, grid=grid, coarsening=coarsening)
             lidar_channels = self.lidar_encoder.channels
-            evidence_channels += self.lidar_encoder.evidence_channels
+            lidar_evidence = self.lidar_encoder.evidence_channels
+        self.evidence_channels = (camera_evidence, lidar_evidence)
         self.fusion = build_part(
             parts.fusion,
             camera_channels=camera_channels,
@@ -145,7 +157,7 @@ class UnsOcc(BaseModel):
         self.head = build_part(
             parts.head,
             in_channels=channels,
-            evidence_channels=evidence_channels,
+            evidence_channels=sum(self.evidence_channels),
             num_classes=num_classes,
             coarsening=coarsening,
         )
@@ -162,6 +174,15 @@ class UnsOcc(BaseModel):
                 uses_points=self.uses_lidar,
             )
 
+        if self.sensor_dropout is not None:
+            for part in (self.fusion, self.decoder, self.head):
+                split_norms(part)
+        self.branches = nn.ModuleDict()
+        if parts.branch is not None and self.uses_camera and self.uses_lidar:
+            for sensor, width in (("camera", camera_channels), ("lidar", lidar_channels)):
+                branch = build_part(parts.branch, in_channels=width, num_classes=num_classes)
+                self.branches[sensor] = branch
+
     def _terms(self) -> list[str]:
         """Names of the loss terms that the parts allow for."""
         names = [*OCCUPANCY_TERMS]
@@ -174,6 +195,8 @@ class UnsOcc(BaseModel):
             names += ["novel_depth"] if self.rendering.novel_views else []
         if self.elevation is not None:
             names.append("elevation")
+        names += BRANCH_TERMS if self.branches else ()
+        names += ["lost_sensor"] if self.sensor_dropout is not None else []
         return names
 
     def compile_dense(self, mode: str, parts: Sequence[str] = DENSE_PARTS) -> list[str]:
@@ -205,35 +228,76 @@ class UnsOcc(BaseModel):
         if self.uses_camera:
             self.image_encoder.init_weights()
 
+    def use_sensors(self, sensors: str) -> None:
+        """Read these sensors only from now on; the data of the others may be missing.
+
+        Args:
+            sensors: "both", "camera" or "lidar".
+
+        Raises:
+            ValueError: If the network was built without one of them.
+        """
+        if sensors not in MODALITIES or self.modality not in ("both", sensors):
+            raise ValueError(
+                f"a network of modality '{self.modality}' cannot run on sensors '{sensors}'"
+            )
+        self.sensors = sensors
+        set_sensors(self, sensors)
+
     def infer(self, batch: Batch, *, with_fields: bool = False) -> Outputs:
         """The full forward pass.
 
         Args:
-            batch: Frames with the fields that the modality needs.
+            batch: Frames with the fields that the sensors in use need.
             with_fields: Also return the volumes that training renders.
         """
         if self.uses_graphs:
             torch.compiler.cudagraph_mark_step_begin()
-        camera = lidar = None
+        camera = lidar = points = None
         begun = self.lidar_stream.begin(self.pixel_class_weights.device)
-        if self.uses_camera:
+        if self.sensors != "lidar":
             images = required(batch, "images")
             features = self.image_encoder(images)
             height, width = images.shape[-2:]
             projection = required(batch, "pixel_from_lidar")
             camera = self.lift(features, projection, (height, width))
-        if self.uses_lidar:
+        if self.sensors != "camera":
             points = required(batch, "points")
             lidar = self.lidar_stream.run(begun, lambda: self.lidar_encoder(points))
-        volumes = (camera and camera.volume, lidar and lidar.volume)
-        fused = self.fusion(*volumes, with_fields=with_fields)
-        decoded = self.decoder(fused.volume)
-        evidence = [seen.evidence for seen in (camera, lidar) if seen]
-        logits = self.head(decoded, [part for part in evidence if part is not None])
+        fused, decoded, logits = self._fuse(
+            (camera and camera.volume, lidar and lidar.volume),
+            (camera and camera.evidence, lidar and lidar.evidence),
+            with_fields=with_fields,
+        )
         elevation = None
         if self.elevation is not None:
-            elevation = self.elevation(decoded, batch.points if self.uses_lidar else None)
+            if self.uses_lidar and points is None:
+                points = [decoded.new_zeros(0, 4)] * len(decoded)
+            elevation = self.elevation(decoded, points)
         return Outputs(logits, decoded, fused, camera, lidar, elevation)
+
+    def _fuse(
+        self,
+        volumes: Sequence[Tensor | None],
+        evidence: Sequence[Tensor | None],
+        *,
+        with_fields: bool = False,
+    ) -> tuple[Fused, Tensor, Tensor]:
+        """The fused volume, the decoded one, and the logits.
+
+        Args:
+            volumes: Those of camera and LiDAR; None for a sensor that is not in use.
+            evidence: Likewise. The head gets zeros for a sensor that it was built for.
+            with_fields: Also return the volumes that training renders.
+        """
+        fused = self.fusion(*volumes, with_fields=with_fields)
+        decoded = self.decoder(fused.volume)
+        seen = []
+        for part, channels in zip(evidence, self.evidence_channels, strict=True):
+            if part is None and channels:
+                part = decoded.new_zeros(len(decoded), channels, *self.grid.shape)
+            seen += [] if part is None else [part]
+        return fused, decoded, self.head(decoded, seen)
 
     def losses(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Weighted terms of the loss by name.
@@ -254,10 +318,58 @@ class UnsOcc(BaseModel):
                 terms |= self._rendering_terms(batch, outputs, self.rendering)
         if outputs.elevation is not None:
             terms["elevation"] = elevation_loss(outputs.elevation, required(batch, "elevation_m"))
+        if outputs.camera is not None and outputs.lidar is not None:
+            terms |= self._sensor_terms(outputs.camera, outputs.lidar, labels)
         weights = {name: self.loss_weights[name] for name in terms}
         weighted = weighted_terms(terms, weights)
         check_finite(weighted, batch.stems)
         return weighted
+
+    def _sensor_terms(
+        self, camera: Lifted, lidar: LidarFeatures, labels: Tensor
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Terms of each sensor alone: of its own branch, and of the network without the other."""
+        terms = {}
+        if self.branches:
+            factor = self.grid.shape[0] // self.feature_grid.shape[0]
+            coarse = coarse_labels(labels, factor, self.labels.num_classes)
+            for sensor, volume in (("camera", camera.volume), ("lidar", lidar.volume)):
+                logits = self.branches[sensor](volume)
+                terms[f"{sensor}_branch"] = self._occupancy(logits, coarse)
+        if self.sensor_dropout is not None:
+            frames = self.sensor_dropout.draw(len(labels), labels.device)
+            terms["lost_sensor"] = self._lost_sensor(camera, lidar, labels, frames)
+        return terms
+
+    def _lost_sensor(
+        self, camera: Lifted, lidar: LidarFeatures, labels: Tensor, chosen: Mapping[str, Tensor]
+    ) -> Float[Tensor, ""]:
+        """The occupancy terms of frames that are predicted a second time, from one sensor.
+
+        Args:
+            camera: What the camera says about the batch.
+            lidar: What the LiDAR says.
+            labels: Labels of the batch.
+            chosen: Numbers of the frames by the sensor that is left.
+        """
+        seen = {
+            "camera": ((camera.volume, None), (camera.evidence, None)),
+            "lidar": ((None, lidar.volume), (None, lidar.evidence)),
+        }
+        term = torch.zeros((), device=labels.device)
+        for sensors, frames in chosen.items():
+            volumes, evidence = (
+                [frames_of(part, frames) for part in pair] for pair in seen[sensors]
+            )
+            with sensors_are(self, sensors):
+                logits = self._fuse(volumes, evidence)[2]
+            term = term + self._occupancy(logits, labels[frames]) * (len(frames) / len(labels))
+        return term
+
+    def _occupancy(self, logits: Tensor, labels: Tensor) -> Float[Tensor, ""]:
+        """The weighted sum of the occupancy terms."""
+        terms = occupancy_terms(logits, labels, self.class_weights)
+        return torch.stack([self.loss_weights[name] * terms[name] for name in terms]).sum()
 
     def _rendering_terms(
         self, batch: Batch, outputs: Outputs, options: RenderOptions

@@ -70,7 +70,9 @@ def make_batch(size: int = 2, *, cameras: int = 1, num_points: int = 300, seed: 
 def model_config(**changes: Any) -> dict[str, Any]:
     """A network that learns a batch in seconds."""
     parts = dict(
-        image_encoder=dict(type="ImageEncoder", depth=18, stride=8, channels=16, num_stages=2),
+        image_encoder=dict(
+            type="ImageEncoder", backbone="resnet18", stride=8, channels=16, num_stages=2
+        ),
         lift=dict(
             type="Lift",
             bins=dict(min_m=1.0, max_m=21.0, num=8),

@@ -99,6 +99,13 @@ def test_only_what_the_modality_needs_is_read(modality, training, fields):
     assert set(input_fields(modality)) == fields - {"occupancy", "depth_m"}
 
 
+def test_training_reads_all_sensors(cfg):
+    cfg.modality, cfg.sensors = "both", "lidar"
+    assert build_dataset(cfg, "val").fields == ("occupancy", "points")
+    with pytest.raises(ValueError, match=r"training reads all sensors .* got sensors 'lidar'"):
+        build_dataset(cfg, "train", training=True)
+
+
 def test_only_training_is_augmented(cfg):
     train = build_dataset(cfg, "train", training=True, seed=3)
     assert (train.jitter, train.seed) == (0.2, 3)

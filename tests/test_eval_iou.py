@@ -1,12 +1,18 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import eval_iou
 import train
+from engine.build.build import build_model
+from tests.layout_files import write_tiny_unscenes3d
+from tests.predict_config import write_config
 from tests.toy_training import write_toy_config
+from utils.config import load_config
 
 
 def run(config: Path, work_dir: Path, words: str = "") -> None:
@@ -61,6 +67,18 @@ def test_split_checkpoint_and_convention_can_be_chosen(trained, tmp_path):
     run(config, out, f"{words} --json {tmp_path / 's.json'}")
     scores = json.loads((tmp_path / "s.json").read_text())
     assert scores["convention"] == "ssc"
+
+
+def test_a_network_of_both_is_scored_on_one_sensor(tmp_path):
+    write_tiny_unscenes3d(tmp_path / "data", scenes={"scene_00006": "location_4_5"}, sweeps=0)
+    shutil.rmtree(tmp_path / "data" / "images")
+    config = write_config(tmp_path)
+    torch.save(build_model(load_config(config)).state_dict(), tmp_path / "weights.pth")
+    words = f"--resume-from {tmp_path / 'weights.pth'} --data-root {tmp_path / 'data'}"
+    with pytest.raises(FileNotFoundError):
+        run(config, tmp_path / "out", words)
+    run(config, tmp_path / "out", f"{words} --sensors lidar --json {tmp_path / 's.json'}")
+    assert json.loads((tmp_path / "s.json").read_text())["frames"] == 2
 
 
 def test_a_missing_checkpoint_is_named(trained, tmp_path):

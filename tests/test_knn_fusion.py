@@ -302,8 +302,8 @@ def test_a_search_that_cannot_be_is_refused(changes):
 
 
 def test_a_volume_that_it_was_not_built_for_is_refused():
-    with pytest.raises(ValueError, match=r"built for \(3, 2\) channels .* got \(3, 0\)"):
-        make_fusion()(sparse_volume(3), None)
+    with pytest.raises(ValueError, match=r"built for \(3, 2\) channels .* got \(3, 3\)"):
+        make_fusion()(sparse_volume(3), sparse_volume(3))
 
 
 def test_nothing_to_fuse_is_refused():

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -52,6 +54,24 @@ def test_split_and_limit_choose_frames(arguments, tmp_path):
 def test_options_reach_the_config(arguments, tmp_path):
     run(arguments | {"--cfg-options": "modality=lidar", "--limit": "1"})
     assert len(list((tmp_path / "out").glob("*.png"))) == 1
+
+
+@pytest.mark.parametrize(("sensors", "lost"), [("lidar", "images"), ("camera", "clouds")])
+def test_one_sensor_is_enough(arguments, tmp_path, sensors, lost, data_root, caplog):
+    copied = tmp_path / "data"
+    shutil.copytree(data_root, copied, ignore=shutil.ignore_patterns(lost))
+    paths = {"--data-root": str(copied), "--split": "val"}
+    with pytest.raises(FileNotFoundError):
+        run(arguments | paths)
+    run(arguments | paths | {"--sensors": sensors})
+    assert len(list((tmp_path / "out").glob("*.npy"))) == 2
+    assert "trained without model.sensor_dropout" in caplog.text
+
+
+def test_a_sensor_that_the_network_lacks_is_refused(arguments):
+    options = {"--cfg-options": "modality=lidar", "--sensors": "camera"}
+    with pytest.raises(ValueError, match="modality 'lidar' cannot predict from sensors 'camera'"):
+        run(arguments | options)
 
 
 def test_formats_choose_the_files(arguments, tmp_path):

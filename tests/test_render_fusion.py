@@ -123,8 +123,10 @@ def test_nothing_seen_at_all_is_finite() -> None:
 
 def test_volumes_that_it_was_not_built_for_are_refused() -> None:
     camera, lidar = volumes()
-    with pytest.raises(ValueError, match=r"built for \(5, 7\) channels .* got \(0, 7\)"):
-        make_fusion()(None, lidar)
+    with pytest.raises(ValueError, match=r"built for \(5, 7\) channels .* got \(0, 0\)"):
+        make_fusion()(None, None)
+    with pytest.raises(ValueError, match=r"built for \(5, 0\) channels .* got \(0, 7\)"):
+        make_fusion(lidar=0)(None, lidar)
     with pytest.raises(ValueError, match=r"got \(5, 5\)"):
         make_fusion()(camera, camera)
     with pytest.raises(ValueError, match="at least one volume"):

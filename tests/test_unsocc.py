@@ -67,7 +67,7 @@ def test_several_processes_know_what_the_elevation_alone_does_not_teach():
         "grid.voxel_m": 1.2,
         "grid.shape": (64, 64, 8),
         "dataset.image_size": (64, 96),
-        "model.parts.image_encoder.depth": 18,
+        "model.parts.image_encoder.backbone": "resnet18",
         "model.parts.image_encoder.weights": None,
         "model.parts.decoder.channels": (16, 16),
     }
@@ -122,7 +122,7 @@ def test_each_sensor_is_taught_by_the_other_ones_pictures():
     model, batch = make_model(), make_batch()
     terms = model.losses(batch)
     for name, part in [
-        ("loss_image_semantic", model.image_encoder.stem[0].weight),
+        ("loss_image_semantic", model.image_encoder.backbone.stem[0].weight),
         ("loss_image_lovasz", model.lift.heads[0].weight),
         ("loss_render_depth", model.lift.heads[0].weight),
         ("loss_render_semantic", model.lidar_encoder.to_volume.weight),

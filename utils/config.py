@@ -16,6 +16,7 @@ SECTIONS = (
     "labels",
     "grid",
     "modality",
+    "sensors",
     "data_root",
     "dataset",
     "model",
@@ -23,7 +24,9 @@ SECTIONS = (
     "schedule",
     "runtime",
 )
-"""The top-level keys of a config; augmentation may be None."""
+"""The top-level keys of a config; augmentation and sensors may be None."""
+OPTIONAL = ("augmentation", "sensors")
+"""Those that may be missing, which is None."""
 MODALITIES = ("both", "camera", "lidar")
 """Sensors a network can be built for."""
 PRECISIONS = ("off", "bf16", "fp16")
@@ -115,6 +118,9 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
         raise ValueError(f"{path} is not a valid config: {kind}: {error}") from error
     for key in [key for key in cfg if key.startswith("_")]:
         cfg.pop(key)
+    for name in OPTIONAL:
+        if name not in cfg:
+            cfg[name] = None
     for key, value in (options or {}).items():
         _check_option(cfg, key, value, path)
         cfg.merge_from_dict({key: value})
@@ -327,7 +333,7 @@ def _place(cfg: Config) -> str:
 
 def _check_top_level(cfg: Config, path: Path) -> None:
     check_keys(cfg, SECTIONS, str(path))
-    missing = [name for name in SECTIONS if name not in cfg and name != "augmentation"]
+    missing = [name for name in SECTIONS if name not in cfg and name not in OPTIONAL]
     if missing:
         raise ValueError(f"{path} is missing {missing}; inherit them from config/_base_/")
     read_choice(cfg, "modality", MODALITIES)

@@ -5,8 +5,8 @@ model = dict(
     parts=dict(
         image_encoder=dict(
             type="ImageEncoder",
-            depth=50,
-            weights="imagenet",  # None: random | "imagenet": torchvision's cache | path of a file
+            backbone="resnet50",  # or resnet18, resnet34, a network of timm
+            weights="imagenet",  # None: random | "imagenet": the cache | "package" | path of a file
             stride=8,  # pixels per feature cell
             channels=256,
             num_stages=4,
@@ -32,6 +32,8 @@ model = dict(
         head=dict(type="OccupancyHead", channels=32, free_prior=0.95),
         refinement=dict(type="GSRefinement", num_gaussians=40_000, hidden_channels=64),  # a frame
     ),
+    # Shares of the frames that training predicts a second time, without that sensor; 0: off.
+    sensor_dropout=dict(camera=0.0, lidar=0.0),
     rendering=dict(
         stride=4,  # image pixels along each edge of a rendered pixel
         ray_step=2,  # rendered pixels between rays through the volumes
@@ -57,6 +59,9 @@ model = dict(
             splat_depth=0.2,
             elevation=5.0,
             novel_depth=1.0,
+            camera_branch=0.5,
+            lidar_branch=0.5,
+            lost_sensor=1.0,
         ),
         class_weights=None,  # in the cross entropy, free first; None: all alike
         class_counts=None,  # voxels a frame, for the cross entropy of images; None: all alike

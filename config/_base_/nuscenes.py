@@ -17,6 +17,7 @@ _class_balance = dict(  # Occ3D's voxels that a camera saw in the 28,130 trainin
     ),
 )
 modality = "both"  # both | camera | lidar: what the network sees, and so what is read
+sensors = None  # what predictions are made from: None: all of modality | camera | lidar
 data_root = "data/nuscenes"
 dataset = dict(
     type="NuScenes",

@@ -17,6 +17,7 @@ _elevation_cells = dict(  # of the elevation labels; dataset/layout.py explains 
     shape=(204, 217),  # rows, the first at the far end, and columns, the first on the left
 )
 modality = "both"  # both | camera | lidar: what the network sees, and so what is read
+sensors = None  # what predictions are made from: None: all of modality | camera | lidar
 data_root = "data/unscenes3d"
 dataset = dict(
     type="UnScenes3D",

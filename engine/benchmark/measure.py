@@ -26,6 +26,7 @@ from engine.build.build import (
     build_optimizer,
     input_fields,
     place,
+    sensors_of,
 )
 from model.lidar_encoder import LidarEncoder
 from model.unsocc import DENSE_PARTS, UnsOcc, required
@@ -172,7 +173,7 @@ def _inference(cfg: Config, options: MeasureOptions, clock: Clock) -> Report:
     network = place(build_model(cfg), clock.device).eval()
     batch = synthetic_batch(cfg, 1, device=clock.device)
     parameters = {name: _num_parameters(part) for name, part in network.named_children()}
-    inputs = [getattr(batch, name) for name in input_fields(cfg.modality)]
+    inputs = [getattr(batch, name) for name in input_fields(sensors_of(cfg))]
     work = count_work(network, lambda: network.infer(batch).logits, inputs)
     report: Report = {
         "inputs": _describe(cfg, batch, network),

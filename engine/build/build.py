@@ -1,5 +1,6 @@
 """Build data sets, networks and optimizers from a config, for all scripts."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,6 +36,8 @@ from utils.registry import DATASETS, MODELS
 
 Network = TypeVar("Network", bound=BaseModel)
 
+logger = logging.getLogger(__name__)
+
 AMP_DTYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -61,6 +64,21 @@ def input_fields(modality: str) -> tuple[str, ...]:
     return (*points, *images)
 
 
+def sensors_of(cfg: Config) -> str:
+    """What the network of a config predicts from: "both", "camera" or "lidar".
+
+    Raises:
+        ValueError: If its modality lacks one of these sensors.
+    """
+    modality = read_choice(cfg, "modality", MODALITIES)
+    sensors = cfg.get("sensors") or modality
+    if sensors not in MODALITIES or modality not in ("both", sensors):
+        raise ValueError(
+            f"a network of modality '{modality}' cannot predict from sensors '{sensors}'"
+        )
+    return str(sensors)
+
+
 def build_dataset(
     cfg: Config,
     split: str,
@@ -85,11 +103,17 @@ def build_dataset(
         ValueError: If the data or the section is invalid.
     """
     modality = read_choice(cfg, "modality", MODALITIES)
+    sensors = sensors_of(cfg)
+    if training and sensors != modality:
+        raise ValueError(
+            f"training reads all sensors of modality '{modality}', got sensors '{sensors}': remove "
+            "it, and see model.sensor_dropout for a network that does without one"
+        )
     injected: dict[str, Any] = {
         "data_root": cfg.data_root,
         "split": split,
         "grid": build_grid(cfg),
-        "fields": tuple(fields or _default_fields(cfg, modality, training)),
+        "fields": tuple(fields or _default_fields(cfg, sensors, training)),
     }
     if stems is not None:
         injected["stems"] = list(stems)
@@ -137,6 +161,15 @@ def build_model(cfg: Config, *, seed: int = 0) -> UnsOcc:
     }
     torch.manual_seed(seed)
     network: UnsOcc = build_section(without_class_balance(cfg), "model", MODELS, injected)
+    sensors = sensors_of(cfg)
+    if sensors != cfg.modality:
+        network.use_sensors(sensors)
+        if network.sensor_dropout is None:
+            logger.warning(
+                "the network predicts from sensors '%s' but was trained without "
+                "model.sensor_dropout, so a missing sensor is new to it",
+                sensors,
+            )
     return network
 
 

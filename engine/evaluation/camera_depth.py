@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from dataset.frame_dataset import FrameDataset
 from dataset.sample import Batch, collate
-from engine.build.build import build_dataset, input_fields
+from engine.build.build import build_dataset, input_fields, sensors_of
 from engine.metrics.depth import DepthMeter
 from model.lift import DepthBins
 from model.render.rays import Rays, pixel_centers, pixel_rays
@@ -96,7 +96,7 @@ def camera_depth(network: UnsOcc, batch: Batch, source: str) -> Float[Tensor, "B
 
 def read_frames(cfg: Config, split: str) -> FrameDataset:
     """Build the data set of a split, with the network's inputs and depth labels."""
-    return build_dataset(cfg, split, fields=(*input_fields(cfg.modality), "depth_m"))
+    return build_dataset(cfg, split, fields=(*input_fields(sensors_of(cfg)), "depth_m"))
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from dataset import layout
 from dataset.frame_dataset import FrameDataset
 from dataset.options import spread
 from dataset.sample import Sample, collate
-from engine.build.build import build_dataset, input_fields
+from engine.build.build import build_dataset, input_fields, sensors_of
 from engine.evaluation.elevation_baselines import interpolate_points, mean_map
 from engine.metrics.elevation import ElevationMeter
 from engine.pictures.elevation_figure import elevation_figure
@@ -90,7 +90,7 @@ def baseline_mapper(cfg: Config, name: str) -> Mapper:
 def read_frames(cfg: Config, split: str, baseline: str | None) -> FrameDataset:
     """Build the data set of a split, with labels and the inputs of the network or baseline."""
     if baseline is None:
-        fields = input_fields(cfg.modality)
+        fields = input_fields(sensors_of(cfg))
     else:
         fields = ("points",) if baseline == "lidar" else ()
     return build_dataset(cfg, split, fields=(*fields, "elevation_m"))

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from dataset.options import spread
 from dataset.sample import Sample, collate
-from engine.build.build import build_dataset, input_fields
+from engine.build.build import build_dataset, input_fields, sensors_of
 from engine.build.dataset_class import dataset_class
 from engine.build.sampler import EvalIndices
 from engine.metrics.depth import DepthMeter
@@ -97,7 +97,7 @@ class NovelViews(Dataset[tuple[Sample, list[NovelView]]]):
         self.cameras = data.camera_names
         self._max_distance_m = max_distance_m
         self._measure = data.measured_depth
-        inputs = (*input_fields(cfg.modality), "world_from_lidar")
+        inputs = (*input_fields(sensors_of(cfg)), "world_from_lidar")
         self._inputs = build_dataset(cfg, split, fields=inputs)
         views = (self._measure, "pixel_from_lidar", "world_from_lidar")
         self._others = build_dataset(_one_sweep(cfg), split, fields=views, stems=self._inputs.stems)

@@ -18,7 +18,7 @@ from dataset.nuscenes.labels import swap_free_and_others
 from dataset.occupancy_files import write_archive, write_prediction
 from dataset.sample import Batch, Sample
 from dataset.transforms import coarsen_occupancy
-from engine.build.build import build_dataset, build_grid, input_fields
+from engine.build.build import build_dataset, build_grid, input_fields, sensors_of
 from engine.evaluation.evaluator import Evaluation
 from engine.evaluation.nuscenes_grids import EvaluatedGrid
 from engine.evaluation.nuscenes_network import GridPrediction, LabelGridNetwork
@@ -246,7 +246,7 @@ def write_occ3d(folder: Path, occupancy: UInt8[np.ndarray, "X Y Z"]) -> Path:
 
 def _frames(cfg: Config, split: str, evaluated: EvaluatedGrid, use_mask: bool) -> BenchmarkFrames:
     """Build the key frames of a split, with inputs and labels each in their own frame."""
-    inputs = build_dataset(cfg, split, fields=input_fields(cfg.modality))
+    inputs = build_dataset(cfg, split, fields=input_fields(sensors_of(cfg)))
     source = evaluated.source
     labels_cfg = deepcopy(cfg)
     if cfg.dataset.get("labels_source", OCC3D) != source.name:

@@ -14,7 +14,7 @@ from dataset.arrays import InputOptions
 from dataset.options import restrict, spread
 from dataset.recording import Recording
 from dataset.sample import Sample
-from engine.build.build import build_dataset, input_fields
+from engine.build.build import build_dataset, input_fields, sensors_of
 from engine.frames.annotations import Annotations
 from engine.prediction.files import FrameWriter
 from engine.prediction.predictor import GridPredictor
@@ -55,7 +55,7 @@ class PredictionFrames(Dataset[Sample]):
         limit: int = 0,
         with_extras: bool = True,
     ) -> None:
-        self._inputs = build_dataset(cfg, split, fields=input_fields(cfg.modality))
+        self._inputs = build_dataset(cfg, split, fields=input_fields(sensors_of(cfg)))
         self._index = {stem: number for number, stem in enumerate(self._inputs.stems)}
         self.stems = spread(restrict(list(self._index), stems, split), limit)
         fields = EXTRAS if with_extras else ()
@@ -104,13 +104,14 @@ def open_recording(
         FileNotFoundError: If a folder or a file of a frame is missing.
         ValueError: If ``paths`` lacks an input of the network, or the recording is invalid.
     """
-    fields = input_fields(cfg.modality)
+    fields = input_fields(sensors_of(cfg))
     needed = {"images": ("images", "calib"), "points": ("clouds",)}
     reads = [name for field, names in needed.items() if field in fields for name in names]
     missing = [f"--{name}" for name in reads if getattr(paths, name) is None]
     if missing:
         raise ValueError(
-            f"a network of modality '{cfg.modality}' reads {', '.join(reads)} of a recording: "
+            f"a network with sensors '{sensors_of(cfg)}' reads {', '.join(reads)} of a "
+            f"recording: "
             f"pass {' and '.join(missing)}"
         )
     used = {name: getattr(paths, name) for name in (*reads, "calib")}

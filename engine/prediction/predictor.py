@@ -16,7 +16,6 @@ from dataset.arrays import InputOptions, sample_from_arrays
 from dataset.sample import Sample, collate
 from engine.build.build import amp_dtype, build_grid, load_network
 from model.render.splat import Gaussians
-from model.unsocc import UnsOcc
 from utils.config import load_config
 from utils.distributed import pick_device
 from utils.geometry import VoxelGrid
@@ -111,11 +110,13 @@ class GridPredictor:
     def predict_with_gaussians(self, sample: Sample) -> tuple[PredictedGrid, Gaussians | None]:
         """Predict one frame, with the Gaussians of the refinement if the network has one.
 
+        Without the camera there is no image plane, and so there are no Gaussians.
+
         Raises:
             ValueError: If a required field is None.
         """
         network = self.network
-        if not isinstance(network, UnsOcc) or network.refinement is None:
+        if network.refinement is None or network.sensors == "lidar":
             return self.predict([sample])[0], None
         batch = self._inputs_of([sample])["batch"]
         size = (batch.images.shape[-2], batch.images.shape[-1])
