@@ -83,7 +83,7 @@ class ToyNetwork(UnsOcc):
         fail_at: int = -1,
     ):
         BaseModel.__init__(self, data_preprocessor=dict(type="BatchPreprocessor"))
-        self.uses_camera = False
+        self.uses_camera, self.modality = False, modality
         self.rendering = self.refinement = self.elevation = None
         self.grid, self.num_classes = grid, label_set(labels).num_classes
         self.body = nn.Sequential(
