@@ -83,7 +83,7 @@ class ToyNetwork(UnsOcc):
         fail_at: int = -1,
     ):
         BaseModel.__init__(self, data_preprocessor=dict(type="BatchPreprocessor"))
-        self.uses_camera, self.modality = False, modality
+        self.uses_camera, self.modality, self.sensor_dropout = False, modality, None
         self.rendering = self.refinement = self.elevation = None
         self.grid, self.num_classes = grid, label_set(labels).num_classes
         self.body = nn.Sequential(
@@ -94,8 +94,11 @@ class ToyNetwork(UnsOcc):
         self.steps = 0
 
     def forward(self, batch: Batch, mode: str = "tensor") -> Any:
-        assert batch.points is not None
-        counts = torch.stack([self.count(points) for points in batch.points])
+        assert batch.points is not None or batch.images is not None
+        points = batch.points or [self.head.weight.new_zeros(0, 4)] * len(
+            batch
+        )  # Of a camera only.
+        counts = torch.stack([self.count(cloud) for cloud in points])
         logits = self.head(self.body(counts[:, None]))
         if mode == "loss":
             self.steps += 1
