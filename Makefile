@@ -18,7 +18,7 @@ SMOKE := $(addprefix tests/test_,compat.py constraints.py sparse.py formats.py u
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo        a small mine: data, training, scores and pictures in $(OUT)"
+	@echo "make demo        a small mine: data, training, scores and figures in $(OUT)"
 	@echo "make test        lint, types and all tests"
 	@echo "make smoke       types and a few tests, about a minute"
 	@echo "make constraints newest versions of all packages into constraints.txt"

@@ -1,4 +1,4 @@
-"""What mkdocs does to the pages besides: pictures of assets/, and formulas as MathML.
+"""What mkdocs does to the pages besides: images of assets/, and formulas as MathML.
 
 The pages are also read on GitHub, where `../assets/` is beside docs/ and `$$` is a formula.
 """
@@ -16,13 +16,13 @@ FORMULA = re.compile(r"^\$\$(.+?)\$\$$", re.DOTALL | re.MULTILINE)
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
-    """Add the pictures, which lie outside of docs/."""
+    """Add the images, which lie outside of docs/."""
     for path in sorted(ASSETS.iterdir()):
         files.append(File.generated(config, f"assets/{path.name}", abs_src_path=str(path)))
     return files
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Point to the pictures where the site has them; write formulas as the browser draws them."""
+    """Point to the images where the site has them; write formulas as the browser draws them."""
     markdown = markdown.replace("](../assets/", "](assets/")
     return FORMULA.sub(lambda found: convert(found[1], display="block"), markdown)

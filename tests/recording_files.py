@@ -1,4 +1,4 @@
-"""A recording of one's own: the tiny UnScenes3D's frames, without that layout."""
+"""A recording of your own: the tiny UnScenes3D's frames, without that layout."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ def write_recording(root: Path) -> list[str]:
 def json_rig(image_size: tuple[int, int] = (60, 96), **changes: Any) -> dict[str, Any]:
     """The calibration of those frames as the content of a JSON file."""
     rig = Rig(image_size)
-    # R0_rect turns the camera before it takes the picture.
+    # R0_rect turns the camera before it takes the image.
     rectify = np.eye(4)
     rectify[:3, :3] = rig.r0_rect
     camera = {

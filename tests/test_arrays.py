@@ -77,12 +77,12 @@ def test_options_are_those_of_the_section_that_it_has():
         (dict(points=np.full((3, 4), np.nan)), "3 of 3 points are not finite, the first is 0"),
     ],
 )
-def test_what_is_not_as_described_is_refused(arrays, message):
+def test_what_is_not_as_described_is_rejected(arrays, message):
     with pytest.raises(ValueError, match=message):
         sample_from_arrays("a", OPTIONS, **arrays)
 
 
-def test_an_image_of_another_kind_is_refused():
+def test_an_image_of_another_kind_is_rejected():
     for image in (IMAGE[:0], IMAGE.astype(np.uint8)[:, :0]):
         with pytest.raises(ValueError, match="an image must be uint8"):
             sample_from_arrays("a", OPTIONS, images=[image], pixel_from_lidar=[MATRIX])

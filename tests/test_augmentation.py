@@ -67,7 +67,7 @@ def test_draws_fill_their_ranges():
         ({"volume_flip": 0.5}, r"unknown augmentation keys \['volume_flip'\]; known: \['bright"),
     ],
 )
-def test_bad_options_are_refused(options, message):
+def test_bad_options_are_rejected(options, message):
     with pytest.raises(ValueError, match=message):
         Augmentation.from_config(options)
 

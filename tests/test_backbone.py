@@ -200,7 +200,7 @@ def test_a_missing_package_is_named(monkeypatch):
         build_backbone(LITE0, 4, "batch")
 
 
-def test_networks_without_a_package_are_refused():
+def test_networks_without_a_package_are_rejected():
     with pytest.raises(ValueError, match="no package has weights of tf_efficientnet_b0"):
         packaged_weights("tf_efficientnet_b0")
     with pytest.raises(ValueError, match="no package has weights of resnet18"):
@@ -212,12 +212,12 @@ def test_networks_without_a_package_are_refused():
     ("name", "message"),
     [("resnet19", "backbone must be one of"), ("vit_tiny_patch16_224", "not at each of")],
 )
-def test_networks_without_a_pyramid_are_refused(name, message):
+def test_networks_without_a_pyramid_are_rejected(name, message):
     with pytest.raises(ValueError, match=message):
         build_backbone(name, 4, "batch")
 
 
 @pytest.mark.parametrize(("stages", "norm"), [(3, "batch"), (4, "group")])
-def test_options_of_resnets_are_refused(stages, norm):
+def test_options_of_resnets_are_rejected(stages, norm):
     with pytest.raises(ValueError, match=f"got norm '{norm}' and num_stages = {stages}"):
         build_backbone(LITE0, stages, norm)

@@ -126,7 +126,7 @@ def test_a_failed_step_is_reported_and_the_others_measured(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_half_precision_is_refused_on_a_cpu_before_anything_is_measured(
+def test_half_precision_is_rejected_on_a_cpu_before_anything_is_measured(
     tmp_path, monkeypatch, precision
 ):
     monkeypatch.setattr(module, "measure_rates", None)
@@ -144,7 +144,7 @@ def test_half_precision_is_refused_on_a_cpu_before_anything_is_measured(
         (dict(warmup=-1), "warmup at least 0"),
     ],
 )
-def test_numbers_out_of_range_are_refused(changes, message):
+def test_numbers_out_of_range_are_rejected(changes, message):
     with pytest.raises(ValueError, match=message):
         options(**changes)
 

@@ -68,7 +68,7 @@ def test_several_configs_are_measured_and_compared(monkeypatch, tmp_path, capsys
     assert [report["config"] for report in written] == [str(first), str(second)]
 
 
-def test_a_batch_size_without_training_is_refused():
+def test_a_batch_size_without_training_is_rejected():
     with pytest.raises(ValueError, match="--batch-size needs --train"):
         options("--batch-size 4")
 

@@ -145,7 +145,7 @@ def test_a_network_renders_what_it_sees_to_each_camera():
         render_branches(network, sample(cameras=2), camera=2)
 
 
-def test_networks_that_render_nothing_are_refused(monkeypatch):
+def test_networks_that_render_nothing_are_rejected(monkeypatch):
     with pytest.raises(ValueError, match=r"renders nothing: .* config has model.rendering"):
         render_branches(make_model(rendering=None), sample())
     network = make_model(parts=model_config()["parts"] | dict(refinement=None))

@@ -137,7 +137,7 @@ def test_biases_and_norms_do_not_decay(cfg):
     assert len(free["params"]) == 4  # its bias, the norm's two and the head's bias
 
 
-def test_a_network_that_cannot_train_is_refused(cfg):
+def test_a_network_that_cannot_train_is_rejected(cfg):
     with pytest.raises(ValueError, match="no trainable weights"):
         build_optimizer(nn.Identity(), read_section(cfg, "schedule", Schedule), CPU)
 

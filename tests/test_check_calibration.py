@@ -80,7 +80,7 @@ def test_pixels_and_depths_of_a_camera_in_the_origin():
     view = camera_view(identity, (4, 8))
     points = np.array([[0, 0, 2], [0.5, 0.2, 2], [1, 0, 2], [0, 0, -2], [-0.801, 0, 2]], np.float32)
     is_inside, pixels, depth = in_view(points, view)
-    # u = 10·x/z + 4, v = 10·y/z + 2; 9 and −0.005 are off the picture of 8 columns.
+    # u = 10·x/z + 4, v = 10·y/z + 2; 9 and −0.005 are off the image of 8 columns.
     assert is_inside.tolist() == [True, True, False, False, False]
     assert pixels.tolist() == [[2, 4], [3, 6]]  # Row, column.
     assert depth.tolist() == [2.0, 2.0]

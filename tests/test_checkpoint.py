@@ -53,7 +53,7 @@ def test_a_missing_checkpoint_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("keep", [0, 10, 500, -1])
-def test_a_truncated_checkpoint_is_refused(tmp_path, network, keep):
+def test_a_truncated_checkpoint_is_rejected(tmp_path, network, keep):
     path = tmp_path / "w.pth"
     save_atomically(network.state_dict(), path)
     path.write_bytes(path.read_bytes()[:keep])
@@ -78,7 +78,7 @@ def test_a_checkpoint_cannot_run_code(tmp_path, content, capsys):
     assert "ran" not in capsys.readouterr().out
 
 
-def test_something_else_than_a_dict_is_refused(tmp_path):
+def test_something_else_than_a_dict_is_rejected(tmp_path):
     torch.save(torch.zeros(3), tmp_path / "w.pth")
     with pytest.raises(ValueError, match="holds a Tensor, expected a dict"):
         read_checkpoint(tmp_path / "w.pth")
@@ -95,12 +95,12 @@ def test_weights_are_found_where_projects_put_them(network):
 
 
 @pytest.mark.parametrize("content", [{}, {"epoch": 3}, {"state_dict": {"a": 3}}])
-def test_a_file_without_weights_is_refused(content):
+def test_a_file_without_weights_is_rejected(content):
     with pytest.raises(ValueError, match=r"w\.pth holds no network weights"):
         network_weights(content, "w.pth")
 
 
-def test_weights_of_another_network_are_refused_with_the_differences(tmp_path, network):
+def test_weights_of_another_network_are_rejected_with_the_differences(tmp_path, network):
     before = network[0].weight.detach().clone()
     weights = other(network)
     weights["0.weight"] = torch.zeros(4, 2)

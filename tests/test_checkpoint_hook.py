@@ -48,7 +48,7 @@ def test_scores_are_said_in_percent_and_depth_errors_in_meters(tmp_path, caplog)
     assert "epoch 1: miou 25.00, depth_rmse 4.50, depth_a1 - (best" in caplog.text
 
 
-def test_an_unknown_best_metric_is_refused(tmp_path):
+def test_an_unknown_best_metric_is_rejected(tmp_path):
     hook = CheckpointHook(tmp_path, seed=0, best_metric="f1")
     with pytest.raises(ValueError, match=r"best_metric is 'f1', but validation gives \['iou'\]"):
         validated(hook, nn.Linear(1, 1), 1, {"iou": 0.1})
@@ -79,7 +79,7 @@ def test_only_the_first_process_writes(tmp_path):
     assert hook.best is not None
 
 
-def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+def test_a_checkpoint_of_another_network_is_rejected(tmp_path):
     path: Path = tmp_path / "model_state_dict.pth"
     save_atomically(nn.Linear(1, 2).state_dict(), path)
     hook = CheckpointHook(tmp_path, seed=0, best_metric="miou", resume_from=path)
@@ -104,7 +104,7 @@ def test_the_weight_decay_is_that_of_the_config_and_the_moments_those_of_the_run
 
 
 @pytest.mark.parametrize(("scaler", "passed_on"), [({}, {}), ({"scale": 8.0}, {"scale": 8.0})])
-def test_a_run_in_bfloat16_goes_on_in_float16(scaler, passed_on):
+def test_a_run_in_bfloat16_resumes_in_float16(scaler, passed_on):
     given = {}
     wrapper = SimpleNamespace(param_groups=[], load_state_dict=given.update)
     restore_optimizer(wrapper, {"state": {}, "param_groups": [], "loss_scaler": scaler})

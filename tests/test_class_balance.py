@@ -114,7 +114,7 @@ def test_the_first_of_several_processes_counts_for_all(data, monkeypatch):
         ("nuscenes/nuscenes_occ.py", "from_data", "labels of NuScenes cannot be counted"),
     ],
 )
-def test_another_text_and_other_labels_are_refused(config, text, message):
+def test_another_text_and_other_labels_are_rejected(config, text, message):
     cfg = load_config(CONFIG / config, {"model.loss.class_counts": text})
     with pytest.raises(ValueError, match=message):
         counted_keys(cfg)

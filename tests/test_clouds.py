@@ -105,7 +105,7 @@ def test_arrays_of_numpy(tmp_path, columns, caplog):
         ("a.ply", ply("ascii")[:-6], "expected 15 numbers for 3 points, found"),
     ],
 )
-def test_what_cannot_be_read_is_refused(tmp_path, name, content, message):
+def test_what_cannot_be_read_is_rejected(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=message):
         read_any_cloud(tmp_path / name)
@@ -125,7 +125,7 @@ def test_a_cloud_may_have_no_points(tmp_path, name, content):
     assert read_any_cloud(tmp_path / name).shape == (0, 4)
 
 
-def test_arrays_of_another_shape_and_missing_files_are_refused(tmp_path):
+def test_arrays_of_another_shape_and_missing_files_are_rejected(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((2, 7)))
     with pytest.raises(ValueError, match=r"\(2, 7\)"):
         read_any_cloud(tmp_path / "a.npy")

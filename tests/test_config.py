@@ -54,7 +54,7 @@ def test_options_override_values_of_the_file(tmp_path):
         ("schedule.lr.deeper", "unknown key"),
     ],
 )
-def test_an_option_that_the_config_lacks_is_refused(tmp_path, key, hint):
+def test_an_option_that_the_config_lacks_is_rejected(tmp_path, key, hint):
     with pytest.raises(ValueError, match=hint):
         load_config(write_toy_config(tmp_path), {key: 1})
 
@@ -114,13 +114,13 @@ def test_sections_read_as_dataclasses(tmp_path):
         ("amp", "half", "amp must be one of"),
     ],
 )
-def test_a_bad_schedule_is_refused(tmp_path, key, value, message):
+def test_a_bad_schedule_is_rejected(tmp_path, key, value, message):
     cfg = load_config(write_toy_config(tmp_path), {f"schedule.{key}": value})
     with pytest.raises(ValueError, match=message):
         read_section(cfg, "schedule", Schedule)
 
 
-def test_a_bad_runtime_is_refused(tmp_path):
+def test_a_bad_runtime_is_rejected(tmp_path):
     cfg = load_config(write_toy_config(tmp_path), {"runtime.num_workers": -1})
     with pytest.raises(ValueError, match="num_workers must be at least 0"):
         read_section(cfg, "runtime", Runtime)
@@ -170,7 +170,7 @@ def test_misspelt_keys_are_found_in_parts_too(tmp_path):
         build_section(cfg, "model", MODELS)
 
 
-def test_an_unknown_class_is_refused(tmp_path):
+def test_an_unknown_class_is_rejected(tmp_path):
     cfg = load_config(write_toy_config(tmp_path), {"dataset.type": "ToyFrame"})
     with pytest.raises(ValueError, match="unknown type 'ToyFrame'; did you mean 'ToyFrames'"):
         build_section(cfg, "dataset", DATASETS)

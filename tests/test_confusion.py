@@ -153,7 +153,7 @@ def test_all_reduce_of_one_process_changes_nothing():
     assert confusion.frames == 1
 
 
-def test_refuses_what_is_no_class():
+def test_rejects_what_is_no_class():
     zero = np.zeros(3, np.uint8)
     with pytest.raises(ValueError, match=r"prediction of 1 scored voxels is \[255\].*0–2"):
         confusion_matrix(np.array([0, 1, 255], np.uint8), zero, 3)
@@ -165,7 +165,7 @@ def test_refuses_what_is_no_class():
         confusion_matrix(np.array([0, 300, 0]), zero, 3, ignore_invalid=True)
 
 
-def test_refuses_other_shapes_and_types():
+def test_rejects_other_shapes_and_types():
     grid = np.zeros((2, 3, 4), np.uint8)
     with pytest.raises(ValueError, match=r"differ in shape: \(2, 3, 4\) and \(4, 3, 2\)"):
         confusion_matrix(grid, grid.reshape(4, 3, 2), 3)
@@ -177,14 +177,14 @@ def test_refuses_other_shapes_and_types():
         confusion_matrix(grid, torch.zeros(2, 3, 4), 3)
 
 
-def test_refuses_numbers_out_of_range():
+def test_rejects_numbers_out_of_range():
     with pytest.raises(ValueError, match="number of classes must be 1–255, got 256"):
         Confusion(256)
     with pytest.raises(ValueError, match="ignored label must be 0–255, got -1"):
         Confusion(3, ignore_label=-1)
 
 
-def test_refuses_to_merge_counts_by_other_rules():
+def test_rejects_to_merge_counts_by_other_rules():
     for other in (Confusion(4), Confusion(3, ignore_label=0), Confusion(3, ignore_invalid=True)):
         with pytest.raises(ValueError, match="cannot merge confusion matrices"):
             Confusion(3).merge(other)

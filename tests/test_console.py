@@ -41,7 +41,7 @@ def test_an_error_of_the_input_is_one_line(capsys):
     ("options", "said"),
     [({}, "stopped\n"), (dict(on_interruption="do it again"), "do it again\n")],
 )
-def test_an_interruption_says_how_to_go_on_where_one_can(capsys, options, said):
+def test_an_interruption_says_how_to_resume_where_one_can(capsys, options, said):
     with pytest.raises(SystemExit) as end:
         run_script(fail(KeyboardInterrupt()), **options)
     assert end.value.code == 130
@@ -49,7 +49,7 @@ def test_an_interruption_says_how_to_go_on_where_one_can(capsys, options, said):
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_closed_standard_output_ends_a_script_without_a_word(unbuffered):
+def test_a_closed_standard_output_ends_a_script_silently(unbuffered):
     """As ``| head -1`` closes it, before the last line is written."""
     script = (
         "import sys\nfrom utils.console import run_script\n"

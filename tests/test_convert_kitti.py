@@ -68,7 +68,7 @@ def test_the_result_passes_the_check(kitti, tmp_path):
     assert kinds == {"folder", "points"}  # No labels, and a cloud of few points.
 
 
-def test_refuses_what_is_not_kitti(kitti, tmp_path):
+def test_rejects_what_is_not_kitti(kitti, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no velodyne/\*.bin in"):
         run(tmp_path, tmp_path / "data")
     with pytest.raises(FileNotFoundError, match="000009"):

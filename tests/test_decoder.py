@@ -53,7 +53,7 @@ def test_a_block_is_its_shortcut_when_its_convolutions_are_silent():
     torch.testing.assert_close(block(volume), volume.relu())
 
 
-def test_a_shape_that_cannot_be_halved_is_refused():
+def test_a_shape_that_cannot_be_halved_is_rejected():
     with pytest.raises(ValueError, match=r"divisible by 4, got \(8, 8, 2\)"):
         UNet3d(in_channels=3, shape=(8, 8, 2), channels=(4, 6, 8))
 

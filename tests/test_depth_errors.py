@@ -116,7 +116,7 @@ def test_inputs_stay_as_they_were():
     assert torch.equal(target, before[1])
 
 
-def test_maps_that_cannot_be_scored_are_refused():
+def test_maps_that_cannot_be_scored_are_rejected():
     with pytest.raises(ValueError, match=r"differ in shape: \(3, 4\) and \(4, 3\)"):
         depth_errors(torch.ones(3, 4), torch.ones(4, 3), PLAIN)
     with pytest.raises(ValueError, match="the prediction is NaN at 1 labeled pixels"):
@@ -135,6 +135,6 @@ def test_maps_that_cannot_be_scored_are_refused():
         (dict(median_scaling="mean"), "unknown median scaling 'mean'; known: "),
     ],
 )
-def test_rules_that_make_no_sense_are_refused(options, message):
+def test_rules_that_make_no_sense_are_rejected(options, message):
     with pytest.raises(ValueError, match=message):
         DepthRule(**options)

@@ -83,7 +83,7 @@ def test_is_built_and_run_by_name():
     assert evaluator.evaluate(1)["depth_a1"] == 1.0
 
 
-def test_refuses_what_it_cannot_compare():
+def test_rejects_what_it_cannot_compare():
     metric, prediction = make_metric(), wall("a", 30)
     with pytest.raises(ValueError, match=r"expected predictions of frames \['b'\], got \['a'\]"):
         metric.process(frames(["b"], 9.0), [prediction])

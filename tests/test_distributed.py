@@ -32,7 +32,7 @@ def test_several_gpus_start_one_process_each():
 
 
 @pytest.mark.parametrize(("gpus", "environment"), [(0, {}), (1, {}), (4, {"WORLD_SIZE": "4"})])
-def test_a_process_goes_on_alone(gpus, environment):
+def test_a_process_resumes_alone(gpus, environment):
     assert relaunch_arguments(gpus, environment, ["train.py"]) is None
 
 

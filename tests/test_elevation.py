@@ -65,7 +65,7 @@ def test_a_wide_grid_has_the_same_cells():
 
 
 @pytest.mark.parametrize("change", [dict(cell_m=0.0), dict(shape=(0, 6))])
-def test_a_grid_without_cells_is_refused(change):
+def test_a_grid_without_cells_is_rejected(change):
     with pytest.raises(ValueError, match="an elevation grid needs"):
         replace(GRID, **change)
 
@@ -165,7 +165,7 @@ def test_frames_of_a_batch_do_not_see_each_other():
     torch.testing.assert_close(both[:1], lay_surface(plane, known.float(), stretch=3.0))
 
 
-def test_a_surface_of_other_sizes_is_refused():
+def test_a_surface_of_other_sizes_is_rejected():
     with pytest.raises(ValueError, match=r"must be multiples of 16, got \(16, 40\)"):
         lay_surface(torch.zeros(1, 1, 16, 40), torch.zeros(1, 1, 16, 40), stretch=1.0)
 

@@ -26,12 +26,12 @@ def test_mean_map_by_hand():
     torch.testing.assert_close(mean, torch.tensor([[1.5, -4.0, -1 / 3]]))
 
 
-def test_a_mean_of_labels_of_two_sizes_is_refused():
+def test_a_mean_of_labels_of_two_sizes_is_rejected():
     with pytest.raises(ValueError, match=r"one shape, got \(1, 4\) after \(1, 2\)"):
         mean_map([labeled([-2.0] * 2), labeled([-4.0] * 4)])
 
 
-def test_a_mean_of_nothing_is_refused():
+def test_a_mean_of_nothing_is_rejected():
     with pytest.raises(ValueError, match="no cell of the training set"):
         mean_map([labeled([NAN])])
     with pytest.raises(ValueError, match="no cell of the training set"):
@@ -95,6 +95,6 @@ def test_interpolation_keeps_what_is_known_and_stays_between(number):
     np.testing.assert_array_equal(height, before)
 
 
-def test_a_frame_without_returns_is_refused():
+def test_a_frame_without_returns_is_rejected():
     with pytest.raises(ValueError, match="no LiDAR point is near the elevation region"):
         interpolate_points(torch.tensor([[5.0, 0.0, -2.0, 1.0]]), GRID)

@@ -99,7 +99,7 @@ def test_a_frame_without_any_label_is_drawn():
 
 
 @pytest.mark.parametrize("label", [None, torch.zeros(3, 3)])
-def test_other_cells_than_the_labels_are_refused(label):
+def test_other_cells_than_the_labels_are_rejected(label):
     sample = Sample(stem="1", elevation_m=label)
     with pytest.raises(ValueError, match=r"frame 1: a prediction of \(60, 70\) cells"):
         elevation_figure(sample, np.zeros(SHAPE, np.float32), CELLS, None, method="x")

@@ -139,7 +139,7 @@ def test_left_and_right_far_and_near_are_not_confused():
         (dict(near_right_m=(4.0, -9.0)), "cells' y"),
     ],
 )
-def test_a_region_off_the_grid_is_refused(change, message):
+def test_a_region_off_the_grid_is_rejected(change, message):
     with pytest.raises(ValueError, match=message):
         ElevationHead(6, GRID, True, replace(CELLS, **change))
 
@@ -172,12 +172,12 @@ def test_the_map_changes_nothing_of_the_occupancy():
         assert torch.equal(plain(make_batch()), full(make_batch()))
 
 
-def test_training_without_the_label_is_refused():
+def test_training_without_the_label_is_rejected():
     with pytest.raises(ValueError, match="without 'elevation_m'"):
         with_head(modality="lidar")(make_batch(), mode="loss")
 
 
-def test_learns_a_map_by_heart():
+def test_learns_a_map_overfit():
     head, decoded, points = make_head(), decoded_volume(1), make_batch(1).points
     x, y = head.cells.centers_m().unbind(-1)
     label_m = (-1.5 + 0.4 * torch.sin(x) * torch.cos(y))[None]

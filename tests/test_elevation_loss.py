@@ -46,7 +46,7 @@ def test_unknown_cells_give_neither_loss_nor_gradient():
     assert gradient[0, 1, 2].item() == pytest.approx(-1 - NEAR_WEIGHT / (NEAR_M + 1))
 
 
-def test_a_label_of_other_cells_is_refused():
+def test_a_label_of_other_cells_is_rejected():
     with pytest.raises(ValueError, match=r"\(1, 2\) cells, the predicted map has \(2, 4\)"):
         elevation_loss(torch.zeros(1, 2, 4), torch.zeros(1, 1, 2))
 

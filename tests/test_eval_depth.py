@@ -60,7 +60,7 @@ def test_a_dense_volume_is_seen_near_and_an_empty_one_not_at_all():
     assert dense[4, 8] < 2.5
 
 
-def test_networks_without_such_a_depth_are_refused():
+def test_networks_without_such_a_depth_are_rejected():
     batch = make_batch(1)
     with pytest.raises(ValueError, match="source of depth must be one of"):
         camera_depth(make_model(), batch, "label")

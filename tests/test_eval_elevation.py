@@ -95,18 +95,18 @@ def test_a_label_of_other_cells_gets_a_map_of_its_own(data_root):
         ("--baseline mean --num-pictures -1", "--num-pictures must be at least 1"),
     ],
 )
-def test_wrong_words_are_refused(data_root, words, message):
+def test_wrong_words_are_rejected(data_root, words, message):
     with pytest.raises(ValueError, match=message):
         run(data_root, words)
 
 
-def test_a_network_without_the_head_is_refused(data_root):
+def test_a_network_without_the_head_is_rejected(data_root):
     cfg = load_config(CONFIG, {"model.parts.elevation": None, "modality": "lidar"})
     with pytest.raises(ValueError, match="the config's network has no elevation head"):
         network_mapper(build_model(cfg))
 
 
-def test_unknown_baselines_and_frames_without_labels_are_refused(data_root):
+def test_unknown_baselines_and_frames_without_labels_are_rejected(data_root):
     cfg = load_config(CONFIG, {"data_root": str(data_root)})
     with pytest.raises(ValueError, match=r"must be one of \['lidar', 'mean'\], got 'median'"):
         baseline_mapper(cfg, "median")

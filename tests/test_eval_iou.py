@@ -99,12 +99,12 @@ def test_a_missing_checkpoint_is_named(trained, tmp_path):
         "--ray-iou",
     ],
 )
-def test_options_of_nuscenes_are_refused(trained, words):
+def test_options_of_nuscenes_are_rejected(trained, words):
     with pytest.raises(ValueError, match=f"{words.split()[0]}: only for nuScenes"):
         run(*trained, words)
 
 
-def test_a_config_of_another_data_set_is_refused(trained):
+def test_a_config_of_another_data_set_is_rejected(trained):
     with pytest.raises(ValueError, match=r"nuscenes, but .* is a config for ToyFrames"):
         run(*trained, "--dataset nuscenes")
 

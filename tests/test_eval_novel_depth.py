@@ -153,7 +153,7 @@ def test_options_change_what_they_say(unscenes3d, tmp_path):
         ("--resume-from nowhere.pth", r"checkpoint nowhere\.pth not found"),
     ],
 )
-def test_wrong_options_are_refused(unscenes3d, words, message):
+def test_wrong_options_are_rejected(unscenes3d, words, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         run(unscenes3d, words)
 
@@ -178,7 +178,7 @@ def test_wrong_numbers_are_told_in_one_line(monkeypatch, capsys):
         ([*DOCUMENTED, "--depht-tgt", "raw"], "unrecognized arguments: --depht-tgt"),
     ],
 )
-def test_wrong_arguments_are_refused(arguments, complaint, capsys):
+def test_wrong_arguments_are_rejected(arguments, complaint, capsys):
     with pytest.raises(SystemExit) as stop:
         eval_novel_depth.parse_arguments(arguments)
     assert stop.value.code == 2

@@ -332,7 +332,7 @@ def test_the_seeds_commands_run_as_written(tmp_path, monkeypatch, capsys):
 # --- faults ---
 
 
-def test_a_config_of_other_labels_is_refused(tiny, painted):
+def test_a_config_of_other_labels_is_rejected(tiny, painted):
     with pytest.raises(ValueError, match="benchmarks need labels='nuscenes', got 'unscenes3d'"):
         evaluate(painted(tiny, {}, OCC3D), "--occ3d --cfg-options labels=unscenes3d")
 

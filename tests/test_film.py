@@ -14,7 +14,7 @@ def images(size=(96, 64)):
         yield np.full((size[1], size[0], 3), color, np.uint8)
 
 
-def test_an_mp4_has_all_pictures_in_their_colors(tmp_path):
+def test_an_mp4_has_all_images_in_their_colors(tmp_path):
     path = tmp_path / "deep" / "film.mp4"
     assert write_film(path, images(), fps=5) in film.CODECS
     assert list(path.parent.iterdir()) == [path]
@@ -28,7 +28,7 @@ def test_an_mp4_has_all_pictures_in_their_colors(tmp_path):
     assert not reader.read()[0]
 
 
-def test_a_gif_has_all_pictures_and_keeps_a_rare_color(tmp_path):
+def test_a_gif_has_all_images_and_keeps_a_rare_color(tmp_path):
     rare = np.full((64, 96, 3), 128, np.uint8)
     rare[..., 0] = np.arange(96)
     rare[:2, :2] = (255, 0, 0)
@@ -87,13 +87,13 @@ def test_what_stands_still_does_not_flicker(tmp_path):
         ("film.gif", (96, 32), 4, "at least 64 × 64 pixels"),
     ],
 )
-def test_a_film_that_cannot_be_is_refused_before_it_is_drawn(tmp_path, name, size, fps, message):
+def test_a_film_that_cannot_be_is_rejected_before_it_is_drawn(tmp_path, name, size, fps, message):
     with pytest.raises(ValueError, match=message):
         check_film(tmp_path / name, size, fps)
 
 
 @pytest.mark.parametrize("colors", [1, 257])
-def test_a_palette_that_no_gif_has_is_refused(tmp_path, colors):
+def test_a_palette_that_no_gif_has_is_rejected(tmp_path, colors):
     with pytest.raises(ValueError, match=f"a GIF must have 2 to 256 colors, got {colors}"):
         check_film(tmp_path / "film.gif", (96, 64), 4, colors=colors)
 
@@ -106,7 +106,7 @@ def test_without_a_codec_one_is_told_what_to_do(tmp_path, monkeypatch):
     check_film(tmp_path / "film.gif", (96, 64), 4)
 
 
-def test_a_film_without_pictures_is_refused(tmp_path):
+def test_a_film_without_images_is_rejected(tmp_path):
     with pytest.raises(ValueError, match=r"no images for the film .*film.mp4"):
         write_film(tmp_path / "film.mp4", [], fps=4)
 

@@ -81,7 +81,7 @@ def test_image_keeps_its_recorded_orientation(path):
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.99])
-def test_truncated_image_is_refused(path, share):
+def test_truncated_image_is_rejected(path, share):
     rng = np.random.default_rng(0)
     data = jpeg(rng.integers(0, 255, (40, 60, 3)).astype(np.uint8))
     path.write_bytes(data[: int(share * len(data))])
@@ -89,7 +89,7 @@ def test_truncated_image_is_refused(path, share):
         formats.read_image(path)
 
 
-def test_truncated_image_with_a_whole_thumbnail_is_refused(path):
+def test_truncated_image_with_a_whole_thumbnail_is_rejected(path):
     thumbnail = b"Exif\0\0" + jpeg(np.zeros((2, 2, 3), np.uint8))
     data = jpeg(np.zeros((60, 90, 3), np.uint8))
     block = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
@@ -98,7 +98,7 @@ def test_truncated_image_with_a_whole_thumbnail_is_refused(path):
         formats.read_image(path)
 
 
-def test_unreadable_image_is_refused(path):
+def test_unreadable_image_is_rejected(path):
     path.write_bytes(b"no picture at all")
     with pytest.raises(ValueError, match=r"expected an image.*17 bytes that cannot be decoded"):
         formats.read_image(path)
@@ -114,7 +114,7 @@ def test_cloud_values(path):
     np.testing.assert_array_equal(formats.read_local_map(path), points.reshape(4, 3))
 
 
-def test_truncated_cloud_is_refused(path):
+def test_truncated_cloud_is_rejected(path):
     path.write_bytes(b"\0" * 30)
     with pytest.raises(ValueError, match="rows of 4 float32, a multiple of 16 bytes, found 30"):
         formats.read_cloud(path)
@@ -123,7 +123,7 @@ def test_truncated_cloud_is_refused(path):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_cloud_with_a_number_that_is_not_finite_is_refused(path, value):
+def test_cloud_with_a_number_that_is_not_finite_is_rejected(path, value):
     points = np.zeros((5, 4), np.float32)
     points[3, 1] = value
     points.tofile(path)
@@ -173,26 +173,26 @@ def test_no_occupancy_rows_are_a_free_grid(write_rows):
         (np.zeros((4, 4), np.float32), r"shape \(4, 4\), float32"),
     ],
 )
-def test_wrong_columns_are_refused(write_rows, rows, found):
+def test_wrong_columns_are_rejected(write_rows, rows, found):
     with pytest.raises(ValueError, match=rf"expected integer rows with 4 columns.*found {found}"):
         formats.read_occupancy_rows(write_rows(rows))
 
 
 @pytest.mark.parametrize("index", [(256, 0, 0), (0, 256, 0), (0, 0, 32), (-1, 0, 0)])
-def test_indices_off_the_grid_are_refused(write_rows, index):
+def test_indices_off_the_grid_are_rejected(write_rows, index):
     rows = np.array([[1, 1, 1, 1], [*index, 1]])
     with pytest.raises(ValueError, match=r"\(256, 256, 32\), found 1 rows outside, the first \["):
         formats.read_occupancy_rows(write_rows(rows))
 
 
 @pytest.mark.parametrize("label", [12, 255, -1])
-def test_unknown_class_is_refused(write_rows, label):
+def test_unknown_class_is_rejected(write_rows, label):
     rows = np.array([[1, 1, 1, 1], [2, 2, 2, label]])
     with pytest.raises(ValueError, match=rf"classes 0–11, found 1 rows with classes \[{label}\]"):
         formats.read_occupancy_rows(write_rows(rows))
 
 
-def test_damaged_occupancy_is_refused(write_rows):
+def test_damaged_occupancy_is_rejected(write_rows):
     path = write_rows(np.zeros((40, 4), int))
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ValueError, match=r"expected a numpy array.*copy it again"):
@@ -222,7 +222,7 @@ def test_depth_is_meters(path):
     np.testing.assert_array_equal(depth, [[0, 1, 1.5], [1 / 256, 80, 65535 / 256]])
 
 
-def test_depth_of_another_size_than_the_image_is_refused(path):
+def test_depth_of_another_size_than_the_image_is_rejected(path):
     write_png(path, np.zeros((2, 3), np.uint16))
     with pytest.raises(ValueError, match="expected the size of the image, 4×2, found 3×2"):
         formats.read_depth_m(path, image_size=(2, 4))
@@ -236,13 +236,13 @@ def test_depth_of_another_size_than_the_image_is_refused(path):
         (np.zeros((2, 3, 3), np.uint16), r"uint16 of shape \(2, 3, 3\)"),
     ],
 )
-def test_wrong_type_of_depth_and_elevation_is_refused(path, read, array, found):
+def test_wrong_type_of_depth_and_elevation_is_rejected(path, read, array, found):
     write_png(path, array)
     with pytest.raises(ValueError, match=f"expected a single-channel uint16 image, found {found}"):
         read(path)
 
 
-def test_truncated_depth_is_refused(path):
+def test_truncated_depth_is_rejected(path):
     write_png(path, np.random.default_rng(0).integers(0, 9000, (80, 90)).astype(np.uint16))
     path.write_bytes(path.read_bytes()[:4000])
     with pytest.raises(ValueError, match="expected a complete image, found one cut off at byte"):
@@ -270,14 +270,14 @@ def test_cells_that_mix_two_places_have_no_label(path, shape, rows, columns):
     assert is_known.sum() == rows * columns
 
 
-def test_elevation_units_are_those_of_the_picture(path):
+def test_elevation_units_are_those_of_the_image(path):
     stored = np.zeros((51, 54), np.uint16)
     stored[-1, -3:] = [768, 0, 65535]
     write_png(path, stored)
     np.testing.assert_array_equal(formats.read_elevation_units(path), stored)
 
 
-def test_an_elevation_picture_of_no_known_cells_is_refused(path):
+def test_an_elevation_image_of_no_known_cells_is_rejected(path):
     write_png(path, np.zeros((20, 31), np.uint16))
     with pytest.raises(ValueError, match=r"found 20 rows and 31 columns.*204×217 cells of 0\.1 m"):
         formats.read_elevation_m(path)
@@ -312,7 +312,7 @@ def test_calibration_may_lack_the_imu(path):
 
 
 @pytest.mark.parametrize("key", ["P2", "R0_rect", "Tr_velo_to_cam"])
-def test_missing_calibration_key_is_refused(path, key):
+def test_missing_calibration_key_is_rejected(path, key):
     path.write_text(calibration_text(**{key: None}))
     with pytest.raises(ValueError, match=rf"expected a line '{key}: numbers', found only \["):
         formats.read_calibration(path)
@@ -330,7 +330,7 @@ def test_missing_calibration_key_is_refused(path, key):
         ({"R0_rect": "nan 0 0 0 1 0 0 0 1"}, "expected finite numbers in 'R0_rect'"),
     ],
 )
-def test_bad_calibration_numbers_are_refused(path, change, message):
+def test_bad_calibration_numbers_are_rejected(path, change, message):
     path.write_text(calibration_text(**change))
     with pytest.raises(ValueError, match=message):
         formats.read_calibration(path)
@@ -350,7 +350,7 @@ def test_calibration_in_every_encoding(path, mark, encoding):
     assert formats.read_calibration(path).pixel_from_lidar[3, 3] == 1.0
 
 
-def test_text_that_does_not_decode_is_refused(path):
+def test_text_that_does_not_decode_is_rejected(path):
     path.write_bytes(b"P2: \xe9\xff\n")
     with pytest.raises(ValueError, match=r"expected text in utf-8-sig, found .* Save it as UTF-8"):
         formats.read_calibration(path)
@@ -392,7 +392,7 @@ def test_vehicle_rotation_equals_the_quaternion_product(path):
         ("0 1 2 3 0 0 0 0\n0 1 2 3 4 5 6", "a unit quaternion qx qy qz qw, found one of length 0"),
     ],
 )
-def test_bad_pose_line_is_refused(path, text, message):
+def test_bad_pose_line_is_rejected(path, text, message):
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
         formats.read_vehicle_info(path)
@@ -430,7 +430,7 @@ def test_scene_info(path):
         ('{"a": {"samples": [1.5]}}', "expected stems of 'a' as strings, found other types"),
     ],
 )
-def test_bad_scene_info_is_refused(tmp_path, text, message):
+def test_bad_scene_info_is_rejected(tmp_path, text, message):
     path = tmp_path / IMAGESETS / "scene_info.json"
     path.parent.mkdir()
     path.write_text(text)

@@ -115,7 +115,7 @@ def test_drawing_leaves_the_frame_alone():
     np.testing.assert_array_equal(first, second)
 
 
-def test_a_prediction_of_another_size_is_refused():
+def test_a_prediction_of_another_size_is_rejected():
     small = np.zeros((4, 4, 8), np.uint8)
     with pytest.raises(ValueError, match=r"903584.278848: the prediction of shape \(4, 4, 8\)"):
         draw(frame(), small)

@@ -153,7 +153,7 @@ def test_a_prediction_that_does_not_fit_is_named(tmp_path, array, message):
         SavedPredictions(tmp_path, grid, UNSCENES3D).predict(Sample("1.0"))
 
 
-def test_folders_without_predictions_are_refused(tmp_path):
+def test_folders_without_predictions_are_rejected(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"prediction folder .* not found"):
         SavedPredictions(tmp_path / "none", None, UNSCENES3D)
     with pytest.raises(FileNotFoundError, match=r"has no predictions: expected STEM.npy"):

@@ -81,7 +81,7 @@ def test_panels_of_a_row_share_its_width_and_keep_their_shape():
         assert panel.view.aspect == pytest.approx(panel.view.width / panel.view.height, rel=0.02)
 
 
-def test_a_wide_picture_has_spare_rows_in_a_row_and_none_alone():
+def test_a_wide_image_has_spare_rows_in_a_row_and_none_alone():
     wide = choose_views(sample(30, 120), GRID, -3.0)
     front = panels_in_row(wide, ("front", "driver"), 1000)[0]
     assert front.view.width / front.view.height == pytest.approx(MAX_FRONT_ASPECT, rel=0.02)
@@ -101,7 +101,7 @@ def test_a_panel_in_a_box_fills_it_without_stretching(size):
         assert inner[0] / inner[1] == pytest.approx(views().viewpoints[name].aspect, rel=0.05)
 
 
-def test_unknown_views_and_no_room_are_refused():
+def test_unknown_views_and_no_room_are_rejected():
     with pytest.raises(
         ValueError, match=r"views must be among front, driver, bird, side; got \['top'\]"
     ):

@@ -27,7 +27,7 @@ def test_every_parameter_gets_a_gradient():
     assert all(weight.grad is not None and weight.grad.any() for weight in fusion.parameters())
 
 
-def test_a_volume_that_it_was_not_built_for_is_refused():
+def test_a_volume_that_it_was_not_built_for_is_rejected():
     fusion = ConcatFusion(camera_channels=3, lidar_channels=2, channels=4)
     with pytest.raises(ValueError, match=r"built for \(3, 2\) channels .* got \(3, 3\)"):
         fusion(torch.rand(1, 3, 4, 4, 2), torch.rand(1, 3, 4, 4, 2))
@@ -48,6 +48,6 @@ def test_a_missing_volume_counts_as_zeros(lost):
     assert torch.equal(fusion(*without).volume, fusion(*zeros).volume)
 
 
-def test_nothing_to_fuse_is_refused():
+def test_nothing_to_fuse_is_rejected():
     with pytest.raises(ValueError, match="at least one volume"):
         ConcatFusion(camera_channels=0, lidar_channels=0, channels=4)

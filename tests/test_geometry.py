@@ -53,7 +53,7 @@ def test_coarsening_and_back() -> None:
         VoxelGrid((0.0, 0.0, 0.0), 1.2, (64, 64, 8)).coarsening_of(LABEL_GRID)
 
 
-def test_bad_grids_are_refused() -> None:
+def test_bad_grids_are_rejected() -> None:
     with pytest.raises(ValueError, match="voxel_m > 0"):
         VoxelGrid((0.0, 0.0, 0.0), 0.0, (1, 1, 1))
     with pytest.raises(ValueError, match="at least one voxel"):

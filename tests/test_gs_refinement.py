@@ -108,6 +108,6 @@ def test_frames_of_a_batch_choose_their_own() -> None:
     assert not torch.equal(*gaussians.means_m)
 
 
-def test_no_gaussians_are_refused() -> None:
+def test_no_gaussians_are_rejected() -> None:
     with pytest.raises(ValueError, match="num_gaussians must be positive, got 0"):
         make_refinement(0)

@@ -96,7 +96,7 @@ def test_average_stands_in_for_a_validation_only():
     assert hook.average["weight"].item() == pytest.approx(0.95)
 
 
-def test_average_goes_on_where_it_was():
+def test_average_resumes_where_it_was():
     hook, network = averaged(0.5, [1.0, 2.0])
     again = AverageHook(0.5)
     again.resume(hook.weights(network), hook.updates, network)

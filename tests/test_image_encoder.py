@@ -104,7 +104,7 @@ def test_keeps_random_weights_when_none_are_asked_for():
     assert torch.equal(encoder.backbone.stem[0].weight, before)
 
 
-def test_weights_of_another_network_are_refused(tmp_path):
+def test_weights_of_another_network_are_rejected(tmp_path):
     torch.save(resnet18().state_dict(), tmp_path / "resnet.pth")
     encoder = ImageEncoder(backbone="resnet50", weights=str(tmp_path / "resnet.pth"))
     with pytest.raises(ValueError, match=r"does not hold a resnet50 .* \d+ tensors are missing"):
@@ -129,7 +129,7 @@ def test_imagenet_weights_come_from_the_cache_and_are_never_downloaded(tmp_path,
     assert ResNet("resnet18", 4, "batch").find("imagenet") == cached
 
 
-def test_an_image_that_the_stride_does_not_divide_is_refused():
+def test_an_image_that_the_stride_does_not_divide_is_rejected():
     encoder = ImageEncoder(backbone="resnet18", stride=16, channels=4)
     with pytest.raises(ValueError, match=r"multiples of 16, got \(40, 64\)"):
         encoder(images(height=40))
@@ -144,7 +144,7 @@ def test_an_image_that_the_stride_does_not_divide_is_refused():
         (dict(frozen_stages=5), "frozen_stages must be one of"),
     ],
 )
-def test_wrong_arguments_are_refused(arguments, message):
+def test_wrong_arguments_are_rejected(arguments, message):
     with pytest.raises(ValueError, match=message):
         ImageEncoder(**arguments)
 

@@ -15,6 +15,6 @@ def test_a_image_is_written_in_its_colors_and_leaves_nothing_else(tmp_path, suff
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_other_image_formats_are_refused(tmp_path):
+def test_other_image_formats_are_rejected(tmp_path):
     with pytest.raises(ValueError, match=r"\.png or \.jpg"):
         write_image(tmp_path / "frame.tiff", plain(RED))

@@ -114,7 +114,7 @@ def test_the_topmost_label_is_seen_from_above():
     assert tuple(drawn[-1, 0]) == BLANK
 
 
-def test_a_frame_without_label_is_refused():
+def test_a_frame_without_label_is_rejected():
     with pytest.raises(ValueError, match="has no label"):
         top_view_page(Sample("a"), np.zeros(GRID.shape, np.uint8), UNSCENES3D)
 

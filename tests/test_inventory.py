@@ -26,7 +26,7 @@ def test_every_field_has_folders_and_every_folder_is_known():
 
 
 @pytest.mark.parametrize("fields", [["images", "lidar"], []])
-def test_unknown_fields_are_refused(fields):
+def test_unknown_fields_are_rejected(fields):
     with pytest.raises(ValueError, match=r"fields must be one or more of \['caption', .*, got \["):
         inventory.folders_of(fields)
 

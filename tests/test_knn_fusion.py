@@ -59,7 +59,7 @@ def test_rounding_does_not_shrink_a_ball():
     assert len(ball_offsets(0.6 / 0.2)) == len(ball_offsets(3.0))
 
 
-def test_a_ball_of_negative_radius_is_refused():
+def test_a_ball_of_negative_radius_is_rejected():
     with pytest.raises(ValueError, match=r"at least 0, got -1\.0 voxels"):
         make_fusion(max_distance_m=-1.0)
 
@@ -296,17 +296,17 @@ def test_works_under_autocast():
         dict(max_camera_voxels=0),
     ],
 )
-def test_a_search_that_cannot_be_is_refused(changes):
+def test_a_search_that_cannot_be_is_rejected(changes):
     with pytest.raises(ValueError, match=r"1 to \d+ neighbors.* within max_distance_m = .*; got"):
         make_fusion(**changes)
 
 
-def test_a_volume_that_it_was_not_built_for_is_refused():
+def test_a_volume_that_it_was_not_built_for_is_rejected():
     with pytest.raises(ValueError, match=r"built for \(3, 2\) channels .* got \(3, 3\)"):
         make_fusion()(sparse_volume(3), sparse_volume(3))
 
 
-def test_nothing_to_fuse_is_refused():
+def test_nothing_to_fuse_is_rejected():
     with pytest.raises(ValueError, match="at least one volume"):
         make_fusion(camera_channels=0, lidar_channels=0)
 

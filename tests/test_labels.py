@@ -27,7 +27,7 @@ def test_palette_is_the_official_one() -> None:
     assert palette[IGNORE].tolist() == [200, 200, 200]
 
 
-def test_unknown_names_are_refused() -> None:
+def test_unknown_names_are_rejected() -> None:
     assert label_set("unscenes3d") is UNSCENES3D
     with pytest.raises(ValueError, match="no class 'tank'"):
         UNSCENES3D.index("tank")

@@ -95,7 +95,7 @@ def test_peers_in_other_voxels_are_shown_but_not_compared(tmp_path):
         layers(frame(), peers, errors=True)
 
 
-def test_a_frame_with_nothing_to_show_is_refused():
+def test_a_frame_with_nothing_to_show_is_rejected():
     with pytest.raises(ValueError, match=r"frame 1.0 has no label and no prediction: choose other"):
         layers(frame(labeled=False, predicted=False))
 

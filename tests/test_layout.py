@@ -24,7 +24,7 @@ def test_every_shape_means_one_edge():
 
 
 @pytest.mark.parametrize("shape", [(217, 204), (204, 218), (4, 6)])
-def test_another_shape_is_refused(shape):
+def test_another_shape_is_rejected(shape):
     with pytest.raises(ValueError, match=f"got {shape[0]}×{shape[1]}"):
         layout.elevation_grid(shape)
 

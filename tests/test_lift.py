@@ -68,7 +68,7 @@ class TestDepthBins:
             ((1.0, 5.0, 3, "log"), "spacing must be"),
         ],
     )
-    def test_wrong_fields_are_refused(self, arguments, message):
+    def test_wrong_fields_are_rejected(self, arguments, message):
         with pytest.raises(ValueError, match=message):
             DepthBins(*arguments)
 
@@ -79,7 +79,7 @@ class TestProjectGrid:
         view = project_grid(
             grid, pinhole(32, 64, 30.0)[None, None], (32, 64), (4, 8), DepthBins(2.0, 10.0, 4)
         )
-        # The optical axis hits the middle of the picture. The voxel reaches from 3.5 to 4.5 m;
+        # The optical axis hits the middle of the image. The voxel reaches from 3.5 to 4.5 m;
         # edge k of the bins lies at 2 + 8·k(k + 1)/20 m, so that k = 1.5 there at 3.5 m, and
         # (√(1 + 4·6.25) − 1) / 2 = 2.0495 at 4.5 m; 5 edges cover [-1, 1], the first at -0.8.
         near = torch.tensor([0.0, 0.0, 2 * (1.5 + 0.5) / 5 - 1])

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dataset.minesim.sensors.camera import Photographer
+from dataset.minesim.sensors.camera import CameraRenderer
 from dataset.minesim.sensors.lidar import scan
 from dataset.minesim.sensors.rig import (
     CAMERA_POSITION_M,
@@ -30,7 +30,7 @@ def rendered(stage):
 
 def _take(stage, camera=CAMERA, seed=0):
     pose = stage.world.drive.world_from_vehicle[TICK]
-    return Photographer(stage, camera).take(pose, np.random.default_rng(seed))
+    return CameraRenderer(stage, camera).take(pose, np.random.default_rng(seed))
 
 
 def _pixel(x, y, z, camera=CAMERA):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dataset import layout
-from dataset.minesim.sensors.camera import Photographer
+from dataset.minesim.sensors.camera import CameraRenderer
 from dataset.minesim.sensors.lidar import scan
 from dataset.minesim.sensors.rig import LIDAR_HEIGHT_M, Camera, vehicle_from_lidar
 from dataset.minesim.sensors.stage import make_stage
@@ -150,7 +150,7 @@ def test_occupancy_covers_the_points_of_a_frame(clip, pose, scanned):
 
 
 def test_depth_label_matches_the_rendered_depth(stage, clip, pose, scanned):
-    rendered = Photographer(stage, CAMERA).take(
+    rendered = CameraRenderer(stage, CAMERA).take(
         stage.world.drive.world_from_vehicle[TICK], np.random.default_rng(0)
     )
     points = np.concatenate([local_map(clip, pose)[0], scanned.points[:, :3]])

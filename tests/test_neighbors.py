@@ -17,7 +17,7 @@ def test_a_lone_frame_has_none_where_others_have_some():
     assert neighbors_of(["a", "b", "a"], [0, 1, 2], 2) == [[2], [], [0]]
 
 
-def test_scenes_of_one_frame_each_are_refused():
+def test_scenes_of_one_frame_each_are_rejected():
     with pytest.raises(ValueError, match=r"each of the 2 scenes has only one frame \(a, b\)"):
         neighbors_of(["a", "b"], [0, 1], 1)
     with pytest.raises(ValueError, match="must be positive, got 0"):

@@ -220,7 +220,7 @@ def test_drives_must_be_known(tmp_path):
         views_of(cfg)
 
 
-def test_wrong_options_are_refused(unscenes3d):
+def test_wrong_options_are_rejected(unscenes3d):
     for wrong in (dict(limit=-1), dict(max_distance_m=0.0)):
         with pytest.raises(ValueError, match=r"limit >= 0 .* and a positive distance"):
             views_of(unscenes3d, **wrong)

@@ -90,7 +90,7 @@ def test_rays_that_meet_nothing_end_at_the_far_end():
     assert (by_gaussians(free, cameras(0.0)) == OPTIONS.far_m).all()
 
 
-def test_each_frame_and_each_camera_has_its_own_picture():
+def test_each_frame_and_each_camera_has_its_own_image():
     views = torch.cat([cameras(-1.0, 0.0), cameras(0.0, 2.0)])
     both = by_volume(painted_logits(2), views)
     assert both.shape == (2, 2, *OPTIONS.size)
@@ -158,7 +158,7 @@ def test_depth_at_a_pixel_is_bilinear_between_the_nodes():
 
 @pytest.mark.parametrize("render", [by_volume, by_gaussians])
 def test_the_ground_is_sampled_where_its_points_are_seen(render):
-    """Depth that changes over the picture: any shift between lattice and image would show."""
+    """Depth that changes over the image: any shift between lattice and image would show."""
     logits = torch.zeros(1, 12, *GRID.shape)
     logits[:, 0] = 14.0
     logits[:, 0, :, :, 1] = -14.0
@@ -238,7 +238,7 @@ def test_training_from_other_poses_teaches_the_head(size):
         (dict(rays_at_once=-1), "rays at once >= 0"),
     ],
 )
-def test_wrong_options_are_refused(wrong, message):
+def test_wrong_options_are_rejected(wrong, message):
     with pytest.raises(ValueError, match=message):
         ViewOptions(**wrong)
 

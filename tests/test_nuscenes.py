@@ -141,7 +141,7 @@ def test_nothing_is_opened_for_other_fields(own, field):
 
 
 def in_view(sample, camera, points):
-    """Pixels, depths and which points lie in the picture of one camera."""
+    """Pixels, depths and which points lie in the image of one camera."""
     pixels, depth = project_points(sample.pixel_from_lidar[camera], points)
     size = torch.tensor([OUTPUT[1], OUTPUT[0]])
     inside = (depth > 0.1) & ((pixels >= 0) & (pixels < size)).all(-1)
@@ -514,14 +514,14 @@ def test_a_cut_cloud_is_named(own):
         build(own, ["points"])[0]
 
 
-def test_a_cut_picture_is_named(own):
+def test_a_cut_image_is_named(own):
     path = file_of(own, "CAM_BACK_LEFT")
     path.write_bytes(path.read_bytes()[:700])
     with pytest.raises(ValueError, match=rf"{path}.*expected a complete image"):
         build(own, ["images"])[0]
 
 
-def test_a_picture_of_another_size_is_named(own):
+def test_a_image_of_another_size_is_named(own):
     own.edit("sample_data", lambda records: [{**record, "width": 320} for record in records])
     with pytest.raises(ValueError, match=r"CAM_FRONT.*expected \(90, 320\) .* got \(90, 160\)"):
         build(own, ["images"])[0]

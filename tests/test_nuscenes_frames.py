@@ -119,7 +119,7 @@ def test_where_the_lidar_is_at_the_scenes_key_frames(tiny, frames):
     assert (np.diff(found[:, 0]) > 3.9).all()  # 8 m/s, twice a second.
 
 
-def test_an_unknown_frame_is_refused(tiny):
+def test_an_unknown_frame_is_rejected(tiny):
     index = build_index(tiny.root / tiny.version)
     with pytest.raises(ValueError, match=r"frame must be one of \('ego', 'lidar'\), got 'world'"):
         NuScenesFrames(tiny.root, index, "world")

@@ -64,7 +64,7 @@ def test_other_ranges_and_larger_voxels(name, resolution, scene_size, shape):
         ("kitti", 0.4, 4, "unknown labels 'kitti'"),
     ],
 )
-def test_what_would_cut_voxels_is_refused(name, resolution, scene_size, message):
+def test_what_would_cut_voxels_is_rejected(name, resolution, scene_size, message):
     with pytest.raises(ValueError, match=message):
         evaluated_grid(name, resolution, scene_size)
 

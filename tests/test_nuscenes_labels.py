@@ -127,7 +127,7 @@ def test_read_labels_by_name(tmp_path, name):
     assert read_labels(name, path).grid == BENCHMARKS[name].grid
 
 
-def test_unknown_benchmarks_are_refused(tmp_path):
+def test_unknown_benchmarks_are_rejected(tmp_path):
     with pytest.raises(ValueError, match=r"unknown labels 'kitti'; known: .*'surroundocc'"):
         read_labels("kitti", tmp_path / "labels.npz")
     assert benchmark("occ3d").has_masks
@@ -288,6 +288,6 @@ def test_against_a_slow_loop(degrees):
     assert len(np.unique(result)) > 5
 
 
-def test_labels_of_another_grid_are_refused():
+def test_labels_of_another_grid_are_rejected():
     with pytest.raises(ValueError, match=r"shape of their grid, .* got \(2, 2, 1\)"):
         resample_labels(np.zeros(COARSE.shape, np.uint8), FINE, COARSE, np.eye(4))

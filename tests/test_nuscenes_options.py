@@ -59,12 +59,12 @@ def test_all_options_arrive():
         ("--occ3d --scene-size 2", "--scene-size 2: the range from"),
     ],
 )
-def test_what_cannot_be_scored_is_refused(words, message):
+def test_what_cannot_be_scored_is_rejected(words, message):
     with pytest.raises(ValueError, match=message):
         benchmark_options(parse(words))
 
 
-def test_a_range_without_a_number_is_refused(capsys):
+def test_a_range_without_a_number_is_rejected(capsys):
     with pytest.raises(SystemExit):
         parse("--scene-size 7")
     assert "invalid choice: 7" in capsys.readouterr().err

@@ -92,7 +92,7 @@ def edges_of_depth(path):
 
 
 def test_edges_of_depth_lie_on_edges_of_the_images(root):
-    """Poles, trunks and corners stand out in depth and in the picture at the same pixels."""
+    """Poles, trunks and corners stand out in depth and in the image at the same pixels."""
     sample = build(root, ("images", "pixel_from_lidar"), image_size=HALF_SIZE, frame="lidar")[0]
     (cloud,) = (root / "samples" / "LIDAR_TOP").iterdir()
     points = edges_of_depth(cloud)

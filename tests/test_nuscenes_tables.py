@@ -232,7 +232,7 @@ def arrays_of(index):
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(KeyFrameIndex)])
-def test_arrays_that_do_not_fit_together_are_refused(index, name):
+def test_arrays_that_do_not_fit_together_are_rejected(index, name):
     array = arrays_of(index)[name]
     with pytest.raises(ValueError, match=f"{name} is .* of shape"):
         replace(index, **{name: np.zeros(array.shape, complex)})
@@ -246,7 +246,7 @@ def test_arrays_that_do_not_fit_together_are_refused(index, name):
     "name", ["sample_scene", "sample_recordings", "recording_calibration", "recording_previous"]
 )
 @pytest.mark.parametrize("row", [-2, 1000])
-def test_rows_of_nothing_are_refused(index, name, row):
+def test_rows_of_nothing_are_rejected(index, name, row):
     array = arrays_of(index)[name].copy()
     array.flat[0] = row
     with pytest.raises(ValueError, match=f"{name} has rows out of range"):

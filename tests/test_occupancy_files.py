@@ -38,7 +38,7 @@ def test_stems_are_the_whole_name_before_the_suffix(folders):
     assert match_stems(*folders) == ["10.5", STEM]
 
 
-def test_a_frame_on_one_side_only_is_refused_by_name(folders):
+def test_a_frame_on_one_side_only_is_rejected_by_name(folders):
     pred, gt = folders
     for stem in ("a", "b"):
         (gt / f"{stem}.npy").touch()
@@ -66,7 +66,7 @@ def test_a_list_of_frames_leaves_the_others_alone(folders):
         match_stems(pred, gt, ["b", "b"])
 
 
-def test_missing_and_empty_folders_are_refused(folders, tmp_path):
+def test_missing_and_empty_folders_are_rejected(folders, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"folder .*nowhere not found"):
         match_stems(tmp_path / "nowhere", folders[1])
     with pytest.raises(ValueError, match="no frame to score"):
@@ -87,20 +87,20 @@ def test_bool_grids_are_labels_0_and_1(tmp_path):
 
 
 @pytest.mark.parametrize("value", [0.5, np.nan, np.inf])
-def test_other_numbers_are_refused(tmp_path, value):
+def test_other_numbers_are_rejected(tmp_path, value):
     path = save(tmp_path / "a.npy", [[[1.0, value]]])
     with pytest.raises(ValueError, match=rf"a\.npy: labels must be whole numbers, got {value}"):
         read_labels(path)
 
 
 @pytest.mark.parametrize("shape", [(4,), (5, 3), (1, 2, 3, 4)])
-def test_other_shapes_are_refused(tmp_path, shape):
+def test_other_shapes_are_rejected(tmp_path, shape):
     path = save(tmp_path / "a.npy", np.zeros(shape, np.uint8))
     with pytest.raises(ValueError, match=r"a\.npy: expected a dense grid .* got shape \("):
         read_labels(path)
 
 
-def test_other_types_and_broken_files_are_refused(tmp_path):
+def test_other_types_and_broken_files_are_rejected(tmp_path):
     with pytest.raises(ValueError, match="labels must be integers, got <U1"):
         read_labels(save(tmp_path / "a.npy", [[["x"]]]))
     whole = save(tmp_path / "b.npy", np.zeros((2, 2, 2))).read_bytes()
@@ -135,7 +135,7 @@ def test_no_rows_are_a_free_grid():
 
 
 @pytest.mark.parametrize("row", [[0, 0, 2, 1], [-1, 0, 0, 1]])
-def test_rows_off_the_grid_are_refused(row):
+def test_rows_off_the_grid_are_rejected(row):
     with pytest.raises(ValueError, match=rf"1 rows lie outside the 1×1×2 grid.*\[{row[0]}, 0,"):
         dense_from_rows(np.array([[0, 0, 0, 1], row]), (1, 1, 2))
 
@@ -174,14 +174,14 @@ def test_labels_are_brought_to_the_larger_voxels_of_predictions(tmp_path, is_spa
         read_pair(pred, gt, GridForm(None, coarsening=1))
 
 
-def test_labels_that_cannot_be_coarsened_so_are_refused(tmp_path):
+def test_labels_that_cannot_be_coarsened_so_are_rejected(tmp_path):
     gt = save(tmp_path / "t.npy", np.zeros((4, 2, 3), np.uint8))
     rows = save(tmp_path / "p.npy", np.zeros((0, 4), np.uint8))
     with pytest.raises(ValueError, match=r"t\.npy: 2 does not divide the shape \(4, 2, 3\)"):
         read_pair(rows, gt, GridForm(None, coarsening=2))
 
 
-def test_a_pair_of_unknown_or_different_shape_is_refused(tmp_path):
+def test_a_pair_of_unknown_or_different_shape_is_rejected(tmp_path):
     sparse = save(tmp_path / "s.npy", ROWS)
     with pytest.raises(ValueError, match=r"are both sparse: .*--grid X Y Z"):
         read_pair(sparse, sparse, GridForm(None))
@@ -203,7 +203,7 @@ def test_predictions_read_back_as_written(tmp_path):
 
 
 @pytest.mark.parametrize("stray", [-1, 256])
-def test_labels_that_no_byte_holds_are_refused_before_they_are_coarsened(tmp_path, stray):
+def test_labels_that_no_byte_holds_are_rejected_before_they_are_coarsened(tmp_path, stray):
     labels = np.zeros((2, 2, 2), np.int16)
     labels[0, 0, 0] = stray
     pred, gt = save(tmp_path / "p.npy", np.zeros((1, 1, 1), int)), save(tmp_path / "g.npy", labels)

@@ -88,7 +88,7 @@ def test_the_coarse_head_of_a_grid_that_is_not_coarsened_interpolates_nothing():
     torch.testing.assert_close(head(decoded, []), head.classify(head.mix(decoded)))
 
 
-def test_the_coarse_head_refuses_evidence():
+def test_the_coarse_head_rejects_evidence():
     with pytest.raises(ValueError, match=r"set lift\.evidence_channels .* to None; .* have 3"):
         make_head(CoarseOccupancyHead, evidence_channels=3)
 
@@ -100,6 +100,6 @@ def test_the_prior_of_two_classes_by_hand():
 
 @pytest.mark.parametrize("kind", HEADS)
 @pytest.mark.parametrize("prior", [0.0, 1.0])
-def test_a_prior_that_is_certain_is_refused(kind, prior):
+def test_a_prior_that_is_certain_is_rejected(kind, prior):
     with pytest.raises(ValueError, match="between 0 and 1"):
         make_head(kind, free_prior=prior)

@@ -222,7 +222,7 @@ class TestEveryLoss:
         assert torch.equal(logits, before[0])
         assert torch.equal(labels, before[1])
 
-    def test_labels_of_another_shape_are_refused(
+    def test_labels_of_another_shape_are_rejected(
         self, loss: Callable[..., Tensor], without_type_checks: None
     ) -> None:
         with pytest.raises(ValueError, match=r"labels of shape \(1, 4\), got \(1, 5\)"):
@@ -233,12 +233,12 @@ class TestEveryLoss:
             loss(torch.zeros(1, 3, 4), labels_of(0, 3, 7, 255))
 
 
-def test_class_weight_of_another_length_is_refused(without_type_checks: None) -> None:
+def test_class_weight_of_another_length_is_rejected(without_type_checks: None) -> None:
     with pytest.raises(ValueError, match=r"one value for each of 3 classes, got shape \(2,\)"):
         cross_entropy(torch.zeros(1, 3, 4), labels_of(0, 1, 2, 0), torch.ones(2))
 
 
-def test_the_type_checker_refuses_shapes_that_do_not_fit() -> None:
+def test_the_type_checker_rejects_shapes_that_do_not_fit() -> None:
     with pytest.raises(jaxtyping.TypeCheckError):
         cross_entropy(torch.zeros(1, 3, 4), torch.zeros(1, 5, dtype=torch.uint8))
 

@@ -104,7 +104,7 @@ def test_saves_each_prediction(tmp_path):
     assert np.array_equal(saved, pair(1)[0].numpy())
 
 
-def test_refuses_predictions_that_do_not_fit_the_batch():
+def test_rejects_predictions_that_do_not_fit_the_batch():
     metric = OccupancyMetric("unscenes3d")
     free = torch.zeros(1, 2, 2, 2, dtype=torch.uint8)
     with pytest.raises(ValueError, match=r"expected predictions of frames \['a'\], got \['b'\]"):
@@ -115,14 +115,14 @@ def test_refuses_predictions_that_do_not_fit_the_batch():
         metric.process(Batch(["a"], [""], occupancy=free), [Predicted("a", free[0] + 12)])
 
 
-def test_refuses_to_score_a_part_of_the_data_set():
+def test_rejects_to_score_a_part_of_the_data_set():
     metric = OccupancyMetric("unscenes3d")
     give(metric, [0, 1])
     with pytest.raises(ValueError, match=r"expected scores of all 3 frames .* got 2"):
         metric.evaluate(3)
 
 
-def test_refuses_unknown_names():
+def test_rejects_unknown_names():
     with pytest.raises(ValueError, match="unknown label set 'mars'"):
         OccupancyMetric("mars")
     with pytest.raises(ValueError, match="unknown convention 'iou'"):

@@ -213,7 +213,7 @@ def test_describe_grid():
     assert coarse.startswith("64×64×8 voxels of 1.2 m (labels coarsened by 4")
 
 
-def test_refuses_unknown_conventions_and_other_label_sets():
+def test_rejects_unknown_conventions_and_other_label_sets():
     with pytest.raises(ValueError, match=r"unknown convention 'iou'; known:.*selfocc"):
         occupancy_scores(Confusion(5), numbered(5), "iou")
     with pytest.raises(ValueError, match="counts are over 5 labels, but 'unscenes3d' has 12"):

@@ -38,7 +38,7 @@ def arguments(tmp_path, monkeypatch):
     return make
 
 
-def test_frames_are_learned_by_heart(arguments, capsys):
+def test_frames_are_learned_overfit(arguments, capsys):
     overfit.main(arguments("--iterations", "40"))
     assert "mIoU" in capsys.readouterr().out
 
@@ -49,7 +49,7 @@ def test_a_missed_target_is_an_error(arguments, capsys):
     assert "below the target of 90" in capsys.readouterr().err
 
 
-def test_more_frames_than_there_are_are_refused(arguments):
+def test_more_frames_than_there_are_are_rejected(arguments):
     with pytest.raises(ValueError, match="--iterations must be at least 1, got 0"):
         overfit.main(arguments("--iterations", "0"))
     with pytest.raises(ValueError, match=r"--frames must be from 1 to 2, .* got 3"):

@@ -66,7 +66,7 @@ def test_an_empty_panel_says_so():
     assert (middle < 150).all(-1).any()
 
 
-def test_dashes_show_where_a_wide_picture_ends():
+def test_dashes_show_where_a_wide_image_ends():
     wide = choose_views(sample(24, 96), GRID, -2.8)
     (panel,) = panels_in_row(wide, ("front",), 300)
     assert panel.spare_rows > 0
@@ -75,7 +75,7 @@ def test_dashes_show_where_a_wide_picture_ends():
     assert 0.3 < dashed.mean() < 0.7
 
 
-def test_the_picture_is_where_the_view_shows_it():
+def test_the_image_is_where_the_view_shows_it():
     panel = panel_in_box(FRAME_VIEWS, "front", 300, 100)
     image = draw_camera(sample(), panel)
     is_sky = is_color(image, SKY)
@@ -87,7 +87,7 @@ def test_the_picture_is_where_the_view_shows_it():
         draw_camera(sample(), panel, 1)
 
 
-def test_points_take_the_pictures_place_where_there_is_none():
+def test_points_take_the_images_place_where_there_is_none():
     front, driver = panels_in_row(FRAME_VIEWS, ("front", "driver"), 600)
     assert is_color(draw_input(sample(), front, FRAME_VIEWS), SKY).all()
     assert is_color(draw_input(sample(), driver, FRAME_VIEWS), NIGHT).any()

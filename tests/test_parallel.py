@@ -50,7 +50,7 @@ def test_a_process_that_dies_is_said_so(monkeypatch):
         list(map_in_processes(fails, range(12), title="t", workers=2, progress=False))
 
 
-def test_refuses_no_workers():
+def test_rejects_no_workers():
     with pytest.raises(ValueError, match="workers must be at least 1, got 0"):
         list(map_in_processes(fails, [1], title="t", workers=0))
 

@@ -13,7 +13,7 @@ def test_a_figure_is_written_whole_and_leaves_nothing_else(tmp_path, suffix):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_other_formats_are_refused(tmp_path):
+def test_other_formats_are_rejected(tmp_path):
     with pytest.raises(ValueError, match=r"\.png or \.jpg"):
         write_figure(tmp_path / "figure.tiff", new_figure(4.0, 2.0))
     assert not list(tmp_path.iterdir())

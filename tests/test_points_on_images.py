@@ -31,14 +31,14 @@ def test_near_returns_lie_over_far_ones_in_other_colors():
     np.testing.assert_array_equal(draw([80.0, 0.0, 0.0, 0.0])[8 * SCALE, 12 * SCALE], TURBO[30])
 
 
-def test_returns_behind_the_camera_are_in_the_other_ones_picture():
+def test_returns_behind_the_camera_are_in_the_other_ones_image():
     image = draw([-10.0, 0.0, 0.0, 0.0], cameras=2)
     ahead, behind = np.split(image, 2)
     assert not ahead.any()
     assert behind.any()
 
 
-def test_without_returns_the_picture_is_as_it_was():
+def test_without_returns_the_image_is_as_it_was():
     images = torch.randint(0, 255, (1, 3, 8, 2000), dtype=torch.uint8)
     for points in (torch.zeros(0, 4), torch.full((1, 4), -5.0)):
         image = draw_points_on_images(images, FORWARD[None], points)

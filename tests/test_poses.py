@@ -57,12 +57,12 @@ def test_rotations_are_the_same_but_for_printed_digits():
     assert same_rotation(matrices[0], matrices).tolist() == [True, True, False]
 
 
-def test_unknown_rule_is_refused(tmp_path):
+def test_unknown_rule_is_rejected(tmp_path):
     with pytest.raises(ValueError, match="unknown pose_rule 'map'; known:"):
         LidarPoses(tmp_path, "map", {})
 
 
-def test_calibration_without_the_matrix_is_refused(tmp_path):
+def test_calibration_without_the_matrix_is_rejected(tmp_path):
     frames = write(tmp_path)
     path = tmp_path / layout.relative_path(layout.CALIBS, frames[SCENE][0])
     lines = path.read_text().splitlines()

@@ -68,7 +68,7 @@ def test_one_sensor_is_enough(arguments, tmp_path, sensors, lost, data_root, cap
     assert "trained without model.sensor_dropout" in caplog.text
 
 
-def test_a_sensor_that_the_network_lacks_is_refused(arguments):
+def test_a_sensor_that_the_network_lacks_is_rejected(arguments):
     options = {"--cfg-options": "modality=lidar", "--sensors": "camera"}
     with pytest.raises(ValueError, match="modality 'lidar' cannot predict from sensors 'camera'"):
         run(arguments | options)

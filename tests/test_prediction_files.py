@@ -45,7 +45,7 @@ def test_each_kind_has_its_file(frame, tmp_path):
         assert (saved == value).all()
 
 
-def test_unknown_kinds_and_none_are_refused(tmp_path):
+def test_unknown_kinds_and_none_are_rejected(tmp_path):
     for kinds in ([], ["npy", "jpg"]):
         with pytest.raises(ValueError, match="kinds of files must be among"):
             FrameWriter(tmp_path, kinds, GRID, UNSCENES3D)

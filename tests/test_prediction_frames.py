@@ -98,7 +98,7 @@ def test_stems_are_taken_in_the_order_given_and_once(cfg, labeled):
     assert [frames[i].stem for i in range(2)] == wanted[:2]
 
 
-def test_an_unknown_stem_is_refused_with_its_neighbors(cfg, labeled):
+def test_an_unknown_stem_is_rejected_with_its_neighbors(cfg, labeled):
     wrong = labeled[0][:-1] + "7"
     with pytest.raises(ValueError, match=rf"frames: {wrong}; similar stems: .*{labeled[0]}"):
         PredictionFrames(cfg, "all", stems=[labeled[1], wrong])
@@ -113,7 +113,7 @@ def test_a_limit_spreads_over_the_frames(cfg, limit, picked):
     assert PredictionFrames(cfg, "all", limit=limit).stems == expected
 
 
-def test_a_negative_limit_is_refused(cfg):
+def test_a_negative_limit_is_rejected(cfg):
     with pytest.raises(ValueError, match="got -1"):
         PredictionFrames(cfg, "all", limit=-1)
 
@@ -210,7 +210,7 @@ def test_a_recording_may_be_cut_down(cfg, recording):
     assert [sample.stem for sample in open_recording(cfg, recording, stems=[stem])] == [stem]
 
 
-def test_a_recording_that_lacks_what_the_network_reads_is_refused(cfg, recording):
+def test_a_recording_that_lacks_what_the_network_reads_is_rejected(cfg, recording):
     with pytest.raises(ValueError, match="pass --calib and --clouds"):
         open_recording(cfg, RecordingPaths(recording.images, None, None))
     cfg.modality = "camera"

@@ -72,14 +72,14 @@ def test_members_of_a_folder(tmp_path):
         ("\\\\host\\images\\1.jpg", "an absolute path"),
     ],
 )
-def test_refuses_paths_that_could_lead_elsewhere(tmp_path, name, problem):
+def test_rejects_paths_that_could_lead_elsewhere(tmp_path, name, problem):
     source = archive_of(tmp_path / "a.zip", "images/0.jpg", name)
     with pytest.raises(ValueError, match=f"is {problem}.*Nothing was unpacked"):
         members_of(source)
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO, stat.S_IFSOCK])
-def test_refuses_links_and_devices(tmp_path, kind):
+def test_rejects_links_and_devices(tmp_path, kind):
     source = archive_of(tmp_path / "a.zip", "images/1.jpg", mode=kind | 0o644)
     with pytest.raises(ValueError, match="a link or device"):
         members_of(source)
@@ -90,7 +90,7 @@ def test_plain_files_with_a_mode_are_taken(tmp_path):
     assert len(members_of(source)) == 1
 
 
-def test_refuses_encrypted_entries(tmp_path):
+def test_rejects_encrypted_entries(tmp_path):
     path = tmp_path / "a.zip"
     archive_of(path, "images/1.jpg")
     data = bytearray(path.read_bytes())
@@ -100,21 +100,21 @@ def test_refuses_encrypted_entries(tmp_path):
         members_of(Source(ANY, path))
 
 
-def test_refuses_links_in_folders(tmp_path):
+def test_rejects_links_in_folders(tmp_path):
     (tmp_path / "images").mkdir()
     os.symlink("/etc/hostname", tmp_path / "images/1.jpg")
     with pytest.raises(ValueError, match=r"1.jpg: expected a regular file, got a link"):
         members_of(Source(ANY, tmp_path))
 
 
-def test_refuses_what_is_no_zip_file(tmp_path):
+def test_rejects_what_is_no_zip_file(tmp_path):
     path = tmp_path / "a.zip"
     path.write_text("<html>")
     with pytest.raises(ValueError, match=f"{path} is not a valid zip file"):
         members_of(Source(ANY, path))
 
 
-def test_refuses_two_files_for_one_place(tmp_path):
+def test_rejects_two_files_for_one_place(tmp_path):
     one = members_of(archive_of(tmp_path / "a.zip", "a/occ/1.npy"))
     other = members_of(archive_of(tmp_path / "b.zip", "b/occ/1.npy"))
     again = members_of(archive_of(tmp_path / "c.zip", "a/occ/1.npy"))

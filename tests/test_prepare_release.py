@@ -46,14 +46,14 @@ def test_verifies_and_reports_the_bytes(tmp_path):
     assert sum(seen) == len(CONTENT)
 
 
-def test_refuses_an_incomplete_download(tmp_path):
+def test_rejects_an_incomplete_download(tmp_path):
     path = tmp_path / "raw.zip"
     path.write_bytes(CONTENT[:-1])
     with pytest.raises(ValueError, match=r"expected 700 bytes, got 699.*download it again"):
         verify(Source(RAW, path), lambda _: None)
 
 
-def test_refuses_a_damaged_download(tmp_path):
+def test_rejects_a_damaged_download(tmp_path):
     path = tmp_path / "raw.zip"
     path.write_bytes(CONTENT[:-1] + b"?")
     with pytest.raises(ValueError, match=f"{path}: expected the sha256 {RAW.sha256}, got"):

@@ -35,7 +35,7 @@ def test_unpacks_an_archive_and_a_folder_alike(tmp_path, members):
     assert all((tmp_path / "copy" / f).read_bytes() == (root / f).read_bytes() for f in files)
 
 
-def test_goes_on_where_it_stopped(tmp_path, members):
+def test_resumes_where_it_stopped(tmp_path, members):
     root = tmp_path / "data"
 
     def stop(_):

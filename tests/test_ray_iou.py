@@ -142,7 +142,7 @@ def test_rays_that_end_at_an_ignored_label_do_not_count(straight):
     assert counts.rays == 0
 
 
-def test_what_is_no_label_is_refused(straight):
+def test_what_is_no_label_is_rejected(straight):
     with pytest.raises(ValueError, match=r"the label of 1 scored rays is \[4\]; expected 0–3"):
         counts_of((straight(6), straight(3, 4)), grid=CORRIDOR, origins=AT_ITS_START)
     with pytest.raises(ValueError, match=r"the prediction of 1 scored rays is \[255\]"):
@@ -165,7 +165,7 @@ def test_shapes_must_be_the_grid_s():
         counts_of((pred[:15], target))
 
 
-def test_origins_that_no_lidar_has_are_refused():
+def test_origins_that_no_lidar_has_are_rejected():
     check_origins(torch.tensor([[0.0, 0.0, 9.0], [-40.0, 0.0, 0.0]]), GRID)
     with pytest.raises(ValueError, match="at least one ray origin, got none"):
         check_origins(torch.zeros(0, 3), GRID)
@@ -207,7 +207,7 @@ def test_all_reduce_adds_each_count_in_its_place(monkeypatch):
     )
 
 
-def test_a_label_set_of_another_size_is_refused():
+def test_a_label_set_of_another_size_is_rejected():
     with pytest.raises(ValueError, match="the counts are over 5 labels, but 'four' has 4"):
         ray_scores(RayCounts(5), LABELS)
 

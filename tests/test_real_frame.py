@@ -48,7 +48,7 @@ def test_calibration_is_that_of_kitti_with_the_inverse_it_lacks(root):
     np.testing.assert_allclose(pixel, [609.6, 172.9], atol=12)  # About the principal point.
 
 
-def test_points_fall_on_the_picture_and_only_forward_ones_are_left(root):
+def test_points_fall_on_the_image_and_only_forward_ones_are_left(root):
     frames = UnScenes3D(
         root,
         "all",

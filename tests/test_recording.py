@@ -100,7 +100,7 @@ def test_stems_keep_the_order_asked_for(source):
     assert open_all(source, stems=[stems[1], stems[0], stems[1]]).stems == stems[::-1]
 
 
-def test_a_recording_of_nothing_is_refused(source):
+def test_a_recording_of_nothing_is_rejected(source):
     with pytest.raises(ValueError, match="images, of clouds, or both"):
         Recording(OPTIONS)
     with pytest.raises(ValueError, match="images need a calibration"):

@@ -121,7 +121,7 @@ def test_nothing_seen_at_all_is_finite() -> None:
     assert fused.lidar.density.isfinite().all()
 
 
-def test_volumes_that_it_was_not_built_for_are_refused() -> None:
+def test_volumes_that_it_was_not_built_for_are_rejected() -> None:
     camera, lidar = volumes()
     with pytest.raises(ValueError, match=r"built for \(5, 7\) channels .* got \(0, 0\)"):
         make_fusion()(None, None)

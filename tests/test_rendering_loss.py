@@ -1,4 +1,4 @@
-"""Losses of pictures by hand, and what they say where there is nothing to say."""
+"""Losses of images by hand, and what they say where there is nothing to say."""
 
 import math
 
@@ -42,7 +42,7 @@ def test_a_ray_that_should_end_and_does_not_has_a_finite_loss_and_a_gradient() -
     assert probability.grad[0, 0, 1] < 0
 
 
-def test_lovasz_is_nothing_for_a_perfect_picture_and_one_for_the_opposite() -> None:
+def test_lovasz_is_nothing_for_a_perfect_image_and_one_for_the_opposite() -> None:
     perfect = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
     opaque = torch.ones(1, 2)
     assert rendered_lovasz(perfect, opaque, labels(1, 2)).item() == pytest.approx(0, abs=1e-3)

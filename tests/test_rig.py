@@ -50,14 +50,14 @@ def test_a_lidar_alone_needs_no_camera(tmp_path):
         ({"network_from_lidar": np.diag([-1.0, 1, 1, 1]).tolist()}, "a rotation and a translation"),
     ],
 )
-def test_a_file_of_another_content_is_refused(tmp_path, content, message):
+def test_a_file_of_another_content_is_rejected(tmp_path, content, message):
     path = write_json_rig(tmp_path / "calib.json", content)
     with pytest.raises(ValueError, match=message):
         read_rig(path)
 
 
 @pytest.mark.parametrize("change", [np.transpose, np.negative, lambda matrix: 2 * matrix])
-def test_a_camera_matrix_of_another_form_is_refused(tmp_path, change):
+def test_a_camera_matrix_of_another_form_is_rejected(tmp_path, change):
     content = json_rig()
     camera = content["cameras"]["front"]
     camera["pixel_from_cam"] = change(np.array(camera["pixel_from_cam"])).tolist()
@@ -65,7 +65,7 @@ def test_a_camera_matrix_of_another_form_is_refused(tmp_path, change):
         read_rig(write_json_rig(tmp_path / "calib.json", content))
 
 
-def test_files_that_are_no_calibration_are_refused(tmp_path):
+def test_files_that_are_no_calibration_are_rejected(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"calibration .* not found"):
         read_rig(tmp_path / "calib.json")
     for name, message in [("calib.yaml", "one of the suffixes"), ("calib.json", "expected JSON")]:

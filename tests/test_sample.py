@@ -67,12 +67,12 @@ def test_fields_that_no_sample_has_stay_none():
 
 
 @pytest.mark.parametrize("field", ["images", "points", "caption", "vehicle"])
-def test_fields_that_some_samples_lack_are_refused(field):
+def test_fields_that_some_samples_lack_are_rejected(field):
     with pytest.raises(ValueError, match=rf"frames \['2.0'\] lack '{field}'"):
         collate([sample("1.0"), sample("2.0", **{field: None})])
 
 
-def test_shapes_that_differ_are_refused():
+def test_shapes_that_differ_are_rejected():
     other = sample("2.0", occupancy=torch.ones(2, 2, 4, dtype=torch.uint8))
     with pytest.raises(ValueError, match=r"'occupancy' differs in shape.*'2.0': \(2, 2, 4\)"):
         collate([sample("1.0"), other])

@@ -52,7 +52,7 @@ def test_more_processes_than_frames():
     assert [indices(share) for share in shares] == [[[0]], [[0]], [[0]]]
 
 
-def test_an_empty_split_is_refused():
+def test_an_empty_split_is_rejected():
     with pytest.raises(ValueError, match="no frames"):
         EpochBatches([], 1, seed=0)
 

@@ -164,7 +164,7 @@ def test_another_ignored_label(run):
     assert "0" not in found["per_class_iou"]
 
 
-def test_occ3d_ignores_what_default_refuses(run):
+def test_occ3d_ignores_what_default_rejects(run):
     pred, gt = {"a": np.array([[[1, 2]]])}, {"a": np.array([[[1, 18]]])}
     options = ["--num-classes", 18, "--free-label", 17]
     assert run(pred, gt, *options, "--convention", "occ3d")[0]["iou"] == 1
@@ -200,7 +200,7 @@ def test_grids_of_several_sizes(run):
     assert "grid of several sizes" in run(grids, grids)[1]
 
 
-def test_a_prediction_of_the_ignored_label_is_refused(run, tmp_path):
+def test_a_prediction_of_the_ignored_label_is_rejected(run, tmp_path):
     grid = np.zeros(SHAPE, np.uint8)
     with pytest.raises(ValueError, match=r"pred/a\.npy .* of 120 scored voxels .* \[255\]"):
         run({"a": np.full(SHAPE, 255, np.uint8)}, {"a": grid})
@@ -249,7 +249,7 @@ def test_voxels_under_a_mask_and_rays_together(run, tmp_path):
     assert printed.index("mIoU") < printed.index("RayIoU")
 
 
-def test_grids_whose_place_nobody_said_are_refused(run, tmp_path):
+def test_grids_whose_place_nobody_said_are_rejected(run, tmp_path):
     np.save(tmp_path / "o.npy", np.zeros((1, 3)))
     grids = {"a": np.full(SHAPE, 17)}
     rays = ["--metrics", "rayiou", "--origins", tmp_path / "o.npy"]
@@ -289,7 +289,7 @@ def test_depth_maps(run):
         (["--grid", 0, 1, 1], "--grid needs three positive integers"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(run, options, message):
+def test_options_that_make_no_sense_are_rejected(run, options, message):
     grid = {"a": np.zeros(SHAPE, np.uint8)}
     with pytest.raises(ValueError, match=message):
         run(grid, grid, *options)

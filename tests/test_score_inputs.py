@@ -21,14 +21,14 @@ def test_depth_maps_of_meters_keep_their_precision(tmp_path, stored, read):
     assert np.array_equal(found.numpy(), depth)
 
 
-def test_depth_pictures_are_meters_times_256(tmp_path):
+def test_depth_images_are_meters_times_256(tmp_path):
     cv2.imwrite(str(tmp_path / "1.5.png"), np.array([[0, 256, 20480, 65535]], np.uint16))
     found = read_depth_map(tmp_path / "1.5.png")
     assert found.tolist() == [[0, 1, 80, 65535 / 256]]
     assert found.dtype == torch.float32
 
 
-def test_a_depth_map_is_an_array_or_a_picture(tmp_path):
+def test_a_depth_map_is_an_array_or_a_image(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"frame 1\.5: expected .*1\.5\.npy"):
         depth_path(tmp_path, "1.5")
     (tmp_path / "1.5.png").touch()
@@ -39,7 +39,7 @@ def test_a_depth_map_is_an_array_or_a_picture(tmp_path):
 
 
 @pytest.mark.parametrize("array", [np.ones((2, 3), np.uint16), np.ones((1, 2, 3)), np.ones(4)])
-def test_what_is_no_depth_map_is_refused(tmp_path, array):
+def test_what_is_no_depth_map_is_rejected(tmp_path, array):
     with pytest.raises(ValueError, match=r"a\.npy: expected a floating-point depth map \(H, W\)"):
         read_depth_map(save(tmp_path / "a.npy", array))
 
@@ -70,7 +70,7 @@ def test_masks_are_bool_or_0_and_1(tmp_path, dtype):
         (np.ones((1, 3, 1), bool), r"expected a mask of shape \(1, 1, 3\), .* got bool of shape"),
     ],
 )
-def test_what_is_no_mask_is_refused(tmp_path, mask, message):
+def test_what_is_no_mask_is_rejected(tmp_path, mask, message):
     with pytest.raises(ValueError, match=message):
         read_mask(save(tmp_path / "a.npy", mask), (1, 1, 3))
 
@@ -92,7 +92,7 @@ def test_origins_keep_their_precision(tmp_path, stored, read):
 @pytest.mark.parametrize(
     "array", [np.ones(3), np.ones((1, 2, 3)), np.ones((2, 4)), np.ones((2, 3), bool)]
 )
-def test_what_are_no_origins_is_refused(tmp_path, array):
+def test_what_are_no_origins_is_rejected(tmp_path, array):
     with pytest.raises(ValueError, match=r"o\.npy: expected ray origins \(M, 3\) of x, y, z"):
         read_origins(save(tmp_path / "o.npy", array))
 

@@ -89,7 +89,7 @@ def test_depth_rules():
         (["--median-scaling", "none"], "--median-scaling can only be used with --task depth"),
     ],
 )
-def test_options_without_effect_are_refused(options, message):
+def test_options_without_effect_are_rejected(options, message):
     with pytest.raises(ValueError, match=message):
         task_of(parsed(*options))
 

@@ -30,7 +30,7 @@ def test_draws_each_sensor_as_often_as_asked():
 
 
 @pytest.mark.parametrize("shares", [dict(camera=-0.1, lidar=0.5), dict(camera=0.6, lidar=0.5)])
-def test_shares_that_cannot_be_are_refused(shares):
+def test_shares_that_cannot_be_are_rejected(shares):
     with pytest.raises(ValueError, match="add up to 1 at most"):
         SensorDropout(**shares)
 
@@ -121,7 +121,7 @@ def test_a_lost_sensor_is_predicted_as_it_was_trained():
 
 
 @pytest.mark.parametrize(("modality", "sensors"), [("lidar", "camera"), ("camera", "both")])
-def test_sensors_that_a_network_lacks_are_refused(modality, sensors):
+def test_sensors_that_a_network_lacks_are_rejected(modality, sensors):
     with pytest.raises(ValueError, match=f"modality '{modality}' cannot run on .* '{sensors}'"):
         make_model(modality=modality).use_sensors(sensors)
 

@@ -96,7 +96,7 @@ def test_gaussians_behind_the_camera_are_not_seen() -> None:
     assert splat(behind, projection(), HEIGHT, WIDTH).opacity.abs().max() == 0
 
 
-def test_a_mirrored_projection_gives_the_mirrored_picture() -> None:
+def test_a_mirrored_projection_gives_the_mirrored_image() -> None:
     plain = splat(cloud(40), projection(), HEIGHT, WIDTH)
     mirrored = splat(cloud(40), projection(mirrored=True), HEIGHT, WIDTH)
     torch.testing.assert_close(mirrored.features, plain.features.flip(3), atol=1e-5, rtol=1e-4)
@@ -136,7 +136,7 @@ def test_gradients_of_every_field() -> None:
         splatting = splat_slowly(Gaussians(*fields), camera, 4, 5)
         return splatting.features, splatting.opacity
 
-    # Opacities of at most 0.8 and short pictures keep clear of the thresholds' jumps.
+    # Opacities of at most 0.8 and short images keep clear of the thresholds' jumps.
     assert torch.autograd.gradcheck(picture, fields, atol=1e-5)
 
 

@@ -79,13 +79,13 @@ def test_lists_come_first(tmp_path):
     assert splits.split_frames(tmp_path, "val", "auto", {}).stems == ("9.0",)
 
 
-def test_a_missing_list_is_refused(tmp_path):
+def test_a_missing_list_is_rejected(tmp_path):
     write_lists(tmp_path, train=["8.0"])
     with pytest.raises(FileNotFoundError, match=r"has lists for \['train'\].*but no test.txt"):
         splits.split_frames(tmp_path, "test", "auto", {})
 
 
-def test_nothing_to_split_by_is_refused(tmp_path):
+def test_nothing_to_split_by_is_rejected(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"has neither lists nor scenes .* split 'all'"):
         splits.split_frames(tmp_path, "test", "auto", {})
 
@@ -97,12 +97,12 @@ def test_nothing_to_split_by_is_refused(tmp_path):
         ("train", "frames", "unknown split_source 'frames'; known:"),
     ],
 )
-def test_unknown_names_are_refused(tmp_path, split, source, message):
+def test_unknown_names_are_rejected(tmp_path, split, source, message):
     with pytest.raises(ValueError, match=message):
         splits.split_frames(tmp_path, split, source, BY_ID)
 
 
-def test_scenes_of_no_split_are_refused(tmp_path):
+def test_scenes_of_no_split_are_rejected(tmp_path):
     scenes = {"drive_1": scene("quarry", "1.0")}
     with pytest.raises(ValueError, match=r"'drive_1' \(location 'quarry'\).*no split by locat"):
         splits.split_frames(tmp_path, "train", "auto", scenes)
@@ -110,7 +110,7 @@ def test_scenes_of_no_split_are_refused(tmp_path):
         splits.split_frames(tmp_path, "train", "official", scenes)
 
 
-def test_empty_split_is_refused(tmp_path):
+def test_empty_split_is_rejected(tmp_path):
     scenes = {"scene_00000": scene("location_1", "1.0")}
     with pytest.raises(ValueError, match=r"the split 'val' of '.*' \(region\) is empty"):
         splits.split_frames(tmp_path, "val", "auto", scenes)
@@ -136,20 +136,20 @@ def test_all_splits_are_those_with_frames(tmp_path):
         splits.all_splits(tmp_path, "auto", scenes)
 
 
-def test_overlapping_splits_are_refused_whichever_is_asked_for(tmp_path):
+def test_overlapping_splits_are_rejected_whichever_is_asked_for(tmp_path):
     write_lists(tmp_path, train=["1.0", "2.0"], val=["3.0"], test=["2.0", "4.0"])
     for split in splits.SPLITS:
         with pytest.raises(ValueError, match=r"'train' and 'test' share 1 frames \(2\.0\): scores"):
             splits.split_frames(tmp_path, split, "auto", {})
 
 
-def test_scenes_that_share_a_frame_across_splits_are_refused(tmp_path):
+def test_scenes_that_share_a_frame_across_splits_are_rejected(tmp_path):
     scenes = {**BY_ID, "scene_00001": scene("location_1", "2.0")}
     with pytest.raises(ValueError, match="'train' and 'val' share 1 frames"):
         splits.split_frames(tmp_path, "test", "official", scenes)
 
 
-def test_a_frame_named_twice_is_refused(tmp_path):
+def test_a_frame_named_twice_is_rejected(tmp_path):
     write_lists(tmp_path, train=["1.0", "2.0", "1.0"])
     with pytest.raises(ValueError, match=r"1 frames are listed twice in 'train': 1\.0"):
         splits.split_frames(tmp_path, "train", "auto", {})
@@ -198,7 +198,7 @@ def test_sweeps_of_frames():
     }
 
 
-def test_sweeps_of_frames_without_a_scene_are_refused():
+def test_sweeps_of_frames_without_a_scene_are_rejected():
     with pytest.raises(
         ValueError, match=r"num_sweeps=3 needs .*1 frames are in no .*scene_info.json"
     ):

@@ -1,4 +1,4 @@
-"""Pictures of a painted volume agree with those of the labels; each term is where it belongs."""
+"""Images of a painted volume agree with those of the labels; each term is where it belongs."""
 
 import pytest
 import torch
@@ -45,7 +45,7 @@ def terms_of(fused: Fused, depth_m: torch.Tensor | None = None) -> dict[str, flo
     return {name: term.item() for name, term in terms.items()}
 
 
-def test_classes_of_the_image_are_compared_with_the_real_cameras_pictures() -> None:
+def test_classes_of_the_image_are_compared_with_the_real_cameras_images() -> None:
     _, views = batch_and_views(virtual=("bird",))
     size = (views.height, views.width)
     labels = views.hit.labels[:, : size[0] * size[1]].view(1, 1, *size)
@@ -64,7 +64,7 @@ def test_classes_of_the_image_are_compared_with_the_real_cameras_pictures() -> N
     assert terms(unlabeled) == terms(right)
 
 
-def test_classes_of_the_image_may_be_coarser_than_the_pictures_and_are_balanced() -> None:
+def test_classes_of_the_image_may_be_coarser_than_the_images_and_are_balanced() -> None:
     _, views = batch_and_views()
     coarse = torch.zeros(1, 1, 11, 4, 8)
     coarse[:, :, 10] = 3.0  # Class 11 everywhere: right for the ground, wrong for the block.
@@ -171,7 +171,7 @@ def test_values_at_rays_are_those_of_the_pixels_that_hold_them() -> None:
 @pytest.mark.parametrize(
     "wrong", [dict(stride=0), dict(ray_step=0), dict(num_segments=0), dict(near_m=16.0)]
 )
-def test_wrong_options_are_refused(wrong: dict[str, object]) -> None:
+def test_wrong_options_are_rejected(wrong: dict[str, object]) -> None:
     options = dict(stride=2, ray_step=1, near_m=0.5, far_m=16.0, num_segments=4)
     with pytest.raises(ValueError, match="rendering needs a positive stride"):
         RenderOptions(**options | wrong)
@@ -260,7 +260,7 @@ def test_rays_are_drawn_anew_and_repeat_with_the_seed() -> None:
 
 
 @pytest.mark.parametrize("wrong", [dict(novel_views=-1), dict(novel_rays=0)])
-def test_wrong_options_of_novel_views_are_refused(wrong: dict[str, object]) -> None:
+def test_wrong_options_of_novel_views_are_rejected(wrong: dict[str, object]) -> None:
     options = dict(stride=2, ray_step=1, near_m=0.5, far_m=16.0, num_segments=4)
     with pytest.raises(ValueError, match="novel_views >= 0 and a positive novel_rays"):
         RenderOptions(**options | wrong)

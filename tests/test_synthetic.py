@@ -106,5 +106,5 @@ def test_the_camera_sees_the_horizon_where_the_real_one_does():
     far_ahead = torch.tensor([1e5, 0.0, 0.0, 1.0])
     u, v, depth, _ = front_camera(cfg) @ far_ahead
     assert u / depth == pytest.approx(640, abs=1)
-    # At 37 % of the recorded picture, of which the rows from 20 % to 95 % are kept.
+    # At 37 % of the recorded image, of which the rows from 20 % to 95 % are kept.
     assert v / depth == pytest.approx(384 * (0.37 - 0.2) / 0.75, abs=3)

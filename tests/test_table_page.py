@@ -28,7 +28,7 @@ def test_a_table_puts_panels_in_rows_and_columns_and_each_legend_group_on_a_line
     assert blue[2] < one[0] < one[2] < two[0]
 
 
-def test_a_table_refuses_rows_that_do_not_fill_the_columns():
+def test_a_table_rejects_rows_that_do_not_fill_the_columns():
     with pytest.raises(ValueError, match="row 'above' has 1 panels for 2 columns"):
         table_page("", "", ["left", "right"], [("above", [plain(RED)])], [])
 

@@ -118,7 +118,7 @@ def test_the_same_seed_gives_the_same_losses(whole, tmp_path):
         ("", -2, 0),  # before the second validation, which is made up for
     ],
 )
-def test_going_on_gives_what_an_uninterrupted_run_gives(whole, tmp_path, words, stop_after, redone):
+def test_resuming_gives_what_an_uninterrupted_run_gives(whole, tmp_path, words, stop_after, redone):
     config, out, losses = whole
     words += " --cfg-options runtime.checkpoint_iters=1"
     first = run(config, tmp_path / "out", words, stop_after=stop_after).losses
@@ -134,7 +134,7 @@ def test_a_finished_run_trains_no_further(whole, caplog):
     assert run(config, out).losses == []
 
 
-def test_going_on_elsewhere_leaves_the_first_run_alone(whole, tmp_path):
+def test_resuming_elsewhere_leaves_the_first_run_alone(whole, tmp_path):
     config, out, _ = whole
     before = (out / "latest.pth").read_bytes()
     words = f"--resume-from {out / 'latest.pth'} --cfg-options schedule.epochs=5"
@@ -142,7 +142,7 @@ def test_going_on_elsewhere_leaves_the_first_run_alone(whole, tmp_path):
     assert (out / "latest.pth").read_bytes() == before
 
 
-def test_going_on_elsewhere_takes_the_best_weights_along(whole, tmp_path, caplog):
+def test_resuming_elsewhere_takes_the_best_weights_along(whole, tmp_path, caplog):
     config, out, _ = whole
     elsewhere = tmp_path / "more"
     run(config, elsewhere, f"--resume-from {out / 'latest.pth'}")  # It is at its end.
@@ -237,13 +237,13 @@ def test_curves_for_tensorboard(tmp_path):
     assert curves.Tags()["images"] == ["from_above/val_0", "from_above/val_2", "from_above/val_5"]
 
 
-def test_a_loss_that_is_no_number_ends_the_run_with_its_frames(tmp_path, capsys):
+def test_a_loss_that_is_nan_ends_the_run_with_its_frames(tmp_path, capsys):
     config = write_toy_config(tmp_path)
     with pytest.raises(FloatingPointError, match=r"frames \['train_\d', 'train_\d'\] is nan"):
         run(config, tmp_path / "out", "--cfg-options model.fail_at=2")
 
 
-def test_a_wrong_score_to_compare_by_is_refused_before_training(tmp_path):
+def test_a_wrong_score_to_compare_by_is_rejected_before_training(tmp_path):
     config = write_toy_config(tmp_path)
     with pytest.raises(ValueError, match="best_metric must be one of"):
         run(config, tmp_path / "out", "--cfg-options runtime.best_metric=mIoU")
@@ -293,7 +293,7 @@ def test_an_interruption_prints_how_to_resume():
     assert said.startswith("stopped; run the same command without --resume-from again")
 
 
-def test_the_real_network_goes_on_exactly(tmp_path):
+def test_the_real_network_resumes_exactly(tmp_path):
     """One frame an iteration of the demo's network on the demo's grid, on both sensors."""
     write_tiny_unscenes3d(tmp_path / "data", imagesets=("lists",), image_size=(40, 64))
     config = Path(train.__file__).parent / "config/minesim/minesim_occ.py"

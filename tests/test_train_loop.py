@@ -53,7 +53,7 @@ def test_no_validation_when_not_asked_for():
 
 
 @pytest.mark.parametrize("iteration", [1, 2, 4])
-def test_goes_on_in_mid_epoch_with_the_frames_that_are_left(iteration):
+def test_resumes_in_mid_epoch_with_the_frames_that_are_left(iteration):
     whole, events = loop_of(2, 0)
     whole.run()
     rest, later = loop_of(2, 0)

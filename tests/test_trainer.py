@@ -13,7 +13,7 @@ from utils.distributed import Process
 ALONE = Process(0, 1, torch.device("cpu"))
 
 
-def test_latest_is_where_a_run_goes_on(tmp_path, caplog):
+def test_latest_is_where_a_run_resumes(tmp_path, caplog):
     other = tmp_path / "other.pth"
     assert find_checkpoint(tmp_path, None) is None
     assert find_checkpoint(tmp_path, other) == other
@@ -47,7 +47,7 @@ def test_writes_in_mid_epoch_only_if_asked(tmp_path):
     assert every(iter_resume=True) == [200]
 
 
-def test_pictures_are_drawn_for_tensorboard_at_validations(tmp_path):
+def test_images_are_drawn_for_tensorboard_at_validations(tmp_path):
     def draws(**options: object) -> bool:
         values = {f"{key.replace('__', '.')}": value for key, value in options.items()}
         return ImagesHook in [type(hook) for hook in hooks_of(tmp_path, values)]
@@ -57,7 +57,7 @@ def test_pictures_are_drawn_for_tensorboard_at_validations(tmp_path):
     assert not draws(runtime__tensorboard=True, schedule__val_interval=0)
 
 
-def test_going_on_reads_no_pretrained_weights(tmp_path, monkeypatch):
+def test_resuming_reads_no_pretrained_weights(tmp_path, monkeypatch):
     read = []
     monkeypatch.setattr(ToyNetwork, "init_weights", lambda network: read.append("weights"))
     cfg = load_config(write_toy_config(tmp_path), {"schedule.epochs": 1})

@@ -278,6 +278,6 @@ def test_coarsening_of_one_value(value):
 
 
 @pytest.mark.parametrize("factor", [0, 3, -2])
-def test_factor_that_does_not_divide_is_refused(factor):
+def test_factor_that_does_not_divide_is_rejected(factor):
     with pytest.raises(ValueError, match=rf"{factor} does not divide the shape \(8, 8, 2\)"):
         transforms.coarsen_occupancy(random_labels(), factor)

@@ -253,7 +253,7 @@ def test_a_grid_may_be_a_dictionary(root):
     assert dataset[0].occupancy.shape == (128, 128, 16)
 
 
-def test_another_box_is_refused_only_where_labels_are_read(root):
+def test_another_box_is_rejected_only_where_labels_are_read(root):
     other = {"origin_m": (0.0, -40.0, -4.0), "voxel_m": 0.3, "shape": (256, 256, 32)}
     with pytest.raises(ValueError, match="is not a coarsening"):
         build(root, ["occupancy"], grid=other)
@@ -431,7 +431,7 @@ def test_stems_choose_and_order(root):
 
 
 @pytest.mark.parametrize("stems", [None, []])
-def test_an_empty_split_is_refused(tmp_path, stems):
+def test_an_empty_split_is_rejected(tmp_path, stems):
     (tmp_path / "clouds").mkdir()
     with pytest.raises(ValueError, match=r"no frame of '.*' in 'all' has all of \('clouds',\)"):
         build(tmp_path, ["points"], split="all", stems=stems)
@@ -440,13 +440,13 @@ def test_an_empty_split_is_refused(tmp_path, stems):
 # --- refusals before training starts ---
 
 
-def test_missing_folders_are_refused_at_the_start(own_root):
+def test_missing_folders_are_rejected_at_the_start(own_root):
     shutil.rmtree(own_root / "occ")
     with pytest.raises(FileNotFoundError, match=r"lacks the folders \['occ'\]"):
         build(own_root)
 
 
-def test_missing_files_are_refused_at_the_start(own_root):
+def test_missing_files_are_rejected_at_the_start(own_root):
     (own_root / "images/1689903584.778848.jpg").unlink()
     with pytest.raises(FileNotFoundError, match=r"images/ lacks 1 of 2: 1689903584\.778848\. Copy"):
         build(own_root)
@@ -471,7 +471,7 @@ def test_missing_files_are_refused_at_the_start(own_root):
         ({"fields": ["pixel_from_lidar"]}, "needs recorded_size=.height, width., such as"),
     ],
 )
-def test_wrong_options_are_refused(root, options, message):
+def test_wrong_options_are_rejected(root, options, message):
     with pytest.raises(ValueError, match=message):
         build(root, **options)
 

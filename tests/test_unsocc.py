@@ -108,7 +108,7 @@ def test_without_rendering_the_same_network_gives_the_same_logits():
     assert torch.equal(plain(make_batch()), full(make_batch()))
 
 
-def test_the_gaussians_pictures_teach_the_head_and_the_volumes_pictures_do_not():
+def test_the_gaussians_images_teach_the_head_and_the_volumes_images_do_not():
     model, batch = make_model(), make_batch()
     terms = model.losses(batch)
     for name, reaches in [("loss_splat_semantic", True), ("loss_render_semantic", False)]:
@@ -118,7 +118,7 @@ def test_the_gaussians_pictures_teach_the_head_and_the_volumes_pictures_do_not()
         assert (gradient is not None and gradient.abs().max() > 0) == reaches
 
 
-def test_each_sensor_is_taught_by_the_other_ones_pictures():
+def test_each_sensor_is_taught_by_the_other_ones_images():
     model, batch = make_model(), make_batch()
     terms = model.losses(batch)
     for name, part in [
@@ -142,7 +142,7 @@ def test_virtual_cameras_are_seen_by_the_gaussians():
     assert first["loss_render_depth"] == second["loss_render_depth"]
 
 
-def test_counts_of_classes_balance_the_pictures():
+def test_counts_of_classes_balance_the_images():
     loss = model_config()["loss"]
     counts = [0, *range(1000, 12000, 1000)]
     balanced = make_model(loss=loss | dict(class_counts=counts, effective_number_beta=0.999))
@@ -199,7 +199,7 @@ def test_the_same_seed_gives_the_same_loss():
 
 
 @pytest.mark.parametrize("modality", ["both", "camera", "lidar"])
-def test_learns_one_batch_by_heart(modality):
+def test_learns_one_batch_overfit(modality):
     model = make_model(modality=modality)
     batch = make_batch()
     optimizer = OptimWrapper(torch.optim.Adam(model.parameters(), lr=0.01))
@@ -326,7 +326,7 @@ def test_pretrained_weights_are_loaded_when_training_starts(tmp_path):
         ),
     ],
 )
-def test_wrong_arguments_are_refused(changes, message):
+def test_wrong_arguments_are_rejected(changes, message):
     with pytest.raises(ValueError, match=message):
         make_model(**changes)
 
@@ -382,14 +382,14 @@ def test_a_part_cannot_set_what_the_network_determines():
         make_model(parts=parts)
 
 
-def test_a_misspelt_part_is_refused():
+def test_a_misspelt_part_is_rejected():
     config = model_config()
     config["parts"]["encoder"] = config["parts"].pop("image_encoder")
     with pytest.raises(TypeError, match="encoder"):
         MODELS.build(config)
 
 
-def test_an_unknown_mode_is_refused():
+def test_an_unknown_mode_is_rejected():
     with pytest.raises(ValueError, match="mode must be"):
         make_model()(make_batch(), mode="train")
 

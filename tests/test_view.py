@@ -21,7 +21,7 @@ def test_look_at_from_above_measures_depth_along_the_line_of_sight():
 
 
 @pytest.mark.parametrize("target", [(0, 0, -5), (0, 0, 0)])
-def test_look_at_refuses_a_vertical_line_of_sight(target):
+def test_look_at_rejects_a_vertical_line_of_sight(target):
     with pytest.raises(ValueError, match="vertical"):
         look_at((0, 0, 0), target, size=(10, 10), fov_deg=60)
 
@@ -35,7 +35,7 @@ def test_birds_eye_maps_corners_and_heights():
 
 
 @pytest.mark.parametrize(("near_left", "far_right"), [((5, 5), (5, -5)), ((0, -5), (20, 5))])
-def test_birds_eye_refuses_corners_the_wrong_way_round(near_left, far_right):
+def test_birds_eye_rejects_corners_the_wrong_way_round(near_left, far_right):
     with pytest.raises(ValueError, match="needs near < far and right < left"):
         birds_eye(near_left, far_right, height=10, top_m=0)
 
@@ -79,7 +79,7 @@ def test_voxel_coordinates_project_like_their_meters(name):
 
 
 @pytest.mark.parametrize("name", VIEWS)
-def test_the_aspect_is_that_of_square_pixels_however_the_picture_is_stretched(name):
+def test_the_aspect_is_that_of_square_pixels_however_the_image_is_stretched(name):
     view = VIEWS[name]
     assert view.aspect == pytest.approx(view.width / view.height)
     stretched = view.resize(3 * view.width, view.height)

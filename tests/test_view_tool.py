@@ -18,7 +18,7 @@ def test_without_viser_one_is_told_what_to_install(monkeypatch):
         main(parse_arguments(["--pred", "x"]))
 
 
-def test_a_taken_port_and_wrong_numbers_are_refused_before_anything_is_read(monkeypatch):
+def test_a_taken_port_and_wrong_numbers_are_rejected_before_anything_is_read(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     with pytest.raises(
         ValueError, match="--keep must be at least 1 and --ahead at least 0, got 0 and 6"

@@ -210,7 +210,7 @@ def test_a_frame_without_a_label_offers_only_the_prediction(session):
     assert "IoU" not in session._panel._status.content
 
 
-def test_a_frame_that_cannot_be_read_is_said_and_the_rest_goes_on(session):
+def test_a_frame_that_cannot_be_read_is_said_and_the_rest_resumes(session):
     session._panel.go_to(2)
     session.follow()
     assert "cannot be shown:** images/3.0.jpg is damaged" in session._panel._status.content
@@ -292,7 +292,7 @@ def test_the_page_in_a_browser_shows_what_the_panel_says(session, client):
         return picture.astype(int)
 
     def settle(condition):
-        """Pictures until one is as expected: what is sent is drawn a moment later."""
+        """Images until one is as expected: what is sent is drawn a moment later."""
         end = time.monotonic() + 20
         while not condition(picture := look()):
             assert time.monotonic() < end, "the picture did not become as expected"

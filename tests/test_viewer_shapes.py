@@ -34,7 +34,7 @@ def test_the_camera_stands_where_the_calibration_says():
     assert shape.fov_rad == pytest.approx(2 * np.arctan(30 / (0.88 * 96)), abs=1e-5)
 
 
-def test_the_picture_lies_where_its_pixels_are_seen_also_off_the_axis():
+def test_the_image_lies_where_its_pixels_are_seen_also_off_the_axis():
     rig = Rig((60, 96))
     shape = camera_shape(rig.pixel_from_lidar, 96, 60, distance_m=5.0)
     corners = shape.edges_m()[:4, 1]

@@ -148,7 +148,7 @@ def test_a_wall_takes_the_sky_on_its_side():
         (np.full(GRID.shape, 12, np.uint8), r"labels \[12\] are neither one of the 12 classes"),
     ],
 )
-def test_wrong_labels_are_refused(labels, message):
+def test_wrong_labels_are_rejected(labels, message):
     with pytest.raises(ValueError, match=message):
         class_groups(labels, GRID, UNSCENES3D)
     with pytest.raises(ValueError, match=message):

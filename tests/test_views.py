@@ -8,12 +8,12 @@ from utils.geometry import project_points
 SIZE = (32, 64)
 
 
-def test_the_pictures_are_those_of_the_images_shrunk() -> None:
+def test_the_images_are_those_of_the_images_shrunk() -> None:
     batch = make_batch(2, cameras=2)
     views = label_views(batch.occupancy, GRID, batch.pixel_from_lidar, SIZE, stride=4)
     assert (views.height, views.width) == (8, 16)
     assert views.rays.origins.shape == (2, 2 * 8 * 16, 3)
-    # The ray of picture 1, row 3, column 5 goes through the image pixel (22, 14).
+    # The ray of image 1, row 3, column 5 goes through the image pixel (22, 14).
     ray = (1 * 8 + 3) * 16 + 5
     point = views.rays.origins[0, ray] + 7.0 * views.rays.directions[0, ray]
     pixel, depth = project_points(batch.pixel_from_lidar[0, 1], point[None])
@@ -67,7 +67,7 @@ def test_the_bird_sees_the_block_on_the_ground() -> None:
     assert block.mean(0).tolist() == pytest.approx([64 * (1 - 7.5 / 16), 32 + 4 * 1.5], abs=2.0)
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_what_does_not_fit_is_rejected() -> None:
     batch = make_batch(1)
     place = (batch.occupancy, GRID, batch.pixel_from_lidar)
     with pytest.raises(ValueError, match="stride of 5 does not divide"):

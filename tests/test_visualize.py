@@ -107,7 +107,7 @@ def test_branches_are_of_a_network_that_renders(folder, tmp_path):
         (["views", "--out", "x"], "nothing to show"),
     ],
 )
-def test_options_that_cannot_be_are_refused_before_anything_is_read(words, message):
+def test_options_that_cannot_be_are_rejected_before_anything_is_read(words, message):
     with pytest.raises(ValueError, match=message):
         main(parse_arguments(words))
 

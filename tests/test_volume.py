@@ -81,7 +81,7 @@ def test_depth_reaches_the_density() -> None:
     assert density.grad.abs().sum() > 0
 
 
-def test_bad_ranges_are_refused() -> None:
+def test_bad_ranges_are_rejected() -> None:
     with pytest.raises(ValueError, match="near < far"):
         uniform_depths(5.0, 5.0, 10)
 

@@ -96,7 +96,7 @@ def test_age_is_zero_without_a_column_for_it():
     )
 
 
-def test_points_without_intensity_are_refused():
+def test_points_without_intensity_are_rejected():
     voxels = voxelize([torch.rand(6, 3)], GRID)
     with pytest.raises(ValueError, match="got 3 columns"):
         voxel_features(voxels, GRID)

@@ -58,7 +58,7 @@ class Pinhole(Protocol):
 
 
 @dataclass(frozen=True)
-class Picture:
+class CameraFrame:
     """A rendered camera frame.
 
     Attributes:
@@ -70,7 +70,7 @@ class Picture:
     depth_m: Float32[np.ndarray, "H W"]
 
 
-class Photographer:
+class CameraRenderer:
     """Renders camera images of one scene.
 
     Args:
@@ -84,7 +84,7 @@ class Photographer:
         self._light = make_light(stage.world.environment)
         self._shader = Shader(stage, self._light)
 
-    def with_camera(self, camera: Pinhole) -> "Photographer":
+    def with_camera(self, camera: Pinhole) -> "CameraRenderer":
         """Return a copy that renders the same scene through another camera."""
         other = copy(self)
         other._camera = camera
@@ -92,7 +92,7 @@ class Photographer:
 
     def take(
         self, world_from_vehicle: Float[np.ndarray, "4 4"], rng: np.random.Generator
-    ) -> Picture:
+    ) -> CameraFrame:
         """Render the image from a vehicle pose; ``rng`` draws the sensor noise."""
         camera, light = self._camera, self._light
         world_from_cam = world_from_vehicle @ camera.vehicle_from_cam
@@ -112,7 +112,7 @@ class Photographer:
             color *= vignette[band].reshape(-1, 1)
             image[band] = _tone(color).reshape(image[band].shape)
             depth[band] = np.where(hits.face < 0, np.inf, hits.distance).reshape(depth[band].shape)
-        return Picture(_finish(image, light, rng), depth)
+        return CameraFrame(_finish(image, light, rng), depth)
 
     def _band(
         self,

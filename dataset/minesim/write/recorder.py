@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Float32, Int64
 
-from dataset.minesim.sensors.camera import Photographer, Picture
+from dataset.minesim.sensors.camera import CameraFrame, CameraRenderer
 from dataset.minesim.sensors.lidar import Scan, scan
 from dataset.minesim.sensors.rig import Camera, vehicle_from_lidar
 from dataset.minesim.sensors.stage import Stage
@@ -59,7 +59,7 @@ class Recorder:
         self._stage = stage
         self._camera = camera
         self._seed = seed
-        self._photographer = Photographer(stage, camera)
+        self._renderer = CameraRenderer(stage, camera)
         map_rng = np.random.default_rng((*seed, _MAP))
         self._clip: ClipMap = accumulate(stage, map_rng, voxel_m=map_voxel_m)
 
@@ -67,7 +67,7 @@ class Recorder:
         """Record one frame, with labels if it is a sample."""
         drive = self._stage.world.drive
         pose = drive.world_from_vehicle[frame.tick]
-        picture = self._photographer.take(pose, self._rng(_CAMERA, frame))
+        seen = self._renderer.take(pose, self._rng(_CAMERA, frame))
         cloud = scan(
             self._stage,
             pose @ vehicle_from_lidar(),
@@ -75,26 +75,26 @@ class Recorder:
             self._rng(_LIDAR, frame),
         )
         recording = VehicleRecording(
-            picture.image,
+            seen.image,
             cloud.points,
             pose,
             drive.velocity_mps[frame.tick],
             drive.acceleration_mps2[frame.tick],
         )
-        return recording, self._labels(pose, picture, cloud) if frame.is_sample else None
+        return recording, self._labels(pose, seen, cloud) if frame.is_sample else None
 
     def _labels(
-        self, world_from_vehicle: Float[np.ndarray, "4 4"], picture: Picture, cloud: Scan
+        self, world_from_vehicle: Float[np.ndarray, "4 4"], seen: CameraFrame, cloud: Scan
     ) -> Labels:
         """Make the labels of one frame as for the recorded data."""
         points, label = local_map(self._clip, world_from_vehicle @ vehicle_from_lidar())
         own: Float32[np.ndarray, "N 3"] = cloud.points[~cloud.is_dust, :3]
         return Labels(
             occupancy=occupancy_rows(points, label),
-            depth=depth_image(np.concatenate([points, own]), picture.depth_m, self._camera),
+            depth=depth_image(np.concatenate([points, own]), seen.depth_m, self._camera),
             elevation=elevation_image(points),
             local_map=points,
-            caption=caption(self._stage.world, world_from_vehicle, picture.depth_m, self._camera),
+            caption=caption(self._stage.world, world_from_vehicle, seen.depth_m, self._camera),
         )
 
     def _rng(self, purpose: int, frame: Frame) -> np.random.Generator:

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64
 
 from dataset.minesim.scene.drive import RATE_HZ, Drive
 from dataset.minesim.scene.world import World
-from dataset.minesim.sensors.camera import Photographer
+from dataset.minesim.sensors.camera import CameraRenderer
 from dataset.minesim.sensors.lidar import measure
 from dataset.minesim.sensors.raycast import Caster
 from dataset.minesim.sensors.stage import Stage, make_stage
@@ -54,7 +54,7 @@ class RigRecorder:
         self._times_us = times_us
         self._seed = seed
         self._cameras = [RigCamera(channel, *options.image_size) for channel in CAMERAS]
-        self._photographer = Photographer(self._stage, self._cameras[0])
+        self._renderer = CameraRenderer(self._stage, self._cameras[0])
         self._directions, self._ring = turn(options.lidar_columns)
         places = np.stack([self.world_from_ego(int(time))[:3, 3] for time in times_us])
         self._surface = sample_surface(world, places, _reach_m(), options.surface_step_m)
@@ -100,10 +100,10 @@ class RigRecorder:
         time_us = shot.time_us + MOUNTS[camera.channel].delay_us
         own = replace(shot, time_us=time_us, world_from_ego=self.world_from_ego(time_us))
         rng = np.random.default_rng((*self._seed, _CAMERA, number, time_us))
-        picture = self._photographer.with_camera(camera).take(own.world_from_ego, rng)
-        writer.write_image(camera, own, picture.image)
+        seen = self._renderer.with_camera(camera).take(own.world_from_ego, rng)
+        writer.write_image(camera, own, seen.image)
         pose = own.world_from_ego @ camera.vehicle_from_cam
-        return RigView(camera, pose, picture.depth_m)
+        return RigView(camera, pose, seen.depth_m)
 
     def _label(self, shot: Shot, views: list[RigView]) -> KeyFrameLabels:
         world_from_lidar = shot.world_from_ego @ ego_from_sensor(LIDAR)
