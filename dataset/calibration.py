@@ -7,6 +7,8 @@ ROTATION_TOLERANCE = 5e-3
 """Maximum entry of RᵀR − I; above the rounding of matrices printed with three decimals."""
 _LARGEST_SKEW = 0.01
 """Maximum skew of a camera matrix, relative to its focal length."""
+_LARGEST_RATIO = 10.0
+"""Maximum ratio of the focal lengths; they differ if an image was stretched."""
 
 
 def check_camera_matrix(where: str, name: str, matrix: Float64[np.ndarray, "3 3"]) -> None:
@@ -22,6 +24,7 @@ def check_camera_matrix(where: str, name: str, matrix: Float64[np.ndarray, "3 3"
     """
     focal_u, focal_v = matrix[0, 0], matrix[1, 1]
     is_camera = min(focal_u, focal_v) > 0 and np.allclose(matrix[2], [0, 0, 1])
+    is_camera &= max(focal_u, focal_v) <= _LARGEST_RATIO * min(focal_u, focal_v)
     if is_camera and max(abs(matrix[0, 1]), abs(matrix[1, 0])) <= _LARGEST_SKEW * focal_u:
         return
     hint = ""

@@ -90,8 +90,10 @@ def _scaled(
     low, high = float(stored.min()), float(stored.max())
     found = f"{stored.dtype} values from {low:g} to {high:g}"
     if image_max is None:
-        advice = f"State the white level as image_max in calib.json{_likely(stored.dtype, high)}, "
-        advice += "or convert all images to 8 bits with one scale."
+        advice = (
+            "Convert all images to 8 bits with one scale, or, for a recording, state the white "
+            f"level as image_max in calib.json{_likely(stored.dtype, high)}."
+        )
         raise ValueError(f"{where}: expected 8 bits per channel, found {found}. {advice}")
     if not 0 <= low <= high <= image_max:  # NaN fails too.
         raise ValueError(

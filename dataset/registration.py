@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from utils.geometry import VoxelGrid, project_points
+from utils.geometry import VoxelGrid
 
 Crop = tuple[float, float, float, float]
 WHOLE: Crop = (0.0, 0.0, 1.0, 1.0)
@@ -34,9 +33,10 @@ MAX_DISTANCE_M = 20.0
 MAX_RANGE_M = 1000.0
 """Maximum range of 99 % of the points; no automotive LiDAR reaches farther."""
 MIN_POINTS_IN_IMAGES = 0.05
-MIN_GRID_IN_IMAGES = 0.1
+MIN_GRID_IN_IMAGES = 0.12
 MIN_POINTS_IN_GRID = 0.05
-"""Minimum shares, over all cameras of a frame."""
+"""Minimum shares, over all cameras of a frame. A camera 30° wide sees a quarter of a grid ahead,
+and one that looks to the side at most 8 %."""
 MAX_POINTS_BELOW_GRID = 0.3
 """Maximum share of the points under or over the grid that are below its floor."""
 FEW = 20
@@ -107,41 +107,41 @@ def camera_problems(
 
 
 def frame_shares(
-    pixel_from_lidar: Float[Tensor, "N 4 4"] | None,
+    pixel_from_lidar: Sequence[Float[np.ndarray, "4 4"]],
     image_size: tuple[int, int],
-    points: Float[Tensor, "P F"] | None,
+    points: Float[np.ndarray, "P F"] | None,
     grid: VoxelGrid,
 ) -> dict[str, float]:
     """Measure the shares that ``share_problems`` judges, and the range of the points [m].
 
     Args:
-        pixel_from_lidar: Projection into each image; None without images.
+        pixel_from_lidar: Projection into each image; empty without images.
         image_size: Height and width of the images.
         points: x, y, z [m], and any other columns; None without a LiDAR.
         grid: Grid of the network.
     """
     found: dict[str, float] = {}
-    if pixel_from_lidar is not None:
+    if pixel_from_lidar:
         coarse = max(1, max(grid.shape) // _CELLS)
-        cells = [torch.arange(0.5 * coarse, count, coarse) for count in grid.shape]
-        centers = torch.stack(torch.meshgrid(*cells, indexing="ij"), dim=-1).view(-1, 3)
-        centers_m = grid.meters_from_voxel(centers.double())
-        is_seen = _on_images(centers_m, pixel_from_lidar, image_size)
-        found["grid_in_images"] = float(is_seen.double().mean())
+        cells = [np.arange(0.5 * coarse, count, coarse) for count in grid.shape]
+        centers = np.stack(np.meshgrid(*cells, indexing="ij"), axis=-1).reshape(-1, 3)
+        is_seen = _on_images(grid.meters_from_voxel(centers), pixel_from_lidar, image_size)
+        found["grid_in_images"] = float(is_seen.mean())
     if points is not None:
         found["points"] = float(len(points))
     if points is None or len(points) < FEW:
         return found
-    points_m = points[:: -(-len(points) // _POINTS), :3].double().cpu()
-    found["range_m"] = float(points_m.norm(dim=1).quantile(0.99))
-    found["points_in_grid"] = float(grid.contains(points_m).double().mean())
+    points_m = points[:: -(-len(points) // _POINTS), :3].astype(np.float64)
+    found["range_m"] = float(np.quantile(np.linalg.norm(points_m, axis=1), 0.99))
     voxels = grid.voxel_from_meters(points_m)
-    is_over = ((voxels[:, :2] >= 0) & (voxels[:, :2] < voxels.new_tensor(grid.shape[:2]))).all(1)
+    is_within = (voxels >= 0) & (voxels < grid.shape)
+    found["points_in_grid"] = float(is_within.all(axis=1).mean())
+    is_over = is_within[:, :2].all(axis=1)
     if is_over.sum() >= FEW:
-        found["points_below_grid"] = float((voxels[is_over, 2] < 0).double().mean())
-    if pixel_from_lidar is not None:
+        found["points_below_grid"] = float((voxels[is_over, 2] < 0).mean())
+    if pixel_from_lidar:
         is_seen = _on_images(points_m, pixel_from_lidar, image_size)
-        found["points_in_images"] = float(is_seen.double().mean())
+        found["points_in_images"] = float(is_seen.mean())
     return found
 
 
@@ -206,13 +206,14 @@ class RegistrationWatch:
     ) -> None:
         """Check the cameras of a frame, and measure the shares of the first frames."""
         size = (0, 0) if images is None else (images.shape[-2], images.shape[-1])
-        matrices = None if images is None or pixel_from_lidar is None else pixel_from_lidar.cpu()
-        if matrices is not None:
-            numbers = list(matrices.double().numpy())
-            problems = camera_problems(numbers, size, self._grid, self._crop)
+        matrices: list[np.ndarray] = []
+        if images is not None and pixel_from_lidar is not None:
+            matrices = list(pixel_from_lidar.double().cpu().numpy())
+            problems = camera_problems(matrices, size, self._grid, self._crop)
             self._warn(problems, f"frame {stem}")
         if len(self._measured) < FRAMES:
-            self._measured.append(frame_shares(matrices, size, points, self._grid))
+            cloud = None if points is None else points.cpu().numpy()
+            self._measured.append(frame_shares(matrices, size, cloud, self._grid))
             if len(self._measured) == FRAMES:
                 self.close()
 
@@ -264,14 +265,16 @@ def _angle_deg(vector: Float[np.ndarray, "3"], axis: tuple[float, float, float])
 
 
 def _on_images(
-    points_m: Float[Tensor, "P 3"],
-    pixel_from_lidar: Float[Tensor, "N 4 4"],
+    points_m: Float[np.ndarray, "P 3"],
+    pixel_from_lidar: Sequence[Float[np.ndarray, "4 4"]],
     image_size: tuple[int, int],
-) -> Bool[Tensor, "P"]:
+) -> Bool[np.ndarray, "P"]:
     """Return which points fall on at least one image."""
-    is_seen = torch.zeros(len(points_m), dtype=torch.bool)
-    end = points_m.new_tensor([image_size[1], image_size[0]])
-    for matrix in pixel_from_lidar.double():
-        pixels, depth_m = project_points(matrix, points_m)
-        is_seen |= ((pixels >= 0) & (pixels < end)).all(dim=-1) & (depth_m > 0)
+    is_seen = np.zeros(len(points_m), bool)
+    height, width = image_size
+    for matrix in pixel_from_lidar:
+        u, v, depth_m = (points_m @ matrix[:3, :3].T + matrix[:3, 3]).T
+        is_seen |= (
+            (depth_m > 0) & (u >= 0) & (v >= 0) & (u < width * depth_m) & (v < height * depth_m)
+        )
     return is_seen

@@ -15,6 +15,7 @@ CAMERA = np.array([[800.0, 0.2, 480.0], [0.0, 810.0, 300.0], [0.0, 0.0, 1.0]])
         (-CAMERA, "found"),
         (2 * CAMERA, "found"),
         (CAMERA[[1, 0, 2]], "found"),
+        (np.diag([1.0, 0.01, 1.0]) @ CAMERA, "found"),
         (CAMERA @ [[1, 0.1, 0], [0, 1, 0], [0, 0, 1]], "found"),
     ],
 )

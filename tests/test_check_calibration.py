@@ -40,7 +40,7 @@ def test_an_implausible_camera_is_warned_of():
     assert checked(matrices(P2=p2), size=None).findings == []
     inverse = np.linalg.inv(Rig(SIZE).cam_from_lidar)
     findings = checked(matrices(Tr_velo_to_cam=inverse)).findings
-    assert {finding.check for finding in findings} == {"up", "turn"}
+    assert {finding.check for finding in findings} == {"up", "turn", "grid_in_view"}
 
 
 def test_share_in_view_counts_returns_ahead_only():
@@ -48,8 +48,15 @@ def test_share_in_view_counts_returns_ahead_only():
     aside = np.tile(np.float32([[5.0, 60.0, 0.0, 5.0]]), (10, 1))
     behind = np.tile(np.float32([[-5.0, 0.0, 0.0, 5.0]]), (60, 1))
     cloud = np.vstack([ahead, aside, behind])
-    assert checked(matrices(), cloud).measures == {"points_in_view": 0.75}
-    assert checked(matrices(), cloud[:19]).measures == {}  # Too few to tell.
+    assert checked(matrices(), cloud).measures["points_in_view"] == 0.75
+    assert "points_in_view" not in checked(matrices(), cloud[:19]).measures  # Too few to tell.
+
+
+def test_share_of_the_grid_in_view():
+    share = checked(matrices()).measures["grid_in_view"]
+    assert 0.5 < share < 0.65  # 59 degrees of a grid that starts 45 degrees to either side.
+    away = matrices()["Tr_velo_to_cam"] @ np.diag([-1.0, -1.0, 1.0, 1.0])
+    assert checked(matrices(Tr_velo_to_cam=away)).measures["grid_in_view"] == 0.0
 
 
 def test_pixels_and_depths_of_a_camera_in_the_origin():

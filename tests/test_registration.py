@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from dataset import layout
+from dataset.minesim.write.nuscenes.rig import CAMERAS, RigCamera, ego_from_sensor
 from dataset.registration import (
     FRAMES,
     WHOLE,
@@ -99,8 +100,7 @@ def test_a_crop_is_taken_into_account():
 
 
 def test_shares_of_a_frame():
-    matrices = torch.from_numpy(projection())[None].float()
-    shares = frame_shares(matrices, SIZE, ahead(), GRID)
+    shares = frame_shares([projection()], SIZE, ahead().numpy(), GRID)
     assert shares["points_in_images"] > 0.8
     assert shares["points_in_grid"] == 1.0
     assert shares["points_below_grid"] == 0.0
@@ -109,18 +109,19 @@ def test_shares_of_a_frame():
 
 
 def test_a_camera_or_a_lidar_alone_is_measured_too():
-    matrices = torch.from_numpy(projection())[None].float()
-    assert frame_shares(matrices, SIZE, None, GRID).keys() == {"grid_in_images"}
-    alone = frame_shares(None, (0, 0), ahead(), GRID)
+    assert frame_shares([projection()], SIZE, None, GRID).keys() == {"grid_in_images"}
+    alone = frame_shares([], (0, 0), ahead().numpy(), GRID)
     assert alone.keys() == {"points", "range_m", "points_in_grid", "points_below_grid"}
-    assert share_problems(frame_shares(None, (0, 0), ahead(0), GRID), GRID).keys() == {"points"}
+    assert share_problems(frame_shares([], (0, 0), ahead(0).numpy(), GRID), GRID).keys() == {
+        "points"
+    }
 
 
 def test_points_in_millimeters_and_of_another_height():
-    found = share_problems(frame_shares(None, (0, 0), ahead(scale=1000.0), GRID), GRID)
+    found = share_problems(frame_shares([], (0, 0), ahead(scale=1000.0).numpy(), GRID), GRID)
     assert found.keys() == {"points_in_grid", "range_m"}
     assert "in meters" in found["range_m"]
-    found = share_problems(frame_shares(None, (0, 0), ahead(), AROUND), AROUND)
+    found = share_problems(frame_shares([], (0, 0), ahead().numpy(), AROUND), AROUND)
     assert found.keys() == {"points_in_grid", "points_below_grid"}
     assert (
         "100 % of the points are below the floor of the grid at -1 m"
@@ -153,3 +154,23 @@ def test_a_sound_recording_gets_no_warning_and_one_bad_frame_of_five_none_by_its
     watch.see("late", None, None, None)
     watch.close()
     assert caplog.records == []
+
+
+def test_six_cameras_around_the_vehicle_are_sound_and_one_in_the_lidars_axes_is_not():
+    cameras = [RigCamera(channel, 160, 90) for channel in CAMERAS]
+    around = [_projection_of(camera, np.eye(4)) for camera in cameras]
+    assert camera_problems(around, (90, 160), AROUND) == {}
+    shares = frame_shares(around, (90, 160), None, AROUND)
+    assert shares["grid_in_images"] > 0.9
+    # The front camera in the frame of LIDAR_TOP, whose y is forward.
+    front = cameras[CAMERAS.index("CAM_FRONT")]
+    turned = [_projection_of(front, ego_from_sensor("LIDAR_TOP"))]
+    assert camera_problems(turned, (90, 160), GRID).keys() == {"turn"}
+    problem = share_problems(frame_shares(turned, (90, 160), None, GRID), GRID)
+    assert problem["grid_in_images"].startswith("only 8.0 % of the grid")
+
+
+def _projection_of(camera: RigCamera, vehicle_from_volume: np.ndarray) -> np.ndarray:
+    matrix = np.eye(4)
+    matrix[:3, :3] = camera.intrinsic
+    return matrix @ np.linalg.inv(camera.vehicle_from_cam) @ vehicle_from_volume

@@ -7,7 +7,7 @@ from jaxtyping import Float32, Float64
 
 from dataset import layout
 from dataset.check.findings import FrameReport
-from dataset.registration import camera_problems
+from dataset.registration import camera_problems, frame_shares
 from utils.view import Viewpoint
 
 FEW = 20
@@ -39,6 +39,8 @@ def check_calibration(
     problems = camera_problems([view.pixel_from_lidar], report.image_size, layout.LABEL_GRID)
     for cause, problem in problems.items():
         report.warn(cause, layout.CALIBS, problem)
+    shares = frame_shares([view.pixel_from_lidar], report.image_size, None, layout.LABEL_GRID)
+    report.measure("grid_in_view", shares["grid_in_images"])
     if cloud is not None:
         ahead = cloud[cloud[:, 0] > _AHEAD_M, :3]
         if len(ahead) >= FEW:
