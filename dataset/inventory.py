@@ -145,8 +145,9 @@ def require_files(data_root: str | Path, folders: Iterable[str], stems: Sequence
         missing = [stem for stem in stems if stem not in present]
         if missing:
             names = shortlist(missing, most=5)
-            suffixes = ", ".join(layout.suffixes_of(folder))
-            problems.append(f"{folder}/ lacks {len(missing)} of {len(stems)} ({suffixes}): {names}")
+            problems.append(f"{folder}/ lacks {len(missing)} of {len(stems)}: {names}")
+            if folder == layout.IMAGES:
+                problems[-1] += f" ({', '.join(layout.IMAGE_SUFFIXES)})"
     if problems:
         raise FileNotFoundError(
             f"frames of '{data_root}' lack files: {'; '.join(problems)}. Copy them, or remove "

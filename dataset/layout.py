@@ -106,15 +106,11 @@ def mixed_elevation_cells(shape: tuple[int, int]) -> Bool[np.ndarray, "rows cols
     return is_mixed
 
 
-def suffixes_of(folder: str) -> tuple[str, ...]:
-    """Return the suffixes that files of a folder may have; images may have them in any case."""
-    return IMAGE_SUFFIXES if folder == IMAGES else (SUFFIXES[folder],)
-
-
 def stem_of(folder: str, name: str) -> str | None:
     """Return the stem of a file in a folder; None for hidden files and other suffixes."""
+    suffixes = IMAGE_SUFFIXES if folder == IMAGES else (SUFFIXES[folder],)
     lower = name.lower() if folder == IMAGES else name
-    found = next((suffix for suffix in suffixes_of(folder) if lower.endswith(suffix)), None)
+    found = next((suffix for suffix in suffixes if lower.endswith(suffix)), None)
     return None if found is None or name.startswith(".") else name[: -len(found)]
 
 

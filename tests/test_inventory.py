@@ -95,8 +95,8 @@ def test_missing_files_are_counted_and_named(root):
     remove(root, layout.IMAGES, stems[0])
     remove(root, layout.IMAGES, stems[3])
     message = (
-        rf"clouds/ lacks 1 of 4 \(\.bin\): {stems[1]}; "
-        rf"images/ lacks 2 of 4 \(\.jpg, \.jpeg, \.png\): {stems[0]}, {stems[3]}\. Copy"
+        rf"clouds/ lacks 1 of 4: {stems[1]}; "
+        rf"images/ lacks 2 of 4: {stems[0]}, {stems[3]} \(\.jpg, \.jpeg, \.png\)\. Copy"
     )
     with pytest.raises(FileNotFoundError, match=message):
         inventory.require_files(root, ["clouds", "images"], stems)
