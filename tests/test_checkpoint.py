@@ -4,14 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from utils.checkpoint import (
-    AVERAGED,
-    WEIGHTS,
-    load_weights,
-    network_weights,
-    read_checkpoint,
-    save_atomically,
-)
+from engine.checkpoint.files import AVERAGED, WEIGHTS, read_checkpoint, save_atomically
+from engine.checkpoint.weights import fill, network_weights, read_weights
 
 
 @pytest.fixture
@@ -26,7 +20,7 @@ def other(network: nn.Module) -> dict[str, torch.Tensor]:
 def test_weights_come_back_as_they_were(tmp_path, network):
     weights = other(network)
     save_atomically(weights, tmp_path / "w.pth")
-    load_weights(network, tmp_path / "w.pth")
+    fill(network, read_weights(tmp_path / "w.pth").tensors, "w.pth")
     for name, value in network.state_dict().items():
         assert torch.equal(value, weights[name])
 
@@ -57,7 +51,7 @@ def test_a_truncated_checkpoint_is_rejected(tmp_path, network, keep):
     path = tmp_path / "w.pth"
     save_atomically(network.state_dict(), path)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ValueError, match=r"w\.pth .*(not a checkpoint|more than tensors)"):
+    with pytest.raises(ValueError, match=r"w\.pth .*(not a checkpoint|more than tensors|is empty)"):
         read_checkpoint(path)
 
 
@@ -107,7 +101,7 @@ def test_weights_of_another_network_are_rejected_with_the_differences(tmp_path, 
     weights["9.weight"] = weights.pop("0.bias")
     save_atomically(weights, tmp_path / "w.pth")
     with pytest.raises(ValueError, match="does not match the network") as error:
-        load_weights(network, tmp_path / "w.pth")
+        fill(network, read_weights(tmp_path / "w.pth").tensors, "w.pth")
     message = str(error.value)
     assert "1 missing (0.bias)" in message
     assert "1 not in the network (9.weight)" in message

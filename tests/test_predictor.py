@@ -111,14 +111,14 @@ def test_build_unsocc_loads_config_and_weights(tmp_path):
     config = write_config(tmp_path)
     weights = tmp_path / "weights.pth"
     torch.save(build_model(load_config(config), seed=3).state_dict(), weights)
-    predictor = build_unsocc(config, weights, device="cpu")
+    predictor = build_unsocc(weights, config, device="cpu")
     loaded, saved = predictor.network.state_dict(), torch.load(weights)
     assert all(torch.equal(loaded[name], value) for name, value in saved.items())
     assert not predictor.network.training
     assert predictor.inputs.image_size == (30, 48)
-    changed = build_unsocc(config, weights, options={"dataset.image_size": (60, 96)})
+    changed = build_unsocc(weights, config, options={"dataset.image_size": (60, 96)})
     assert changed.inputs.image_size == (60, 96)
     with pytest.raises(FileNotFoundError, match=r"checkpoint .* not found"):
-        build_unsocc(config, tmp_path / "nothing.pth")
+        build_unsocc(tmp_path / "nothing.pth", config)
     with pytest.raises(ValueError, match="needs a CUDA device"):
-        build_unsocc(config, weights, device="cpu", amp="fp16")
+        build_unsocc(weights, config, device="cpu", amp="fp16")

@@ -15,8 +15,9 @@ from torch import Tensor
 from dataset.arrays import InputOptions, sample_from_arrays
 from dataset.sample import Sample, collate
 from engine.build.build import amp_dtype, build_grid, load_network
+from engine.checkpoint.origin import trained_config
+from engine.checkpoint.weights import TrainedWeights, read_weights
 from model.render.splat import Gaussians
-from utils.config import load_config
 from utils.distributed import pick_device
 from utils.geometry import VoxelGrid
 from utils.labels import LabelSet, label_set
@@ -142,8 +143,8 @@ class GridPredictor:
 
 
 def build_unsocc(
-    config: str | Path,
     weights: str | Path,
+    config: str | Path | None = None,
     *,
     device: str = "auto",
     amp: str = "off",
@@ -152,39 +153,41 @@ def build_unsocc(
     """Build a trained network that is called with arrays: image, points, pixel_from_lidar.
 
     Args:
-        config: Config file.
-        weights: ``model_state_dict.pth`` or ``latest.pth`` of a training run.
+        weights: ``model_state_dict.pth`` or ``latest.pth`` of a training run, or a safetensors
+            file.
+        config: Config file; None: the config in the weights, which then must contain it.
         device: "auto" (a GPU if there is one), "cpu" or "cuda".
         amp: Precision on a GPU: "off", "bf16" or "fp16".
         options: Config values to override, by dotted key.
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If the config is invalid, the weights belong to another network, or the device
+        ValueError: If a file is invalid, config and weights contradict each other, or the device
             does not support the precision.
     """
-    return build_predictor(load_config(config, options), weights, device=device, amp=amp)
+    trained = read_weights(weights)
+    cfg = trained_config(trained, config, options or {})
+    return build_predictor(cfg, trained, device=device, amp=amp)
 
 
 def build_predictor(
     cfg: Config,
-    weights: str | Path,
+    weights: TrainedWeights,
     *,
     device: str = "auto",
     amp: str = "off",
     num_gaussians: int | None = None,
 ) -> GridPredictor:
-    """Build the predictor of a config, with the weights of a checkpoint.
+    """Build the predictor of a config, with trained weights.
 
     Args:
         cfg: The config.
-        weights: A checkpoint of a training run.
+        weights: The weights.
         device: "auto", "cpu" or "cuda".
         amp: Precision: "off", "bf16" or "fp16".
         num_gaussians: Gaussians per frame; None: as in training.
 
     Raises:
-        FileNotFoundError: If the checkpoint is missing.
         ValueError: If the weights belong to another network, or the device does not support the
             precision.
     """
