@@ -126,3 +126,34 @@ def test_a_run_in_bfloat16_resumes_in_float16(scaler, passed_on):
     restore_optimizer(wrapper, {"state": {}, "param_groups": [], "loss_scaler": scaler})
     assert given.get("loss_scaler", {}) == passed_on
     assert ("loss_scaler" in given) == bool(scaler)
+
+
+def test_weights_that_are_not_finite_are_not_written(tmp_path):
+    network = nn.Linear(1, 1)
+    hook, runner = hook_of(tmp_path), runner_of(network, epoch=1)
+    runner.val_loop = None
+    hook.after_train_epoch(runner)
+    files = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert {path.name for path in files} == {"latest.pth", "model_state_dict.pth"}
+    network.bias.data.fill_(torch.nan)
+    message = (
+        r"diverged before iteration 3: weights\.bias has 1 NaN or .*latest\.pth is not written"
+    )
+    for rank in (0, 1):  # All processes stop.
+        runner.rank = rank
+        with pytest.raises(FloatingPointError, match=message):
+            hook.after_train_epoch(runner)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == files
+
+
+def test_a_damaged_mark_of_the_best_weights_is_named(tmp_path, caplog):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/model_state_dict.pth").touch()
+    mark = tmp_path / "a/best.json"
+    mark.touch()
+    best = {"metric": "miou", "value": 0.5, "epoch": 3, "iteration": 9}
+    hook = hook_of(tmp_path / "b")
+    runner = runner_of(nn.Linear(1, 1))
+    assert hook._best_to_beat(runner, best, tmp_path / "a/latest.pth") is None
+    assert f"{mark} is not valid JSON and is ignored: Expecting value" in caplog.text
+    assert "the next validation counts as the best so far" in caplog.text

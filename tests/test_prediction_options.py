@@ -12,6 +12,7 @@ from engine.command_line import read_config
 from engine.prediction.options import add_source_options, build_source, load_predictor
 from tests.layout_files import write_tiny_unscenes3d
 from tests.predict_config import write_config
+from tests.trained import save_trained
 from utils.config import load_config
 
 
@@ -60,6 +61,14 @@ def test_a_checkpoint_predicts(words, tmp_path):
         assert torch.equal(network.state_dict()[name], weight)
     with pytest.raises(ValueError, match="--gaussians must be at least 1, got 0"):
         load_predictor(parse([*words, "--gaussians", "0"]), read_config(args), weights)
+
+
+def test_weights_with_their_config_are_enough(words, tmp_path):
+    cfg = load_config(words[1], {"data_root": words[3]})
+    save_trained(cfg, tmp_path / "w.pth")
+    source = build_source(parse(["--resume-from", str(tmp_path / "w.pth"), "--device", "cpu"]))
+    assert len(source.stems) == 2
+    assert source.read(1).prediction.shape == (32, 32, 4)
 
 
 def test_a_split(words, tmp_path):

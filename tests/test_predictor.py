@@ -11,6 +11,7 @@ from engine.build.build import build_model
 from engine.prediction.predictor import GridPredictor, PredictedGrid, build_unsocc
 from tests.model_inputs import GRID, IMAGE_SIZE, make_batch, make_model
 from tests.predict_config import write_config
+from tests.trained import save_trained
 from utils.config import load_config
 from utils.labels import UNSCENES3D
 
@@ -118,7 +119,20 @@ def test_build_unsocc_loads_config_and_weights(tmp_path):
     assert predictor.inputs.image_size == (30, 48)
     changed = build_unsocc(weights, config, options={"dataset.image_size": (60, 96)})
     assert changed.inputs.image_size == (60, 96)
+    with pytest.raises(ValueError, match=r"weights\.pth does not contain its config"):
+        build_unsocc(weights)
     with pytest.raises(FileNotFoundError, match=r"checkpoint .* not found"):
         build_unsocc(tmp_path / "nothing.pth", config)
     with pytest.raises(ValueError, match="needs a CUDA device"):
         build_unsocc(weights, config, device="cpu", amp="fp16")
+
+
+def test_build_unsocc_needs_only_weights_that_contain_their_config(tmp_path, caplog):
+    cfg = load_config(write_config(tmp_path), {"dataset.image_size": (60, 96)})
+    predictor = build_unsocc(save_trained(cfg, tmp_path / "w.pth"), device="cpu")
+    assert predictor.inputs == InputOptions((60, 96))
+    assert predictor.grid.shape == (32, 32, 4)
+    assert not caplog.text
+    changed = build_unsocc(tmp_path / "w.pth", options={"dataset.image_size": (30, 48)})
+    assert changed.inputs.image_size == (30, 48)
+    assert "dataset.image_size=(30, 48) (trained with (60, 96))" in caplog.text

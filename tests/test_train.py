@@ -14,6 +14,7 @@ from engine.runner import Trainer
 from tests.layout_files import write_tiny_unscenes3d
 from tests.toy_training import write_toy_config
 
+CHECKPOINTS = ("latest.pth", "model_state_dict.pth")
 WORDS = "--py-config {config} --work-dir {work_dir}"
 
 
@@ -189,6 +190,60 @@ def test_epochs_of_another_length(whole, tmp_path, caplog):
     again = run(config, tmp_path / "at_end", "--cfg-options schedule.batch_size=3").losses
     assert len(again) == 3 * 2
     assert "resumes, but not exactly: iterations per epoch 2 instead of 3" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("--cfg-options schedule.batch_size=3", "batch size 3 instead of 4"),
+        ("--cfg-options schedule.batch_size=4 dataset.num_frames=7", "frames 7 instead of 6"),
+        ("--cfg-options schedule.batch_size=4 --seed 1", "seed 1 instead of 42"),
+    ],
+)
+def test_the_rest_of_an_epoch_is_not_divided_in_another_way(tmp_path, change, what):
+    # Two iterations in each case, but of other frames.
+    config = write_toy_config(tmp_path, batch_size=4, gradient_accumulation=1, epochs=1)
+    words = "--iter-resume --cfg-options runtime.checkpoint_iters=1"
+    run(config, tmp_path / "out", words, stop_after=1)
+    with pytest.raises(ValueError, match=rf"would skip or repeat frames \({what}\): resume with"):
+        run(config, tmp_path / "out", f"--iter-resume {change}")
+
+
+def test_of_a_foreign_training_state_only_the_weights_are_used(whole, tmp_path, caplog):
+    config, out, losses = whole
+    state = read_weights(out / "model_state_dict.pth").tensors
+    save_atomically({"state_dict": state, "optimizer": {}, "epoch": 3}, tmp_path / "foreign.pth")
+    words = f"--resume-from {tmp_path / 'foreign.pth'} --cfg-options schedule.epochs=1"
+    again = run(config, tmp_path / "tuned", words).losses
+    assert len(again) == 3
+    assert again[0] < losses[0]
+    assert "foreign.pth is the training state of another program: only its weights" in caplog.text
+
+
+def test_a_run_that_diverges_keeps_the_last_good_checkpoint(tmp_path):
+    config = write_toy_config(tmp_path, gradient_accumulation=1, batch_size=6, val_interval=0)
+    run(config, tmp_path / "out", stop_after=3)
+    with pytest.raises(FloatingPointError, match=r"the training diverged before iteration \d: "):
+        run(config, tmp_path / "out", "--cfg-options schedule.lr=1e38")
+    for name in CHECKPOINTS:
+        read_weights(tmp_path / "out" / name)  # finite, from before
+
+
+def test_a_checkpoint_says_what_trained_it(whole):
+    out = whole[1]
+    for name in CHECKPOINTS:
+        facts = torch.load(out / name, weights_only=True)
+        assert facts["config"]["model"] == {"type": "ToyNetwork", "dropout": 0.2, "fail_at": 0}
+        assert facts["labels"][0] == "free"
+        assert facts["versions"]["torch"] == torch.__version__
+        assert facts["weights"].keys() == read_weights(out / name).tensors.keys()
+
+
+def test_other_settings_than_those_of_the_checkpoint_are_named(whole, tmp_path, caplog):
+    config, out, _ = whole
+    words = f"--resume-from {out / 'model_state_dict.pth'} --cfg-options schedule.epochs=1"
+    run(config, tmp_path / "tuned", f"{words} model.dropout=0.5")
+    assert "was trained with other settings: model.dropout=0.5 (trained with 0.2)\n" in caplog.text
 
 
 def test_another_seed_is_mentioned(whole, tmp_path, caplog):
