@@ -7,7 +7,7 @@ from mmengine.config import Config
 
 from dataset.options import INPUT_KEYS
 from engine import __version__
-from engine.checkpoint.files import read_checkpoint, save_atomically
+from engine.checkpoint.files import save_atomically
 from engine.checkpoint.origin import (
     compare_with_run,
     describe_training,
@@ -17,6 +17,7 @@ from engine.checkpoint.origin import (
     trained_config,
 )
 from engine.checkpoint.weights import TrainedWeights
+from model.weight_files import read_checkpoint
 from tests.predict_config import write_config
 from utils.config import load_config, plain
 from utils.labels import UNSCENES3D

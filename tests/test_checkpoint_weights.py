@@ -2,9 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from engine.checkpoint.files import AVERAGED, WEIGHTS, save_atomically, save_safetensors
+from engine.checkpoint.files import AVERAGED, save_atomically
 from engine.checkpoint.weights import fill, network_weights, read_weights
 from model.image_encoder import ImageEncoder
+from model.weight_files import WEIGHTS, save_safetensors
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.checkpoint.files import read_checkpoint
+from model.weight_files import read_checkpoint
 from tests.toy_training import write_toy_config
 from utils.distributed import pick_device, process_group, relaunch_arguments
 

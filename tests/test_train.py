@@ -8,9 +8,10 @@ import torch
 from mmengine.hooks import Hook
 
 import train
-from engine.checkpoint.files import read_checkpoint, save_atomically
+from engine.checkpoint.files import save_atomically
 from engine.checkpoint.weights import read_weights
 from engine.runner import Trainer
+from model.weight_files import read_checkpoint
 from tests.layout_files import write_tiny_unscenes3d
 from tests.toy_training import write_toy_config
 

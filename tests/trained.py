@@ -6,8 +6,9 @@ from typing import Any
 from mmengine.config import Config
 
 from engine.build.build import build_model
-from engine.checkpoint.files import WEIGHTS, save_atomically
+from engine.checkpoint.files import save_atomically
 from engine.checkpoint.origin import describe_training
+from model.weight_files import WEIGHTS
 
 
 def save_trained(cfg: Config, path: Path, *, seed: int = 0, **changes: Any) -> Path:

@@ -15,10 +15,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from engine.build.build import build_model
-from engine.checkpoint.files import SAFETENSORS, save_safetensors
 from engine.checkpoint.origin import describe_training
 from engine.checkpoint.weights import fill, read_weights
 from engine.command_line import add_config_options, read_config
+from model.weight_files import SAFETENSORS, save_safetensors
 from utils.console import run_script, say, start_logging
 from utils.outputs import output_file
 

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from engine.checkpoint.files import AVERAGED, WEIGHTS, check_finite, read_checkpoint
+from engine.checkpoint.files import AVERAGED
+from model.weight_files import WEIGHTS, check_finite, read_checkpoint
 from utils.shortlist import shortlist
 
 RENAMED = {

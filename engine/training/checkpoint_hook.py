@@ -11,20 +11,11 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
-from engine.checkpoint.files import (
-    AVERAGED,
-    BEST,
-    BEST_MARK,
-    LATEST,
-    WEIGHTS,
-    check_finite,
-    first_non_finite,
-    read_checkpoint,
-    save_atomically,
-)
+from engine.checkpoint.files import AVERAGED, BEST, BEST_MARK, LATEST, save_atomically
 from engine.checkpoint.origin import compare_with_run, stored_config
 from engine.checkpoint.weights import fill, network_weights, renamed
 from engine.training.hooks import AverageHook, unwrap
+from model.weight_files import WEIGHTS, check_finite, first_non_finite, read_checkpoint
 from utils.whole_files import write_json, write_whole
 
 logger = logging.getLogger(__name__)

@@ -7,13 +7,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from engine.checkpoint.files import (
-    check_finite,
-    first_non_finite,
-    read_checkpoint,
-    save_atomically,
-    save_safetensors,
-)
+from engine.checkpoint.files import save_atomically
+from model.weight_files import check_finite, first_non_finite, read_checkpoint, save_safetensors
 
 
 @pytest.fixture
