@@ -147,7 +147,8 @@ def test_the_first_tensor_that_is_not_finite_is_described(value):
 
 
 def test_finite_values_pass():
-    content = {"half": torch.ones(2, dtype=torch.float16), "empty": torch.zeros(0), "flag": True}
+    halves = [torch.full((2,), 6e4, dtype=kind) for kind in (torch.float16, torch.bfloat16)]
+    content = {"halves": halves, "empty": torch.zeros(0), "flag": True}
     assert first_non_finite(content) is None
     check_finite(content, "w.pth")
 
