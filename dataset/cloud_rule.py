@@ -77,36 +77,26 @@ class CloudRule:
             raise ValueError(f"dtype must be one of {DTYPES}, got {self.dtype!r}")
 
     @property
+    def number_type(self) -> np.dtype:
+        """Type of a number in files without a header."""
+        return np.dtype(self.dtype).newbyteorder("<")
+
+    @property
     def row_bytes(self) -> int:
         """Bytes per point in files without a header."""
-        return self.columns * np.dtype(self.dtype).itemsize
+        return self.columns * self.number_type.itemsize
 
     def __str__(self) -> str:
         """Format the layout, such as "rows of 4 float32"."""
         return f"rows of {self.columns} {self.dtype}"
 
 
-UNSCENES3D = CloudRule(255.0)
+UNSCENES3D_CLOUD = CloudRule(255.0)
 """``clouds/`` of the UnScenes3D layout, which MineSim writes, too."""
-NUSCENES = CloudRule(255.0, columns=5)
+NUSCENES_CLOUD = CloudRule(255.0, columns=5)
 """``.pcd.bin``: the fifth column is the ring."""
-KITTI = CloudRule(1.0)
+KITTI_CLOUD = CloudRule(1.0)
 """``velodyne/``."""
-
-
-def rows_of(data: bytes, rule: CloudRule) -> Num[np.ndarray, "P columns"]:
-    """Return the rows of a file without a header, as stored.
-
-    Raises:
-        ValueError: If the bytes are not whole rows; the likely layout is named.
-    """
-    if len(data) % rule.row_bytes:
-        raise ValueError(
-            f"expected {rule}, a multiple of {rule.row_bytes} bytes, found {len(data)} bytes"
-            f"{_naming(likely_layout(data))}"
-        )
-    dtype = np.dtype(rule.dtype).newbyteorder("<")
-    return np.frombuffer(data, dtype).reshape(-1, rule.columns)
 
 
 def contradiction(points: Num[np.ndarray, "P C"], rule: CloudRule) -> str | None:
@@ -130,19 +120,19 @@ def layout_contradiction(points: Num[np.ndarray, "P C"], rule: CloudRule) -> str
     found = impossible_positions(points)
     if found is not None:
         likely = likely_layout(np.ascontiguousarray(points).tobytes())
-        return f"expected {rule} with x, y, z in meters, found {found}{_naming(likely)}"
+        return f"expected {rule} with x, y, z in meters, found {found}{naming(likely)}"
     if len(points) < _FEW_ROWS:
         return None
     extent = np.ptp(_sample(points)[:, :2], axis=0)
     if extent.min() == 0 < extent.max():
         likely = likely_layout(np.ascontiguousarray(points).tobytes())
         if likely is not None and (likely.columns, likely.dtype) != (rule.columns, rule.dtype):
-            return f"expected {rule}, found a constant x or y{_naming(likely)}"
+            return f"expected {rule}, found a constant x or y{naming(likely)}"
     width = _clearer_width(points, rule.columns)
     if width is None:
         return None
     likely = CloudRule(None, width, rule.dtype)
-    return f"expected {rule}, found columns that mix different numbers{_naming(likely)}"
+    return f"expected {rule}, found columns that mix different numbers{naming(likely)}"
 
 
 def impossible_positions(points: Num[np.ndarray, "P C"]) -> str | None:
@@ -200,19 +190,17 @@ def estimated_intensity_max(intensity: Float[np.ndarray, " P"]) -> float | None:
     return next((unit for unit in UNITS if largest <= unit), largest)
 
 
-def normalized(
-    points: Num[np.ndarray, "P C"], intensity_max: float | None
-) -> Float[np.ndarray, "P 4"]:
-    """Return x, y, z [m] as stored and an intensity of 0–1, in the type of the points.
+def normalized(points: Num[np.ndarray, "P C"], intensity_max: float) -> Float[np.ndarray, "P 4"]:
+    """Return x, y, z [m] as stored and an intensity of 0–1, in float64 if the points are.
 
     Args:
         points: Rows as stored; without a fourth column, the intensity is 0.
-        intensity_max: The intensity that becomes 1; higher ones do, too. None: intensity is 0.
+        intensity_max: The intensity that becomes 1; higher ones do, too.
     """
     dtype = points.dtype if points.dtype == np.float64 else np.dtype(np.float32)
     found = np.zeros((len(points), 4), dtype)
     found[:, :3] = points[:, :3]
-    if points.shape[1] > 3 and intensity_max is not None:
+    if points.shape[1] > 3:
         found[:, 3] = np.clip(points[:, 3].astype(dtype) / dtype.type(intensity_max), 0, 1)
     return found
 
@@ -220,11 +208,12 @@ def normalized(
 def likely_layout(data: bytes) -> CloudRule | None:
     """Find columns and dtype of a file without a header from its numbers; None if none fits."""
     for dtype in DTYPES:
-        size = np.dtype(dtype).itemsize
+        stored = CloudRule(None, dtype=dtype).number_type
+        size = stored.itemsize
         widths = [width for width in WIDTHS if len(data) % (size * width) == 0]
         if not widths or len(data) < _FEW_ROWS * size * min(widths):
             continue
-        numbers = np.frombuffer(data, np.dtype(dtype).newbyteorder("<"))
+        numbers = np.frombuffer(data, stored)
         entropy = {width: _entropy(numbers, width) for width in widths}
         width = _clearest(entropy)
         rows = numbers.reshape(-1, width)
@@ -233,7 +222,7 @@ def likely_layout(data: bytes) -> CloudRule | None:
     return None
 
 
-def _naming(likely: CloudRule | None) -> str:
+def naming(likely: CloudRule | None) -> str:
     """Suffix of a message that names the likely layout."""
     return "" if likely is None else f"; the numbers look like {likely}"
 

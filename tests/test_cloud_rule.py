@@ -4,15 +4,14 @@ import numpy as np
 import pytest
 
 from dataset.cloud_rule import (
-    KITTI,
-    NUSCENES,
-    UNSCENES3D,
+    KITTI_CLOUD,
+    NUSCENES_CLOUD,
+    UNSCENES3D_CLOUD,
     CloudRule,
     contradiction,
     estimated_intensity_max,
     likely_layout,
     normalized,
-    rows_of,
 )
 
 ROWS = 2520  # Divisible by 3 to 8, so that the bytes of every layout are whole rows.
@@ -39,27 +38,31 @@ def cloud(intensity_max=255.0, rows=ROWS):
 
 
 def found_in(points, rule, dtype="float32"):
-    return contradiction(rows_of(points.astype(dtype).tobytes(), rule), rule)
+    data = points.astype(dtype).tobytes()
+    return contradiction(np.frombuffer(data, rule.number_type).reshape(-1, rule.columns), rule)
 
 
 @pytest.mark.parametrize(
     ("points", "rule"),
     [
-        (cloud()[:, :4], UNSCENES3D),
-        (cloud(), NUSCENES),
-        (cloud(1.0)[:, :4], KITTI),
+        (cloud()[:, :4], UNSCENES3D_CLOUD),
+        (cloud(), NUSCENES_CLOUD),
+        (cloud(1.0)[:, :4], KITTI_CLOUD),
         (cloud()[:, :3], CloudRule(255.0, columns=3)),
-        (cloud()[:, :4] * [1, 1, 1, 0], UNSCENES3D),  # no intensity
-        (cloud()[:, :4] * [1, 1, 1, 0] + [0, 0, 0, 0.5], UNSCENES3D),  # a constant one
-        (cloud()[::32, :4], UNSCENES3D),  # a single beam
-        (cloud()[::32, :4] * [1, 1, 0, 1], UNSCENES3D),  # in a plane
-        (cloud()[:1, :4], UNSCENES3D),
-        (cloud()[:20, :4], UNSCENES3D),
-        (cloud()[:0, :4], UNSCENES3D),
-        (np.zeros((ROWS, 4)), UNSCENES3D),
-        (np.repeat(cloud()[:1, :4], ROWS, axis=0), UNSCENES3D),
+        (cloud()[:, :4] * [1, 1, 1, 0], UNSCENES3D_CLOUD),  # no intensity
+        (cloud()[:, :4] * [1, 1, 1, 0] + [0, 0, 0, 0.5], UNSCENES3D_CLOUD),  # a constant one
+        (cloud()[::32, :4], UNSCENES3D_CLOUD),  # a single beam
+        (cloud()[::32, :4] * [1, 1, 0, 1], UNSCENES3D_CLOUD),  # in a plane
+        (cloud()[:1, :4], UNSCENES3D_CLOUD),
+        (cloud()[:20, :4], UNSCENES3D_CLOUD),
+        (cloud()[:0, :4], UNSCENES3D_CLOUD),
+        (np.zeros((ROWS, 4)), UNSCENES3D_CLOUD),
+        (np.repeat(cloud()[:1, :4], ROWS, axis=0), UNSCENES3D_CLOUD),
         (cloud()[np.arange(ROWS) % 2 == 0, :4], CloudRule(None)),
-        (np.round(cloud()[:, :4] / [1, 1, 1, 255]), UNSCENES3D),  # a dark scene in whole units
+        (
+            np.round(cloud()[:, :4] / [1, 1, 1, 255]),
+            UNSCENES3D_CLOUD,
+        ),  # dark
     ],
 )
 def test_valid_clouds_contradict_nothing(points, rule):
@@ -87,7 +90,7 @@ def extra(name):
 @pytest.mark.parametrize("name", ["5", "6", "7", "8", "8 with zeros"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_other_columns_are_named(name, dtype):
-    message = found_in(extra(name), UNSCENES3D, dtype)
+    message = found_in(extra(name), UNSCENES3D_CLOUD, dtype)
     assert message.startswith("expected rows of 4 float32")
     assert message.endswith(f"the numbers look like rows of {name[0]} {dtype}")
 
@@ -95,7 +98,7 @@ def test_other_columns_are_named(name, dtype):
 @pytest.mark.parametrize("dtype", ["float64", "float16"])
 @pytest.mark.parametrize("columns", [3, 4])
 def test_other_number_types_are_named(dtype, columns):
-    message = found_in(cloud()[:, :columns], UNSCENES3D, dtype)
+    message = found_in(cloud()[:, :columns], UNSCENES3D_CLOUD, dtype)
     assert message.endswith(f"the numbers look like rows of {columns} {dtype}")
 
 
@@ -108,12 +111,9 @@ def test_a_wrong_rule_is_contradicted_by_the_usual_layout(rule):
     assert found_in(cloud()[:, :4], rule).endswith("the numbers look like rows of 4 float32")
 
 
-def test_bytes_that_are_no_whole_rows_name_the_likely_layout():
-    data = cloud()[:1501].astype("float32").tobytes()
-    with pytest.raises(ValueError, match=r"multiple of 16 bytes, found 30020.*rows of 5 float32"):
-        rows_of(data, UNSCENES3D)
-    with pytest.raises(ValueError, match=r"found 18 bytes$"):
-        rows_of(bytes(18), UNSCENES3D)
+def test_a_layout_is_found_from_bytes_alone():
+    assert likely_layout(cloud()[:1501].astype("float32").tobytes()) == CloudRule(None, columns=5)
+    assert likely_layout(cloud()[:50].astype("float32").tobytes()) is None  # Too few rows.
     assert likely_layout(np.random.default_rng(0).bytes(40_000)) is None
 
 
@@ -132,14 +132,14 @@ def test_bytes_that_are_no_whole_rows_name_the_likely_layout():
     ],
 )
 def test_what_no_lidar_measures_is_said(change, message):
-    found = contradiction(change(cloud()[:, :4]), UNSCENES3D)
+    found = contradiction(change(cloud()[:, :4]), UNSCENES3D_CLOUD)
     assert found is not None
     assert re.search(message, found), found
 
 
 def test_tiny_intensities_contradict_the_unit_1_and_small_fields_a_large_one():
     tiny = cloud(0.0115)[:, :4]
-    assert "of 0–1, found none above" in contradiction(tiny, KITTI)
+    assert "of 0–1, found none above" in contradiction(tiny, KITTI_CLOUD)
     assert contradiction(tiny, CloudRule(0.0115)) is None
     assert "of 0–65535" in contradiction(np.round(cloud()[:, :4]), CloudRule(65535.0))
 
@@ -165,7 +165,6 @@ def test_normalized_points_have_intensities_from_0_to_1():
     expected = [[1, 2, 3, 0.2], [4, 5, 6, 1], [0, 0, 0, 0]]
     np.testing.assert_array_equal(normalized(points, 255.0), np.array(expected, np.float32))
     assert normalized(points[:, :3], 255.0)[:, 3].max() == 0
-    assert normalized(points, None)[:, 3].max() == 0
     assert normalized(points.astype(np.float64), 1.0).dtype == np.float64
 
 
