@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from dataset.nuscenes.cache import CACHE
 from dataset.nuscenes.dataset import FIELDS, NuScenes, whole_voxels
+from dataset.nuscenes.frames import NuScenesFrames
 from dataset.nuscenes.index import CAMERAS, LIDAR
 from dataset.nuscenes.labels import BENCHMARKS, resample_labels
 from dataset.reading import Reading
@@ -229,6 +230,13 @@ def test_sweeps_are_brought_to_the_frame_and_carry_their_age(tiny, frame):
         assert near == pytest.approx(14.0, abs=1e-3)
     single = build(tiny, ["points"], frame=frame)[1].points
     torch.testing.assert_close(sample.points[sample.points[:, 4] == 0][:, :4], single)
+
+
+def test_sweeps_of_implausible_age_are_rejected(tiny, monkeypatch):
+    dataset = build(tiny, ["points"], num_sweeps=3)
+    monkeypatch.setattr(NuScenesFrames, "age_s", lambda self, row, sweep: 1000.0 * sweep)
+    with pytest.raises(ValueError, match=r"\.pcd\.bin: expected a sweep at most 10 s before"):
+        dataset[1]
 
 
 def test_a_scene_begins_with_fewer_sweeps(tiny):
