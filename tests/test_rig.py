@@ -109,5 +109,6 @@ def test_the_calibration_that_the_docs_show_can_be_read(tmp_path):
     (tmp_path / "calib.json").write_text(block, encoding="utf-8")
     rig = read_rig(tmp_path / "calib.json")
     # Straight ahead of the camera, 10.1 m before the LiDAR and 0.3 m below it.
-    u, v, depth_m, _ = rig.pixel_from_lidar["front"] @ [10.1, 0.0, -0.3 - 0.9, 1.0]
+    u, v, depth_m, _ = rig.pixel_from_lidar["front"] @ [10.1, 0.0, -0.3, 1.0]
+    assert (rig.lidar_height_m, dict(rig.clouds)) == (1.8, {"intensity_max": 255.0})
     np.testing.assert_allclose([u / depth_m, v / depth_m, depth_m], [960.0, 600.0, 10.0])
