@@ -10,7 +10,9 @@ from utils.shortlist import shortlist
 
 Item = TypeVar("Item")
 
-INPUT_KEYS = ("image_size", "image_crop", "num_sweeps", "max_range_m", "frame")
+INPUT_KEYS = (
+    "image_size", "image_crop", "num_sweeps", "max_range_m", "frame", "lidar_height_m",
+)  # fmt: skip
 """Keys of a config's ``dataset`` section that shape the network's input. The others say how the
 files of the data set are read."""
 

@@ -212,7 +212,7 @@ def test_differences_are_of_values_and_not_of_their_kind():
 
 def test_every_key_of_a_data_set_is_an_input_or_says_how_its_files_are_read():
     files = {"type", "split_source", "pose_rule", "version", "labels_source", "labels_root"}
-    files |= {"use_mask"}
+    files |= {"use_mask", "intensity_max"}
     for name in ("unscenes3d", "nuscenes"):
         keys = set(Config.fromfile(str(ROOT / f"config/_base_/{name}.py")).dataset)
         assert keys <= files | set(INPUT_KEYS), name

@@ -72,6 +72,19 @@ def test_arrays_are_predicted_as_samples_are():
         np.testing.assert_allclose(getattr(found, name), value, rtol=1e-5, err_msg=name)
 
 
+@pytest.mark.parametrize("kind", [torch.tensor, np.ndarray.tolist])
+def test_tensors_and_lists_are_as_good_as_arrays(kind):
+    predictor, (sample,) = predictor_of(), samples_of(make_batch(1))
+    expected = predictor.predict([sample])[0]
+    arrays = arrays_of(sample)
+    arrays["image"] = torch.from_numpy(arrays["image"])
+    for name in ("points", "pixel_from_lidar"):
+        arrays[name] = kind(arrays[name])
+    np.testing.assert_array_equal(predictor(**arrays).occupancy, expected.occupancy)
+    with pytest.raises(ValueError, match="points must be an array of numbers, got str"):
+        predictor(points="a.bin")
+
+
 def test_several_cameras_are_a_list_of_images():
     predictor, (sample,) = predictor_of(), samples_of(make_batch(1, cameras=2))
     images = list(sample.images.permute(0, 2, 3, 1).contiguous().numpy())
