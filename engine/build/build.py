@@ -19,13 +19,13 @@ from dataset.sample import collate
 from engine.build.class_balance import with_class_balance, without_class_balance
 from engine.build.dataset_class import GROUPS
 from engine.build.sampler import EpochBatches, EvalIndices
+from engine.build.section import Section
 from model.unsocc import UnsOcc
 from utils.checkpoint import load_weights
 from utils.config import (
     MODALITIES,
     Runtime,
     Schedule,
-    build_section,
     plain,
     read_choice,
     read_section,
@@ -121,7 +121,7 @@ def build_dataset(
         injected |= {"augmentation": plain(cfg.get("augmentation")), "seed": seed}
         if novel_views(cfg):
             injected["num_neighbors"] = novel_views(cfg)
-    frames: FrameDataset = build_section(cfg, "dataset", DATASETS, injected, groups=GROUPS)
+    frames: FrameDataset = Section(cfg, "dataset", DATASETS, GROUPS).build(injected)
     return frames
 
 
@@ -160,7 +160,7 @@ def build_model(cfg: Config, *, seed: int = 0) -> UnsOcc:
         "modality": read_choice(cfg, "modality", MODALITIES),
     }
     torch.manual_seed(seed)
-    network: UnsOcc = build_section(without_class_balance(cfg), "model", MODELS, injected)
+    network: UnsOcc = Section(without_class_balance(cfg), "model", MODELS).build(injected)
     sensors = sensors_of(cfg)
     if sensors != cfg.modality:
         network.use_sensors(sensors)
