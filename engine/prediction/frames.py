@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmengine.config import Config
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import Dataset, Subset
 
 from dataset.arrays import InputOptions
 from dataset.options import restrict, spread
 from dataset.recording import Recording
 from dataset.sample import Sample
 from engine.build.build import build_dataset, input_fields, sensors_of
+from engine.build.loader import FrameLoader
 from engine.frames.annotations import Annotations
 from engine.prediction.files import FrameWriter
 from engine.prediction.predictor import GridPredictor
@@ -191,7 +192,7 @@ def predict_frames(
     timing = TimeSpent()
     progress = Progress("predict", len(frames))
     began = time.perf_counter()
-    loader = DataLoader(frames, batch_size, num_workers=num_workers, collate_fn=list)
+    loader = FrameLoader(frames, batch_size=batch_size, num_workers=num_workers, collate_fn=list)
     for samples in loader:
         read = time.perf_counter()
         predictions = predictor.predict(samples)
