@@ -15,6 +15,7 @@ from torch import nn
 from utils.config import Runtime
 from utils.console import ConsoleHandler, log_to
 from utils.distributed import Process
+from utils.whole_files import name_full_disk
 
 
 class Trainer(Runner):
@@ -27,7 +28,18 @@ class Trainer(Runner):
 
     def __init__(self, *, is_resumed: bool = False, **options: Any) -> None:
         self._is_resumed = is_resumed
-        super().__init__(**options)
+        with name_full_disk(options["work_dir"]):
+            super().__init__(**options)
+
+    def train(self) -> nn.Module:
+        """Train; an error of a full disk names the work directory."""
+        with name_full_disk(self.work_dir):
+            return super().train()
+
+    def val(self) -> dict[str, float]:
+        """Score; an error of a full disk names the work directory."""
+        with name_full_disk(self.work_dir):
+            return super().val()
 
     def _init_model_weights(self) -> None:
         if not self._is_resumed:

@@ -6,6 +6,7 @@ import os
 import select
 import sys
 from collections.abc import Callable
+from functools import partial
 
 from mmengine.logging import MMLogger
 from tqdm import tqdm
@@ -61,7 +62,17 @@ def log_to(file: logging.FileHandler) -> None:
         root.removeHandler(handler)
         handler.close()
     setattr(file, _MARK, True)
+    file.handleError = partial(_stop_log, file)  # type: ignore[method-assign]
     root.addHandler(file)
+
+
+def _stop_log(file: logging.FileHandler, record: logging.LogRecord) -> None:
+    """Say once that a log file cannot be written, and stop writing to it."""
+    del record
+    file.setLevel(logging.CRITICAL + 1)
+    error = sys.exception()
+    reason = error.strerror if isinstance(error, OSError) else error
+    say(f"warning: {file.baseFilename}: {reason}; the log ends here")
 
 
 def run_script(main: Callable[[], None], *, on_interruption: str = "stopped") -> None:
