@@ -17,6 +17,7 @@ from utils.checkpoint import LATEST
 from utils.config import PRECISIONS, check_dataset_name
 from utils.console import run_script, say, start_logging
 from utils.distributed import process_group, use_all_gpus
+from utils.number_options import count
 from utils.outputs import output_folder
 
 
@@ -35,7 +36,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--iter-resume", action="store_true", help="save latest.pth every "
         "runtime.checkpoint_iters iterations, too, not only after each epoch")  # fmt: skip
     add_seed_option(parser)
-    add("--gradient-accumulation", type=int, metavar="N",
+    add("--gradient-accumulation", type=count, metavar="N",
         help="iterations per optimizer step (default: from the config)")  # fmt: skip
     add("--amp", choices=PRECISIONS, help="mixed precision (default: from the config)")
     add("--depth-metric", action="store_true", help="also report depth errors at validation: the "

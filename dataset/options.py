@@ -56,7 +56,7 @@ def checked_size(name: str, size: Any) -> tuple[int, int]:
         ValueError: If it is not (height, width) > 0.
     """
     if not _are(int, size, 2) or min(size) < 1:
-        raise ValueError(f"{name} must be (height, width) > 0 in whole pixels, got {size}")
+        raise ValueError(f"{name} must be (height, width) > 0, got {size}")
     return size[0], size[1]
 
 

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from dataset.splits import SPLITS
 from utils.checkpoint import BEST
 from utils.config import MODALITIES, load_config, parse_options
+from utils.number_options import whole_number
 
 Options = argparse._ActionsContainer
 """A parser, or an argument group of one."""
@@ -62,24 +63,18 @@ def add_device_option(options: Options) -> None:
 
 def add_seed_option(options: Options) -> None:
     """Add the random seed."""
-    options.add_argument("--seed", type=_seed, default=42, metavar="N",
+    options.add_argument("--seed", type=whole_number(0, 2**32 - 1), default=42, metavar="N",
         help="random seed (default: 42)")  # fmt: skip
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to {2**32 - 1}, got '{text}'")
-    return int(text)
 
 
 def parse_size(text: str) -> tuple[int, int]:
     """Parse width and height, such as "1280x720".
 
     Raises:
-        argparse.ArgumentTypeError: If the text has another form.
+        argparse.ArgumentTypeError: If the text has another form, or a size is 0.
     """
     width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
         raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT such as 1280x720, got '{text}'")
     return int(width), int(height)
 

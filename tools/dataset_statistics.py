@@ -39,6 +39,7 @@ from engine.pictures.class_chart import ClassRow, class_chart
 from engine.pictures.plots import write_figure
 from utils.console import run_script, start_logging
 from utils.labels import FREE, UNSCENES3D
+from utils.number_options import count
 from utils.outputs import output_file
 from utils.whole_files import write_json
 
@@ -64,7 +65,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help="write a chart (.png) of all splits to FILE",
     )
     parser.add_argument(
-        "--workers", type=int, metavar="N", help="worker processes (default: one per core)"
+        "--workers", type=count, metavar="N", help="worker processes (default: one per core)"
     )
     return parser.parse_args(arguments)
 

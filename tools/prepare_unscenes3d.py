@@ -30,6 +30,7 @@ from dataset.prepare.release import MINI, Source, all_sources, find_sources, ver
 from dataset.prepare.unpack import missing_members, require_space, unpack
 from dataset.splits import SOURCES
 from utils.console import run_script, start_logging
+from utils.number_options import count
 from utils.outputs import output_file, output_folder
 from utils.shortlist import shortlist
 from utils.whole_files import write_json
@@ -73,7 +74,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument(
         "--workers",
-        type=int,
+        type=count,
         metavar="N",
         help="worker processes of the check (default: one per core)",
     )

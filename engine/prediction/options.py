@@ -21,6 +21,7 @@ from engine.frames.sources import (
 from engine.frames.splats import splats_of
 from engine.prediction.predictor import GridPredictor, build_predictor
 from utils.labels import FREE, LABEL_SETS, label_set
+from utils.number_options import count
 
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +47,7 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
         help="label set of predictions without a config (default: unscenes3d)",
     )
     group.add_argument(
-        "--gaussians", type=int, metavar="N", help="Gaussians per frame (default: as in training)"
+        "--gaussians", type=count, metavar="N", help="Gaussians per frame (default: as in training)"
     )
     add_device_option(group)
 
@@ -93,10 +94,8 @@ def load_predictor(args: argparse.Namespace, cfg: Config) -> GridPredictor:
     """Load the config's network, with the weights and number of Gaussians of the command line.
 
     Raises:
-        ValueError: If the number of Gaussians is below 1, or the weights do not match.
+        ValueError: If the weights do not match.
     """
-    if args.gaussians is not None and args.gaussians < 1:
-        raise ValueError(f"--gaussians must be at least 1, got {args.gaussians}")
     return build_predictor(cfg, args.resume_from, device=args.device, num_gaussians=args.gaussians)
 
 
