@@ -10,6 +10,7 @@ from mmengine.config import Config
 from torch import Tensor
 
 from dataset import layout
+from dataset.elevation import ElevationGrid, resample_map
 from dataset.frame_dataset import FrameDataset
 from dataset.options import spread
 from dataset.sample import Sample, collate
@@ -20,7 +21,6 @@ from engine.metrics.elevation import ElevationMeter
 from engine.pictures.elevation_figure import elevation_figure
 from engine.pictures.plots import write_figure
 from model.unsocc import UnsOcc
-from utils.elevation import ElevationGrid, resample_map
 from utils.progress import with_progress
 
 Mapper = Callable[[Sample], Float[Tensor, "rows cols"]]
