@@ -29,11 +29,11 @@ from engine.evaluation.elevation_frames import (
     read_frames,
     score_maps,
 )
+from engine.number_options import whole_number
 from utils.checkpoint import load_weights
 from utils.config import Runtime, read_section
 from utils.console import run_script, start_logging
 from utils.distributed import pick_device
-from utils.number_options import whole_number
 from utils.outputs import output_file, output_folder
 from utils.whole_files import write_json
 

@@ -23,11 +23,11 @@ from engine.command_line import (
 )
 from engine.evaluation.evaluator import build_evaluator
 from engine.evaluation.occupancy import add_occupancy_options, build_evaluation
+from engine.number_options import count
 from utils.checkpoint import BEST, load_weights
 from utils.config import PRECISIONS, Schedule, check_dataset_name, read_section
 from utils.console import run_script, start_logging
 from utils.distributed import process_group, use_all_gpus
-from utils.number_options import count
 from utils.outputs import output_file, output_folder
 from utils.whole_files import write_json
 

@@ -24,11 +24,11 @@ from engine.evaluation.depth_options import add_depth_range_options
 from engine.evaluation.novel_depth import NovelViews, score_novel_depth
 from engine.metrics.depth import DepthMeter
 from engine.metrics.depth_errors import DepthRule
+from engine.number_options import count, positive, whole_number
 from model.novel_view import DEPTH_TARGETS, RENDERERS, ViewOptions
 from utils.config import Runtime, read_section
 from utils.console import run_script, start_logging
 from utils.distributed import process_group, use_all_gpus
-from utils.number_options import count, positive, whole_number
 from utils.outputs import output_file
 from utils.whole_files import write_json
 

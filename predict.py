@@ -23,6 +23,7 @@ from engine.command_line import (
     read_config,
     sensors_values,
 )
+from engine.number_options import count, whole_number
 from engine.prediction.files import KINDS, FrameWriter
 from engine.prediction.frames import (
     PredictionFrames,
@@ -33,7 +34,6 @@ from engine.prediction.frames import (
 from engine.prediction.predictor import build_predictor
 from utils.config import PRECISIONS, Runtime, read_section
 from utils.console import run_script, say, start_logging
-from utils.number_options import count, whole_number
 from utils.outputs import output_folder
 
 

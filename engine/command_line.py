@@ -8,9 +8,9 @@ from typing import Any
 from mmengine.config import Config
 
 from dataset.splits import SPLITS
+from engine.number_options import whole_number
 from utils.checkpoint import BEST
 from utils.config import MODALITIES, load_config, parse_options
-from utils.number_options import whole_number
 
 Options = argparse._ActionsContainer
 """A parser, or an argument group of one."""

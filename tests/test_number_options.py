@@ -3,7 +3,7 @@ import importlib
 
 import pytest
 
-from utils.number_options import count, number, positive, whole_number
+from engine.number_options import count, number, positive, whole_number
 
 
 @pytest.mark.parametrize(

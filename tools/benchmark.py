@@ -24,9 +24,9 @@ import torch
 
 from engine.benchmark.measure import AMP_OF_PRECISION, MeasureOptions, benchmark
 from engine.benchmark.table import compare, describe
+from engine.number_options import count, whole_number
 from utils.config import MODALITIES, load_config, parse_options
 from utils.console import run_script, start_logging
-from utils.number_options import count, whole_number
 from utils.outputs import output_file
 from utils.whole_files import write_json
 

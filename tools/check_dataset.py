@@ -20,8 +20,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataset.check.run import check_dataset
+from engine.number_options import count
 from utils.console import run_script, start_logging
-from utils.number_options import count
 from utils.outputs import output_file
 from utils.whole_files import write_json
 

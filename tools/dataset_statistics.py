@@ -35,11 +35,11 @@ from dataset.statistics import (
     split_statistics,
 )
 from engine.build.class_balance import class_counts, class_weights
+from engine.number_options import count
 from engine.pictures.class_chart import ClassRow, class_chart
 from engine.pictures.plots import write_figure
 from utils.console import run_script, start_logging
 from utils.labels import FREE, UNSCENES3D
-from utils.number_options import count
 from utils.outputs import output_file
 from utils.whole_files import write_json
 

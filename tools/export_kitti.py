@@ -24,8 +24,8 @@ from dataset import layout
 from dataset.inventory import require_folders
 from dataset.kitti_export import SEQUENCES, ExportOptions, export, plan_export, write_splits
 from dataset.splits import SOURCES, SPLITS
+from engine.number_options import count
 from utils.console import run_script, start_logging
-from utils.number_options import count
 from utils.outputs import output_folder
 
 

@@ -34,12 +34,12 @@ from engine.build.build import (
 from engine.command_line import add_config_options, add_device_option, add_seed_option, read_config
 from engine.metrics.confusion import Confusion
 from engine.metrics.occupancy import OccupancyScores, describe_grid, occupancy_scores
+from engine.number_options import count, number
 from model.unsocc import UnsOcc, required
 from utils.config import PRECISIONS, Schedule, read_section
 from utils.console import run_script, say, start_logging
 from utils.distributed import pick_device
 from utils.labels import label_set
-from utils.number_options import count, number
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -29,8 +29,8 @@ from dataset.prepare.members import Member, members_of, reject_conflicts
 from dataset.prepare.release import MINI, Source, all_sources, find_sources, verify
 from dataset.prepare.unpack import missing_members, require_space, unpack
 from dataset.splits import SOURCES
+from engine.number_options import count
 from utils.console import run_script, start_logging
-from utils.number_options import count
 from utils.outputs import output_file, output_folder
 from utils.shortlist import shortlist
 from utils.whole_files import write_json

@@ -18,9 +18,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from engine.number_options import count, whole_number
 from engine.prediction.options import add_source_options, build_source
 from utils.console import run_script, say, start_logging
-from utils.number_options import count, whole_number
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from dataset.options import spread
 from engine.command_line import parse_size, read_config
 from engine.frames.sources import FrameSource, Predicted, ViewFrame
+from engine.number_options import count, number, positive, whole_number
 from engine.pictures.branch_figure import branch_tables, stack_pages
 from engine.pictures.branch_maps import RenderedFrame, render_branches
 from engine.pictures.figures import FigureOptions, Table, comparison_table, views_table
@@ -32,7 +33,6 @@ from engine.pictures.page import STYLES
 from engine.prediction.options import add_source_options, build_source, load_predictor
 from utils.console import run_script, say, start_logging
 from utils.labels import label_set
-from utils.number_options import count, number, positive, whole_number
 from utils.progress import with_progress
 
 FIGURES = {

@@ -2,7 +2,7 @@
 
 from engine.command_line import Options
 from engine.metrics.depth_errors import DepthRule
-from utils.number_options import positive
+from engine.number_options import positive
 
 
 def add_depth_range_options(options: Options, *, largest: str = "largest depth") -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dataset.nuscenes.labels import BENCHMARKS
 from engine.evaluation.nuscenes_grids import SCENE_RANGES_M, EvaluatedGrid, evaluated_grid
-from utils.number_options import number, positive
+from engine.number_options import number, positive
 from utils.outputs import output_folder
 
 OCC3D = "occ3d"

@@ -13,9 +13,9 @@ from dataset.occupancy_files import GridForm
 from engine.evaluation.folders import GridTask, RayTask
 from engine.metrics.depth_errors import SCALINGS, DepthRule
 from engine.metrics.occupancy import CONVENTIONS
+from engine.number_options import count, number, positive, whole_number
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE, NUSCENES, UNSCENES3D, LabelSet
-from utils.number_options import count, number, positive, whole_number
 from utils.outputs import output_file
 
 OCC3D_GRID = benchmark("occ3d").grid

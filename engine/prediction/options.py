@@ -19,9 +19,9 @@ from engine.frames.sources import (
     SavedPredictions,
 )
 from engine.frames.splats import splats_of
+from engine.number_options import count
 from engine.prediction.predictor import GridPredictor, build_predictor
 from utils.labels import FREE, LABEL_SETS, label_set
-from utils.number_options import count
 
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:
