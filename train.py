@@ -8,6 +8,7 @@ DIR/latest.pth exists, training resumes from it and continues exactly as without
 
 import argparse
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from engine.command_line import add_config_options, add_seed_option, read_config
@@ -18,6 +19,7 @@ from utils.checkpoint import LATEST
 from utils.config import PRECISIONS, check_dataset_name
 from utils.console import run_script, say, start_logging
 from utils.distributed import process_group, use_all_gpus
+from utils.folder_lock import locked
 from utils.outputs import output_folder
 
 
@@ -61,16 +63,17 @@ def main(args: argparse.Namespace) -> None:
         if args.dry_run:
             say(dry_run(cfg, process, args.seed))
             return
-        trainer = build_trainer(
-            cfg,
-            args.work_dir,
-            process,
-            seed=args.seed,
-            resume_from=find_checkpoint(args.work_dir, args.resume_from),
-            iter_resume=args.iter_resume,
-            depth_metric=args.depth_metric,
-        )
-        trainer.train()
+        with locked(args.work_dir) if process.rank == 0 else nullcontext():
+            trainer = build_trainer(
+                cfg,
+                args.work_dir,
+                process,
+                seed=args.seed,
+                resume_from=find_checkpoint(args.work_dir, args.resume_from),
+                iter_resume=args.iter_resume,
+                depth_metric=args.depth_metric,
+            )
+            trainer.train()
 
 
 def resume_hint(args: argparse.Namespace) -> str:

@@ -31,15 +31,13 @@ def new_file(path: Path, *, ending: str = "") -> Iterator[Path]:
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial{ending}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with name_full_disk(path):
+        with name_read_only_folder(path.parent), name_full_disk(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
             yield partial
             partial.replace(path)
     except Exception as error:
         if isinstance(error, OSError) and error.filename == str(partial):
-            is_folder = error.errno in _NO_ACCESS
-            place = path.parent if is_folder else path
-            raise OSError(error.errno, error.strerror, str(place)) from error
+            raise OSError(error.errno, error.strerror, str(path)) from error
         if isinstance(error, OSError | RuntimeError) and _is_full(path.parent):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         if isinstance(error, OSError) and error.errno is None:  # By numpy.
@@ -65,6 +63,23 @@ def name_full_disk(path: Path | str) -> Iterator[None]:
             if isinstance(cause, OSError) and cause.errno in _NO_SPACE:
                 raise OSError(cause.errno, cause.strerror, str(path)) from error
             cause = cause.__cause__ or cause.__context__
+        raise
+
+
+@contextmanager
+def name_read_only_folder(folder: Path) -> Iterator[None]:
+    """Name a folder, not the hidden file in it, in an error that says "read-only" or "denied".
+
+    Raises:
+        OSError: Instead of such an error.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_ACCESS and Path(error.filename or "").parent == folder:
+            raise OSError(
+                error.errno, f"cannot write here: {error.strerror}", str(folder)
+            ) from error
         raise
 
 

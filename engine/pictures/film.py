@@ -102,7 +102,7 @@ def _write_mp4(
     written = int(film.get(cv2.CAP_PROP_FRAME_COUNT))
     film.release()
     if written != count:
-        raise OSError(f"only {written} of {count} frames were written; is the disk full?")
+        raise OSError(f"only {max(written, 0)} of {count} images were written; is the disk full?")
     return codec
 
 
