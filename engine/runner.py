@@ -15,7 +15,7 @@ from torch import nn
 from utils.config import Runtime
 from utils.console import ConsoleHandler, log_to
 from utils.distributed import Process
-from utils.whole_files import name_full_disk
+from utils.whole_files import name_full_disk, write_whole
 
 
 class Trainer(Runner):
@@ -51,8 +51,9 @@ class Trainer(Runner):
 
     def dump_config(self) -> None:
         """Write the config to the work directory in training; evaluation does not overwrite it."""
-        if self._train_loop is not None:
-            super().dump_config()
+        if self._train_loop is not None and self.rank == 0:
+            name = Path(self.cfg.filename or f"{self.timestamp}.py").name
+            write_whole(Path(self.work_dir) / name, self.cfg.pretty_text)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Build mmengine's logger, and send this project's log lines to its log file.

@@ -76,8 +76,9 @@ def _stop_log(file: logging.FileHandler, record: logging.LogRecord) -> None:
     reason = error.strerror if isinstance(error, OSError) else error
     file.setLevel(logging.CRITICAL + 1)
     with suppress(OSError):  # What could not be written is still in its buffer.
-        file.stream.close()
-    file.stream = None  # type: ignore[assignment]
+        if file.stream is not None:
+            file.stream.close()
+    file.stream = None
     say(f"warning: {file.baseFilename}: {reason}; the log ends here")
 
 
