@@ -19,7 +19,8 @@ Options = argparse._ActionsContainer
 def add_config_options(options: Options, *, required: bool = True) -> None:
     """Add the options of ``read_config``."""
     add = options.add_argument
-    add("--py-config", required=required, metavar="FILE", help="config file")
+    add("--py-config", required=required, metavar="FILE",
+        help="config file: Python code that runs, so use only files that you trust")  # fmt: skip
     add("--data-root", metavar="DIR", help="folder of the data set (default: from the config)")
     add("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE",
         help="override values of the config, such as schedule.epochs=1")  # fmt: skip

@@ -39,8 +39,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--py-config", required=True, nargs="+", metavar="FILE", help="config file; "
-        "several are compared")  # fmt: skip
+    add("--py-config", required=True, nargs="+", metavar="FILE",
+        help="config file, Python code that runs; several are compared")  # fmt: skip
     add("--modality", choices=MODALITIES, help="sensors (default: from the config)")
     add("--precision", nargs="+", choices=list(AMP_OF_PRECISION),
         help="precisions to measure (default: all three on a GPU, fp32 on a CPU)")  # fmt: skip

@@ -191,6 +191,7 @@ def balance_classes(cfg: Config) -> Config:
         FileNotFoundError: If the data is missing.
         ValueError: If the config or a label is invalid.
     """
+    Section(without_class_balance(cfg), "model", MODELS).find_class()  # Before minutes of counting.
     return with_class_balance(cfg, lambda: build_dataset(cfg, "train", fields=("occupancy",)))
 
 
