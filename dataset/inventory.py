@@ -37,13 +37,53 @@ def folders_of(fields: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(folder for name in fields for folder in FIELD_FOLDERS[name]))
 
 
+def names_in(data_root: str | Path, folder: str) -> dict[str, list[str]]:
+    """Return the file names of each stem in a folder of the layout; hidden files are left out.
+
+    Nothing is returned if the folder is missing. Several files of one stem are an error of the
+    data set; ``stems_in`` raises it.
+    """
+    path = Path(data_root) / folder
+    found: dict[str, list[str]] = {}
+    if path.is_dir():
+        with os.scandir(path) as entries:
+            for entry in entries:
+                stem = layout.stem_of(folder, entry.name)
+                if stem is not None:
+                    found.setdefault(stem, []).append(entry.name)
+    return found
+
+
 def stems_in(data_root: str | Path, folder: str) -> set[str]:
-    """Return the stems of the files in a folder of the layout; none if the folder is missing."""
-    path, suffix = Path(data_root) / folder, layout.SUFFIXES[folder]
-    if not path.is_dir():
-        return set()
-    with os.scandir(path) as entries:
-        return {entry.name.removesuffix(suffix) for entry in entries if entry.name.endswith(suffix)}
+    """Return the stems of the files in a folder of the layout; none if the folder is missing.
+
+    Raises:
+        ValueError: If two files have the same stem, such as ``1.jpg`` and ``1.png``.
+    """
+    names = names_in(data_root, folder)
+    repeated = sorted(stem for stem, found in names.items() if len(found) > 1)
+    if repeated:
+        raise ValueError(
+            f"'{Path(data_root) / folder}' has several files of {len(repeated)} frames, such as "
+            f"{sorted(names[repeated[0]])}: keep one of each"
+        )
+    return set(names)
+
+
+def path_of(data_root: str | Path, folder: str, stem: str) -> Path:
+    """Return the path of a frame's file, for images with the suffix that the file has.
+
+    If there is no file, this is the path where it would be written.
+    """
+    path = Path(data_root) / layout.relative_path(folder, stem)
+    if folder != layout.IMAGES or path.is_file():
+        return path
+    for suffix in layout.IMAGE_SUFFIXES:
+        for name in (f"{stem}{suffix}", f"{stem}{suffix.upper()}"):
+            if (path.parent / name).is_file():
+                return path.parent / name
+    names = names_in(data_root, folder).get(stem)  # Such as ".Jpg".
+    return path.parent / names[0] if names else path
 
 
 def complete_stems(data_root: str | Path, folders: Iterable[str]) -> list[str]:
@@ -106,6 +146,8 @@ def require_files(data_root: str | Path, folders: Iterable[str], stems: Sequence
         if missing:
             names = shortlist(missing, most=5)
             problems.append(f"{folder}/ lacks {len(missing)} of {len(stems)}: {names}")
+            if folder == layout.IMAGES:
+                problems[-1] += f" ({', '.join(layout.IMAGE_SUFFIXES)})"
     if problems:
         raise FileNotFoundError(
             f"frames of '{data_root}' lack files: {'; '.join(problems)}. Copy them, or remove "

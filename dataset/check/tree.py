@@ -8,7 +8,7 @@ from pathlib import Path
 from dataset import layout
 from dataset.check.findings import Finding, Level
 from dataset.formats import Scene, read_stem_list
-from dataset.inventory import require_folders, stems_in, time_order
+from dataset.inventory import names_in, require_folders, time_order
 from dataset.splits import SPLITS, load_scenes, scene_of_stem, split_frames
 
 RECORDED = (layout.IMAGES, layout.CLOUDS, layout.CALIBS)
@@ -92,7 +92,14 @@ def read_tree(root: Path) -> tuple[Tree, list[Finding]]:
             splits, source = _split(root, scenes)
         except ValueError as error:
             findings.append(Finding(Level.WARNING, "splits", layout.IMAGESETS, "", str(error)))
-    files = {folder: frozenset(stems_in(root, folder)) for folder in folders}
+    names = {folder: names_in(root, folder) for folder in folders}
+    findings += [
+        _finding(folder, stem, "repeated_file", f"several files of one frame: {sorted(found)}")
+        for folder, of_stem in names.items()
+        for stem, found in of_stem.items()
+        if len(found) > 1
+    ]
+    files = {folder: frozenset(of_stem) for folder, of_stem in names.items()}
     return Tree(root, files, scenes, splits, source, lists), findings
 
 
