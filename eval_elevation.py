@@ -30,6 +30,7 @@ from engine.evaluation.elevation_frames import (
     read_frames,
     score_maps,
 )
+from engine.number_options import whole_number
 from utils.config import Runtime, read_section
 from utils.console import run_script, start_logging
 from utils.distributed import pick_device
@@ -52,7 +53,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--json", type=output_file, metavar="FILE", help="write the scores to FILE")
     add("--pictures", type=output_folder, metavar="DIR",
         help="write figures of label, prediction and error to DIR")  # fmt: skip
-    add("--num-pictures", type=int, default=0, metavar="N",
+    add("--num-pictures", type=whole_number(0), default=0, metavar="N",
         help="write N figures, evenly spaced (default: 0, all)")  # fmt: skip
     return parser.parse_args(argv)
 
@@ -60,10 +61,6 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     """Score and print the table."""
     start_logging()
-    if args.num_pictures < 0:
-        raise ValueError(
-            f"--num-pictures must be at least 1, or 0 for all, got {args.num_pictures}"
-        )
     weights = read_weights(weights_of(args)) if args.baseline is None else None
     cfg = read_config(args, weights=weights)
     mapper: Mapper

@@ -25,6 +25,7 @@ from engine.command_line import (
 )
 from engine.evaluation.evaluator import build_evaluator
 from engine.evaluation.occupancy import add_occupancy_options, build_evaluation
+from engine.number_options import count
 from utils.config import PRECISIONS, Schedule, check_dataset_name, read_section
 from utils.console import run_script, start_logging
 from utils.distributed import process_group, use_all_gpus
@@ -47,7 +48,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_sensors_option(parser)
     add("--dataset", metavar="NAME", help="check that the config is for this data set: "
         "unscenes3d or nuscenes")  # fmt: skip
-    add("--batch-size", type=int, metavar="N", help="frames per batch (default: from the config)")
+    add("--batch-size", type=count, metavar="N", help="frames per batch (default: from the config)")
     add("--amp", choices=PRECISIONS, default="off", help="mixed precision (default: off)")
     add("--json", type=output_file, metavar="FILE", help="write the scores to FILE")
     add("--sem", action="store_true", help="print per-class IoU (always printed)")

@@ -25,6 +25,7 @@ from engine.evaluation.depth_options import add_depth_range_options
 from engine.evaluation.novel_depth import NovelViews, score_novel_depth
 from engine.metrics.depth import DepthMeter
 from engine.metrics.depth_errors import DepthRule
+from engine.number_options import count, positive, whole_number
 from model.novel_view import DEPTH_TARGETS, RENDERERS, ViewOptions
 from utils.config import Runtime, read_section
 from utils.console import run_script, start_logging
@@ -44,18 +45,18 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--render", choices=RENDERERS, default="volume", help="render the occupancy "
         "(volume) or the Gaussians of GSRefinement (gaussians) (default: volume)")  # fmt: skip
-    add("--num-rays", type=int, nargs=2, default=(96, 200), metavar=("ROWS", "COLUMNS"),
+    add("--num-rays", type=whole_number(2), nargs=2, default=(96, 200), metavar=("ROWS", "COLUMNS"),
         help="size of a rendered depth map (default: 96 200)")  # fmt: skip
-    add("--batch", type=int, default=0, metavar="N",
+    add("--batch", type=whole_number(0), default=0, metavar="N",
         help="rays rendered at a time (default: 0, all)")  # fmt: skip
     add("--depth-tgt", choices=DEPTH_TARGETS, default="raw", help="depth of a ray: its "
         "expected value (raw) or its most likely value (max) (default: raw)")  # fmt: skip
     add_depth_range_options(parser, largest="end of the rays and largest depth")
-    add("--frames", type=int, default=4, metavar="N", help="other frames to render to, the "
+    add("--frames", type=count, default=4, metavar="N", help="other frames to render to, the "
         "nearest in time (default: 4)")  # fmt: skip
-    add("--max-distance", type=float, default=20.0, metavar="M", help="largest distance to "
+    add("--max-distance", type=positive, default=20.0, metavar="M", help="largest distance to "
         "another frame [m] (default: 20)")  # fmt: skip
-    add("--limit", type=int, default=0, metavar="N",
+    add("--limit", type=whole_number(0), default=0, metavar="N",
         help="score N frames, evenly spaced (default: 0, all)")  # fmt: skip
     add("--json", type=output_file, metavar="FILE", help="write the errors to FILE")
     return parser.parse_args(argv)

@@ -25,6 +25,7 @@ from engine.command_line import (
     read_config,
     sensors_values,
 )
+from engine.number_options import count, whole_number
 from engine.prediction.files import KINDS, FrameWriter
 from engine.prediction.frames import (
     PredictionFrames,
@@ -55,10 +56,10 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "confidence, probability of the label; entropy, entropy of the class probabilities "
         "(default: npy png)")  # fmt: skip
     add("--stems", nargs="+", metavar="STEM", help="predict only these frames")
-    add("--limit", type=int, default=0, metavar="N",
+    add("--limit", type=whole_number(0), default=0, metavar="N",
         help="predict N frames, evenly spaced (default: 0, all)")  # fmt: skip
     add("--amp", choices=PRECISIONS, default="off", help="mixed precision on a GPU (default: off)")
-    add("--batch-size", type=int, default=1, metavar="N", help="frames per batch (default: 1)")
+    add("--batch-size", type=count, default=1, metavar="N", help="frames per batch (default: 1)")
     add("--split", choices=("all", *SPLITS), help="split of the data set; all: every frame on "
         "disk, in a split or not (default: all)")  # fmt: skip
     add = parser.add_argument_group("your own recording (docs/custom_data.md)").add_argument

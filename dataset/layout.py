@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool
 
-from utils.elevation import ElevationGrid
+from dataset.elevation import ElevationGrid
 from utils.geometry import VoxelGrid
 
 CALIBS = "calibs"

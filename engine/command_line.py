@@ -11,6 +11,7 @@ from dataset.splits import SPLITS
 from engine.checkpoint.files import BEST
 from engine.checkpoint.origin import trained_config
 from engine.checkpoint.weights import TrainedWeights
+from engine.number_options import whole_number
 from utils.config import MODALITIES, load_config, parse_options
 
 Options = argparse._ActionsContainer
@@ -20,8 +21,9 @@ Options = argparse._ActionsContainer
 def add_config_options(options: Options, *, required: bool = True) -> None:
     """Add the options of ``read_config``."""
     add = options.add_argument
-    help_text = "config file" if required else "config file (default: the config in the weights)"
-    add("--py-config", required=required, metavar="FILE", help=help_text)
+    default = "" if required else " (default: the config in the weights)"
+    add("--py-config", required=required, metavar="FILE", help="config file: Python code that "
+        f"runs, so use only files that you trust{default}")  # fmt: skip
     add("--data-root", metavar="DIR", help="folder of the data set (default: from the config)")
     add("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE",
         help="override values of the config, such as schedule.epochs=1")  # fmt: skip
@@ -65,24 +67,18 @@ def add_device_option(options: Options) -> None:
 
 def add_seed_option(options: Options) -> None:
     """Add the random seed."""
-    options.add_argument("--seed", type=_seed, default=42, metavar="N",
+    options.add_argument("--seed", type=whole_number(0, 2**32 - 1), default=42, metavar="N",
         help="random seed (default: 42)")  # fmt: skip
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to {2**32 - 1}, got '{text}'")
-    return int(text)
 
 
 def parse_size(text: str) -> tuple[int, int]:
     """Parse width and height, such as "1280x720".
 
     Raises:
-        argparse.ArgumentTypeError: If the text has another form.
+        argparse.ArgumentTypeError: If the text has another form, or a size is 0.
     """
     width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
         raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT such as 1280x720, got '{text}'")
     return int(width), int(height)
 

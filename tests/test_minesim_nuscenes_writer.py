@@ -1,4 +1,6 @@
+import errno
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -119,9 +121,12 @@ def test_tokens_depend_on_all_their_parts():
     assert len(token("x")) == 32
 
 
-def test_an_image_that_cannot_be_written_is_named(writer, monkeypatch):
-    monkeypatch.setattr("cv2.imwrite", lambda *_: False)
-    with pytest.raises(OSError, match=r"could not write .*CAM_FRONT__5.jpg"):
+def test_a_file_that_cannot_be_written_is_named(writer, monkeypatch):
+    def fail(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with pytest.raises(OSError, match=r"No space left on device: '.*CAM_FRONT__5.jpg'"):
         writer.write_image(
             RigCamera("CAM_FRONT", *SIZE), shot(0, 5), np.zeros((20, 32, 3), np.uint8)
         )

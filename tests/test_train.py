@@ -364,3 +364,13 @@ def test_the_real_network_resumes_exactly(tmp_path):
     assert run(config, tmp_path / "parts", words, stop_after=3).losses == losses[:3]
     assert run(config, tmp_path / "parts", words).losses == losses[2:]
     assert_same_end(tmp_path / "parts", tmp_path / "whole")
+
+
+def test_a_work_directory_is_locked_while_it_trains(tmp_path, monkeypatch):
+    def refuse(folder):
+        raise ValueError(f"{folder} is in use")
+
+    monkeypatch.setattr(train, "locked", refuse)
+    with pytest.raises(ValueError, match="run is in use"):
+        run(write_toy_config(tmp_path), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -20,6 +20,7 @@ from engine.frames.sources import (
     SavedPredictions,
 )
 from engine.frames.splats import splats_of
+from engine.number_options import count
 from engine.prediction.predictor import GridPredictor, build_predictor
 from utils.labels import FREE, LABEL_SETS, label_set
 
@@ -47,7 +48,7 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
         help="label set of predictions without a config (default: unscenes3d)",
     )
     group.add_argument(
-        "--gaussians", type=int, metavar="N", help="Gaussians per frame (default: as in training)"
+        "--gaussians", type=count, metavar="N", help="Gaussians per frame (default: as in training)"
     )
     add_device_option(group)
 
@@ -87,10 +88,8 @@ def load_predictor(args: argparse.Namespace, cfg: Config, weights: TrainedWeight
     """Load the config's network, with trained weights and the command line's number of Gaussians.
 
     Raises:
-        ValueError: If the number of Gaussians is below 1, or the weights do not match.
+        ValueError: If the weights do not match.
     """
-    if args.gaussians is not None and args.gaussians < 1:
-        raise ValueError(f"--gaussians must be at least 1, got {args.gaussians}")
     return build_predictor(cfg, weights, device=args.device, num_gaussians=args.gaussians)
 
 
