@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool
 
-from utils.elevation import ElevationGrid
+from dataset.elevation import ElevationGrid
 from utils.geometry import VoxelGrid
 
 CALIBS = "calibs"
@@ -35,6 +35,9 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 """Suffixes that images may have, in lower or upper case."""
 
 SCENE_INFO = "scene_info.json"
+
+LIDAR_HEIGHT_M = 2.7
+"""Height of the LiDAR above level ground, in UnScenes3D and MineSim."""
 
 LABEL_GRID = VoxelGrid(origin_m=(0.0, -38.4, -4.0), voxel_m=0.3, shape=(256, 256, 32))
 """The grid of ``occ/``."""

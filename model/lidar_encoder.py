@@ -5,13 +5,20 @@ At every resolution, exactly the voxels that contain a point have features.
 
 from collections.abc import Sequence
 from itertools import pairwise
+from math import inf
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from model.sparse import DownsampleConv, Neighbors, SparseVoxels, SubmanifoldConv
+from model.sparse import (
+    CONVOLUTIONS,
+    DownsampleConv,
+    Neighbors,
+    SparseVoxels,
+    SubmanifoldConv,
+)
 from model.voxelize import NUM_VOXEL_FEATURES, Voxels, to_dense, voxel_features, voxelize
 from utils.geometry import VoxelGrid
 from utils.registry import MODELS
@@ -44,9 +51,12 @@ class LidarEncoder(nn.Module):
             for a head that does not use it.
         convolutions: What trains the submanifold convolutions: "torch", "spconv", or "auto" for
             spconv on a GPU where it is installed. Weights and results are the same.
+        intensity_max: Unit of the intensity that the weights were trained with: points have 0–1,
+            and the network sees the logarithm of 1 + ``intensity_max`` times that.
 
     Raises:
-        ValueError: If the number of stages is not the number of resolutions.
+        ValueError: If the number of stages is not the number of resolutions, ``convolutions``
+            is unknown, or ``intensity_max`` is not positive.
     """
 
     def __init__(
@@ -58,8 +68,13 @@ class LidarEncoder(nn.Module):
         channels: int = 128,
         evidence_channels: int | None = 16,
         convolutions: str = "auto",
+        intensity_max: float = 255.0,
     ) -> None:
         super().__init__()
+        if convolutions not in CONVOLUTIONS:
+            raise ValueError(f"convolutions must be one of {CONVOLUTIONS}, got '{convolutions}'")
+        if not 0 < intensity_max < inf:
+            raise ValueError(f"intensity_max must be a number above 0, got {intensity_max}")
         strides = [2**level for level in range(len(stage_channels))]
         if strides[-1] != coarsening * subdivision or subdivision not in strides:
             raise ValueError(
@@ -69,7 +84,7 @@ class LidarEncoder(nn.Module):
             )
         self.grid, self.feature_grid = grid, grid.coarsen(coarsening)
         self.lidar_grid = refine(grid, subdivision)
-        self.channels = channels
+        self.channels, self.intensity_max = channels, intensity_max
         self.evidence_channels = 0 if evidence_channels is None else evidence_channels + 1
         self.label_stage = strides.index(subdivision)
         width = stage_channels[0]
@@ -84,7 +99,7 @@ class LidarEncoder(nn.Module):
         """Encode a batch of point clouds.
 
         Args:
-            points: x, y, z [m], intensity and optionally age [s] of each frame; may be empty.
+            points: x, y, z [m], intensity 0–1 and optionally age [s] of each frame; may be empty.
         """
         voxels = voxelize(points, self.lidar_grid)
         if len(voxels.coordinates):
@@ -100,7 +115,8 @@ class LidarEncoder(nn.Module):
 
     def encode(self, voxels: Voxels, batch_size: int) -> LidarFeatures:
         """Encode voxels, of which there must be at least one."""
-        features = torch.relu(self.embed(voxel_features(voxels, self.lidar_grid)))
+        features = voxel_features(voxels, self.lidar_grid, self.intensity_max)
+        features = torch.relu(self.embed(features))
         sparse = SparseVoxels(features, voxels.coordinates, self.lidar_grid.shape, batch_size)
         evidence = None
         for level, stage in enumerate(self.stages):

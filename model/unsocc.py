@@ -5,7 +5,7 @@ wrap it for mmengine's loops.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -97,10 +97,10 @@ class UnsOcc(BaseModel):
         labels: str | LabelSet,
         modality: str,
         coarsening: int,
-        parts: dict,
-        loss: dict,
-        rendering: dict | None = None,
-        sensor_dropout: dict | None = None,
+        parts: Annotated[dict, Parts],
+        loss: Annotated[dict, LossOptions],
+        rendering: Annotated[dict, RenderOptions] | None = None,
+        sensor_dropout: Annotated[dict, SensorDropout] | None = None,
     ) -> None:
         super().__init__(data_preprocessor=BatchPreprocessor())
         if modality not in MODALITIES:

@@ -6,8 +6,8 @@ from torch import nn
 
 from engine.benchmark import floor
 from engine.benchmark.floor import Rates, Work, count_work, measure_rates, sparse_flops
+from engine.benchmark.timing import Clock
 from model.sparse import DownsampleConv, Neighbors, SparseVoxels, SubmanifoldConv
-from utils.timing import Clock
 
 
 class Network(nn.Module):

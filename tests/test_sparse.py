@@ -171,11 +171,6 @@ class TestSpconv:
 
 
 class TestChoice:
-    def test_an_unknown_one_is_rejected(self):
-        sparse, _ = random_sparse(torch.ones(1, 2, 2, 2, dtype=torch.bool))
-        with pytest.raises(ValueError, match=r"must be one of .*'auto'.* got 'minkowski'"):
-            Neighbors(sparse, "minkowski")
-
     def test_inference_and_a_cpu_need_no_spconv(self, monkeypatch):
         monkeypatch.setattr(spconv_backend, "load", None)
         sparse, _ = random_sparse(torch.ones(1, 2, 2, 2, dtype=torch.bool))

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from engine.benchmark.timing import Clock, time_runs, watch_stages
 from model.sparse import DownsampleConv, SubmanifoldConv
-from utils.timing import Clock, time_runs, watch_stages
 
 WHOLE = "whole"
 """Name of the whole network among its stages."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmengine.config import Config
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import Dataset, Subset
 
 from dataset.arrays import InputOptions
 from dataset.options import restrict, spread
@@ -16,6 +16,7 @@ from dataset.recording import Recording
 from dataset.registration import RegistrationWatch
 from dataset.sample import Sample
 from engine.build.build import build_dataset, input_fields, sensors_of
+from engine.build.loader import FrameLoader
 from engine.frames.annotations import Annotations
 from engine.prediction.files import FrameWriter
 from engine.prediction.predictor import GridPredictor
@@ -195,7 +196,7 @@ def predict_frames(
     progress = Progress("predict", len(frames))
     began = time.perf_counter()
     watch = RegistrationWatch(predictor.grid, predictor.inputs.image_crop)
-    loader = DataLoader(frames, batch_size, num_workers=num_workers, collate_fn=list)
+    loader = FrameLoader(frames, batch_size=batch_size, num_workers=num_workers, collate_fn=list)
     for samples in loader:
         read = time.perf_counter()
         for sample in samples:
