@@ -15,7 +15,7 @@ from dataset.reading import Reading
 from dataset.unscenes3d import UnScenes3D
 from engine.build.build import build_model
 from tests.kitti_frame import VARIABLE, find_kitti
-from tools.convert_kitti import convert_frame
+from tools.convert_kitti import LIDAR_HEIGHT_M, convert_frame
 from utils.config import load_config
 from utils.geometry import project_points
 
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("kitti")
-    convert_frame(KITTI, STEM, root)
+    convert_frame(KITTI, STEM, root, LIDAR_HEIGHT_M)
     return root
 
 
