@@ -36,6 +36,7 @@ def check_calibration(
         if key in matrices and not is_rotation(matrices[key][:3, :3]):
             message = f"the left 3×3 of {key} is not a rotation (RᵀR differs from I, or it mirrors)"
             report.error("rotation", layout.CALIBS, message)
+    report.pixel_from_lidar = matrices["P2"] @ matrices["R0_rect"] @ matrices["Tr_velo_to_cam"]
     is_sound = check_intrinsics(matrices["P2"], report)
     if is_sound and cloud is not None and report.image_size is not None:
         ahead = cloud[cloud[:, 0] > _AHEAD_M, :3]

@@ -1,10 +1,12 @@
-"""Tests whether points are near a point cloud or near occupied voxels."""
+"""Tests whether points are near a point cloud or occupied voxels, and where a label covers them."""
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64, Integer
+from jaxtyping import Bool, Float, Float32, Int64, Integer
 
 _REACH = np.stack(np.meshgrid(*[[-1, 0, 1]] * 2, indexing="ij"), axis=-1).reshape(-1, 2)
 """Offsets of the 3×3 columns of cells around a cell."""
+_SECTORS = 72
+_FEW_IN_SECTOR = 5
 
 
 def is_near_cloud(
@@ -47,6 +49,32 @@ def is_near_voxels(
         spread[:-1] |= rows[1:]
         near = np.moveaxis(spread, 0, axis)
     return near[tuple(index.T + 1)]
+
+
+def covered(
+    points: Float[np.ndarray, "P 3"], label: Float[np.ndarray, "M 3"]
+) -> Bool[np.ndarray, " P"]:
+    """Return which points a label can cover: those in its sectors and between its distances.
+
+    A label may cover the view of the camera only. Sectors are 5° wide, seen from the LiDAR.
+    """
+    sector, distance_m = _sectors(label)
+    nearest, farthest = np.full(_SECTORS, np.inf), np.full(_SECTORS, -np.inf)
+    np.minimum.at(nearest, sector, distance_m)
+    np.maximum.at(farthest, sector, distance_m)
+    is_covered = np.bincount(sector, minlength=_SECTORS) >= _FEW_IN_SECTOR
+    sector, distance_m = _sectors(points)
+    is_between = (distance_m >= nearest[sector]) & (distance_m <= farthest[sector])
+    return is_covered[sector] & is_between
+
+
+def _sectors(
+    points: Float[np.ndarray, "N 3"],
+) -> tuple[Int64[np.ndarray, " N"], Float[np.ndarray, " N"]]:
+    """Return the sector and the horizontal distance of each point [m]."""
+    turns = np.arctan2(points[:, 1], points[:, 0]) / (2 * np.pi)
+    sector = np.floor(turns * _SECTORS).astype(np.int64) % _SECTORS
+    return sector, np.hypot(points[:, 0], points[:, 1])
 
 
 def _cells(
