@@ -17,7 +17,8 @@ SAME_PROJECTION = 1e-3
 """Maximum difference of two projections, as a share of the largest entry."""
 FEWER = 0.6
 """A frame with less than this share of what its neighbors have is incomplete."""
-SIZES = ("points", "voxels")
+SIZES = ("points", "voxels", "map_points")
+INCOMPLETE = "incomplete"
 OTHER_LOOK = 0.7
 """An image that fits its neighbors this much better after a flip is flipped."""
 OTHER_SCENE = (0.06, 4.0)
@@ -130,7 +131,7 @@ def _report_incomplete(frames: Sequence[FrameReport]) -> None:
                 f"{measure.title} {measure.text(value)}, expected about {measure.text(min(near))} "
                 "as in its neighbors. Is the file complete?"
             )
-            frame.warn("incomplete", measure.folder, message)
+            frame.warn(INCOMPLETE, measure.folder, message)
 
 
 def _report_other_images(scenes: Sequence[Sequence[FrameReport]]) -> None:

@@ -97,10 +97,13 @@ class FrameReport:
         if value is not None:
             self.measures[name] = value
 
-    def blamed(self, level: Level | None = None) -> set[str]:
-        """Return the folders whose file has a finding, of one level or of any."""
-        chosen = (f for f in self.findings if level in (None, f.level))
-        return {finding.path.partition("/")[0] for finding in chosen}
+    def blamed(self, level: Level | None = None, check: str | None = None) -> set[str]:
+        """Return the folders whose file has a finding, of any level and check or of the given."""
+        return {
+            finding.path.partition("/")[0]
+            for finding in self.findings
+            if level in (None, finding.level) and check in (None, finding.check)
+        }
 
     def add(self, level: Level, check: str, folder: str, message: str) -> None:
         """Add a finding about a file of the frame."""

@@ -25,7 +25,6 @@ from dataset.check.images import thumbnail, view_fits
 from dataset.check.registration import (
     depth_registration,
     elevation_registration,
-    occupied_voxels,
     voxel_registration,
 )
 from utils.labels import UNSCENES3D
@@ -120,7 +119,7 @@ def check_cloud(frame: FrameContent, report: FrameReport) -> None:
         return
     report.measure("points", float(len(frame.cloud)))
     if len(frame.cloud):
-        distance = np.linalg.norm(frame.cloud[:, :3], axis=1)
+        distance = np.linalg.norm(frame.cloud[:, :3].astype(np.float64), axis=1)
         report.measure("range_m", float(np.quantile(distance, 0.99)))
         report.measure("intensity", float(frame.cloud[:, 3].max()))
 
@@ -150,7 +149,7 @@ def check_occupancy(frame: FrameContent, report: FrameReport) -> None:
         report.compare("label_near_map", label_map_agreement(frame.rows, frame.local_map))
     if frame.cloud is not None and len(frame.rows):
         report.compare("points_near_occupied", occupancy_agreement(frame.cloud, frame.rows))
-        found = voxel_registration(frame.cloud, occupied_voxels(frame.rows))
+        found = voxel_registration(frame.cloud, frame.rows)
         _compare_all(report, ("voxels_labeled", "label_gain"), found)
 
 
@@ -190,8 +189,11 @@ def check_elevation(frame: FrameContent, report: FrameReport) -> None:
 
 
 def check_map(frame: FrameContent, report: FrameReport) -> None:
-    """Compare the local map with the points."""
-    if frame.cloud is not None and frame.local_map is not None:
+    """Measure the number of map points, and compare the local map with the point cloud."""
+    if frame.local_map is None:
+        return
+    report.measure("map_points", float(len(frame.local_map)))
+    if frame.cloud is not None:
         report.compare("points_near_map", map_agreement(frame.cloud, frame.local_map))
 
 

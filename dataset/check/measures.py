@@ -132,6 +132,14 @@ MEASURES = {
         warning=(0.3, math.inf),
         advice="Is the order of the classes that of docs/conventions.md?",
     ),
+    "map_points": Measure(
+        "points of the local map",
+        layout.LOCAL_MAPS,
+        error=(1.0, math.inf),
+        warning=(500.0, math.inf),
+        advice="The local map is almost empty: remove the frame",
+        is_share=False,
+    ),
     "points_near_map": Measure(
         "points within 0.3 m of the local map",
         layout.LOCAL_MAPS,

@@ -1,6 +1,4 @@
-"""Checks of the motion in each scene: no pose jumps, poses that agree with the velocities, and one
-meaning of ``Tr_velo_to_imu``.
-"""
+"""Checks of the motion in each scene: poses, velocities and the meaning of ``Tr_velo_to_imu``."""
 
 from collections.abc import Mapping, Sequence
 
@@ -150,8 +148,8 @@ def _report_velocities(
         step = max((s for s in (index - 1, index) if 0 <= s < len(error)), key=error.__getitem__)
         message = (
             f"the poses move {error[step]:.1f} m/s differently from the velocity, expected at most "
-            f"{limit[step]:.1f} m/s. Check the order of the quaternion (qx qy qz qw), the axes, and "
-            "that velocities are in m/s in the body frame"
+            f"{limit[step]:.1f} m/s. Check the order of the quaternion (qx qy qz qw), the axes, "
+            "and that velocities are in m/s in the body frame"
         )
         frames[index].warn("velocity", layout.VEHICLE_INFOS, message)
 

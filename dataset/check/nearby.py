@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float, Float32, Int64, Integer
 
 _REACH = np.stack(np.meshgrid(*[[-1, 0, 1]] * 2, indexing="ij"), axis=-1).reshape(-1, 2)
 """Offsets of the 3×3 columns of cells around a cell."""
-_SECTORS = 72
+_SECTORS, _RINGS = 72, 200
 _FEW_IN_SECTOR = 5
 
 
@@ -56,25 +56,26 @@ def covered(
 ) -> Bool[np.ndarray, " P"]:
     """Return which points a label can cover: those in its sectors and between its distances.
 
-    A label may cover the view of the camera only. Sectors are 5° wide, seen from the LiDAR.
+    A label may cover the view of the camera only. Sectors are 5° wide, seen from the LiDAR, and
+    distances are rounded to meters.
     """
-    sector, distance_m = _sectors(label)
-    nearest, farthest = np.full(_SECTORS, np.inf), np.full(_SECTORS, -np.inf)
-    np.minimum.at(nearest, sector, distance_m)
-    np.maximum.at(farthest, sector, distance_m)
-    is_covered = np.bincount(sector, minlength=_SECTORS) >= _FEW_IN_SECTOR
-    sector, distance_m = _sectors(points)
-    is_between = (distance_m >= nearest[sector]) & (distance_m <= farthest[sector])
-    return is_covered[sector] & is_between
+    sector, ring = _polar_cells(label)
+    count = np.bincount(sector * _RINGS + ring, minlength=_SECTORS * _RINGS)
+    count = count.reshape(_SECTORS, _RINGS)
+    nearest, farthest = (count > 0).argmax(axis=1), _RINGS - 1 - (count > 0)[:, ::-1].argmax(axis=1)
+    is_covered = count.sum(axis=1) >= _FEW_IN_SECTOR
+    sector, ring = _polar_cells(points)
+    return is_covered[sector] & (ring >= nearest[sector]) & (ring <= farthest[sector])
 
 
-def _sectors(
+def _polar_cells(
     points: Float[np.ndarray, "N 3"],
-) -> tuple[Int64[np.ndarray, " N"], Float[np.ndarray, " N"]]:
-    """Return the sector and the horizontal distance of each point [m]."""
-    turns = np.arctan2(points[:, 1], points[:, 0]) / (2 * np.pi)
+) -> tuple[Int64[np.ndarray, " N"], Int64[np.ndarray, " N"]]:
+    """Return the sector and the ring of 1 m of each point, seen from the LiDAR."""
+    turns = np.arctan2(points[:, 1], points[:, 0]) / np.float32(2 * np.pi)
     sector = np.floor(turns * _SECTORS).astype(np.int64) % _SECTORS
-    return sector, np.hypot(points[:, 0], points[:, 1])
+    distance_m = np.hypot(points[:, 0], points[:, 1])
+    return sector, np.minimum(distance_m, _RINGS - 1).astype(np.int64)
 
 
 def _cells(

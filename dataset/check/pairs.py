@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dataset import layout
+from dataset.check.consistency import INCOMPLETE
 from dataset.check.findings import FrameReport, Level
 from dataset.check.measures import MEASURES
 
@@ -72,7 +73,7 @@ def check_pairs(reports: Iterable[FrameReport]) -> None:
     lowest = lowest_usual(reports)
     for report in reports:
         wrong = [found for pair in PAIRS for found in disagreements(report, pair, lowest)]
-        known = report.blamed(Level.ERROR)
+        known = report.blamed(Level.ERROR) | report.blamed(check=INCOMPLETE)
         if layout.CALIBS in report.blamed():
             known.add(layout.DEPTHS)  # Its comparison needs the calibration.
         wrong = [found for found in wrong if not known & {found.pair.label, found.pair.other}]

@@ -1,4 +1,4 @@
-"""Registration of labels and points: whether a shift, a turn or a flip would make them agree better.
+"""Registration of labels and points: whether a shift, turn or flip makes them agree better.
 
 Files that belong together agree best as they are. This holds in every data set, so that these
 measurements also find faults that all frames have in common.
@@ -26,14 +26,14 @@ _VOXEL_SHIFTS = [
     for step in steps
 ]
 _TURNS_DEG = (-5.0, -2.0, 2.0, 5.0)
-_IMAGE_SHIFTS = (0.016, 0.033, 0.066)
+_IMAGE_SHIFTS = (0.016, 0.024, 0.036, 0.054, 0.08, 0.12)
 """Shifts of a depth label, as shares of the width of the image."""
 _MAX_POINTS = 4000
 """Maximum number of points compared with a depth label at each shift."""
 
 
 def voxel_registration(
-    cloud: Float32[np.ndarray, "P 4"], occupied: Bool[np.ndarray, "X Y Z"]
+    cloud: Float32[np.ndarray, "P 4"], rows: Integer[np.ndarray, "N 4"]
 ) -> tuple[float, float] | None:
     """Compare the voxels that hold points with those that are labeled.
 
@@ -44,13 +44,11 @@ def voxel_registration(
         shift, a turn or a flip of the cloud adds to it; None with too few voxels.
     """
     centers = _voxel_centers(cloud)
-    if len(centers) == 0:
-        return None
-    rows = np.argwhere(occupied)
-    labels = layout.LABEL_GRID.meters_from_voxel(rows + 0.5)
+    labels = layout.LABEL_GRID.meters_from_voxel(rows[:, :3] + 0.5)
     centers = centers[covered(centers, labels)]
     if len(centers) < FEW:
         return None
+    occupied = occupied_voxels(rows)
     share = _share_occupied(centers, occupied)
     moved = (_share_occupied(points, occupied) for points in _moved(centers))
     return share, max(0.0, max(moved) - share)
