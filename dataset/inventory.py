@@ -1,6 +1,7 @@
 """Find which files of the UnScenes3D layout exist, with one listing of each folder."""
 
 import os
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -38,12 +39,55 @@ def folders_of(fields: Iterable[str]) -> tuple[str, ...]:
 
 
 def stems_in(data_root: str | Path, folder: str) -> set[str]:
-    """Return the stems of the files in a folder of the layout; none if the folder is missing."""
+    """Return the stems of the files in a folder of the layout; none if the folder is missing.
+
+    Raises:
+        ValueError: If an entry that is named like a file is none, such as a named pipe.
+    """
+    stems, others = list_folder(data_root, folder)
+    if others:
+        raise ValueError(
+            f"{Path(data_root) / folder}: expected files, found {shortlist(others, most=5)}. "
+            "Remove or replace them"
+        )
+    return stems
+
+
+def list_folder(data_root: str | Path, folder: str) -> tuple[set[str], list[str]]:
+    """List a folder of the layout; hidden files and other suffixes are ignored.
+
+    Returns:
+        The stems of its files, and the names of entries that cannot be read as files, with their
+        type: folders, named pipes, devices and links that lead nowhere.
+    """
     path, suffix = Path(data_root) / folder, layout.SUFFIXES[folder]
+    stems: set[str] = set()
+    others: list[str] = []
     if not path.is_dir():
-        return set()
+        return stems, others
     with os.scandir(path) as entries:
-        return {entry.name.removesuffix(suffix) for entry in entries if entry.name.endswith(suffix)}
+        for entry in entries:
+            if entry.name.startswith(".") or not entry.name.endswith(suffix):
+                continue
+            kind = _kind_of(entry)
+            if kind == "file":
+                stems.add(entry.name.removesuffix(suffix))
+            else:
+                others.append(f"{entry.name} ({kind})")
+    return stems, sorted(others)
+
+
+def _kind_of(entry: os.DirEntry[str]) -> str:
+    """Name the type of an entry: "file" if it can be read, also through a link."""
+    try:
+        if entry.is_file():
+            return "file"
+        mode = entry.stat().st_mode
+    except OSError:  # A loop of links, or a link to something that is gone.
+        return "broken link"
+    if stat.S_ISDIR(mode):
+        return "folder"
+    return "named pipe" if stat.S_ISFIFO(mode) else "device or socket"
 
 
 def complete_stems(data_root: str | Path, folders: Iterable[str]) -> list[str]:

@@ -237,7 +237,7 @@ def _intensity(change: Edit) -> Callable[[Frames, str], None]:
     return edit_cloud(lambda p: np.column_stack([p[:, :3], change(p[:, 3])]))
 
 
-def _reinterpreted(dtype: str, columns: int) -> Callable[[Frames, str], None]:
+def rewritten(dtype: str, columns: int) -> Callable[[Frames, str], None]:
     """Write a cloud in another type or with more columns, cut to whole rows of 16 bytes."""
 
     def change(points: np.ndarray) -> np.ndarray:
@@ -287,6 +287,15 @@ def _invert(matrix: np.ndarray) -> np.ndarray:
     return np.linalg.inv(np.vstack([matrix, [0, 0, 0, 1]]))[:3]
 
 
+_DOUBLE = np.diag([2.0, 2.0, 1.0])
+
+
+def _zoom(p2: np.ndarray) -> np.ndarray:
+    zoomed = p2.copy()
+    zoomed[[0, 1], [0, 1]] *= 1.2
+    return zoomed
+
+
 def _transpose(p2: np.ndarray) -> np.ndarray:
     return np.column_stack([p2[:, :3].T, p2[:, 3]])
 
@@ -294,211 +303,213 @@ def _transpose(p2: np.ndarray) -> np.ndarray:
 _IMAGE_OR_CALIB = (layout.IMAGES, layout.CALIBS)
 _DEPTH_OR_CALIB = (layout.DEPTHS, layout.CALIBS)
 
-
-def _single() -> list[Fault]:  # noqa: PLR0915
-    """Faults of one frame."""
-    faults: list[Fault] = []
-
-    def add(kind: str, severity: str, folder: str, plant: Callable[[Frames, str], None]) -> None:
-        faults.append(Fault(kind, f"{kind}, {severity}" if severity else kind, (folder,), plant))
-
-    occ = layout.OCCUPANCY
-    add("labels mirrored", "y", occ, edit_rows(lambda r: _flip(r, 1)))
-    add("labels mirrored", "x", occ, edit_rows(lambda r: _flip(r, 0)))
-    for step in (-2, -1, 1, 2):
-        add("labels off in z", f"{step:+}", occ, edit_rows(lambda r, s=step: r + [0, 0, s, 0]))
-    for step in (-5, -3, -2, 2, 3, 5):
-        add("labels off in x", f"{step:+}", occ, edit_rows(lambda r, s=step: r + [s, 0, 0, 0]))
-    for step in (-3, 2, 3, 5):
-        add("labels off in y", f"{step:+}", occ, edit_rows(lambda r, s=step: r + [0, s, 0, 0]))
-    add("labels of another scene", "", occ, of_elsewhere(occ))
-    add("labels of the next frame", "", occ, of_neighbor(occ))
-    add("labels of the next frame", "swapped", occ, swap(occ))
-    add("classes permuted", "10 and 11", occ, edit_rows(_classes({10: 11, 11: 10})))
-    add("classes permuted", "reversed", occ, edit_rows(_classes({i: 12 - i for i in range(1, 12)})))
-    add(
-        "classes permuted",
-        "one up",
-        occ,
-        edit_rows(_classes({i: i % 11 + 1 for i in range(1, 12)})),
-    )
-    add("classes permuted", "one down", occ, edit_rows(_classes({i: i - 1 for i in range(1, 12)})))
-    add("labels with x and y swapped", "", occ, edit_rows(lambda r: r[:, [1, 0, 2, 3]]))
-    add("labels cut in half", "", occ, edit_rows(lambda r: r[: len(r) // 2]))
-
-    for degrees in (2, 3, 5):
-        add("cloud turned", f"yaw {degrees}°", layout.CLOUDS, turn_cloud("z", degrees))
-    for degrees in (-2, 2, 5):
-        add("cloud turned", f"pitch {degrees}°", layout.CLOUDS, turn_cloud("y", degrees))
-    for degrees in (2, 5):
-        add("cloud turned", f"roll {degrees}°", layout.CLOUDS, turn_cloud("x", degrees))
-    clouds = layout.CLOUDS
-    add("cloud cut in half", "rows", clouds, edit_cloud(lambda p: p[: len(p) // 2]))
-    add("cloud cut in half", "left side", clouds, edit_cloud(lambda p: p[p[:, 1] > 0]))
-    add("cloud of the next frame", "", clouds, of_neighbor(clouds))
-    add("cloud of the next frame", "swapped", clouds, swap(clouds))
-    add("cloud of another scene", "", clouds, of_elsewhere(clouds))
-    add("cloud mirrored", "", clouds, edit_cloud(lambda p: p * [1, -1, 1, 1]))
-    add("cloud raised", "0.5 m", clouds, edit_cloud(lambda p: p + [0, 0, 0.5, 0]))
-    add("cloud in other units", "mm", clouds, edit_cloud(lambda p: p * [1000, 1000, 1000, 1]))
-    add("intensity in another unit", "0 to 1", clouds, _intensity(lambda i: i / 255))
-    add("intensity in another unit", "16 bit", clouds, _intensity(lambda i: i * 256))
-    add("intensity in another unit", "none", clouds, _intensity(lambda i: 0 * i))
-    for dtype, columns in (("<f4", 5), ("<f4", 6), ("<f4", 8), ("<f8", 4), ("<f2", 4)):
-        add("cloud in another layout", f"{columns} columns of {dtype}", clouds,
-            _reinterpreted(dtype, columns))  # fmt: skip
-    add("empty cloud", "", clouds, edit_cloud(lambda p: p[:1]))
-
-    images = layout.IMAGES
-    add("image of another scene", "", images, of_elsewhere(images))
-    add("image of the next frame", "", images, of_neighbor(images))
-    add("image flipped", "left to right", images, edit_pixels(images, lambda p: p[:, ::-1]))
-    add("image upside down", "flipped", images, edit_pixels(images, lambda p: p[::-1]))
-    add("image upside down", "turned", images, edit_pixels(images, lambda p: p[::-1, ::-1]))
-    add("image in BGR", "", images, edit_pixels(images, lambda p: p[..., ::-1]))
-    add("image halved", "", images, edit_pixels(images, lambda p: p[::2, ::2]))
-    add("image black", "", images, edit_pixels(images, np.zeros_like))
-
-    for degrees in (1, 2, 5, 10):
-        add("camera turned", f"yaw {degrees}°", layout.CALIBS, turn_camera("y", degrees))
-        add("camera turned", f"pitch {degrees}°", layout.CALIBS, turn_camera("x", degrees))
-        add("camera turned", f"roll {degrees}°", layout.CALIBS, turn_camera("z", degrees))
-    calibs = layout.CALIBS
-    add(
-        "camera moved",
-        "0.5 m",
-        calibs,
-        edit_matrix("Tr_velo_to_cam", lambda m: m + np.eye(3, 4, 3) * 0.5),
-    )
-    add("camera inverted", "", calibs, edit_matrix("Tr_velo_to_cam", _invert))
-    add("intrinsics wrong", "0", calibs, edit_matrix("P2", lambda m: 0 * m))
-    add("intrinsics wrong", "transposed", calibs, edit_matrix("P2", _transpose))
-    add(
-        "intrinsics wrong",
-        "focal length × 1.2",
-        calibs,
-        edit_matrix(
-            "P2",
-            lambda m: (
-                np.diag([1.2, 1.2, 1]) @ m
-                - [[0, 0, 0.2 * m[0, 2], 0], [0, 0, 0.2 * m[1, 2], 0], [0] * 4]
-            ),
-        ),
-    )
-    add(
-        "intrinsics wrong",
-        "of another size",
-        calibs,
-        edit_matrix("P2", lambda m: np.diag([2, 2, 1]) @ m),
-    )
-
-    poses = layout.VEHICLE_INFOS
-    add("pose as wxyz", "", poses, edit_vehicle(_to_wxyz))
-    add("velocity in km/h", "", poses, edit_vehicle(_to_kmh))
-    add("pose swapped", "", poses, swap_poses)
-    add("pose mirrored", "", poses, edit_vehicle(_mirror_pose))
-    for meters in (2, 5, 50):
-        add("pose off", f"{meters} m", poses, edit_vehicle(_move(1, meters)))
-    add("pose of the next frame", "", poses, of_neighbor(poses))
-
-    depths = layout.DEPTHS
-    add("depth flipped", "left to right", depths, edit_pixels(depths, lambda p: p[:, ::-1]))
-    add("depth flipped", "upside down", depths, edit_pixels(depths, lambda p: p[::-1]))
-    for columns in (10, 20, 40):
-        add(
-            "depth shifted",
-            f"{columns} px",
-            depths,
-            edit_pixels(depths, lambda p, c=columns: _roll_pixels(p, c)),
-        )
-    add("depth of the next frame", "", depths, of_neighbor(depths))
-    add("depth of another scene", "", depths, of_elsewhere(depths))
-    add("depth in other units", "half", depths, edit_pixels(depths, lambda p: _scale(p, 0.5)))
-    add(
-        "depth in other units",
-        "5 % too far",
-        depths,
-        edit_pixels(depths, lambda p: _scale(p, 1.05)),
-    )
-    add("depth empty", "", depths, edit_pixels(depths, np.zeros_like))
-
-    elevation = layout.ELEVATION
-    add(
-        "elevation flipped",
-        "left to right",
-        elevation,
-        edit_pixels(elevation, lambda p: p[:, ::-1]),
-    )
-    add("elevation flipped", "far to near", elevation, edit_pixels(elevation, lambda p: p[::-1]))
-    for meters in (-0.3, 0.3, 1.0):
-        add(
-            "elevation off",
-            f"{meters:+} m",
-            elevation,
-            edit_pixels(elevation, lambda p, m=meters: _shift_height(p, m)),
-        )
-    add("elevation of another scene", "", elevation, of_elsewhere(elevation))
-    add("elevation of the next frame", "", elevation, of_neighbor(elevation))
-
-    maps = layout.LOCAL_MAPS
-    add("local map of another scene", "", maps, of_elsewhere(maps))
-    add("local map of the next frame", "", maps, of_neighbor(maps))
-    add(
-        "local map mirrored",
-        "",
-        maps,
-        edit_points(maps, 3, lambda p: p * np.array([1, -1, 1], "f4")),
-    )
-    add(
-        "local map raised",
-        "2.65 m",
-        maps,
-        edit_points(maps, 3, lambda p: p + np.array([0, 0, 2.65], "f4")),
-    )
-    add("local map cut in half", "", maps, edit_points(maps, 3, lambda p: p[: len(p) // 2]))
-
-    captions = layout.CAPTIONS
-    add("caption of another scene", "", captions, of_elsewhere(captions))
-    add("caption blank", "", captions, edit_bytes(captions, lambda _: b" \n"))
-
-    add("file cut", "image", images, edit_bytes(images, lambda b: b[: len(b) // 2]))
-    add("file cut", "depth", depths, edit_bytes(depths, lambda b: b[: len(b) // 2]))
-    add("file cut", "labels", occ, edit_bytes(occ, lambda b: b[: len(b) // 2 + 1]))
-    add("file cut", "cloud", clouds, edit_bytes(clouds, lambda b: b[:-3]))
-    add("file empty", "pose", poses, edit_bytes(poses, lambda _: b""))
-    for folder in (clouds, images, calibs, depths, maps):
-        add("file missing", folder, folder, remove(folder))
-    return faults
+Entry = tuple[str, str, Callable[[Frames, str], None]]
+"""Kind, severity, and what plants it."""
 
 
-def _everywhere() -> list[Fault]:
-    """Faults that are the same in all frames."""
-    chosen = {
-        "labels mirrored, y": (layout.OCCUPANCY,),
-        "labels off in z, +1": (layout.OCCUPANCY,),
-        "classes permuted, one up": (layout.OCCUPANCY,),
-        "classes permuted, 10 and 11": (layout.OCCUPANCY,),
-        "cloud turned, yaw 3°": (layout.CLOUDS,),
-        "intensity in another unit, 0 to 1": (layout.CLOUDS,),
-        "image flipped, left to right": _IMAGE_OR_CALIB,
-        "image upside down, turned": _IMAGE_OR_CALIB,
-        "image in BGR": (layout.IMAGES,),
-        "camera turned, yaw 2°": _DEPTH_OR_CALIB,
-        "camera turned, pitch 5°": _DEPTH_OR_CALIB,
-        "pose as wxyz": (layout.VEHICLE_INFOS,),
-        "velocity in km/h": (layout.VEHICLE_INFOS,),
-        "depth flipped, left to right": _DEPTH_OR_CALIB,
-        "elevation flipped, left to right": (layout.ELEVATION,),
-        "elevation off, +0.3 m": (layout.ELEVATION,),
-    }
-    single = {fault.name: fault for fault in _single()}
+def _label_faults() -> list[Entry]:
+    def moved(axis: int, steps: int) -> Entry:
+        step = steps * np.eye(4, dtype=np.int64)[axis]
+        return f"labels off in {'xyz'[axis]}", f"{steps:+}", edit_rows(lambda rows: rows + step)
+
+    def permuted(severity: str, mapping: dict[int, int]) -> Entry:
+        return "classes permuted", severity, edit_rows(_classes(mapping))
+
+    folder = layout.OCCUPANCY
     return [
-        Fault(single[name].kind, f"{name}, all frames", folders, single[name].plant, True)
-        for name, folders in chosen.items()
+        ("labels mirrored", "y", edit_rows(lambda rows: _flip(rows, 1))),
+        ("labels mirrored", "x", edit_rows(lambda rows: _flip(rows, 0))),
+        *(moved(2, steps) for steps in (-2, -1, 1, 2)),
+        *(moved(0, steps) for steps in (-5, -3, -2, 2, 3, 5)),
+        *(moved(1, steps) for steps in (-3, 2, 3, 5)),
+        ("labels of another scene", "", of_elsewhere(folder)),
+        ("labels of the next frame", "", of_neighbor(folder)),
+        ("labels of the next frame", "swapped", swap(folder)),
+        permuted("10 and 11", {10: 11, 11: 10}),
+        permuted("reversed", {i: 12 - i for i in range(1, 12)}),
+        permuted("one up", {i: i % 11 + 1 for i in range(1, 12)}),
+        permuted("one down", {i: i - 1 for i in range(1, 12)}),
+        ("labels with x and y swapped", "", edit_rows(lambda rows: rows[:, [1, 0, 2, 3]])),
+        ("labels cut in half", "", edit_rows(lambda rows: rows[: len(rows) // 2])),
+        ("file cut", "labels", edit_bytes(folder, lambda data: data[: len(data) // 2 + 1])),
     ]
 
 
-FAULTS = {fault.name: fault for fault in (*_single(), *_everywhere())}
+def _cloud_faults() -> list[Entry]:
+    folder = layout.CLOUDS
+    turns = [("z", 2), ("z", 3), ("z", 5), ("y", -2), ("y", 2), ("y", 5), ("x", 2), ("x", 5)]
+    layouts = [("<f4", 5), ("<f4", 6), ("<f4", 8), ("<f8", 4), ("<f2", 4)]
+    return [
+        *(("cloud turned", f"{axis} {deg}°", turn_cloud(axis, deg)) for axis, deg in turns),
+        ("cloud cut in half", "rows", edit_cloud(lambda points: points[: len(points) // 2])),
+        ("cloud cut in half", "left side", edit_cloud(lambda points: points[points[:, 1] > 0])),
+        ("cloud of the next frame", "", of_neighbor(folder)),
+        ("cloud of the next frame", "swapped", swap(folder)),
+        ("cloud of another scene", "", of_elsewhere(folder)),
+        ("cloud mirrored", "", edit_cloud(lambda points: points * [1, -1, 1, 1])),
+        ("cloud raised", "0.5 m", edit_cloud(lambda points: points + 0.5 * np.eye(4)[2])),
+        ("cloud in other units", "mm", edit_cloud(lambda points: points * [1e3, 1e3, 1e3, 1])),
+        ("intensity in another unit", "0 to 1", _intensity(lambda values: values / 255)),
+        ("intensity in another unit", "16 bit", _intensity(lambda values: values * 256)),
+        ("intensity in another unit", "none", _intensity(lambda values: 0 * values)),
+        *(
+            ("cloud in another layout", f"{columns} columns of {dtype}", rewritten(dtype, columns))
+            for dtype, columns in layouts
+        ),
+        ("empty cloud", "", edit_cloud(lambda points: points[:1])),
+        ("file cut", "cloud", edit_bytes(folder, lambda data: data[:-3])),
+        ("file missing", "cloud", remove(folder)),
+    ]
+
+
+def _image_faults() -> list[Entry]:
+    folder = layout.IMAGES
+    return [
+        ("image of another scene", "", of_elsewhere(folder)),
+        ("image of the next frame", "", of_neighbor(folder)),
+        ("image flipped", "left to right", edit_pixels(folder, lambda image: image[:, ::-1])),
+        ("image upside down", "flipped", edit_pixels(folder, lambda image: image[::-1])),
+        ("image upside down", "turned", edit_pixels(folder, lambda image: image[::-1, ::-1])),
+        ("image in BGR", "", edit_pixels(folder, lambda image: image[..., ::-1])),
+        ("image halved", "", edit_pixels(folder, lambda image: image[::2, ::2])),
+        ("image black", "", edit_pixels(folder, np.zeros_like)),
+        ("file cut", "image", edit_bytes(folder, lambda data: data[: len(data) // 2])),
+        ("file missing", "image", remove(folder)),
+    ]
+
+
+def _calibration_faults() -> list[Entry]:
+    def moved(matrix: np.ndarray) -> np.ndarray:
+        return matrix + 0.5 * np.eye(3, 4, 3)
+
+    return [
+        *(
+            ("camera turned", f"{name} {degrees}°", turn_camera(axis, degrees))
+            for name, axis in (("yaw", "y"), ("pitch", "x"), ("roll", "z"))
+            for degrees in (1, 2, 5, 10)
+        ),
+        ("camera moved", "0.5 m", edit_matrix("Tr_velo_to_cam", moved)),
+        ("camera inverted", "", edit_matrix("Tr_velo_to_cam", _invert)),
+        ("intrinsics wrong", "0", edit_matrix("P2", lambda p2: 0 * p2)),
+        ("intrinsics wrong", "transposed", edit_matrix("P2", _transpose)),
+        ("intrinsics wrong", "focal length × 1.2", edit_matrix("P2", _zoom)),
+        ("intrinsics wrong", "of another size", edit_matrix("P2", lambda p2: _DOUBLE @ p2)),
+        ("file missing", "calibration", remove(layout.CALIBS)),
+    ]
+
+
+def _pose_faults() -> list[Entry]:
+    folder = layout.VEHICLE_INFOS
+    return [
+        ("pose as wxyz", "", edit_vehicle(_to_wxyz)),
+        ("velocity in km/h", "", edit_vehicle(_to_kmh)),
+        ("pose swapped", "", swap_poses),
+        ("pose mirrored", "", edit_vehicle(_mirror_pose)),
+        *(("pose off", f"{meters} m", edit_vehicle(_move(1, meters))) for meters in (2, 5, 50)),
+        ("pose of the next frame", "", of_neighbor(folder)),
+        ("file empty", "pose", edit_bytes(folder, lambda _: b"")),
+    ]
+
+
+def _depth_faults() -> list[Entry]:
+    folder = layout.DEPTHS
+
+    def shifted(columns: int) -> Entry:
+        plant = edit_pixels(folder, lambda depth: _roll_pixels(depth, columns))
+        return "depth shifted", f"{columns} px", plant
+
+    return [
+        ("depth flipped", "left to right", edit_pixels(folder, lambda depth: depth[:, ::-1])),
+        ("depth flipped", "upside down", edit_pixels(folder, lambda depth: depth[::-1])),
+        *(shifted(columns) for columns in (10, 20, 40)),
+        ("depth of the next frame", "", of_neighbor(folder)),
+        ("depth of another scene", "", of_elsewhere(folder)),
+        ("depth in other units", "half", edit_pixels(folder, lambda depth: _scale(depth, 0.5))),
+        ("depth in other units", "5 % too far", edit_pixels(folder, lambda d: _scale(d, 1.05))),
+        ("depth empty", "", edit_pixels(folder, np.zeros_like)),
+        ("file cut", "depth", edit_bytes(folder, lambda data: data[: len(data) // 2])),
+        ("file missing", "depth", remove(folder)),
+    ]
+
+
+def _other_faults() -> list[Entry]:
+    elevation, maps, captions = layout.ELEVATION, layout.LOCAL_MAPS, layout.CAPTIONS
+
+    def raised(meters: float) -> Entry:
+        plant = edit_pixels(elevation, lambda heights: _shift_height(heights, meters))
+        return "elevation off", f"{meters:+} m", plant
+
+    mirror, up = np.array([1, -1, 1], "<f4"), np.array([0, 0, 2.65], "<f4")
+    return [
+        ("elevation flipped", "left to right", edit_pixels(elevation, lambda e: e[:, ::-1])),
+        ("elevation flipped", "far to near", edit_pixels(elevation, lambda e: e[::-1])),
+        *(raised(meters) for meters in (-0.3, 0.3, 1.0)),
+        ("elevation of another scene", "", of_elsewhere(elevation)),
+        ("elevation of the next frame", "", of_neighbor(elevation)),
+        ("local map of another scene", "", of_elsewhere(maps)),
+        ("local map of the next frame", "", of_neighbor(maps)),
+        ("local map mirrored", "", edit_points(maps, 3, lambda points: points * mirror)),
+        ("local map raised", "2.65 m", edit_points(maps, 3, lambda points: points + up)),
+        ("local map cut in half", "", edit_points(maps, 3, lambda p: p[: len(p) // 2])),
+        ("file missing", "local map", remove(maps)),
+        ("caption of another scene", "", of_elsewhere(captions)),
+        ("caption blank", "", edit_bytes(captions, lambda _: b" \n")),
+    ]
+
+
+_EVERYWHERE = {
+    "labels mirrored, y": (layout.OCCUPANCY,),
+    "labels off in z, +1": (layout.OCCUPANCY,),
+    "classes permuted, one up": (layout.OCCUPANCY,),
+    "classes permuted, 10 and 11": (layout.OCCUPANCY,),
+    "cloud turned, z 3°": (layout.CLOUDS,),
+    "intensity in another unit, 0 to 1": (layout.CLOUDS,),
+    "image flipped, left to right": _IMAGE_OR_CALIB,
+    "image upside down, turned": _IMAGE_OR_CALIB,
+    "image in BGR": (layout.IMAGES,),
+    "camera turned, yaw 2°": _DEPTH_OR_CALIB,
+    "camera turned, pitch 5°": _DEPTH_OR_CALIB,
+    "pose as wxyz": (layout.VEHICLE_INFOS,),
+    "velocity in km/h": (layout.VEHICLE_INFOS,),
+    "depth flipped, left to right": _DEPTH_OR_CALIB,
+    "elevation flipped, left to right": (layout.ELEVATION,),
+    "elevation off, +0.3 m": (layout.ELEVATION,),
+}
+"""Faults that are also planted in all frames, and the folders that a finding may name."""
+
+
+def _all_faults() -> dict[str, Fault]:
+    folders = {
+        layout.OCCUPANCY: _label_faults(),
+        layout.CLOUDS: _cloud_faults(),
+        layout.IMAGES: _image_faults(),
+        layout.CALIBS: _calibration_faults(),
+        layout.VEHICLE_INFOS: _pose_faults(),
+        layout.DEPTHS: _depth_faults(),
+    }
+    others = _other_faults()
+    starts = {
+        "elevation": layout.ELEVATION,
+        "caption": layout.CAPTIONS,
+        "local map": layout.LOCAL_MAPS,
+        "file missing": layout.LOCAL_MAPS,
+    }
+    entries = [(folder, entry) for folder, found in folders.items() for entry in found]
+    entries += [
+        (next(starts[s] for s in starts if entry[0].startswith(s)), entry) for entry in others
+    ]
+    faults = {}
+    for folder, (kind, severity, planter) in entries:
+        name = f"{kind}, {severity}" if severity else kind
+        faults[name] = Fault(kind, name, (folder,), planter)
+    for name, allowed in _EVERYWHERE.items():
+        fault = faults[name]
+        everywhere = Fault(fault.kind, f"{name}, all frames", allowed, fault.plant, True)
+        faults[everywhere.name] = everywhere
+    return faults
+
+
+FAULTS = _all_faults()
 """All faults by name."""
 
 

@@ -34,8 +34,17 @@ def test_returns_within_a_voxel_of_an_occupied_one():
     assert occupancy_agreement(cloud_of(points), np.add(rows, [0, 0, 2, 0])) == 0.0
     outside = np.vstack([points, line(x=100.0)])
     assert occupancy_agreement(cloud_of(outside), rows) == 1.0
-    half = np.vstack([points, line(x=30.0)])
+    half = np.vstack([points, line(z=3.0)])
     assert occupancy_agreement(cloud_of(half), rows) == 0.5
+
+
+def test_only_points_that_a_label_can_cover_are_compared():
+    points = line()
+    index = np.floor(layout.LABEL_GRID.voxel_from_meters(points)).astype(np.int64)
+    rows = np.column_stack([index, np.full(len(index), 11)])
+    beyond = np.vstack([points, line(x=30.0), points @ [[0, 1, 0], [-1, 0, 0], [0, 0, 1]]])
+    assert occupancy_agreement(cloud_of(beyond), rows) == 1.0
+    assert map_agreement(cloud_of(beyond), points.astype(np.float32)) == 1.0
 
 
 def test_returns_near_the_map():
@@ -43,10 +52,8 @@ def test_returns_near_the_map():
     near, far = (np.add(points, [0, 0, step]) for step in (0.29, 0.31))
     assert map_agreement(cloud_of(points), near.astype(np.float32)) == 1.0
     assert map_agreement(cloud_of(points), far.astype(np.float32)) == 0.0
-    many = np.tile(points, (300, 1))  # More than are looked at.
-    assert map_agreement(cloud_of(many), near[:20].astype(np.float32)) == pytest.approx(
-        0.5, abs=0.1
-    )
+    many = np.tile(np.vstack([points, np.add(points, [0, 0, 2])]), (300, 1))
+    assert map_agreement(cloud_of(many), near.astype(np.float32)) == pytest.approx(0.5, abs=0.1)
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import os
 import shutil
 from pathlib import Path
 
@@ -83,8 +84,16 @@ def test_recorded_folders_are_needed_and_others_are_missed(tmp_path, folder):
     assert findings == [(level, "folder", folder, "")]
 
 
+def test_a_named_pipe_is_an_error_and_is_not_opened(tmp_path):
+    write(tmp_path, ["1"])
+    os.mkfifo(tmp_path / "clouds/2.bin")
+    _, findings = found(tmp_path)
+    assert findings == [(Level.ERROR, "no_file", "clouds/2.bin", "")]
+
+
 def test_files_of_other_endings_are_not_looked_at(tmp_path):
     write(tmp_path, ["1"])
+    (tmp_path / "images/._1.jpg").touch()
     (tmp_path / "images/notes.txt").touch()
     (tmp_path / "images/.2.jpg.partial").touch()
     assert found(tmp_path)[1] == []

@@ -65,7 +65,14 @@ def test_the_result_passes_the_check(kitti, tmp_path):
     report = check_dataset(tmp_path / "data", workers=1, progress=False)
     assert report.is_sound
     kinds = {finding.check for finding in report.findings}
-    assert kinds == {"folder", "points"}  # No labels, and a cloud of few points.
+    # No labels, and a cloud of few points without intensity.
+    assert kinds == {"folder", "points", "intensity"}
+
+
+def test_hidden_files_are_no_frames(kitti, tmp_path, capsys):
+    (kitti / "velodyne/._000001.bin").write_bytes(b"macOS")
+    run(kitti, tmp_path / "data")
+    assert "1 frames in" in capsys.readouterr().out
 
 
 def test_rejects_what_is_not_kitti(kitti, tmp_path):

@@ -103,7 +103,8 @@ def main(arguments: argparse.Namespace) -> None:
     """
     stems = arguments.stems
     if stems is None:
-        stems = sorted(path.stem for path in (arguments.kitti / "velodyne").glob("*.bin"))
+        paths = (arguments.kitti / "velodyne").glob("[!.]*.bin")  # Without hidden files.
+        stems = sorted(path.stem for path in paths)
     if not stems:
         raise FileNotFoundError(f"no velodyne/*.bin in '{arguments.kitti}' (--kitti)")
     for stem in tqdm(stems, unit="frame", delay=1):

@@ -33,6 +33,9 @@ FITS_BETTER = 0.015
 """Gain in R² by a flip that shows that all images are flipped."""
 RED_SKY = -0.05
 MOVED_M = 0.1
+"""Frames farther apart than this cannot have the same content."""
+UNIQUE = (layout.IMAGES, layout.CLOUDS, layout.OCCUPANCY, layout.DEPTHS, layout.LOCAL_MAPS)
+"""Folders whose files never repeat; flat ground has the same elevation everywhere."""
 
 Look = Callable[[np.ndarray], np.ndarray]
 _LOOKS: Mapping[str, Look] = {**FLIPS, BGR: lambda image: image[..., ::-1]}
@@ -58,8 +61,10 @@ def check_copies(reports: Mapping[str, FrameReport]) -> None:
     """Warn of files with the content of another frame's file, unless the vehicle stands still."""
     owners: dict[tuple[str, int], list[str]] = defaultdict(list)
     for stem, report in reports.items():
+        wrong = report.blamed(Level.ERROR)
         for folder, checksum in report.checksums.items():
-            owners[folder, checksum].append(stem)
+            if folder in UNIQUE and folder not in wrong:
+                owners[folder, checksum].append(stem)
     for (folder, _), stems in owners.items():
         for stem in stems:
             other = next((s for s in stems if s != stem), None)

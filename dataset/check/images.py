@@ -40,7 +40,7 @@ def view_fits(
     image: UInt8[np.ndarray, "H W 3"],
     cloud: Float32[np.ndarray, "P 4"],
     calibration: Mapping[str, Float64[np.ndarray, "4 4"]],
-) -> Float64[np.ndarray, "1+flips"] | None:
+) -> Float64[np.ndarray, " looks"] | None:
     """Return how well the points explain the colors of the pixels that they fall on.
 
     Depth, height and intensity of the points predict the color of their pixels by least squares,

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float64
 from dataset import layout
 from dataset.check.findings import FrameReport
 from dataset.inventory import time_order
-from dataset.poses import same_rotation
+from dataset.poses import same_transform
 from dataset.splits import frames_by_scene
 
 MAX_SPEED_MPS = 40.0
@@ -59,15 +59,15 @@ def check_motion(reports: Mapping[str, FrameReport], scene_of: Mapping[str, str]
 def find_rule(frames: Sequence[FrameReport], matrices: Float64[np.ndarray, "n 4 4"]) -> str:
     """Return the meaning of ``Tr_velo_to_imu`` in a scene; warn of frames that deviate.
 
-    If most frames have the same rotation, the matrix is an extrinsic, and the others are wrong.
+    If most frames have the same matrix, it is an extrinsic, and the others are wrong.
     """
-    alike = [same_rotation(matrices[i], matrices) for i in (0, len(frames) // 2, -1)]
+    alike = [same_transform(matrices[i], matrices) for i in (0, len(frames) // 2, -1)]
     majority = max(alike, key=np.sum)
     if majority.sum() * 2 <= len(frames) and len(frames) > 1:
         return POSE
     for frame, is_alike in zip(frames, majority, strict=True):
         if not is_alike:
-            message = "the rotation of Tr_velo_to_imu differs from most frames of the scene"
+            message = "Tr_velo_to_imu differs from most frames of the scene"
             frame.warn("tr_velo_to_imu", layout.CALIBS, message)
     return EXTRINSIC
 

@@ -93,9 +93,9 @@ def lowest_usual(reports: Iterable[FrameReport]) -> dict[str, float]:
     for name, measure in MEASURES.items():
         values = [report.measures[name] for report in reports if name in report.measures]
         if values and measure.margin < math.inf:
-            median = np.median(values)
-            spread = np.median(np.abs(values - median))
-            lowest[name] = float(median - max(measure.margin, _SPREAD * spread))
+            median = float(np.median(values))
+            spread = float(np.median(np.abs(np.array(values) - median)))
+            lowest[name] = median - max(measure.margin, _SPREAD * spread)
     return lowest
 
 

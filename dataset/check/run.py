@@ -41,14 +41,29 @@ def check_dataset(root: str | Path, *, workers: int | None = None, progress: boo
         partial(_check, root), frames, title="check", workers=workers, progress=progress
     )
     reports = {report.stem: report for report in found}
-    scene_of = scene_of_stem(tree.scenes)
+    rules = compare_frames(reports, scene_of_stem(tree.scenes))
+    findings += common_findings(reports)
+    return _summary(tree, findings, reports, rules)
+
+
+def compare_frames(
+    reports: Mapping[str, FrameReport], scene_of: Mapping[str, str]
+) -> dict[str, str]:
+    """Add the findings that need more than one file or frame to the reports.
+
+    Args:
+        reports: Report of each frame by stem, to extend.
+        scene_of: Scene of each frame that is in one.
+
+    Returns:
+        The meaning of ``Tr_velo_to_imu`` in each scene that has it.
+    """
     rules = check_motion(reports, scene_of)
     check_scenes(reports, scene_of)
     check_pairs(reports.values())
     check_copies(reports)
-    findings += common_findings(reports)
     _report_other_sizes(reports)
-    return _summary(tree, findings, reports, rules)
+    return rules
 
 
 def _check(root: Path, frame: tuple[str, tuple[str, ...]]) -> FrameReport:
