@@ -60,7 +60,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--split", choices=("all", *SPLITS), help="split of the data set; all: every frame on "
         "disk, in a split or not (default: all)")  # fmt: skip
     add = parser.add_argument_group("your own recording (docs/custom_data.md)").add_argument
-    add("--images", type=Path, metavar="DIR", help="folder of images STEM.jpg or STEM.png")
+    add("--images", type=Path, metavar="DIR", help="folder of images STEM.jpg, .jpeg or .png")
     add("--clouds", type=Path, metavar="DIR",
         help="folder of point clouds STEM.bin, .npy, .pcd or .ply")  # fmt: skip
     add("--calib", type=Path, metavar="FILE", help="calibration of all frames, .txt or .json")

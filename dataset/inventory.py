@@ -38,43 +38,68 @@ def folders_of(fields: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(folder for name in fields for folder in FIELD_FOLDERS[name]))
 
 
+def list_folder(data_root: str | Path, folder: str) -> tuple[dict[str, list[str]], list[str]]:
+    """List a folder of the layout, if it exists; hidden files and other suffixes are left out.
+
+    Returns:
+        The file names of each stem, of which several are an error of the data set; and the names
+        of entries that are no files, with their type: folders, named pipes, devices and links that
+        lead nowhere. ``stems_in`` raises both.
+    """
+    path = Path(data_root) / folder
+    names: dict[str, list[str]] = {}
+    others: list[str] = []
+    if not path.is_dir():
+        return names, others
+    with os.scandir(path) as entries:
+        for entry in entries:
+            stem = layout.stem_of(folder, entry.name)
+            if stem is None:
+                continue
+            kind = _kind_of(entry)
+            if kind == "file":
+                names.setdefault(stem, []).append(entry.name)
+            else:
+                others.append(f"{entry.name} ({kind})")
+    return names, sorted(others)
+
+
 def stems_in(data_root: str | Path, folder: str) -> set[str]:
     """Return the stems of the files in a folder of the layout; none if the folder is missing.
 
     Raises:
-        ValueError: If an entry that is named like a file is none, such as a named pipe.
+        ValueError: If an entry that is named like a file is none, such as a named pipe, or two
+            files have the same stem, such as ``1.jpg`` and ``1.png``.
     """
-    stems, others = list_folder(data_root, folder)
+    names, others = list_folder(data_root, folder)
     if others:
         raise ValueError(
-            f"{Path(data_root) / folder}: expected files, found {shortlist(others, most=5)}. "
+            f"'{Path(data_root) / folder}': expected files, found {shortlist(others, most=5)}. "
             "Remove or replace them"
         )
-    return stems
+    repeated = sorted(stem for stem, found in names.items() if len(found) > 1)
+    if repeated:
+        raise ValueError(
+            f"'{Path(data_root) / folder}' has several files of {len(repeated)} frames, such as "
+            f"{sorted(names[repeated[0]])}: keep one of each"
+        )
+    return set(names)
 
 
-def list_folder(data_root: str | Path, folder: str) -> tuple[set[str], list[str]]:
-    """List a folder of the layout; hidden files and other suffixes are ignored.
+def path_of(data_root: str | Path, folder: str, stem: str) -> Path:
+    """Return the path of a frame's file, for images with the suffix that the file has.
 
-    Returns:
-        The stems of its files, and the names of entries that cannot be read as files, with their
-        type: folders, named pipes, devices and links that lead nowhere.
+    If there is no file, this is the path where it would be written.
     """
-    path, suffix = Path(data_root) / folder, layout.SUFFIXES[folder]
-    stems: set[str] = set()
-    others: list[str] = []
-    if not path.is_dir():
-        return stems, others
-    with os.scandir(path) as entries:
-        for entry in entries:
-            if entry.name.startswith(".") or not entry.name.endswith(suffix):
-                continue
-            kind = _kind_of(entry)
-            if kind == "file":
-                stems.add(entry.name.removesuffix(suffix))
-            else:
-                others.append(f"{entry.name} ({kind})")
-    return stems, sorted(others)
+    path = Path(data_root) / layout.relative_path(folder, stem)
+    if folder != layout.IMAGES or path.is_file():
+        return path
+    for suffix in layout.IMAGE_SUFFIXES:
+        for name in (f"{stem}{suffix}", f"{stem}{suffix.upper()}"):
+            if (path.parent / name).is_file():
+                return path.parent / name
+    names = list_folder(data_root, folder)[0].get(stem)  # Such as ".Jpg".
+    return path.parent / names[0] if names else path
 
 
 def _kind_of(entry: os.DirEntry[str]) -> str:
@@ -150,6 +175,8 @@ def require_files(data_root: str | Path, folders: Iterable[str], stems: Sequence
         if missing:
             names = shortlist(missing, most=5)
             problems.append(f"{folder}/ lacks {len(missing)} of {len(stems)}: {names}")
+            if folder == layout.IMAGES:
+                problems[-1] += f" ({', '.join(layout.IMAGE_SUFFIXES)})"
     if problems:
         raise FileNotFoundError(
             f"frames of '{data_root}' lack files: {'; '.join(problems)}. Copy them, or remove "

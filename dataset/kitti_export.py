@@ -24,7 +24,7 @@ from jaxtyping import Integer
 
 from dataset import layout
 from dataset.formats import Scene, occupancy_from_rows, read_occupancy_rows
-from dataset.inventory import complete_stems, require_files, time_order
+from dataset.inventory import complete_stems, path_of, require_files, time_order
 from dataset.occupancy_files import dense_from_rows, is_sparse, read_labels, write_array
 from dataset.splits import all_splits, load_scenes, split_frames
 from utils.parallel import map_in_processes
@@ -157,8 +157,8 @@ def write_frame(root: Path, out: Path, options: ExportOptions, entry: Entry) -> 
     """Write the files of one frame."""
     sequence = out / SEQUENCES / entry.sequence
     for folder, name in COPIED.items():
-        source = root / layout.relative_path(folder, entry.stem)
-        with new_file(sequence / name / f"{entry.frame}{source.suffix}") as path:
+        source = path_of(root, folder, entry.stem)
+        with new_file(sequence / name / f"{entry.frame}{source.suffix.lower()}") as path:
             shutil.copyfile(source, path)
     if options.labels:
         rows = read_occupancy_rows(root / layout.relative_path(layout.OCCUPANCY, entry.stem))

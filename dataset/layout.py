@@ -31,6 +31,8 @@ SUFFIXES = {
     CAPTIONS: ".txt",
 }
 """File suffix in each folder; the stem is the frame's time in seconds, as text."""
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+"""Suffixes that images may have, in lower or upper case."""
 
 SCENE_INFO = "scene_info.json"
 
@@ -104,6 +106,17 @@ def mixed_elevation_cells(shape: tuple[int, int]) -> Bool[np.ndarray, "rows cols
     return is_mixed
 
 
+def stem_of(folder: str, name: str) -> str | None:
+    """Return the stem of a file in a folder; None for hidden files and other suffixes."""
+    suffixes = IMAGE_SUFFIXES if folder == IMAGES else (SUFFIXES[folder],)
+    lower = name.lower() if folder == IMAGES else name
+    found = next((suffix for suffix in suffixes if lower.endswith(suffix)), None)
+    return None if found is None or name.startswith(".") else name[: -len(found)]
+
+
 def relative_path(folder: str, stem: str) -> str:
-    """Return the path of a frame's file, relative to the data set's root."""
+    """Return the path where a frame's file is written, relative to the data set's root.
+
+    Images that are read may have another suffix (``inventory.path_of``).
+    """
     return f"{folder}/{stem}{SUFFIXES[folder]}"

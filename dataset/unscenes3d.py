@@ -14,6 +14,7 @@ from dataset.augmentation import Choices
 from dataset.inventory import (
     complete_stems,
     folders_of,
+    path_of,
     require_files,
     require_folders,
     stems_in,
@@ -249,7 +250,7 @@ class UnScenes3D(SampleDataset):
         return self._poses.world_from_lidar(stem, scene)
 
     def _path(self, folder: str, stem: str) -> Path:
-        return self._root / layout.relative_path(folder, stem)
+        return path_of(self._root, folder, stem)
 
     def _stems_of_split(
         self,

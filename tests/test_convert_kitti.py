@@ -76,12 +76,32 @@ def test_hidden_files_are_no_frames(kitti, tmp_path, capsys):
 
 
 def test_rejects_what_is_not_kitti(kitti, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no velodyne/\*.bin in"):
+    with pytest.raises(FileNotFoundError, match=r"velodyne not found"):
         run(tmp_path, tmp_path / "data")
     with pytest.raises(FileNotFoundError, match="000009"):
         run(kitti, tmp_path / "data", "--stems", "000009")
-    with pytest.raises(ValueError, match=r"expected a line 'Tr_imu_to_velo: 12 numbers'.*got 0"):
-        convert_kitti.calibration_text("P2: 1 2 3")
+    path = kitti / "calib/000001.txt"
+    path.write_text("P2: 1 2 3\n")
+    with pytest.raises(ValueError, match=rf"{path} .*expected .*R0_rect|12 numbers for 'P2'"):
+        run(kitti, tmp_path / "data")
+
+
+def test_the_imu_may_be_missing(kitti, tmp_path):
+    path = kitti / "calib/000001.txt"
+    lines = [line for line in CALIBRATION.splitlines() if "imu" not in line]
+    path.write_text("\n".join(lines))
+    run(kitti, tmp_path / "data")
+    found = read_calibration(tmp_path / "data" / layout.relative_path(layout.CALIBS, "000001"))
+    assert found.imu_or_world_from_lidar is None
+
+
+def test_hidden_files_are_no_frames_and_suffixes_may_be_in_upper_case(kitti, tmp_path, capsys):
+    for folder in ("image_2", "velodyne", "calib"):
+        for path in list((kitti / folder).iterdir()):
+            (path.parent / f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    (kitti / "image_2/000001.png").rename(kitti / "image_2/000001.PNG")
+    run(kitti, tmp_path / "data")
+    assert "1 frames in" in capsys.readouterr().out
 
 
 def test_a_damaged_cloud_is_named(kitti, tmp_path):

@@ -8,6 +8,7 @@ import torch
 
 import eval_iou
 import train
+from dataset import layout
 from engine.build.build import build_model
 from tests.layout_files import write_tiny_unscenes3d
 from tests.predict_config import write_config
@@ -79,6 +80,21 @@ def test_a_network_of_both_is_scored_on_one_sensor(tmp_path):
         run(config, tmp_path / "out", words)
     run(config, tmp_path / "out", f"{words} --sensors lidar --json {tmp_path / 's.json'}")
     assert json.loads((tmp_path / "s.json").read_text())["frames"] == 2
+
+
+def test_a_calibration_that_cannot_be_right_is_warned_of(tmp_path, caplog):
+    [stem, _] = write_tiny_unscenes3d(tmp_path, scenes={"scene_00006": "location_4_5"}, sweeps=0)
+    config = write_config(tmp_path)
+    torch.save(build_model(load_config(config)).state_dict(), tmp_path / "weights.pth")
+    words = f"--resume-from {tmp_path / 'weights.pth'} --data-root {tmp_path}"
+    path = tmp_path / layout.relative_path(layout.CALIBS, stem)
+    text = path.read_text()
+    start = text.index("Tr_velo_to_cam:")
+    end = text.index("\n", start)
+    turned = "Tr_velo_to_cam: 0 1 0 0 0 0 -1 0 -1 0 0 0"  # Backward.
+    path.write_text(text[:start] + turned + text[end:])
+    run(config, tmp_path / "out", words)
+    assert f"calibration (frame {stem}): no camera looks along x" in caplog.text
 
 
 def test_a_missing_checkpoint_is_named(trained, tmp_path):

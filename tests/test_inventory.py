@@ -57,7 +57,7 @@ def test_entries_that_are_no_files_are_named(tmp_path):
     (folder / "6.bin").symlink_to(folder / "gone.bin")
     (folder / "7.bin").symlink_to("/dev/null")
     assert inventory.list_folder(tmp_path, "clouds") == (
-        {"1", "2"},
+        {"1": ["1.bin"], "2": ["2.bin"]},
         [
             "3.bin (named pipe)",
             "4.bin (folder)",
@@ -66,8 +66,31 @@ def test_entries_that_are_no_files_are_named(tmp_path):
             "7.bin (device or socket)",
         ],
     )
-    with pytest.raises(ValueError, match=r"clouds: expected files, found .*3\.bin \(named pipe\)"):
+    with pytest.raises(ValueError, match=r"clouds': expected files, found .*3\.bin \(named pipe\)"):
         inventory.stems_in(tmp_path, "clouds")
+
+
+def test_images_may_have_any_suffix_in_any_case(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    names = ("1.5.jpg", "2.JPG", "3.jpeg", "4.JPEG", "5.png", "6.PNG", "7.Jpg", "._8.jpg", "9.tif")
+    for name in names:
+        (folder / name).touch()
+    stems = ["1.5", "2", "3", "4", "5", "6", "7"]
+    assert inventory.stems_in(tmp_path, "images") == set(stems)
+    found = [inventory.path_of(tmp_path, "images", stem) for stem in stems]
+    assert [path.name for path in found] == list(names[:7])
+    assert inventory.path_of(tmp_path, "images", "10").name == "10.jpg"
+    assert inventory.path_of(tmp_path, "clouds", "10").name == "10.bin"
+
+
+def test_two_files_of_one_frame_are_rejected(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name in ("1.5.jpg", "1.5.PNG"):
+        (folder / name).touch()
+    with pytest.raises(ValueError, match=r"images' has several files of 1 frames.*'1\.5\.PNG'"):
+        inventory.stems_in(tmp_path, "images")
 
 
 def test_complete_stems_have_all_the_fields(root):
@@ -97,7 +120,8 @@ def test_missing_files_are_counted_and_named(root):
     remove(root, layout.IMAGES, stems[0])
     remove(root, layout.IMAGES, stems[3])
     message = (
-        rf"clouds/ lacks 1 of 4: {stems[1]}; images/ lacks 2 of 4: {stems[0]}, {stems[3]}\. Copy"
+        rf"clouds/ lacks 1 of 4: {stems[1]}; "
+        rf"images/ lacks 2 of 4: {stems[0]}, {stems[3]} \(\.jpg, \.jpeg, \.png\)\. Copy"
     )
     with pytest.raises(FileNotFoundError, match=message):
         inventory.require_files(root, ["clouds", "images"], stems)

@@ -8,7 +8,7 @@ import predict
 from engine.build.build import build_model
 from tests.layout_files import write_tiny_unscenes3d
 from tests.predict_config import write_config
-from tests.recording_files import write_recording
+from tests.recording_files import json_rig, write_json_rig, write_recording
 from utils.config import load_config
 
 
@@ -81,15 +81,31 @@ def test_formats_choose_the_files(arguments, tmp_path):
     assert suffixes == [".npy", ".npz", ".ply"]
 
 
-def test_a_recording_is_predicted(arguments, tmp_path):
+def test_a_recording_is_predicted(arguments, tmp_path, caplog):
     stems = write_recording(tmp_path / "recording")
     names = {"--images": "images", "--clouds": "clouds", "--calib": "calib.txt"}
     paths = {option: str(tmp_path / "recording" / name) for option, name in names.items()}
     arguments.pop("--data-root")
     run(arguments | paths | {"--batch-size": "2", "--format": "npy"})
     assert {path.stem for path in (tmp_path / "out").iterdir()} == set(stems)
+    assert "calibration (" not in caplog.text
     with pytest.raises(ValueError, match="use one or the other"):
         run(arguments | paths | {"--split": "val"})
+
+
+def test_a_calibration_that_cannot_be_right_is_warned_of(arguments, tmp_path, caplog):
+    write_recording(tmp_path / "recording")
+    content = json_rig()
+    camera = content["cameras"]["front"]
+    camera["cam_from_lidar"] = np.linalg.inv(np.array(camera["cam_from_lidar"])).tolist()
+    calibration = write_json_rig(tmp_path / "calib.json", content)
+    paths = {"--images": tmp_path / "recording/images", "--clouds": tmp_path / "recording/clouds"}
+    arguments.pop("--data-root")
+    words = {name: str(path) for name, path in paths.items()} | {"--calib": str(calibration)}
+    run(arguments | words | {"--format": "npy", "--limit": "1"})
+    lines = [line for line in caplog.messages if line.startswith("calibration (")]
+    assert any("up direction 9" in line for line in lines)
+    assert any("% of the points fall on an image" in line for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -61,8 +61,45 @@ def test_a_camera_matrix_of_another_form_is_rejected(tmp_path, change):
     content = json_rig()
     camera = content["cameras"]["front"]
     camera["pixel_from_cam"] = change(np.array(camera["pixel_from_cam"])).tolist()
-    with pytest.raises(ValueError, match="rows f 0 u, 0 f v, 0 0 1 as pixel_from_cam of 'front'"):
+    with pytest.raises(ValueError, match=r"0 0 1 in 'cameras\.front\.pixel_from_cam'"):
         read_rig(write_json_rig(tmp_path / "calib.json", content))
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**400), [1], "far", None, float("nan")])
+def test_numbers_that_are_none_are_rejected(tmp_path, number):
+    content = json_rig()
+    content["cameras"]["front"]["cam_from_lidar"][1][3] = number
+    path = write_json_rig(tmp_path / "calib.json", content)
+    with pytest.raises(ValueError, match=rf"{path}: .*'cameras\.front\.cam_from_lidar'"):
+        read_rig(path)
+
+
+def test_a_number_with_too_many_digits_for_python_is_rejected(tmp_path):
+    path = tmp_path / "calib.json"
+    path.write_text('{"network_from_lidar": [[' + "1" * 5000 + "]]}", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"calib\.json: expected JSON .*digits"):
+        read_rig(path)
+
+
+def test_keys_that_occur_twice_are_rejected(tmp_path):
+    path = tmp_path / "calib.json"
+    path.write_text('{"cameras": {"front": {}, "front": {}}}', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"calib\.json: .*each key once, found the key 'front' tw"):
+        read_rig(path)
+    write_recording(tmp_path / "recording")
+    path = tmp_path / "recording" / "calib.txt"
+    path.write_text(path.read_text() + "P2: 1 0 0 0 0 1 0 0 0 0 1 0\n")
+    with pytest.raises(ValueError, match=r"calib\.txt .*expected each key once, found 'P2' twice"):
+        read_rig(path)
+
+
+def test_the_white_level_of_the_images(tmp_path):
+    path = write_json_rig(tmp_path / "calib.json", json_rig(image_max=4095))
+    assert read_rig(path).image_max == 4095.0
+    assert read_rig(write_json_rig(path, json_rig())).image_max is None
+    for value in (0, -1, "4095", True, 10**400):
+        with pytest.raises(ValueError, match="a positive number as 'image_max', found"):
+            read_rig(write_json_rig(path, json_rig(image_max=value)))
 
 
 def test_files_that_are_no_calibration_are_rejected(tmp_path):

@@ -93,6 +93,19 @@ def test_a_whole_frame(root):
     assert torch.isfinite(sample.points).all()
 
 
+@pytest.mark.parametrize("suffix", [".png", ".JPG", ".jpeg"])
+def test_images_with_another_suffix(own_root, suffix):
+    expected = build(own_root, ("images",))[0]
+    for path in list((own_root / "images").iterdir()):
+        image = cv2.imread(str(path))
+        path = path.rename(path.with_suffix(suffix))
+        if suffix == ".png":
+            cv2.imwrite(str(path), image)
+    found = build(own_root, ("images",))
+    assert len(found) == 2
+    assert torch.equal(found[0].images, expected.images)
+
+
 def test_the_recorded_frame_without_a_resize(root):
     sample = build(root, image_size=RECORDED)[0]
     expected = Rig(RECORDED).pixel_from_lidar
@@ -448,7 +461,9 @@ def test_missing_folders_are_rejected_at_the_start(own_root):
 
 def test_missing_files_are_rejected_at_the_start(own_root):
     (own_root / "images/1689903584.778848.jpg").unlink()
-    with pytest.raises(FileNotFoundError, match=r"images/ lacks 1 of 2: 1689903584\.778848\. Copy"):
+    with pytest.raises(
+        FileNotFoundError, match=r"images/ lacks 1 of 2: 1689903584\.778848 \(\.jpg, .*\. Copy"
+    ):
         build(own_root)
 
 

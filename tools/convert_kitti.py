@@ -18,7 +18,13 @@ import numpy as np
 from tqdm import tqdm
 
 from dataset import layout
-from dataset.formats import read_cloud, read_image, read_text
+from dataset.formats import (
+    read_calibration_matrices,
+    read_cloud,
+    read_image,
+    read_text,
+)
+from dataset.recording import files_by_stem
 from utils.console import run_script, start_logging
 from utils.outputs import output_folder
 from utils.whole_files import write_whole
@@ -60,9 +66,10 @@ def convert_frame(kitti: Path, stem: str, root: Path) -> None:
 
     Raises:
         FileNotFoundError: If a file of the frame is missing.
-        ValueError: If a file is corrupt or the calibration has no Tr_imu_to_velo.
+        ValueError: If a file is invalid.
     """
-    image = read_image(kitti / "image_2" / f"{stem}.png")
+    images = files_by_stem(kitti / "image_2", layout.IMAGE_SUFFIXES)
+    image = read_image(images.get(stem, kitti / "image_2" / f"{stem}.png"))
     _, encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     write_whole(_path(root, layout.IMAGES, stem), encoded.tobytes())
 
@@ -72,27 +79,26 @@ def convert_frame(kitti: Path, stem: str, root: Path) -> None:
     ahead = points[np.abs(azimuth_deg) < SECTOR_DEG]
     write_whole(_path(root, layout.CLOUDS, stem), ahead.tobytes())
 
-    text = calibration_text(read_text(kitti / "calib" / f"{stem}.txt"))
+    text = calibration_text(kitti / "calib" / f"{stem}.txt")
     write_whole(_path(root, layout.CALIBS, stem), text)
 
 
-def calibration_text(kitti_text: str) -> str:
-    """Add Tr_velo_to_imu, the inverse of Tr_imu_to_velo, to a calibration of KITTI.
+def calibration_text(path: Path) -> str:
+    """Read a calibration of KITTI, and add Tr_velo_to_imu, the inverse of its Tr_imu_to_velo.
+
+    Without Tr_imu_to_velo, which only poses need, the text stays as it is.
 
     Raises:
-        ValueError: If there is no Tr_imu_to_velo of 12 numbers.
+        FileNotFoundError: If there is no such file.
+        ValueError: If a matrix is missing or invalid.
     """
-    rows = dict(line.split(":", 1) for line in kitti_text.splitlines() if ":" in line)
-    numbers = [float(word) for word in rows.get("Tr_imu_to_velo", "").split()]
-    if len(numbers) != 12:
-        raise ValueError(
-            f"expected a line 'Tr_imu_to_velo: 12 numbers' in the calibration, got {len(numbers)}"
-        )
-    lidar_from_imu = np.eye(4)
-    lidar_from_imu[:3] = np.reshape(numbers, (3, 4))
-    imu_from_lidar = np.linalg.inv(lidar_from_imu)[:3]
+    matrices = read_calibration_matrices(path, optional=("Tr_imu_to_velo",))
+    text = read_text(path).strip()
+    if "Tr_imu_to_velo" not in matrices:
+        return f"{text}\n"
+    imu_from_lidar = np.linalg.inv(matrices["Tr_imu_to_velo"])[:3]
     line = " ".join(f"{value:.12e}" for value in imu_from_lidar.flat)
-    return f"{kitti_text.strip()}\nTr_velo_to_imu: {line}\n"
+    return f"{text}\nTr_velo_to_imu: {line}\n"
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -103,10 +109,7 @@ def main(arguments: argparse.Namespace) -> None:
     """
     stems = arguments.stems
     if stems is None:
-        paths = (arguments.kitti / "velodyne").glob("[!.]*.bin")  # Without hidden files.
-        stems = sorted(path.stem for path in paths)
-    if not stems:
-        raise FileNotFoundError(f"no velodyne/*.bin in '{arguments.kitti}' (--kitti)")
+        stems = sorted(files_by_stem(arguments.kitti / "velodyne", (".bin",)))
     for stem in tqdm(stems, unit="frame", delay=1):
         convert_frame(arguments.kitti, stem, arguments.out)
     print(f"{len(stems)} frames in {arguments.out}")

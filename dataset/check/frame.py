@@ -27,6 +27,7 @@ from dataset.check.registration import (
     elevation_registration,
     voxel_registration,
 )
+from dataset.inventory import path_of
 from utils.labels import UNSCENES3D
 
 LATE_S = 0.1
@@ -90,7 +91,7 @@ def read_frame(root: Path, folders: Iterable[str], report: FrameReport) -> Frame
     found = {}
     for folder in folders:
         field, reader = _READERS[folder]
-        path = root / layout.relative_path(folder, report.stem)
+        path = path_of(root, folder, report.stem)
         try:
             found[field] = reader(path)
         except (ValueError, OSError) as error:

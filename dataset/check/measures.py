@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 
 from dataset import layout
+from dataset.registration import MIN_GRID_IN_IMAGES
 
 ANY = (-math.inf, math.inf)
 
@@ -90,6 +91,12 @@ MEASURES = {
         error=(0.02, math.inf),
         warning=(0.1, math.inf),
         advice="Check Tr_velo_to_cam, P2 and the axes of the point cloud (x forward, y left)",
+    ),
+    "grid_in_view": Measure(
+        "grid that falls on the image",
+        layout.CALIBS,
+        warning=(MIN_GRID_IN_IMAGES, math.inf),
+        advice="Check Tr_velo_to_cam, P2 and the size of the image",
     ),
     "voxels": Measure(
         "labeled voxels",

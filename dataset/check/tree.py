@@ -94,9 +94,14 @@ def read_tree(root: Path) -> tuple[Tree, list[Finding]]:
             findings.append(Finding(Level.WARNING, "splits", layout.IMAGESETS, "", str(error)))
     files = {}
     for folder in folders:
-        stems, others = list_folder(root, folder)
-        files[folder] = frozenset(stems)
+        names, others = list_folder(root, folder)
+        files[folder] = frozenset(names)
         findings += [_no_file(folder, name) for name in others]
+        findings += [
+            _finding(folder, stem, "repeated_file", f"several files of one frame: {sorted(found)}")
+            for stem, found in names.items()
+            if len(found) > 1
+        ]
     return Tree(root, files, scenes, splits, source, lists), findings
 
 

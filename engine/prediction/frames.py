@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from dataset.arrays import InputOptions
 from dataset.options import restrict, spread
 from dataset.recording import Recording
+from dataset.registration import RegistrationWatch
 from dataset.sample import Sample
 from engine.build.build import build_dataset, input_fields, sensors_of
 from engine.frames.annotations import Annotations
@@ -173,6 +174,8 @@ def predict_frames(
 ) -> TimeSpent:
     """Predict frames and write the files of each.
 
+    Warns once of each thing about the calibration that cannot be right.
+
     Args:
         predictor: The network.
         frames: The frames.
@@ -191,9 +194,12 @@ def predict_frames(
     timing = TimeSpent()
     progress = Progress("predict", len(frames))
     began = time.perf_counter()
+    watch = RegistrationWatch(predictor.grid, predictor.inputs.image_crop)
     loader = DataLoader(frames, batch_size, num_workers=num_workers, collate_fn=list)
     for samples in loader:
         read = time.perf_counter()
+        for sample in samples:
+            watch.see(sample.stem, sample.images, sample.pixel_from_lidar, sample.points)
         predictions = predictor.predict(samples)
         predicted = time.perf_counter()
         timing.frames += len(samples)
@@ -205,4 +211,5 @@ def predict_frames(
         began = time.perf_counter()
         timing.write_s += began - predicted
     progress.close()
+    watch.close()
     return timing
