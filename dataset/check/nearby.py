@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float, Float32, Int64, Integer
 
 _REACH = np.stack(np.meshgrid(*[[-1, 0, 1]] * 2, indexing="ij"), axis=-1).reshape(-1, 2)
 """Offsets of the 3×3 columns of cells around a cell."""
-_SECTORS, _RINGS = 72, 200
+_SECTORS, _RINGS = 180, 200
 _FEW_IN_SECTOR = 5
 
 
@@ -55,16 +55,18 @@ def covered(
 ) -> Bool[np.ndarray, " P"]:
     """Return which points a label can cover: those in its sectors and between its distances.
 
-    A label may cover the view of the camera only. Sectors are 5° wide, seen from the LiDAR, and
-    distances are rounded to meters.
+    A label may cover the view of the camera only. Sectors are 2° wide, seen from the LiDAR, and
+    distances are rounded to meters. The outermost sectors and meters may be covered in part, so
+    that they do not count.
     """
     sector, ring = _polar_cells(label)
     count = np.bincount(sector * _RINGS + ring, minlength=_SECTORS * _RINGS)
     count = count.reshape(_SECTORS, _RINGS)
     nearest, farthest = (count > 0).argmax(axis=1), _RINGS - 1 - (count > 0)[:, ::-1].argmax(axis=1)
-    is_covered = count.sum(axis=1) >= _FEW_IN_SECTOR
+    is_full = count.sum(axis=1) >= _FEW_IN_SECTOR
+    is_inner = is_full & np.roll(is_full, 1) & np.roll(is_full, -1)
     sector, ring = _polar_cells(points)
-    return is_covered[sector] & (ring >= nearest[sector]) & (ring <= farthest[sector])
+    return is_inner[sector] & (ring > nearest[sector]) & (ring < farthest[sector])
 
 
 def _polar_cells(

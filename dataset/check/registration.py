@@ -28,6 +28,8 @@ _VOXEL_SHIFTS = [
 _TURNS_DEG = (-5.0, -2.0, 2.0, 5.0)
 _IMAGE_SHIFTS = (0.016, 0.024, 0.036, 0.054, 0.08, 0.12)
 """Shifts of a depth label, as shares of the width of the image."""
+_MAX_VOXELS = 3000
+"""Maximum number of voxels compared with an occupancy label at each move."""
 _MAX_POINTS = 4000
 """Maximum number of points compared with a depth label at each shift."""
 
@@ -48,6 +50,7 @@ def voxel_registration(
     centers = centers[covered(centers, labels)]
     if len(centers) < FEW:
         return None
+    centers = centers[:: len(centers) // _MAX_VOXELS + 1]
     occupied = occupied_voxels(rows)
     share = _share_occupied(centers, occupied)
     moved = (_share_occupied(points, occupied) for points in _moved(centers))
