@@ -1,6 +1,6 @@
 """Score novel-view depth.
 
-    python eval_novel_depth.py --py-config CONFIG --work-dir DIR
+    python eval_novel_depth.py --work-dir DIR [--py-config CONFIG]
 
 The volume predicted at one frame is rendered to the camera poses of other frames of its scene and
 compared with the depth there: LiDAR depth on nuScenes, depth labels on UnScenes3D. Prints the
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from engine.build.build import load_network
+from engine.checkpoint.weights import read_weights
 from engine.command_line import (
     add_config_options,
     add_split_option,
@@ -37,7 +38,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add_config_options(parser)
+    add_config_options(parser, required=False)
     add_weight_options(parser)
     add_split_option(parser)
     add = parser.add_argument
@@ -73,8 +74,9 @@ def main(args: argparse.Namespace) -> None:
             far_m=args.max_depth,
             rays_at_once=args.batch,
         )
-        cfg = read_config(args)
-        network = load_network(cfg, weights_of(args), process.device)
+        weights = read_weights(weights_of(args))
+        cfg = read_config(args, weights=weights)
+        network = load_network(cfg, weights, process.device)
         views = NovelViews(
             cfg,
             args.split,

@@ -1,11 +1,12 @@
 r"""Predict the frames of a data set or of your own recording.
 
-    python predict.py --py-config CONFIG --resume-from FILE --out DIR
-    python predict.py --py-config CONFIG --resume-from FILE --out DIR \
+    python predict.py --resume-from FILE --out DIR [--py-config CONFIG] [--data-root DIR]
+    python predict.py --resume-from FILE --out DIR \
         --images recording/images --clouds recording/clouds --calib recording/calib.json
 
-The first command predicts the data set of the config; it needs no labels. The files written for
-each frame depend on --format.
+The first command predicts the data set of the config; it needs no labels. Weights without their
+config, as older versions wrote them, need --py-config. The files written for each frame depend on
+--format.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from torch.utils.data import Subset
 
 from dataset.sample import Sample
 from dataset.splits import SPLITS
+from engine.checkpoint.weights import read_weights
 from engine.command_line import (
     add_config_options,
     add_device_option,
@@ -41,7 +43,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add_config_options(parser)
+    add_config_options(parser, required=False)
     add_device_option(parser)
     add_sensors_option(parser)
     add = parser.add_argument
@@ -79,8 +81,9 @@ def main(args: argparse.Namespace) -> None:
     if is_recording and (args.data_root or args.split):
         raise ValueError("--images, --clouds and --calib are for a recording, --data-root and "
             "--split for a data set: use one or the other")  # fmt: skip
-    cfg = read_config(args, sensors_values(args))
-    predictor = build_predictor(cfg, args.resume_from, device=args.device, amp=args.amp)
+    weights = read_weights(args.resume_from)
+    cfg = read_config(args, sensors_values(args), weights=weights)
+    predictor = build_predictor(cfg, weights, device=args.device, amp=args.amp)
     chosen = dict(stems=args.stems, limit=args.limit)
     frames: PredictionFrames | Subset[Sample]
     if is_recording:

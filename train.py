@@ -10,10 +10,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from engine.checkpoint.files import LATEST
 from engine.command_line import add_config_options, add_seed_option, read_config
 from engine.training.plan import dry_run
 from engine.training.trainer import build_trainer, find_checkpoint
-from utils.checkpoint import LATEST
 from utils.config import PRECISIONS, check_dataset_name
 from utils.console import run_script, say, start_logging
 from utils.distributed import process_group, use_all_gpus

@@ -7,16 +7,17 @@ what was found and what to do; nothing is repaired or skipped.
 import codecs
 import io
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64, Integer, UInt8, UInt16
+from jaxtyping import Float32, Float64, Integer, Num, UInt8, UInt16
 
-from dataset import layout
+from dataset import cloud_rule, layout
 from dataset.calibration import check_camera_matrix, check_rigid
+from dataset.cloud_rule import UNSCENES3D_CLOUD, CloudRule
 from dataset.image_decoding import decode_image, rgb_from_stored
 from dataset.sample import VehicleState
 from utils.labels import IGNORE, UNSCENES3D
@@ -24,6 +25,11 @@ from utils.quaternions import rotation_matrix
 
 _COPY_AGAIN = "The file is corrupt: copy it again from the data set's archive."
 _INTEGER_ROWS = "Save the rows as integers: rows.astype(np.int64)."
+_WRITE_CLOUD = (
+    "Write float32 x, y, z, intensity 0–255 (docs/prepare_data.md); dataset.intensity_max sets "
+    "another unit."
+)
+_LOCAL_MAP = CloudRule(None, columns=3)
 
 
 @dataclass(frozen=True)
@@ -82,14 +88,34 @@ def read_image(path: Path, *, image_max: float | int | None = None) -> UInt8[np.
     return rgb_from_stored(_name(path), stored, image_max)
 
 
-def read_cloud(path: Path, *, columns: int = 4) -> Float32[np.ndarray, "P columns"]:
-    """Read LiDAR points: x, y, z [m], intensity, and any further columns of the layout."""
-    return _read_floats(path, columns=columns)
+def read_cloud(path: Path, rule: CloudRule = UNSCENES3D_CLOUD) -> Float32[np.ndarray, "P 4"]:
+    """Read LiDAR points: x, y, z [m], and intensity as a share of its maximum, 0–1.
+
+    Args:
+        path: The point cloud.
+        rule: Its columns, number type and unit of the intensity, which must be known.
+    """
+    assert rule.intensity_max is not None, "the unit of the intensity must be settled"
+    points = read_cloud_rows(path, rule)
+    return cloud_rule.normalized(points, rule.intensity_max).astype(np.float32, copy=False)
+
+
+def read_cloud_rows(
+    path: Path, rule: CloudRule, *, advice: str = _WRITE_CLOUD
+) -> Num[np.ndarray, "P columns"]:
+    """Read the rows of a point cloud as stored.
+
+    Args:
+        path: The point cloud.
+        rule: Its layout and unit, which the numbers must not contradict.
+        advice: What to do if they do.
+    """
+    return _read_rows(path, rule, cloud_rule.contradiction, advice)
 
 
 def read_local_map(path: Path) -> Float32[np.ndarray, "P 3"]:
     """Read the dense map around a frame [m], in its LiDAR coordinates."""
-    return _read_floats(path, columns=3)
+    return _read_rows(path, _LOCAL_MAP, cloud_rule.layout_contradiction, "Write float32 x, y, z.")
 
 
 def read_occupancy_rows(path: Path) -> Integer[np.ndarray, "N 4"]:
@@ -316,21 +342,30 @@ def _read_bytes(path: Path) -> bytes:
     return data
 
 
-def _read_floats(path: Path, *, columns: int) -> Float32[np.ndarray, "P C"]:
+def _read_rows(
+    path: Path,
+    rule: CloudRule,
+    fault: Callable[[np.ndarray, CloudRule], str | None],
+    advice: str,
+) -> Num[np.ndarray, "P columns"]:
+    """Read a file of rows without a header that has no fault."""
     data = _read_bytes(path)
-    row_bytes = 4 * columns
-    if len(data) % row_bytes:
-        expected = f"rows of {columns} float32, a multiple of {row_bytes} bytes"
-        raise _error(path, expected, f"{len(data)} bytes", _COPY_AGAIN)
-    points = np.frombuffer(data, dtype="<f4").reshape(-1, columns)
-    finite = np.isfinite(points).all(axis=1)
-    if not finite.all():
+    if len(data) % rule.row_bytes:
+        likely = cloud_rule.likely_layout(data)
+        expected = f"{rule}, a multiple of {rule.row_bytes} bytes"
+        found = f"{len(data)} bytes{cloud_rule.naming(likely)}"
+        raise _error(path, expected, found, _COPY_AGAIN if likely is None else advice)
+    rows = np.frombuffer(data, rule.number_type).reshape(-1, rule.columns)
+    finite = np.isfinite(rows).all(axis=1)
+    stated = replace(rule, intensity_max=None)
+    if not finite.all() and cloud_rule.likely_layout(data) in (None, stated):
         first = int(np.argmin(finite))
-        found = (
-            f"{(~finite).sum()} rows that are not, the first is {first}: {points[first].tolist()}"
-        )
+        found = f"{(~finite).sum()} rows that are not, the first is {first}: {rows[first].tolist()}"
         raise _error(path, "finite numbers", found, "Remove these rows when writing clouds.")
-    return points
+    found_fault = fault(rows, rule)
+    if found_fault is not None:
+        raise ValueError(f"{_name(path)}: {found_fault}. {advice}")
+    return rows
 
 
 def _read_uint16(path: Path) -> np.ndarray:

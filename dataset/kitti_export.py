@@ -1,6 +1,6 @@
 """Export a data set as KITTI sequences, the way the authors of UnScenes3D convert theirs.
 
-    OUT/sequences/0000/velodyne/000000.bin    x, y, z, intensity, as in clouds/
+    OUT/sequences/0000/velodyne/000000.bin    as in clouds/: the intensity is 0–255
     OUT/sequences/0000/image_2/000000.jpg     as in images/
     OUT/sequences/0000/calibs/000000.txt      as in calibs/
     OUT/sequences/0000/voxels/000000.npy      dense grid of labels: 0 free, 255 ignored

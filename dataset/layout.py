@@ -36,6 +36,9 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 SCENE_INFO = "scene_info.json"
 
+LIDAR_HEIGHT_M = 2.7
+"""Height of the LiDAR above level ground, in UnScenes3D and MineSim."""
+
 LABEL_GRID = VoxelGrid(origin_m=(0.0, -38.4, -4.0), voxel_m=0.3, shape=(256, 256, 32))
 """The grid of ``occ/``."""
 

@@ -10,6 +10,12 @@ from utils.shortlist import shortlist
 
 Item = TypeVar("Item")
 
+INPUT_KEYS = (
+    "image_size", "image_crop", "num_sweeps", "max_range_m", "frame", "lidar_height_m",
+)  # fmt: skip
+"""Keys of a config's ``dataset`` section that shape the network's input. The others say how the
+files of the data set are read."""
+
 
 def restrict(frames: Sequence[str], stems: Sequence[str] | None, split: str) -> list[str]:
     """Select the requested frames of a split, or all.

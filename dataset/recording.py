@@ -7,12 +7,12 @@ import numpy as np
 from PIL import Image
 from torch.utils.data import Dataset
 
-from dataset import formats, transforms
+from dataset import formats
 from dataset.arrays import InputOptions, sample_from_arrays
 from dataset.clouds import SUFFIXES as CLOUD_SUFFIXES
-from dataset.clouds import read_any_cloud
 from dataset.inventory import time_order
 from dataset.layout import IMAGE_SUFFIXES
+from dataset.recorded_clouds import RecordedClouds, placed
 from dataset.rig import Rig, read_rig
 from dataset.sample import Sample
 from utils.shortlist import shortlist
@@ -56,13 +56,20 @@ class Recording(Dataset[Sample]):
         self._options = options
         self._rig = Rig({}, np.eye(4)) if calibration is None else read_rig(calibration)
         self._images = [] if images is None else self._find_images(images, calibration)
-        self._clouds = None if clouds is None else files_by_stem(clouds, CLOUD_SUFFIXES)
-        sides = [*self._images, *([] if self._clouds is None else [self._clouds])]
+        cloud_files = {} if clouds is None else files_by_stem(clouds, CLOUD_SUFFIXES)
+        sides = [*self._images, *([cloud_files] if cloud_files else [])]
         names = [str(folder) for folder in (images, clouds) if folder is not None]
         self.stems = _matched_stems(sides, " and ".join(names), stems)
         self.scenes = [""] * len(self.stems)
         for camera in self._images:
             _check_sizes([camera[stem] for stem in self.stems])
+        self._clouds = None
+        if cloud_files:
+            used = {stem: cloud_files[stem] for stem in self.stems}
+            self._clouds = RecordedClouds(used, self._rig, options.lidar_height_m)
+            self._rig = self._clouds.rig
+        else:
+            self._rig = placed(self._rig, [], options.lidar_height_m, f"'{images}'")
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -83,9 +90,7 @@ class Recording(Dataset[Sample]):
             ]
             matrices = list(self._rig.pixel_from_lidar.values())
         if self._clouds is not None:
-            points = read_any_cloud(self._clouds[stem])
-            if not np.array_equal(self._rig.network_from_lidar, np.eye(4)):
-                points = transforms.transform_cloud(self._rig.network_from_lidar, points)
+            points = self._clouds.read(stem)
         return sample_from_arrays(
             stem, self._options, images=images, pixel_from_lidar=matrices, points=points
         )

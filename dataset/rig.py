@@ -6,10 +6,12 @@
     {"cameras": {"front": {"pixel_from_cam": 3×3 rows, "cam_from_lidar": 4×4 rows}},
      "network_from_lidar": 4×4 rows, optional if both frames are the same,
      "image_max": white level of images with more than 8 bits, such as 4095}
+     "lidar_height_m": height of the LiDAR above the ground, in place of network_from_lidar,
+     "intensity_max": 255, "columns": 4, "dtype": "float32": of the clouds (dataset/cloud_rule.py)}
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,11 @@ import numpy as np
 from jaxtyping import Float64
 
 from dataset.calibration import check_camera_matrix, check_rigid
+from dataset.cloud_rule import DTYPES, CloudRule
 from dataset.formats import read_calibration, read_json
 
 SUFFIXES = (".txt", ".json")
+_CLOUD_KEYS = ("intensity_max", "columns", "dtype")
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,17 @@ class Rig:
         pixel_from_lidar: Projection of the network's frame into each camera's recorded image.
         network_from_lidar: Transform from the frame of the point clouds to the network's frame.
         image_max: White level of images with more than 8 bits; None: not stated.
+        states_frame: Whether the file has that transform.
+        lidar_height_m: Height of the LiDAR above the ground; None: not stated.
+        clouds: What is stated about the point clouds, by field of ``CloudRule``.
     """
 
     pixel_from_lidar: dict[str, Float64[np.ndarray, "4 4"]]
     network_from_lidar: Float64[np.ndarray, "4 4"]
     image_max: float | None = None
+    states_frame: bool = False
+    lidar_height_m: float | None = None
+    clouds: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_rig(path: Path) -> Rig:
@@ -55,7 +65,7 @@ def read_rig(path: Path) -> Rig:
 
 def _from_json(path: Path) -> Rig:
     content = read_json(path)
-    known = {"cameras", "network_from_lidar", "image_max"}
+    known = {"cameras", "network_from_lidar", "lidar_height_m", "image_max", *_CLOUD_KEYS}
     if not isinstance(content, dict) or not set(content) <= known:
         found = sorted(content) if isinstance(content, dict) else type(content).__name__
         raise _error(path, f"an object with the keys {sorted(known)}", str(found))
@@ -80,16 +90,44 @@ def _from_json(path: Path) -> Rig:
         cam_from_lidar = _matrix(path, key, camera["cam_from_lidar"], 4)
         check_rigid(str(path), key, cam_from_lidar)
         projections[name] = pixel_from_cam @ cam_from_lidar @ lidar_from_network
-    return Rig(projections, network_from_lidar, _image_max(path, content))
+    states_frame = "network_from_lidar" in content
+    if states_frame and "lidar_height_m" in content:
+        expected = "network_from_lidar or lidar_height_m, as both set the height"
+        raise _error(path, expected, "both")
+    return Rig(
+        projections,
+        network_from_lidar,
+        image_max=_positive(path, content, "image_max"),
+        states_frame=states_frame,
+        lidar_height_m=_positive(path, content, "lidar_height_m"),
+        clouds=_cloud_keys(path, content),
+    )
 
 
-def _image_max(path: Path, content: Mapping[str, Any]) -> float | None:
-    value = content.get("image_max")
-    if value is None:
+def _cloud_keys(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is stated about the point clouds."""
+    stated = {key: content[key] for key in _CLOUD_KEYS if key in content}
+    if "intensity_max" in stated:
+        stated["intensity_max"] = _positive(path, content, "intensity_max")
+    if "columns" in stated and type(stated["columns"]) is not int:
+        raise _error(path, "an integer as 'columns'", repr(stated["columns"])[:40])
+    if "dtype" in stated and stated["dtype"] not in DTYPES:
+        raise _error(path, f"one of {DTYPES} as 'dtype'", repr(stated["dtype"])[:40])
+    try:
+        CloudRule(**({"intensity_max": None} | stated))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}. See docs/custom_data.md") from error
+    return stated
+
+
+def _positive(path: Path, content: Mapping[str, Any], key: str) -> float | None:
+    """Return a positive number; None if the file does not state it."""
+    if key not in content:
         return None
+    value = content[key]
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not 0 < value < 2**32:
-        raise _error(path, "a positive number as 'image_max'", repr(value)[:40])
+        raise _error(path, f"a positive number as '{key}'", repr(value)[:40])
     return float(value)
 
 

@@ -190,8 +190,7 @@ FAULTS = {
         edit_array(layout.CLOUDS, "<f4", lambda p: p[:1]), WARNING, "points", layout.CLOUDS,
     ),
     "a cloud in millimeters": (
-        edit_array(layout.CLOUDS, "<f4", lambda p: p * [1e3, 1e3, 1e3, 1]),
-        ERROR, "range_m", layout.CLOUDS,
+        edit_array(layout.CLOUDS, "<f4", lambda p: 1000 * p), ERROR, "format", layout.CLOUDS,
     ),
     "a stretched camera": (
         edit_key("Tr_velo_to_cam", stretch), ERROR, "format", layout.CALIBS,

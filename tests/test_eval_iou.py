@@ -128,3 +128,24 @@ def test_a_config_of_another_data_set_is_rejected(trained):
 def test_half_precision_needs_a_gpu(trained):
     with pytest.raises(ValueError, match="precision bf16 needs a CUDA device"):
         run(*trained, "--amp bf16")
+
+
+def test_the_weights_are_enough(trained, tmp_path, caplog):
+    config, out = trained
+    best = out / "model_state_dict.pth"
+    run(config, out, f"--json {tmp_path / 'with.json'}")
+    for words in (f"--work-dir {out}", f"--work-dir {tmp_path} --resume-from {best}"):
+        words += f" --json {tmp_path / 'alone.json'}"
+        eval_iou.main(eval_iou.parse_arguments(words.split()))
+        assert (tmp_path / "alone.json").read_text() == (tmp_path / "with.json").read_text()
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_options_of_the_training_need_not_be_repeated(tmp_path, caplog):
+    config = write_toy_config(tmp_path, epochs=1, val_interval=0)
+    options = "--cfg-options grid.shape=(5,5,5) model.dropout=0.5"
+    words = f"--py-config {config} --work-dir {tmp_path / 'out'} {options}"
+    train.main(train.parse_arguments(words.split()))
+    run(config, tmp_path / "out", f"--save-pred {tmp_path / 'pred'}")
+    assert np.load(next((tmp_path / "pred").iterdir())).shape == (5, 5, 5)
+    assert "grid.shape=(4, 4, 4) (trained with (5, 5, 5))" in caplog.text

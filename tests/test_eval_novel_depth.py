@@ -173,7 +173,7 @@ def test_wrong_numbers_are_told_in_one_line(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ([], "--py-config"),
+        (["--frames"], "--frames"),
         ([*DOCUMENTED, "--depth-tgt", "median"], "invalid choice: 'median'"),
         ([*DOCUMENTED, "--depht-tgt", "raw"], "unrecognized arguments: --depht-tgt"),
     ],
@@ -186,12 +186,12 @@ def test_wrong_arguments_are_rejected(arguments, complaint, capsys):
 
 
 def test_the_script_ends_with_one_message_and_a_status(tmp_path, monkeypatch, capsys):
-    words = f"eval_novel_depth.py --py-config {tmp_path}/nowhere.py --work-dir {tmp_path}"
+    words = f"eval_novel_depth.py --work-dir {tmp_path}"
     monkeypatch.setattr("sys.argv", words.split())
     with pytest.raises(SystemExit) as end:
         runpy.run_path(eval_novel_depth.__file__, run_name="__main__")
     assert end.value.code == 1
-    assert capsys.readouterr().err.startswith("error: config ")
+    assert capsys.readouterr().err.startswith("error: checkpoint ")
 
 
 @pytest.mark.parametrize("data", ["unscenes3d", "nuscenes", "minesim"])

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from dataset.cloud_rule import NUSCENES_CLOUD
 from dataset.formats import read_cloud, read_image
 from dataset.minesim.write.nuscenes.rig import RigCamera, ego_from_sensor
 from dataset.minesim.write.nuscenes.writer import (
@@ -50,8 +51,8 @@ def test_recordings_are_files_and_linked_records(writer, tmp_path):
     assert (sweep["prev"], sweep["next"]) == (first["token"], "")
     assert (camera_record["prev"], camera_record["height"], camera_record["width"]) == ("", 20, 32)
     assert sweep["sample_token"] == writer.sample_tokens[1]
-    cloud = read_cloud(tmp_path / "nuscenes" / sweep["filename"], columns=5)
-    np.testing.assert_array_equal(cloud, points)
+    cloud = read_cloud(tmp_path / "nuscenes" / sweep["filename"], NUSCENES_CLOUD)
+    np.testing.assert_allclose(cloud, points[:, :4] / [1, 1, 1, 255], rtol=1e-6)
     image = read_image(tmp_path / "nuscenes" / camera_record["filename"])
     assert np.abs(image.astype(int) - 90).max() <= 2
     pose = writer.records["ego_pose"][1]

@@ -9,6 +9,7 @@ from engine.build.build import build_model
 from tests.layout_files import write_tiny_unscenes3d
 from tests.predict_config import write_config
 from tests.recording_files import json_rig, write_json_rig, write_recording
+from tests.trained import save_trained
 from utils.config import load_config
 
 
@@ -91,6 +92,17 @@ def test_a_recording_is_predicted(arguments, tmp_path, caplog):
     assert "calibration (" not in caplog.text
     with pytest.raises(ValueError, match="use one or the other"):
         run(arguments | paths | {"--split": "val"})
+
+
+def test_the_weights_are_enough(arguments, tmp_path, data_root, caplog):
+    cfg = load_config(arguments.pop("--py-config"), {"data_root": str(data_root)})
+    del arguments["--data-root"]
+    save_trained(cfg, tmp_path / "weights.pth")
+    run(arguments | {"--format": "npy"})
+    assert len(list((tmp_path / "out").iterdir())) == 2
+    assert "trained" not in caplog.text
+    run(arguments | {"--format": "npy", "--cfg-options": "dataset.image_size=(60,96)"})
+    assert "dataset.image_size=(60, 96) (trained with (30, 48))" in caplog.text
 
 
 def test_a_calibration_that_cannot_be_right_is_warned_of(arguments, tmp_path, caplog):

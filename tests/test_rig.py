@@ -36,6 +36,35 @@ def test_a_lidar_alone_needs_no_camera(tmp_path):
     assert np.array_equal(rig.network_from_lidar, SHIFT)
 
 
+def test_what_is_stated_of_the_clouds(tmp_path):
+    stated = {"intensity_max": 100, "columns": 6, "dtype": "float64"}
+    rig = read_rig(write_json_rig(tmp_path / "a.json", stated | {"lidar_height_m": 2}))
+    assert (rig.clouds, rig.lidar_height_m, rig.states_frame) == (stated, 2.0, False)
+    rig = read_rig(write_json_rig(tmp_path / "a.json", {"network_from_lidar": SHIFT.tolist()}))
+    assert (rig.clouds, rig.lidar_height_m, rig.states_frame) == ({}, None, True)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"intensity_max": 0}, "a positive number as 'intensity_max', found 0"),
+        ({"intensity_max": True}, "a positive number as 'intensity_max', found True"),
+        ({"intensity_max": 10**400}, "a positive number as 'intensity_max', found 1000"),
+        ({"lidar_height_m": "2 m"}, "a positive number as 'lidar_height_m', found '2 m'"),
+        ({"columns": 4.0}, "an integer as 'columns', found 4.0"),
+        ({"columns": 2}, r"a\.json: columns must be from 3 to 64, got 2"),
+        ({"dtype": "int"}, "as 'dtype', found 'int'"),
+        (
+            {"lidar_height_m": 2, "network_from_lidar": SHIFT.tolist()},
+            "network_from_lidar or lidar_height_m, as both set the height, found both",
+        ),
+    ],
+)
+def test_what_cannot_be_stated_is_rejected(tmp_path, content, message):
+    with pytest.raises(ValueError, match=message):
+        read_rig(write_json_rig(tmp_path / "a.json", content))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -117,5 +146,6 @@ def test_the_calibration_that_the_docs_show_can_be_read(tmp_path):
     (tmp_path / "calib.json").write_text(block, encoding="utf-8")
     rig = read_rig(tmp_path / "calib.json")
     # Straight ahead of the camera, 10.1 m before the LiDAR and 0.3 m below it.
-    u, v, depth_m, _ = rig.pixel_from_lidar["front"] @ [10.1, 0.0, -0.3 - 0.9, 1.0]
+    u, v, depth_m, _ = rig.pixel_from_lidar["front"] @ [10.1, 0.0, -0.3, 1.0]
+    assert (rig.lidar_height_m, dict(rig.clouds)) == (1.8, {"intensity_max": 255.0})
     np.testing.assert_allclose([u / depth_m, v / depth_m, depth_m], [960.0, 600.0, 10.0])

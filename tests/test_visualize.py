@@ -89,7 +89,7 @@ def test_branches_of_a_network_that_renders(folder, tmp_path):
 
 
 def test_branches_are_of_a_network_that_renders(folder, tmp_path):
-    with pytest.raises(ValueError, match="pass --py-config and --resume-from, not --pred"):
+    with pytest.raises(ValueError, match="pass --resume-from, not --pred"):
         run("branches", folder, tmp_path)
     with pytest.raises(ValueError, match="this network renders nothing"):
         run("branches", folder, tmp_path, "--resume-from", str(folder / "weights.pth"))

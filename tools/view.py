@@ -1,9 +1,9 @@
 """View frames in the browser: voxels, points, cameras, Gaussians and prediction errors.
 
-    python tools/view.py --py-config CONFIG --data-root DIR                     # a data set
-    python tools/view.py --py-config CONFIG --data-root DIR --pred DIR          # with predictions
-    python tools/view.py --py-config CONFIG --data-root DIR --resume-from FILE  # with a network
-    python tools/view.py --pred DIR                                             # predictions only
+    python tools/view.py --py-config CONFIG --data-root DIR             # a data set
+    python tools/view.py --py-config CONFIG --data-root DIR --pred DIR  # with predictions
+    python tools/view.py --resume-from FILE --data-root DIR             # with a network
+    python tools/view.py --pred DIR                                     # predictions only
 
 Prints the address to open. On a remote server, forward the port first:
 ssh -L 8080:localhost:8080 SERVER

@@ -6,7 +6,8 @@
     python tools/visualize.py film     SOURCE --out FILE.mp4   # video of a drive, or FILE.gif
 
 SOURCE is as in tools/view.py: --py-config CONFIG [--data-root DIR] shows labels; --pred DIR adds
-saved predictions, --resume-from FILE those of a network; --pred DIR alone needs no data set.
+saved predictions; --resume-from FILE shows those of a network, with the config in FILE unless
+--py-config is given; --pred DIR alone needs no data set.
 --compare NAME=DIR adds predictions of another method.
 """
 
@@ -18,8 +19,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataset.options import spread
+from engine.checkpoint.weights import read_weights
 from engine.command_line import parse_size, read_config
-from engine.frames.sources import FrameSource, Predicted, ViewFrame
+from engine.frames.sources import FrameSource, Predicted, Recordings, ViewFrame
 from engine.pictures.branch_figure import branch_tables, stack_pages
 from engine.pictures.branch_maps import RenderedFrame, render_branches
 from engine.pictures.figures import FigureOptions, Table, comparison_table, views_table
@@ -138,15 +140,13 @@ def _compare(args: argparse.Namespace) -> None:
 
 
 def _branches(args: argparse.Namespace) -> None:
-    if args.py_config is None or args.resume_from is None or args.pred is not None:
-        raise ValueError(
-            "branches are rendered by a network: pass --py-config and --resume-from, not --pred"
-        )
-    options, cfg = figure_options(args), read_config(args)
+    if args.resume_from is None or args.pred is not None:
+        raise ValueError("branches are rendered by a network: pass --resume-from, not --pred")
+    options, weights = figure_options(args), read_weights(args.resume_from)
+    cfg = read_config(args, weights=weights)
     labels = label_set(cfg.labels)
-    network = load_predictor(args, cfg).network
-    without_weights = argparse.Namespace(**vars(args) | {"resume_from": None, "pred": None})
-    source = build_source(without_weights, annotations=LABELS)
+    network = load_predictor(args, cfg, weights).network
+    source = Recordings(cfg, args.split, stems=args.stems, scene=args.scene, annotations=LABELS)
     rendered: dict[str, RenderedFrame] = {}
 
     def predict(frame: ViewFrame) -> ViewFrame:

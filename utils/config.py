@@ -1,6 +1,7 @@
 """Load configs, apply command-line overrides, and reject unknown keys."""
 
 import ast
+import copy
 import dataclasses
 import difflib
 import inspect
@@ -118,13 +119,36 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
         raise ValueError(f"{path} is not a valid config: {kind}: {error}") from error
     for key in [key for key in cfg if key.startswith("_")]:
         cfg.pop(key)
+    return _finished(cfg, path, options or {})
+
+
+def config_from_values(
+    values: Mapping[str, Any], source: Path, options: Mapping[str, Any]
+) -> Config:
+    """Build a config from plain values, as ``load_config`` does from a file.
+
+    Args:
+        values: The sections.
+        source: Where they are from, for messages.
+        options: Overrides by dotted key.
+
+    Raises:
+        ValueError: As in ``load_config``.
+    """
+    text = f"# from {source}"  # mmengine would read that file as text otherwise.
+    cfg = Config(copy.deepcopy(dict(values)), cfg_text=text, filename=str(source))
+    return _finished(cfg, source, options)
+
+
+def _finished(cfg: Config, source: Path, options: Mapping[str, Any]) -> Config:
+    """Add the optional sections, apply overrides, and check the top level."""
     for name in OPTIONAL:
         if name not in cfg:
             cfg[name] = None
-    for key, value in (options or {}).items():
-        _check_option(cfg, key, value, path)
+    for key, value in options.items():
+        _check_option(cfg, key, value, source)
         cfg.merge_from_dict({key: value})
-    _check_top_level(cfg, path)
+    _check_top_level(cfg, source)
     return cfg
 
 

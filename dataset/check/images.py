@@ -81,7 +81,7 @@ def _means(
     pixels: int,
 ) -> Float32[np.ndarray, "pixels 3"]:
     """Return the mean log depth, height and log intensity of the points on each pixel."""
-    values = (np.log(depth), points[:, 2], np.log1p(np.maximum(points[:, 3], 0)))
+    values = (np.log(depth), points[:, 2], np.log1p(255 * np.maximum(points[:, 3], 0)))
     count = np.maximum(np.bincount(number, minlength=pixels), 1)
     means = [np.bincount(number, value, minlength=pixels) / count for value in values]
     return np.stack(means, axis=1).astype(np.float32)

@@ -81,8 +81,8 @@ MEASURES = {
     "intensity": Measure(
         "highest intensity",
         layout.CLOUDS,
-        warning=(1.5, 256.0),
-        advice="The fourth column of clouds/ must be the intensity, 0 to 255",
+        warning=(0.01, 1.0),
+        advice="The fourth column of clouds/ must be the intensity, 0 to 255, read as 0 to 1",
         is_share=False,
     ),
     "points_in_view": Measure(

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
@@ -19,8 +18,8 @@ from dataset.sample import collate
 from engine.build.class_balance import with_class_balance, without_class_balance
 from engine.build.dataset_class import GROUPS
 from engine.build.sampler import EpochBatches, EvalIndices
+from engine.checkpoint.weights import TrainedWeights, fill
 from model.unsocc import UnsOcc
-from utils.checkpoint import load_weights
 from utils.config import (
     MODALITIES,
     Runtime,
@@ -173,15 +172,14 @@ def build_model(cfg: Config, *, seed: int = 0) -> UnsOcc:
     return network
 
 
-def load_network(cfg: Config, weights: str | Path, device: torch.device) -> UnsOcc:
+def load_network(cfg: Config, weights: TrainedWeights, device: torch.device) -> UnsOcc:
     """Build the network of a config and load trained weights, on the given device.
 
     Raises:
-        FileNotFoundError: If the file is missing.
         ValueError: If the section is invalid, or the weights do not match the network.
     """
     network = build_model(cfg)
-    load_weights(network, weights)
+    fill(network, weights.tensors, weights.path)
     return place(network, device)
 
 
