@@ -1,6 +1,7 @@
 """UnScenes3D: read the Sample of a frame, opening only the files of the requested fields."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ from jaxtyping import Float32, Float64
 from mmengine.logging import MMLogger
 
 from dataset import formats, layout, transforms
+from dataset.augment.cloud import augment_cloud
+from dataset.augment.parts import FrameParts
+from dataset.augment.ranges import Stream
 from dataset.augmentation import Choices
 from dataset.inventory import (
     complete_stems,
@@ -22,6 +26,7 @@ from dataset.inventory import (
 from dataset.options import checked_size, restrict
 from dataset.poses import LidarPoses
 from dataset.reading import Reading, SampleDataset
+from dataset.sample_fields import sample_fields
 from dataset.splits import (
     frames_by_scene,
     load_scenes,
@@ -134,20 +139,39 @@ class UnScenes3D(SampleDataset):
             )
         return super().neighbors(count)
 
+    @property
+    def _height_step_m(self) -> float:
+        return layout.LABEL_GRID.voxel_m
+
     def _times(self) -> list[tuple[float, str]]:
         return [time_order(stem) for stem in self.stems]
 
     def _read(self, index: int, choices: Choices) -> dict[str, Any]:
         stem = self.stems[index]
-        return {
-            **self._view_fields(stem, choices),
-            **self._volume_fields(stem, self.scenes[index], choices),
-            **self._text_fields(stem),
-        }
+        parts = self._read_parts(index, choices)
+        found = sample_fields(parts, choices, coarsening=self._coarsening)
+        if "world_from_lidar" in self._fields:
+            recorded_from_augmented = np.linalg.inv(transforms.augmented_from_recorded(choices))
+            pose = self._world_from_volume(index) @ recorded_from_augmented
+            found["world_from_lidar"] = torch.from_numpy(pose)
+        return {**found, **self._text_fields(stem)}
 
-    def _view_fields(self, stem: str, choices: Choices) -> dict[str, Any]:
-        """Read the fields in the image plane."""
-        found: dict[str, Any] = {}
+    def _read_parts(self, index: int, choices: Choices) -> FrameParts:
+        """Read a frame, with its image cropped and resized and its LiDAR augmented."""
+        stem = self.stems[index]
+        points = occupancy = elevation_m = None
+        if "points" in self._fields:
+            points = self._read_points(stem, self.scenes[index], choices)
+        if "occupancy" in self._fields:
+            rows = formats.read_occupancy_rows(self._path(layout.OCCUPANCY, stem))
+            occupancy = formats.occupancy_from_rows(rows)
+        if "elevation_m" in self._fields:
+            elevation_m = formats.read_elevation_m(self._path(layout.ELEVATION, stem))
+        view = self._read_view(stem, choices)
+        return replace(view, points=points, occupancy=occupancy, elevation_m=elevation_m)
+
+    def _read_view(self, stem: str, choices: Choices) -> FrameParts:
+        """Read the parts in the image plane."""
         recorded_size, image, depth_m = self._recorded_size, None, None
         if "images" in self._fields:
             path = self._path(layout.IMAGES, stem)
@@ -163,44 +187,17 @@ class UnScenes3D(SampleDataset):
             depth_m = formats.read_depth_m(path, image_size=recorded_size)
             recorded_size = _size_of(depth_m)
         if recorded_size is None:
-            return found
+            return FrameParts()
         window = self._image_transform(recorded_size, choices)
-        if image is not None:
-            pixels = transforms.input_pixels(image, window, choices)
-            found["images"] = torch.from_numpy(pixels)[None]
-        if depth_m is not None:
-            found["depth_m"] = torch.from_numpy(window.depth(depth_m))[None]
+        matrix = None
         if "pixel_from_lidar" in self._fields:
             calibration = formats.read_calibration(self._path(layout.CALIBS, stem))
-            matrix = transforms.input_projection(calibration.pixel_from_lidar, window, choices)
-            found["pixel_from_lidar"] = torch.from_numpy(matrix).float()[None]
-        return found
-
-    def _volume_fields(self, stem: str, scene: str, choices: Choices) -> dict[str, Any]:
-        """Read the fields in the LiDAR frame."""
-        found: dict[str, Any] = {}
-        moved = transforms.augmented_from_recorded(choices)
-        is_moved = not np.array_equal(moved, np.eye(4))
-        if "points" in self._fields:
-            cloud = self._read_points(stem, scene)
-            cloud = transforms.transform_cloud(moved, cloud) if is_moved else cloud
-            found["points"] = torch.from_numpy(cloud)
-        if "occupancy" in self._fields:
-            rows = formats.read_occupancy_rows(self._path(layout.OCCUPANCY, stem))
-            occupancy = formats.occupancy_from_rows(rows)
-            if is_moved:
-                occupancy = transforms.transform_occupancy(moved, occupancy, layout.LABEL_GRID)
-            occupancy = transforms.coarsen_occupancy(occupancy, self._coarsening)
-            found["occupancy"] = torch.from_numpy(occupancy)
-        if "elevation_m" in self._fields:
-            elevation_m = formats.read_elevation_m(self._path(layout.ELEVATION, stem))
-            if is_moved:
-                elevation_m = transforms.transform_elevation(moved, elevation_m)
-            found["elevation_m"] = torch.from_numpy(elevation_m)
-        if "world_from_lidar" in self._fields:
-            pose = self._world_from_lidar(stem, scene) @ np.linalg.inv(moved)
-            found["world_from_lidar"] = torch.from_numpy(pose)
-        return found
+            matrix = window.matrix() @ calibration.pixel_from_lidar
+        return FrameParts(
+            image=None if image is None else window.image(image),
+            depth_m=None if depth_m is None else window.depth(depth_m),
+            pixel_from_lidar=matrix,
+        )
 
     def _text_fields(self, stem: str) -> dict[str, Any]:
         """Read the fields that no augmentation changes."""
@@ -225,14 +222,14 @@ class UnScenes3D(SampleDataset):
     def _world_from_volume(self, index: int) -> Float64[np.ndarray, "4 4"]:
         return self._world_from_lidar(self.stems[index], self.scenes[index])
 
-    def _read_points(self, stem: str, scene: str) -> np.ndarray:
-        """Read the points of a frame, with those of previous sweeps if requested."""
+    def _read_points(self, stem: str, scene: str, choices: Choices) -> np.ndarray:
+        """Read the points of a frame, with those of previous sweeps if requested, augmented."""
         if self._num_sweeps == 1:
-            return self._read_cloud(stem)
+            return self._read_cloud(stem, choices)
         lidar_from_world = np.linalg.inv(self._world_from_lidar(stem, scene))
         clouds = []
-        for sweep in self._history[stem]:
-            cloud = self._read_cloud(sweep)
+        for number, sweep in enumerate(self._history[stem]):
+            cloud = self._read_cloud(sweep, choices, number)
             if sweep != stem:
                 now_from_then = lidar_from_world @ self._world_from_lidar(sweep, scene)
                 cloud = transforms.transform_cloud(now_from_then, cloud)
@@ -240,9 +237,11 @@ class UnScenes3D(SampleDataset):
             clouds.append(np.hstack([cloud, age_s]))
         return np.concatenate(clouds)
 
-    def _read_cloud(self, stem: str) -> np.ndarray:
+    def _read_cloud(self, stem: str, choices: Choices, number: int = 0) -> np.ndarray:
+        """Read the cloud of one sweep, and augment it; ``number`` counts the sweeps of a frame."""
         cloud = formats.read_cloud(self._path(layout.CLOUDS, stem))
-        return transforms.within_range(cloud, self._max_range_m)
+        cloud = transforms.within_range(cloud, self._max_range_m)
+        return augment_cloud(cloud, choices.cloud, choices.stream(Stream.CLOUD, number))
 
     def _world_from_lidar(self, stem: str, scene: str) -> np.ndarray:
         assert self._poses is not None, "poses must be set up if a field needs them"

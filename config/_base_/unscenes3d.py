@@ -1,4 +1,5 @@
 # UnScenes3D: grid, classes and how a frame is read. Names with "_" are for other config files.
+_base_ = "augmentation.py"
 labels = "unscenes3d"
 grid = dict(
     origin_m=(0.0, -38.4, -4.0),  # lower corner in the LiDAR frame: x forward, y left, z up
@@ -27,11 +28,4 @@ dataset = dict(
     num_sweeps=1,  # LiDAR sweeps accumulated, the frame's own included
     max_range_m=110.0,  # farther points are dropped, as the data set's authors do
     pose_rule="auto",  # meaning of Tr_velo_to_imu: auto | extrinsic | pose
-)
-augmentation = dict(
-    image_scale=(0.95, 1.05),  # zoom about the center
-    brightness=0.2,  # ± share
-    contrast=0.2,  # ± share
-    volume_flip_prob=0.5,  # mirror left and right
-    volume_rotation_deg=5.0,  # ± about the vertical
 )
