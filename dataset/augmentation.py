@@ -41,7 +41,7 @@ class Choices:
         cloud: Changes of the LiDAR points.
         image: Changes of the images, beside their colors.
         calibration: Maximum errors of the calibration.
-        frame: Seed, epoch and index, from which further random numbers are drawn.
+        frame: Seed, epoch, index and so on, from which further random numbers are drawn.
     """
 
     image_scale: float = 1.0
@@ -56,7 +56,7 @@ class Choices:
     cloud: CloudChoices = field(default_factory=CloudChoices)
     image: ImageChoices = field(default_factory=ImageChoices)
     calibration: CalibrationRanges = field(default_factory=CalibrationRanges)
-    frame: tuple[int, int, int] = (0, 0, 0)
+    frame: tuple[int, ...] = (0, 0, 0)
 
     def stream(self, part: Stream, number: int) -> np.random.Generator:
         """Return the random numbers of one camera or sweep, counted from 0."""
@@ -133,7 +133,7 @@ class Augmentation:
             key: The frame and the epoch.
             height_step_m: Voxel size of the labels, to which heights are rounded; 0: not at all.
         """
-        frame = (seed, key.epoch, key.index)
+        frame = (seed, key.epoch, key.index, *([key.repeat] if key.repeat else []))
         drawn = self.draw(np.random.default_rng(frame))
         height_m = drawn.volume_height_m
         if height_step_m:

@@ -114,6 +114,14 @@ def test_each_part_draws_for_itself():
     assert len(drawn) == 3 * len(Stream)
 
 
+def test_a_repeated_frame_is_augmented_for_itself():
+    first, second = (EVERYTHING.choices(0, SampleKey(2, 1, repeat)) for repeat in range(2))
+    assert first == EVERYTHING.choices(0, SampleKey(2, 1))
+    assert first.brightness != second.brightness
+    numbers = {choices.stream(Stream.CLOUD, 0).random() for choices in (first, second)}
+    assert len(numbers) == 2
+
+
 def test_cameras_have_their_own_errors_of_the_calibration():
     augmentation = Augmentation(calibration=CalibrationRanges(rotation_deg=1.0))
     choices = augmentation.choices(0, SampleKey(0))

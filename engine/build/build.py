@@ -18,6 +18,7 @@ from dataset.frame_dataset import FrameDataset
 from dataset.sample import collate
 from engine.build.class_balance import with_class_balance, without_class_balance
 from engine.build.dataset_class import GROUPS
+from engine.build.repeats import frame_repeats
 from engine.build.sampler import EpochBatches, EvalIndices
 from model.unsocc import UnsOcc
 from utils.checkpoint import load_weights
@@ -231,6 +232,7 @@ def train_loader(cfg: Config, frames: FrameDataset, process: Process, seed: int)
         seed=seed,
         rank=process.rank,
         world_size=process.world_size,
+        repeats=frame_repeats(cfg, frames, schedule),
     )
     return DataLoader(frames, batch_sampler=batches, **_loader_options(cfg, process))
 
