@@ -13,6 +13,8 @@ from jaxtyping import Float64
 from dataset.augment.calibration import CalibrationRanges
 from dataset.augment.cloud import CloudChoices, CloudRanges
 from dataset.augment.image import ImageChoices, ImageRanges
+from dataset.augment.mix import MixChoices, MixRanges
+from dataset.augment.paste import PasteRanges
 from dataset.augment.ranges import (
     Stream,
     check_interval,
@@ -41,6 +43,9 @@ class Choices:
         cloud: Changes of the LiDAR points.
         image: Changes of the images, beside their colors.
         calibration: Maximum errors of the calibration.
+        mix: Which directions show another frame.
+        paste: Which objects of other frames are pasted.
+        pasted_objects: How many of them.
         frame: Seed, epoch, index and so on, from which further random numbers are drawn.
     """
 
@@ -56,6 +61,9 @@ class Choices:
     cloud: CloudChoices = field(default_factory=CloudChoices)
     image: ImageChoices = field(default_factory=ImageChoices)
     calibration: CalibrationRanges = field(default_factory=CalibrationRanges)
+    mix: MixChoices = field(default_factory=MixChoices)
+    paste: PasteRanges = field(default_factory=PasteRanges)
+    pasted_objects: int = 0
     frame: tuple[int, ...] = (0, 0, 0)
 
     def stream(self, part: Stream, number: int) -> np.random.Generator:
@@ -85,6 +93,8 @@ class Augmentation:
         cloud: Ranges of the LiDAR points.
         image: Ranges of blur, noise and patches.
         calibration: Maximum errors of the calibration that the network sees.
+        mix: Ranges of the mixing with another frame.
+        paste: Ranges of the pasting of rare objects.
 
     Raises:
         ValueError: If the scale range is empty or a value is out of its range.
@@ -102,6 +112,13 @@ class Augmentation:
     cloud: CloudRanges = field(default_factory=CloudRanges)
     image: ImageRanges = field(default_factory=ImageRanges)
     calibration: CalibrationRanges = field(default_factory=CalibrationRanges)
+    mix: MixRanges = field(default_factory=MixRanges)
+    paste: PasteRanges = field(default_factory=PasteRanges)
+
+    @property
+    def takes_from_others(self) -> bool:
+        """Whether a frame can get parts of other frames."""
+        return self.mix.is_on or self.paste.objects > 0
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -144,6 +161,9 @@ class Augmentation:
             cloud=self.cloud.draw(stream(frame, Stream.CLOUD)),
             image=self.image.draw(stream(frame, Stream.IMAGE)),
             calibration=self.calibration,
+            mix=self.mix.draw(stream(frame, Stream.MIX)),
+            paste=self.paste,
+            pasted_objects=int(stream(frame, Stream.PASTE).integers(self.paste.objects + 1)),
             frame=frame,
         )
 

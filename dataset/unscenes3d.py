@@ -15,6 +15,7 @@ from dataset.augment.cloud import augment_cloud
 from dataset.augment.parts import FrameParts
 from dataset.augment.ranges import Stream
 from dataset.augmentation import Choices
+from dataset.class_counts import frame_class_counts
 from dataset.inventory import (
     complete_stems,
     folders_of,
@@ -24,6 +25,7 @@ from dataset.inventory import (
     time_order,
 )
 from dataset.options import checked_size, restrict
+from dataset.other_frames import OtherFrames, frames_with
 from dataset.poses import LidarPoses
 from dataset.reading import Reading, SampleDataset
 from dataset.sample_fields import sample_fields
@@ -111,6 +113,7 @@ class UnScenes3D(SampleDataset):
         self._set_frames(stems, [scene_of.get(stem, "") for stem in stems])
         self._history = self._find_history(scene_of)
         self._poses = self._find_poses(scene_of)
+        self._others = self._find_others(split)
 
     @classmethod
     def may_have(cls, data_root: str | Path, field: str) -> bool:
@@ -149,6 +152,8 @@ class UnScenes3D(SampleDataset):
     def _read(self, index: int, choices: Choices) -> dict[str, Any]:
         stem = self.stems[index]
         parts = self._read_parts(index, choices)
+        if self._others is not None:
+            parts = self._others.take_over(index, parts, choices)
         found = sample_fields(parts, choices, coarsening=self._coarsening)
         if "world_from_lidar" in self._fields:
             recorded_from_augmented = np.linalg.inv(transforms.augmented_from_recorded(choices))
@@ -191,8 +196,7 @@ class UnScenes3D(SampleDataset):
         window = self._image_transform(recorded_size, choices)
         matrix = None
         if "pixel_from_lidar" in self._fields:
-            calibration = formats.read_calibration(self._path(layout.CALIBS, stem))
-            matrix = window.matrix() @ calibration.pixel_from_lidar
+            matrix = window.matrix() @ self._read_projection(stem)
         return FrameParts(
             image=None if image is None else window.image(image),
             depth_m=None if depth_m is None else window.depth(depth_m),
@@ -215,9 +219,14 @@ class UnScenes3D(SampleDataset):
         stem = self.stems[index]
         depth_m = formats.read_depth_m(self._path(layout.DEPTHS, stem))
         window = self._image_transform(_size_of(depth_m), choices)
-        calibration = formats.read_calibration(self._path(layout.CALIBS, stem))
-        pixel_from_lidar = window.matrix() @ calibration.pixel_from_lidar
+        pixel_from_lidar = window.matrix() @ self._read_projection(stem)
         return pixel_from_lidar[None], window.depth(depth_m)[None]
+
+    def _projection_of(self, index: int) -> Float64[np.ndarray, "4 4"]:
+        return self._read_projection(self.stems[index])
+
+    def _read_projection(self, stem: str) -> Float64[np.ndarray, "4 4"]:
+        return formats.read_calibration(self._path(layout.CALIBS, stem)).pixel_from_lidar
 
     def _world_from_volume(self, index: int) -> Float64[np.ndarray, "4 4"]:
         return self._world_from_lidar(self.stems[index], self.scenes[index])
@@ -292,6 +301,28 @@ class UnScenes3D(SampleDataset):
         require_files(self._root, self._folders(["points"]), list(needed))
         return history
 
+    def _find_others(self, split: str) -> OtherFrames | None:
+        """Set up the frames that the augmentation takes parts from, if it does."""
+        if not self._augmentation.takes_from_others:
+            return None
+        if "neighbors" in self._fields or "occupancy" not in self._fields:
+            raise ValueError(
+                "augmentation.mix and augmentation.paste change the scene of a frame: they need "
+                "its labels, and cannot be used with the depth of its neighbors. Set "
+                "model.rendering.novel_views=0, or switch them off"
+            )
+        paste, frames_of = self._augmentation.paste, {}
+        if paste.objects:
+            counts = frame_class_counts(self._root, self.stems, split)
+            frames_of = frames_with(counts, _labels_of(paste.classes))
+        has_camera = "pixel_from_lidar" in self._fields
+        return OtherFrames(
+            self._read_parts,
+            self._projection_of if has_camera else None,
+            len(self),
+            frames_of,
+        )
+
     def _find_poses(self, scene_of: Mapping[str, str]) -> LidarPoses | None:
         """Set up the poses of the used scenes, if a field needs them."""
         if not self._fields & {"world_from_lidar", "neighbors"} and self._num_sweeps == 1:
@@ -301,6 +332,13 @@ class UnScenes3D(SampleDataset):
         used = set(self.scenes)
         readable = {s: name for s, name in scene_of.items() if s in on_disk and name in used}
         return LidarPoses(self._root, self._pose_rule, frames_by_scene(readable))
+
+
+def _labels_of(names: Sequence[str]) -> list[int]:
+    """Return the labels of the classes to paste; without names, the long tail but ground."""
+    if not names:
+        return [label for label in UNSCENES3D.long_tail if label not in UNSCENES3D.ground]
+    return [UNSCENES3D.index(name) for name in names]
 
 
 def _size_of(image: np.ndarray) -> tuple[int, int]:

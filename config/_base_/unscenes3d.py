@@ -29,3 +29,16 @@ dataset = dict(
     max_range_m=110.0,  # farther points are dropped, as the data set's authors do
     pose_rule="auto",  # meaning of Tr_velo_to_imu: auto | extrinsic | pose
 )
+augmentation = dict(
+    mix=dict(  # directions from another frame, in image, depth, points and labels
+        sector_prob=0.0,  # a sector of azimuths
+        sector_deg=(20.0, 90.0),  # its width
+        bands_prob=0.0,  # every second band of inclination
+        bands_deg=(2.0, 8.0),  # their width
+    ),
+    paste=dict(  # objects of rare classes from other frames, on free ground
+        objects=0,  # up to this number a frame
+        classes=(),  # names; (): the long tail without ground
+        turn_deg=25.0,  # ± about the camera
+    ),
+)

@@ -25,3 +25,16 @@ class FrameParts:
     points: Float32[np.ndarray, "P F"] | None = None
     occupancy: UInt8[np.ndarray, "X Y Z"] | None = None
     elevation_m: Float32[np.ndarray, "rows cols"] | None = None
+
+    @property
+    def view_size(self) -> tuple[int, int] | None:
+        """Height and width of the image or the depth map; None if there is neither."""
+        view = self.depth_m if self.image is None else self.image
+        return None if view is None else (view.shape[0], view.shape[1])
+
+    def viewpoint_m(self) -> Float64[np.ndarray, " 3"]:
+        """Return the position of the camera in the LiDAR frame; without one, that of the LiDAR."""
+        if self.pixel_from_lidar is None:
+            return np.zeros(3)
+        matrix = self.pixel_from_lidar
+        return -np.linalg.solve(matrix[:3, :3], matrix[:3, 3])

@@ -94,6 +94,11 @@ class NuScenes(SampleDataset):
     ) -> None:
         super().__init__(reading)
         _check_fields(reading.fields)
+        if self._augmentation.takes_from_others:
+            raise ValueError(
+                "augmentation.mix and augmentation.paste need the UnScenes3D layout; switch them "
+                "off for nuScenes"
+            )
         self._root = Path(data_root)
         self._labels_source = nuscenes_labels.benchmark(labels_source)
         self._labels_root = labels_root

@@ -1,0 +1,114 @@
+"""Frames of the same split that the augmentation mixes in, or pastes objects of."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Float64, Int64
+from mmengine.logging import MMLogger
+
+from dataset.augment.mix import mix
+from dataset.augment.parts import FrameParts
+from dataset.augment.paste import paste_object
+from dataset.augment.ranges import Stream
+from dataset.augmentation import Choices
+
+_TRIES = 8
+"""Frames that are drawn to find one with the same projection."""
+
+
+class OtherFrames:
+    """Draws other frames for a frame, and takes over what its choices say.
+
+    Images can be exchanged only between frames with the same projection; frames with another one
+    are drawn again, at most a few times.
+
+    Args:
+        read_parts: Reads a frame by its index, with the choices of the frame it is for.
+        read_projection: Reads the recorded projection of a frame; None if no image is read.
+        num_frames: Number of frames.
+        frames_of: Indices of the frames that have a class, by label; classes to paste.
+    """
+
+    def __init__(
+        self,
+        read_parts: Callable[[int, Choices], FrameParts],
+        read_projection: Callable[[int], Float64[np.ndarray, "4 4"]] | None,
+        num_frames: int,
+        frames_of: dict[int, Int64[np.ndarray, " F"]],
+    ) -> None:
+        self._read_parts = read_parts
+        self._read_projection = read_projection
+        self._all = np.arange(num_frames)
+        self._frames_of = {label: frames for label, frames in frames_of.items() if len(frames)}
+        self._warned = False
+
+    def take_over(self, index: int, parts: FrameParts, choices: Choices) -> FrameParts:
+        """Return a frame with what it gets from others.
+
+        Args:
+            index: Index of the frame.
+            parts: Its parts.
+            choices: The values drawn for it.
+        """
+        if choices.mix.is_on:
+            rng = choices.stream(Stream.MIX, 0)
+            other = self._draw(index, parts, choices, self._all, rng)
+            parts = parts if other is None else mix(parts, other, choices.mix)
+        for number in range(choices.pasted_objects if self._frames_of else 0):
+            rng = choices.stream(Stream.PASTE, number)
+            label = int(rng.choice(sorted(self._frames_of)))
+            other = self._draw(index, parts, choices, self._frames_of[label], rng)
+            if other is not None:
+                pasted = paste_object(parts, other, label, choices.paste.turn_deg, rng)
+                parts = parts if pasted is None else pasted
+        return parts
+
+    def _draw(
+        self,
+        index: int,
+        parts: FrameParts,
+        choices: Choices,
+        candidates: Int64[np.ndarray, " F"],
+        rng: np.random.Generator,
+    ) -> FrameParts | None:
+        """Draw another frame of the same projection; None if none is found."""
+        candidates = candidates[candidates != index]
+        if not len(candidates):
+            return None
+        for other in rng.choice(candidates, _TRIES).tolist():
+            if self._has_same_projection(index, other):
+                found = self._read_parts(other, choices)
+                if _is_close(parts.pixel_from_lidar, found.pixel_from_lidar):
+                    return found
+        if not self._warned:
+            MMLogger.get_current_instance().warning(
+                f"augmentation.mix and augmentation.paste: none of {_TRIES} frames drawn for frame "
+                f"{index} has its calibration and image size, so it stays as it is"
+            )
+            self._warned = True
+        return None
+
+    def _has_same_projection(self, index: int, other: int) -> bool:
+        if self._read_projection is None:
+            return True
+        return _is_close(self._read_projection(index), self._read_projection(other))
+
+
+def frames_with(
+    counts: Int64[np.ndarray, "F C"], labels: Sequence[int]
+) -> dict[int, Int64[np.ndarray, " F"]]:
+    """Return the indices of the frames that have each class.
+
+    Args:
+        counts: Voxels by frame and class.
+        labels: The classes.
+    """
+    return {label: np.flatnonzero(counts[:, label]) for label in labels}
+
+
+def _is_close(
+    one: Float64[np.ndarray, "4 4"] | None, other: Float64[np.ndarray, "4 4"] | None
+) -> bool:
+    if one is None or other is None:
+        return one is other
+    return np.allclose(one, other, rtol=1e-4, atol=1e-2)
