@@ -11,9 +11,13 @@ from dataset.augment.parts import FrameParts
 from dataset.augment.paste import paste_object
 from dataset.augment.ranges import Stream
 from dataset.augmentation import Choices
+from utils.labels import LabelSet
 
 _TRIES = 8
 """Frames that are drawn to find one with the same projection."""
+
+_RARE = 0.5
+"""Classes in a smaller share of the frames are rare."""
 
 
 class OtherFrames:
@@ -95,15 +99,27 @@ class OtherFrames:
 
 
 def frames_with(
-    counts: Int64[np.ndarray, "F C"], labels: Sequence[int]
+    counts: Int64[np.ndarray, "F C"], names: Sequence[str], labels: LabelSet
 ) -> dict[int, Int64[np.ndarray, " F"]]:
-    """Return the indices of the frames that have each class.
+    """Return the indices of the frames that have each class to paste, by label.
 
     Args:
         counts: Voxels by frame and class.
-        labels: The classes.
+        names: The classes; empty for those of the long tail that are not ground and occur in less
+            than half of the frames.
+        labels: The classes of the data set.
+
+    Raises:
+        ValueError: If a class is unknown.
     """
-    return {label: np.flatnonzero(counts[:, label]) for label in labels}
+    has_class = counts > 0
+    chosen = [labels.index(name) for name in names]
+    if not chosen:
+        rare = np.flatnonzero(has_class.mean(axis=0) < _RARE)
+        chosen = [
+            label for label in labels.long_tail if label in rare and label not in labels.ground
+        ]
+    return {label: np.flatnonzero(has_class[:, label]) for label in chosen}
 
 
 def _is_close(

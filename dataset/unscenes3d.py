@@ -314,7 +314,7 @@ class UnScenes3D(SampleDataset):
         paste, frames_of = self._augmentation.paste, {}
         if paste.objects:
             counts = frame_class_counts(self._root, self.stems, split)
-            frames_of = frames_with(counts, _labels_of(paste.classes))
+            frames_of = frames_with(counts, paste.classes, UNSCENES3D)
         has_camera = "pixel_from_lidar" in self._fields
         return OtherFrames(
             self._read_parts,
@@ -332,13 +332,6 @@ class UnScenes3D(SampleDataset):
         used = set(self.scenes)
         readable = {s: name for s, name in scene_of.items() if s in on_disk and name in used}
         return LidarPoses(self._root, self._pose_rule, frames_by_scene(readable))
-
-
-def _labels_of(names: Sequence[str]) -> list[int]:
-    """Return the labels of the classes to paste; without names, the long tail but ground."""
-    if not names:
-        return [label for label in UNSCENES3D.long_tail if label not in UNSCENES3D.ground]
-    return [UNSCENES3D.index(name) for name in names]
 
 
 def _size_of(image: np.ndarray) -> tuple[int, int]:

@@ -38,7 +38,7 @@ augmentation = dict(
     ),
     paste=dict(  # objects of rare classes from other frames, on free ground
         objects=0,  # up to this number a frame
-        classes=(),  # names; (): the long tail without ground
+        classes=(),  # names; (): long-tail classes in less than half of the frames
         turn_deg=25.0,  # ± about the camera
     ),
 )

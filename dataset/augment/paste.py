@@ -6,17 +6,20 @@ nearby, sees almost the same.
 """
 
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 
 from dataset import layout
 from dataset.augment.parts import FrameParts
 from dataset.augment.ranges import check_not_negative
-from dataset.augment.rare_objects import Placement, RareObject, draw_object, place_object
+from dataset.augment.rare_objects import Placement, RareObject, objects_of, place_object
 from dataset.lidar_depth import NEAREST_M, depth_of_points
 
+_OBJECTS = 4
+"""Objects of a frame that are tried."""
 _TRIES = 6
 """Placements that are tried for an object; the first keeps its azimuth."""
 _MIN_POINTS = 5
@@ -26,7 +29,9 @@ _BIN_DEG = 0.5
 _MARGIN_M = 0.5
 """What is this much nearer than an object hides it."""
 _MAX_HIDDEN = 0.1
-"""Maximum hidden share of an object."""
+"""Maximum hidden share of an object's pixels."""
+_MAX_HIDDEN_BINS = 0.3
+"""Maximum hidden share of its directions; those at its foot have ground in front, too."""
 _MIN_COVERED = 0.98
 """Minimum share of an object's pixels that the source image has."""
 _CENTER = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1.0]])
@@ -39,7 +44,8 @@ class PasteRanges:
 
     Attributes:
         objects: Maximum number of objects in a frame.
-        classes: Names of their classes; empty for all long-tail classes but ground.
+        classes: Names of their classes; empty for the long-tail classes that are not ground and
+            occur in less than half of the frames.
         turn_deg: Maximum change of an object's azimuth in either direction.
 
     Raises:
@@ -72,20 +78,19 @@ def paste_object(
         rng: Draws the object and its place.
 
     Returns:
-        The frame with the object; None if no object has enough points or no place fits.
+        The frame with the object; None if no object has enough points or fits.
     """
     assert parts.occupancy is not None, "pasting needs labels"
     assert source.occupancy is not None, "pasting needs labels"
-    found = draw_object(source.occupancy, label, rng)
-    angles = [0.0, *rng.uniform(-turn_deg, turn_deg, _TRIES - 1)]
-    own_points = None if found is None else _points_of(source, found)
-    if found is None or (own_points is not None and len(own_points) < _MIN_POINTS):
-        return None
-    for angle_deg in angles:
-        place = place_object(parts.occupancy, found, parts.viewpoint_m(), angle_deg)
-        pasted = None if place is None else _paste_at(parts, source, found, own_points, place)
-        if pasted is not None:
-            return pasted
+    for found in islice(objects_of(source.occupancy, label, rng), _OBJECTS):
+        own_points = _points_of(source, found)
+        if own_points is not None and len(own_points) < _MIN_POINTS:
+            continue
+        for angle_deg in [0.0, *rng.uniform(-turn_deg, turn_deg, _TRIES - 1)]:
+            place = place_object(parts.occupancy, found, parts.viewpoint_m(), angle_deg)
+            pasted = None if place is None else _paste_at(parts, source, found, own_points, place)
+            if pasted is not None:
+                return pasted
     return None
 
 
@@ -147,7 +152,7 @@ def _visible_beside(
     in_front = range_m < nearest[direction] - _MARGIN_M
     hidden = np.zeros(shape, bool)
     hidden[tuple(part[in_front & is_hit[direction]] for part in direction)] = True
-    if hidden.sum() > _MAX_HIDDEN * is_hit.sum():
+    if hidden.sum() > _MAX_HIDDEN_BINS * is_hit.sum():
         return None
     return range_m < around[direction]
 
@@ -202,7 +207,7 @@ def _paste_view(
     changes: dict[str, np.ndarray] = {}
     if parts.image is not None and source.image is not None:
         homography = np.linalg.inv(_CENTER) @ _homography(matrix, found, place) @ _CENTER
-        moved = cv2.warpPerspective(source.image, homography, size[::-1])
+        moved = cv2.warpPerspective(_as_bright(source.image, parts.image), homography, size[::-1])
         covered = cv2.warpPerspective(np.ones(size, np.uint8), homography, size[::-1])
         if covered[mask].mean() < _MIN_COVERED:
             return None
@@ -214,6 +219,14 @@ def _paste_view(
             depth = np.where(own > 0.0, own, depth)
         changes["depth_m"] = depth
     return changes
+
+
+def _as_bright(
+    image: UInt8[np.ndarray, "H W 3"], other: UInt8[np.ndarray, "H W 3"]
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Return an image as bright as another: objects of the day would shine at night."""
+    gain = float(other.mean() + 1.0) / float(image.mean() + 1.0)
+    return cv2.convertScaleAbs(image, alpha=gain)
 
 
 def _silhouette(

@@ -1,5 +1,6 @@
 """Rare objects in the labels of a frame: find them, and place them on free ground of another."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -11,12 +12,12 @@ from utils.labels import FREE, IGNORE, UNSCENES3D
 
 _MIN_COLUMNS = 2
 """Minimum number of voxel columns of an object."""
-_MAX_SIZE_M = 15.0
+_MAX_SIZE_M = 20.0
 """Maximum extent of an object along x and y: larger ones are several, or touch each other."""
 _RING = 5
 """Width in voxels of the kernel that finds the ground around an object."""
-_MIN_GROUND = 0.8
-"""Minimum share of ground in the columns under an object."""
+_MIN_GROUND = 0.5
+"""Minimum share of ground in the columns under an object; far from the LiDAR, labels have gaps."""
 _MAX_STEP = 3
 """Maximum difference of the ground's height under an object, in voxels."""
 _EDGE = 1e-6
@@ -54,30 +55,31 @@ class Placement:
     voxels: Int64[np.ndarray, "N 3"]
 
 
-def draw_object(
+def objects_of(
     occupancy: UInt8[np.ndarray, "X Y Z"], label: int, rng: np.random.Generator
-) -> RareObject | None:
-    """Draw one object of a class; None if it is too small, too large or without ground around it.
+) -> Iterator[RareObject]:
+    """Yield the objects of a class in a random order.
+
+    Objects that are too small, too large or without ground around them are left out.
 
     Args:
         occupancy: Labels on the grid of the files.
         label: The class.
-        rng: Draws which one.
+        rng: Draws the order.
     """
     is_label = occupancy == label
     count, component = cv2.connectedComponents(is_label.any(axis=2).astype(np.uint8))
-    if count < 2:  # Component 0 is all the other columns.
-        return None
-    columns = component == rng.integers(1, count)
-    x, y = np.nonzero(columns)
-    if len(x) < _MIN_COLUMNS or max(np.ptp(x), np.ptp(y)) * layout.LABEL_GRID.voxel_m > _MAX_SIZE_M:
-        return None
-    ring = cv2.dilate(columns.astype(np.uint8), np.ones((_RING, _RING), np.uint8)) > 0
-    heights = _ground_heights(occupancy[ring & ~columns])
-    if not len(heights):
-        return None
-    voxels = is_label & columns[..., None]
-    return RareObject(label, columns, voxels, int(np.median(heights)))
+    for number in 1 + rng.permutation(count - 1):  # Component 0 is all the other columns.
+        columns = component == number
+        x, y = np.nonzero(columns)
+        extent_m = max(np.ptp(x), np.ptp(y)) * layout.LABEL_GRID.voxel_m
+        if len(x) < _MIN_COLUMNS or extent_m > _MAX_SIZE_M:
+            continue
+        ring = cv2.dilate(columns.astype(np.uint8), np.ones((_RING, _RING), np.uint8)) > 0
+        heights = _ground_heights(occupancy[ring & ~columns])
+        if len(heights):
+            voxels = is_label & columns[..., None]
+            yield RareObject(label, columns, voxels, int(np.median(heights)))
 
 
 def place_object(
