@@ -16,9 +16,11 @@ from dataset.augment.parts import FrameParts
 from dataset.augment.ranges import Stream
 from dataset.augmentation import Choices
 from dataset.class_counts import frame_class_counts
+from dataset.cloud_rule import UNSCENES3D_CLOUD
 from dataset.inventory import (
     complete_stems,
     folders_of,
+    path_of,
     require_files,
     require_folders,
     stems_in,
@@ -36,6 +38,7 @@ from dataset.splits import (
     split_frames,
     sweeps_of_frames,
 )
+from dataset.sweep_ages import sweep_ages_s
 from utils.labels import UNSCENES3D
 from utils.registry import DATASETS
 from utils.shortlist import shortlist
@@ -56,6 +59,7 @@ class UnScenes3D(SampleDataset):
         recorded_size: Height and width of the recorded images; needed only for pixel_from_lidar
             without images and depth_m.
         max_range_m: Points with x at or beyond this are dropped.
+        intensity_max: Largest intensity that the files can hold.
         pose_rule: Meaning of Tr_velo_to_imu: "auto", "extrinsic" or "pose"
             (``dataset/poses.py``).
 
@@ -82,6 +86,7 @@ class UnScenes3D(SampleDataset):
         split_source: str = "auto",
         recorded_size: Sequence[int] | None = None,
         max_range_m: float = 110.0,
+        intensity_max: float = 255.0,
         pose_rule: str = "auto",
     ) -> None:
         super().__init__(reading)
@@ -92,6 +97,7 @@ class UnScenes3D(SampleDataset):
         if "points" not in self._fields:
             self._num_sweeps = 1
         self._max_range_m = max_range_m
+        self._cloud_rule = replace(UNSCENES3D_CLOUD, intensity_max=intensity_max)
         self._pose_rule = pose_rule
         self._check_pixels()
         self._coarsening = 1
@@ -236,19 +242,38 @@ class UnScenes3D(SampleDataset):
         if self._num_sweeps == 1:
             return self._read_cloud(stem, choices)
         lidar_from_world = np.linalg.inv(self._world_from_lidar(stem, scene))
+        sweeps = self._history[stem]
+        ages_s = sweep_ages_s([self._time(sweep) for sweep in sweeps])
         clouds = []
-        for number, sweep in enumerate(self._history[stem]):
+        for number, (sweep, age_s) in enumerate(zip(sweeps, ages_s, strict=True)):
             cloud = self._read_cloud(sweep, choices, number)
             if sweep != stem:
                 now_from_then = lidar_from_world @ self._world_from_lidar(sweep, scene)
                 cloud = transforms.transform_cloud(now_from_then, cloud)
-            age_s = np.full((len(cloud), 1), float(stem) - float(sweep), np.float32)
-            clouds.append(np.hstack([cloud, age_s]))
+            clouds.append(np.hstack([cloud, np.full((len(cloud), 1), age_s, np.float32)]))
         return np.concatenate(clouds)
+
+    def _time(self, stem: str) -> tuple[Path, float]:
+        """Return the file that states the time of a frame, and the time [s].
+
+        It is the vehicle info, or the stem of the cloud where there is none.
+        """
+        path = self._path(layout.VEHICLE_INFOS, stem)
+        if path.is_file():
+            return path, formats.read_vehicle_info(path).stamp_s
+        path = self._path(layout.CLOUDS, stem)
+        try:
+            return path, float(stem)
+        except ValueError as error:
+            raise ValueError(
+                f"{path}: expected the time in seconds as the stem, because there is no "
+                f"{layout.VEHICLE_INFOS}/{stem}.txt, found '{stem}'. Add that file, or set "
+                "dataset.num_sweeps=1"
+            ) from error
 
     def _read_cloud(self, stem: str, choices: Choices, number: int = 0) -> np.ndarray:
         """Read the cloud of one sweep, and augment it; ``number`` counts the sweeps of a frame."""
-        cloud = formats.read_cloud(self._path(layout.CLOUDS, stem))
+        cloud = formats.read_cloud(self._path(layout.CLOUDS, stem), self._cloud_rule)
         cloud = transforms.within_range(cloud, self._max_range_m)
         return augment_cloud(cloud, choices.cloud, choices.stream(Stream.CLOUD, number))
 
@@ -257,7 +282,7 @@ class UnScenes3D(SampleDataset):
         return self._poses.world_from_lidar(stem, scene)
 
     def _path(self, folder: str, stem: str) -> Path:
-        return self._root / layout.relative_path(folder, stem)
+        return path_of(self._root, folder, stem)
 
     def _stems_of_split(
         self,

@@ -5,6 +5,7 @@ At every resolution, exactly the voxels that contain a point have features.
 
 from collections.abc import Sequence
 from itertools import pairwise
+from math import inf
 from typing import NamedTuple
 
 import torch
@@ -43,9 +44,12 @@ class LidarEncoder(nn.Module):
         channels: Channels of the volume.
         evidence_channels: Features in the evidence, besides the occupancy flag; None: no evidence,
             for a head that does not use it.
+        intensity_max: Unit of the intensity that the weights were trained with: points have 0–1,
+            and the network sees the logarithm of 1 + ``intensity_max`` times that.
 
     Raises:
-        ValueError: If the number of stages is not the number of resolutions.
+        ValueError: If the number of stages is not the number of resolutions, or ``intensity_max``
+            is not positive.
     """
 
     def __init__(
@@ -56,8 +60,11 @@ class LidarEncoder(nn.Module):
         stage_channels: Sequence[int] = (16, 32, 64),
         channels: int = 128,
         evidence_channels: int | None = 16,
+        intensity_max: float = 255.0,
     ) -> None:
         super().__init__()
+        if not 0 < intensity_max < inf:
+            raise ValueError(f"intensity_max must be a number above 0, got {intensity_max}")
         strides = [2**level for level in range(len(stage_channels))]
         if strides[-1] != coarsening * subdivision or subdivision not in strides:
             raise ValueError(
@@ -67,7 +74,7 @@ class LidarEncoder(nn.Module):
             )
         self.grid, self.feature_grid = grid, grid.coarsen(coarsening)
         self.lidar_grid = refine(grid, subdivision)
-        self.channels = channels
+        self.channels, self.intensity_max = channels, intensity_max
         self.evidence_channels = 0 if evidence_channels is None else evidence_channels + 1
         self.label_stage = strides.index(subdivision)
         width = stage_channels[0]
@@ -84,7 +91,7 @@ class LidarEncoder(nn.Module):
         """Encode a batch of point clouds.
 
         Args:
-            points: x, y, z [m], intensity and optionally age [s] of each frame; may be empty.
+            points: x, y, z [m], intensity 0–1 and optionally age [s] of each frame; may be empty.
         """
         voxels = voxelize(points, self.lidar_grid)
         if len(voxels.coordinates):
@@ -100,7 +107,8 @@ class LidarEncoder(nn.Module):
 
     def encode(self, voxels: Voxels, batch_size: int) -> LidarFeatures:
         """Encode voxels, of which there must be at least one."""
-        features = torch.relu(self.embed(voxel_features(voxels, self.lidar_grid)))
+        features = voxel_features(voxels, self.lidar_grid, self.intensity_max)
+        features = torch.relu(self.embed(features))
         sparse = sparse_tensor(features, voxels.coordinates, self.lidar_grid.shape, batch_size)
         evidence = None
         for level, stage in enumerate(self.stages):

@@ -8,7 +8,7 @@ from torch import nn
 
 from engine.benchmark import floor
 from engine.benchmark.floor import Rates, Work, count_work, measure_rates, sparse_flops
-from utils.timing import Clock
+from engine.benchmark.timing import Clock
 
 
 class Network(nn.Module):

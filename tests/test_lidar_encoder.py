@@ -10,7 +10,7 @@ GRID = VoxelGrid(origin_m=(0.0, -4.0, -1.0), voxel_m=1.0, shape=(8, 8, 4))
 def random_points(count: int = 200, *, seed: int = 0, columns: int = 4) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     points = torch.rand(count, columns, generator=generator)
-    return points * torch.tensor([8.0, 8.0, 4.0, 255.0, 0.5][:columns]) - torch.tensor(
+    return points * torch.tensor([8.0, 8.0, 4.0, 1.0, 0.5][:columns]) - torch.tensor(
         [0.0, 4.0, 1.0, 0.0, 0.0][:columns]
     )
 
@@ -150,3 +150,13 @@ def test_the_gpu_gives_what_the_cpu_gives():
     # The GPU's kernels sum in another order, some of them in TF32.
     torch.testing.assert_close(got.volume.cpu(), wanted.volume, atol=5e-3, rtol=5e-3)
     torch.testing.assert_close(got.evidence.cpu(), wanted.evidence, atol=5e-3, rtol=5e-3)
+
+
+def test_the_network_sees_the_unit_that_its_weights_were_trained_with():
+    points = random_points()
+    raw = points * torch.tensor([1.0, 1, 1, 255])
+    expected = make_encoder(intensity_max=1.0)([raw]).volume
+    torch.testing.assert_close(make_encoder()([points]).volume, expected)
+    for wrong in (0.0, float("nan")):
+        with pytest.raises(ValueError, match="intensity_max must be a number above 0"):
+            make_encoder(intensity_max=wrong)

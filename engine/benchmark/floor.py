@@ -18,7 +18,7 @@ from spconv.pytorch.conv import SparseConvolution
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from utils.timing import Clock, time_runs, watch_stages
+from engine.benchmark.timing import Clock, time_runs, watch_stages
 
 WHOLE = "whole"
 """Name of the whole network among its stages."""
