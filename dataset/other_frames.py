@@ -1,6 +1,6 @@
 """Frames of the same split that the augmentation mixes in, or pastes objects of."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -28,7 +28,7 @@ class OtherFrames:
 
     Args:
         read_parts: Reads a frame by its index, with the choices of the frame it is for.
-        read_projection: Reads the recorded projection of a frame; None if no image is read.
+        projection_of: Returns the recorded projection of a frame; None if no image is read.
         num_frames: Number of frames.
         frames_of: Indices of the frames that have a class, by label; classes to paste.
     """
@@ -36,12 +36,12 @@ class OtherFrames:
     def __init__(
         self,
         read_parts: Callable[[int, Choices], FrameParts],
-        read_projection: Callable[[int], Float64[np.ndarray, "4 4"]] | None,
+        projection_of: Callable[[int], Float64[np.ndarray, "4 4"]] | None,
         num_frames: int,
-        frames_of: dict[int, Int64[np.ndarray, " F"]],
+        frames_of: dict[int, Int64[np.ndarray, " _"]],
     ) -> None:
         self._read_parts = read_parts
-        self._read_projection = read_projection
+        self._projection_of = projection_of
         self._all = np.arange(num_frames)
         self._frames_of = {label: frames for label, frames in frames_of.items() if len(frames)}
         self._warned = False
@@ -72,7 +72,7 @@ class OtherFrames:
         index: int,
         parts: FrameParts,
         choices: Choices,
-        candidates: Int64[np.ndarray, " F"],
+        candidates: Int64[np.ndarray, " _"],
         rng: np.random.Generator,
     ) -> FrameParts | None:
         """Draw another frame of the same projection; None if none is found."""
@@ -93,14 +93,28 @@ class OtherFrames:
         return None
 
     def _has_same_projection(self, index: int, other: int) -> bool:
-        if self._read_projection is None:
+        if self._projection_of is None:
             return True
-        return _is_close(self._read_projection(index), self._read_projection(other))
+        return _is_close(self._projection_of(index), self._projection_of(other))
+
+
+def check_fields(fields: Set[str]) -> None:
+    """Check that a frame with these fields can get parts of others.
+
+    Raises:
+        ValueError: If it cannot.
+    """
+    if "neighbors" in fields or "occupancy" not in fields:
+        raise ValueError(
+            "augmentation.mix and augmentation.paste change the scene of a frame: they need its "
+            "labels, and cannot be used with the depth of its neighbors. Set "
+            "model.rendering.novel_views=0, or switch them off"
+        )
 
 
 def frames_with(
     counts: Int64[np.ndarray, "F C"], names: Sequence[str], labels: LabelSet
-) -> dict[int, Int64[np.ndarray, " F"]]:
+) -> dict[int, Int64[np.ndarray, " _"]]:
     """Return the indices of the frames that have each class to paste, by label.
 
     Args:

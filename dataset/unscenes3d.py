@@ -11,12 +11,11 @@ from jaxtyping import Float32, Float64
 from mmengine.logging import MMLogger
 
 from dataset import formats, layout, transforms
-from dataset.augment.cloud import augment_cloud
 from dataset.augment.parts import FrameParts
-from dataset.augment.ranges import Stream
 from dataset.augmentation import Choices
 from dataset.class_counts import frame_class_counts
 from dataset.cloud_rule import UNSCENES3D_CLOUD
+from dataset.frame_clouds import FrameClouds
 from dataset.inventory import (
     complete_stems,
     folders_of,
@@ -27,7 +26,7 @@ from dataset.inventory import (
     time_order,
 )
 from dataset.options import checked_size, restrict
-from dataset.other_frames import OtherFrames, frames_with
+from dataset.other_frames import OtherFrames, check_fields, frames_with
 from dataset.poses import LidarPoses
 from dataset.reading import Reading, SampleDataset
 from dataset.sample_fields import sample_fields
@@ -38,7 +37,6 @@ from dataset.splits import (
     split_frames,
     sweeps_of_frames,
 )
-from dataset.sweep_ages import sweep_ages_s
 from utils.labels import UNSCENES3D
 from utils.registry import DATASETS
 from utils.shortlist import shortlist
@@ -96,8 +94,6 @@ class UnScenes3D(SampleDataset):
             self._recorded_size = checked_size("recorded_size", recorded_size)
         if "points" not in self._fields:
             self._num_sweeps = 1
-        self._max_range_m = max_range_m
-        self._cloud_rule = replace(UNSCENES3D_CLOUD, intensity_max=intensity_max)
         self._pose_rule = pose_rule
         self._check_pixels()
         self._coarsening = 1
@@ -117,7 +113,13 @@ class UnScenes3D(SampleDataset):
         require_files(self._root, folders, stems)
         scene_of = scene_of_stem(scenes)
         self._set_frames(stems, [scene_of.get(stem, "") for stem in stems])
-        self._history = self._find_history(scene_of)
+        self._clouds = FrameClouds(
+            self._root,
+            replace(UNSCENES3D_CLOUD, intensity_max=intensity_max),
+            max_range_m,
+            self._find_history(scene_of),
+            self._world_from_lidar,
+        )
         self._poses = self._find_poses(scene_of)
         self._others = self._find_others(split)
 
@@ -172,7 +174,7 @@ class UnScenes3D(SampleDataset):
         stem = self.stems[index]
         points = occupancy = elevation_m = None
         if "points" in self._fields:
-            points = self._read_points(stem, self.scenes[index], choices)
+            points = self._clouds.read(stem, self.scenes[index], choices)
         if "occupancy" in self._fields:
             rows = formats.read_occupancy_rows(self._path(layout.OCCUPANCY, stem))
             occupancy = formats.occupancy_from_rows(rows)
@@ -237,46 +239,6 @@ class UnScenes3D(SampleDataset):
     def _world_from_volume(self, index: int) -> Float64[np.ndarray, "4 4"]:
         return self._world_from_lidar(self.stems[index], self.scenes[index])
 
-    def _read_points(self, stem: str, scene: str, choices: Choices) -> np.ndarray:
-        """Read the points of a frame, with those of previous sweeps if requested, augmented."""
-        if self._num_sweeps == 1:
-            return self._read_cloud(stem, choices)
-        lidar_from_world = np.linalg.inv(self._world_from_lidar(stem, scene))
-        sweeps = self._history[stem]
-        ages_s = sweep_ages_s([self._time(sweep) for sweep in sweeps])
-        clouds = []
-        for number, (sweep, age_s) in enumerate(zip(sweeps, ages_s, strict=True)):
-            cloud = self._read_cloud(sweep, choices, number)
-            if sweep != stem:
-                now_from_then = lidar_from_world @ self._world_from_lidar(sweep, scene)
-                cloud = transforms.transform_cloud(now_from_then, cloud)
-            clouds.append(np.hstack([cloud, np.full((len(cloud), 1), age_s, np.float32)]))
-        return np.concatenate(clouds)
-
-    def _time(self, stem: str) -> tuple[Path, float]:
-        """Return the file that states the time of a frame, and the time [s].
-
-        It is the vehicle info, or the stem of the cloud where there is none.
-        """
-        path = self._path(layout.VEHICLE_INFOS, stem)
-        if path.is_file():
-            return path, formats.read_vehicle_info(path).stamp_s
-        path = self._path(layout.CLOUDS, stem)
-        try:
-            return path, float(stem)
-        except ValueError as error:
-            raise ValueError(
-                f"{path}: expected the time in seconds as the stem, because there is no "
-                f"{layout.VEHICLE_INFOS}/{stem}.txt, found '{stem}'. Add that file, or set "
-                "dataset.num_sweeps=1"
-            ) from error
-
-    def _read_cloud(self, stem: str, choices: Choices, number: int = 0) -> np.ndarray:
-        """Read the cloud of one sweep, and augment it; ``number`` counts the sweeps of a frame."""
-        cloud = formats.read_cloud(self._path(layout.CLOUDS, stem), self._cloud_rule)
-        cloud = transforms.within_range(cloud, self._max_range_m)
-        return augment_cloud(cloud, choices.cloud, choices.stream(Stream.CLOUD, number))
-
     def _world_from_lidar(self, stem: str, scene: str) -> np.ndarray:
         assert self._poses is not None, "poses must be set up if a field needs them"
         return self._poses.world_from_lidar(stem, scene)
@@ -330,23 +292,13 @@ class UnScenes3D(SampleDataset):
         """Set up the frames that the augmentation takes parts from, if it does."""
         if not self._augmentation.takes_from_others:
             return None
-        if "neighbors" in self._fields or "occupancy" not in self._fields:
-            raise ValueError(
-                "augmentation.mix and augmentation.paste change the scene of a frame: they need "
-                "its labels, and cannot be used with the depth of its neighbors. Set "
-                "model.rendering.novel_views=0, or switch them off"
-            )
+        check_fields(self._fields)
         paste, frames_of = self._augmentation.paste, {}
         if paste.objects:
             counts = frame_class_counts(self._root, self.stems, split)
             frames_of = frames_with(counts, paste.classes, UNSCENES3D)
-        has_camera = "pixel_from_lidar" in self._fields
-        return OtherFrames(
-            self._read_parts,
-            self._projection_of if has_camera else None,
-            len(self),
-            frames_of,
-        )
+        projection_of = self._projection_of if "pixel_from_lidar" in self._fields else None
+        return OtherFrames(self._read_parts, projection_of, len(self), frames_of)
 
     def _find_poses(self, scene_of: Mapping[str, str]) -> LidarPoses | None:
         """Set up the poses of the used scenes, if a field needs them."""
