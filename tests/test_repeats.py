@@ -71,6 +71,7 @@ def test_a_corrupt_cache_is_counted_again(data, caplog):
 def test_training_repeats_the_frames_with_rare_classes(data):
     for stem in training_stems(data)[:2]:
         remove_truck(data, stem)
+    frame_class_counts(data, training_stems(data), "train", workers=1, progress=False)
     cfg = demo(data, **{"schedule.repeat_threshold": 0.9})
     frames = build_dataset(cfg, "train", training=True)
     loader = train_loader(cfg, frames, ALONE, seed=0)
