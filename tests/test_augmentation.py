@@ -147,3 +147,5 @@ def test_nested_sections_come_from_a_config():
     assert built.image == ImageRanges(patches=2)
     with pytest.raises(ValueError, match=r"unknown augmentation.cloud keys \['drop'\]; known"):
         Augmentation.from_config({"cloud": {"drop": 0.5}})
+    with pytest.raises(ValueError, match=r"^augmentation.cloud.beam_drop must be in \[0, 1\), got"):
+        Augmentation.from_config({"cloud": {"beam_drop": 1.5}})

@@ -51,7 +51,10 @@ def from_options(kind: type[Ranges], options: Mapping[str, Any] | None, name: st
     if unknown := sorted(set(options) - set(defaults)):
         raise ValueError(f"unknown {name} keys {unknown}; known: {sorted(defaults)}")
     values = {key: _value(value, defaults[key], f"{name}.{key}") for key, value in options.items()}
-    return kind(**values)
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise ValueError(f"{name}.{error}") from error
 
 
 def check_shares(ranges: Any, names: Sequence[str], *, below_one: bool = False) -> None:
