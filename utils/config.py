@@ -45,6 +45,7 @@ class Schedule:
 
     epochs: int
     batch_size: int
+    repeat_threshold: float
     lr: float
     warmup_share: float
     min_lr_share: float
@@ -61,7 +62,7 @@ class Schedule:
         _at_least("schedule", self, 0, ("weight_decay", "clip_grad_norm", "val_interval"))
         if self.lr <= 0:
             raise ValueError(f"schedule.lr must be > 0, got {self.lr}")
-        for name in ("warmup_share", "min_lr_share", "ema_decay"):
+        for name in ("warmup_share", "min_lr_share", "ema_decay", "repeat_threshold"):
             value = getattr(self, name)
             if not 0 <= value < 1:
                 raise ValueError(f"schedule.{name} must be in [0, 1), got {value}")
