@@ -116,6 +116,16 @@ class SampleDataset(FrameDataset):
         """
         return neighbors_of(self.scenes, self._times(), count)
 
+    def previous(self, index: int) -> int | None:
+        """Return the index of the frame before, in the same scene; None if there is none."""
+        scene, times = self.scenes[index], self._times()
+        before = [
+            other
+            for other, name in enumerate(self.scenes)
+            if scene and name == scene and times[other] < times[index]
+        ]
+        return max(before, key=times.__getitem__, default=None)
+
     @abstractmethod
     def stems_with(self, field: str) -> list[str]:
         """Return the stems that have the files of a Sample field, whether or not it is loaded."""
