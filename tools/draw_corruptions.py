@@ -7,7 +7,11 @@ severity. Needs no weights. docs/robustness.md defines the corruptions.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataset.corruptions.frames import CorruptedFrames
 from dataset.corruptions.table import CORRUPTIONS
@@ -63,7 +67,7 @@ def main(args: argparse.Namespace) -> None:
             samples[f"severity {severity}"] = corrupted[0]
         figure = corruption_figure(
             name.replace("_", " "), samples, build_grid(cfg), camera=args.camera,
-            projects=CORRUPTIONS[name].sensor != "camera",
+            has_points=CORRUPTIONS[name].sensor != "camera",
         )  # fmt: skip
         write_figure(args.out / f"{name}.png", figure)
 

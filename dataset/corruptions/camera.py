@@ -13,6 +13,8 @@ from dataset.corruptions.noise_fields import line_kernel, plasma, unit_range
 Image = UInt8[np.ndarray, "H W 3"]
 
 REFERENCE_WIDTH = 1600
+_OVERCAST = 0.9
+"""Brightness of a scene under falling snow."""
 _DIRT = np.array([96, 78, 58], np.float32)
 """Color of dirt on a lens in full light."""
 
@@ -97,7 +99,7 @@ def snow(
         mean: Mean of the normal noise, of standard deviation 0.3, whose peaks are flakes.
         zoom: Size of a flake [px].
         threshold: Noise above this is a flake.
-        blur_px: Half the length of a streak, in flakes.
+        blur_px: Half the length of a streak [px].
         mix: Weight of the scene's own colors; the rest is the whitened scene.
 
     Source: the snow of ``imagecorruptions`` (Hendrycks and Dietterich, ICLR 2019).
@@ -108,14 +110,16 @@ def snow(
     angle_deg = rng.uniform(-135.0, -45.0)
     drawn = mean + 0.3 * rng.standard_normal((rows, columns), dtype=np.float32)
     flakes = np.where(drawn < threshold, 0, np.clip(drawn, 0, 1))
-    streaks = cv2.filter2D(flakes, -1, line_kernel(blur_px, blur_px / 2, angle_deg))
+    streak = blur_px / zoom
+    streaks = cv2.filter2D(flakes, -1, line_kernel(streak, streak / 2, angle_deg))
     shrinks = width < columns
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     layer = cv2.resize(streaks, (width, height), interpolation=method)[..., None]
     scene = image / np.float32(255)
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None] / np.float32(255)
     whitened = np.maximum(scene, gray * 1.5 + 0.5)
-    return _to_uint8(mix * scene + (1 - mix) * whitened + layer + layer[::-1, ::-1])
+    light = _OVERCAST * (mix * scene + (1 - mix) * whitened)
+    return _to_uint8(light + layer + layer[::-1, ::-1])
 
 
 def lens_dirt(image: Image, rng: np.random.Generator, *, cover: float) -> Image:

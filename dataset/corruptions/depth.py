@@ -2,12 +2,14 @@
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Bool, Float, Float32
 
 FAR_M = 200.0
 """Distance of the sky, and of what no point tells."""
 _SKY_GAP = 1 / 40
-"""Above the highest points of a column, a pixel this far from any point is sky [image widths]."""
+"""Above the highest point of a column, a pixel this far from any point is sky [image widths]."""
+_EDGE_DEG = 2.0
+"""Points this near the upper edge of the LiDAR's field of view may be on something taller."""
 
 
 def pixel_rays(
@@ -17,8 +19,9 @@ def pixel_rays(
 ) -> tuple[Float32[np.ndarray, "H W"], Float32[np.ndarray, "H W 3"]]:
     """Return the distance [m] of what each pixel shows, and its direction in the LiDAR frame.
 
-    A pixel without a point takes the depth of the nearest pixel with one, and is sky if there is
-    none near and all points of its column are below.
+    A pixel without a point takes the depth of the nearest pixel with one. It is sky if there is
+    none near, and all points of its column are below, and not at the upper edge of the LiDAR's
+    field of view.
 
     Args:
         size: Height and width of the image.
@@ -30,7 +33,11 @@ def pixel_rays(
     pixels = np.stack([columns, rows, np.ones_like(rows)], axis=-1)
     directions = pixels @ np.linalg.inv(pixel_from_lidar[:3, :3]).T.astype(np.float32)
     length = np.linalg.norm(directions, axis=-1)
-    depth_m = _fill(_sparse_depth_m(size, pixel_from_lidar, points))
+    rise = directions[..., 2] / length
+    highest = np.quantile(points[:, 2] / np.linalg.norm(points[:, :3], axis=1), 0.998) \
+        if len(points) else 1.0  # fmt: skip
+    is_open = rise < np.sin(np.arcsin(highest) - np.deg2rad(_EDGE_DEG))
+    depth_m = _fill(_sparse_depth_m(size, pixel_from_lidar, points), is_open)
     distance_m = np.where(depth_m < FAR_M, depth_m * length, FAR_M)
     return np.minimum(distance_m, FAR_M).astype(np.float32), directions / length[..., None]
 
@@ -54,8 +61,15 @@ def _sparse_depth_m(
     return sparse
 
 
-def _fill(sparse_m: Float32[np.ndarray, "H W"]) -> Float32[np.ndarray, "H W"]:
-    """Give each pixel the depth of the nearest pixel with one, or that of the sky."""
+def _fill(
+    sparse_m: Float32[np.ndarray, "H W"], is_open: Bool[np.ndarray, "H W"]
+) -> Float32[np.ndarray, "H W"]:
+    """Give each pixel the depth of the nearest pixel with one, or that of the sky.
+
+    Args:
+        sparse_m: Known depths; 0 elsewhere.
+        is_open: Pixels well inside the field of view: with sky above them if no point is.
+    """
     is_known = sparse_m > 0
     if not is_known.any():
         return np.full_like(sparse_m, FAR_M)
@@ -65,8 +79,8 @@ def _fill(sparse_m: Float32[np.ndarray, "H W"]) -> Float32[np.ndarray, "H W"]:
     )
     depth_of = np.zeros(int(owner.max()) + 1, np.float32)
     depth_of[owner[is_known]] = sparse_m[is_known]
-    # Small gaps between points of near and far surfaces are the near one's.
-    top = np.where(is_known.any(axis=0), is_known.argmax(axis=0), len(sparse_m))
-    is_above = np.arange(len(sparse_m))[:, None] < top
-    is_sky = is_above & (gap_px > _SKY_GAP * sparse_m.shape[1])
+    has_point, top = is_known.any(axis=0), is_known.argmax(axis=0)
+    ends = ~has_point | np.take_along_axis(is_open, top[None], axis=0)[0]
+    is_above = (np.arange(len(sparse_m))[:, None] < top) | ~has_point
+    is_sky = ends & is_above & (gap_px > _SKY_GAP * sparse_m.shape[1])
     return np.where(is_sky, np.float32(FAR_M), depth_of[owner])

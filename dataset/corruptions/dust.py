@@ -20,7 +20,7 @@ TRIGGER_SHARE = 0.5
 """Probability that a pulse triggers on the dust if all of its light is scattered in the plume."""
 DUST_INTENSITY = 0.04
 """Largest intensity of a point on dust."""
-DUST_COLOR = np.array([0.80, 0.70, 0.56], np.float32)
+DUST_COLOR = np.array([1.0, 0.88, 0.70], np.float32)
 FOG_COLOR = np.array([0.95, 0.97, 1.0], np.float32)
 _ELEVATION_DEG = (-45.0, 45.0)
 

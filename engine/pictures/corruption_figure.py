@@ -26,29 +26,27 @@ IMAGE_WIDTH = 640
 
 
 def corruption_figure(
-    heading: str, samples: Mapping[str, Sample], grid: VoxelGrid, *, camera: int, projects: bool
+    heading: str, samples: Mapping[str, Sample], grid: VoxelGrid, *, camera: int, has_points: bool
 ) -> Figure:
-    """Draw a column per sample: its image, and its points from above.
+    """Draw a column per sample: its image, and its points on the image and from above.
 
     Args:
         heading: Heading of the figure.
         samples: The samples by title, the clean one first.
-        grid: Its extent is that of the bird's-eye view.
+        grid: Its extent is that of the view from above.
         camera: Number of the camera.
-        projects: Whether to draw the points on the images, too.
+        has_points: Whether to draw points.
     """
-    figure = new_figure(3.4 * len(samples), 5.6)
+    figure = new_figure(3.6 * len(samples), 6.8 if has_points else 3.1)
     write_heading(figure, heading)
-    panels = figure.subplots(2, len(samples), squeeze=False, height_ratios=(1, 1.25))
-    for (title, sample), image_axes, points_axes in zip(
-        samples.items(), panels[0], panels[1], strict=True
-    ):
-        write_title(image_axes, title)
-        image_axes.set_axis_off()
-        if sample.images is not None:
-            image_axes.imshow(_image(sample, camera, projects=projects))
-        if sample.points is not None:
-            _draw_points(points_axes, sample.points, grid)
+    ratios = (1, 1.5) if has_points else (1,)
+    panels = figure.subplots(len(ratios), len(samples), squeeze=False, height_ratios=ratios)
+    for (title, sample), column in zip(samples.items(), panels.T, strict=True):
+        write_title(column[0], title)
+        column[0].set_axis_off()
+        column[0].imshow(_image(sample, camera, projects=has_points))
+        if has_points and sample.points is not None:
+            _draw_points(column[1], sample.points, grid)
     return figure
 
 
