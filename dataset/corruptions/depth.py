@@ -2,7 +2,7 @@
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float, Float32, Int64
 
 FAR_M = 200.0
 """Distance of the sky, and of what no point tells."""
@@ -33,42 +33,47 @@ def pixel_rays(
     pixels = np.stack([columns, rows, np.ones_like(rows)], axis=-1)
     directions = pixels @ np.linalg.inv(pixel_from_lidar[:3, :3]).T.astype(np.float32)
     length = np.linalg.norm(directions, axis=-1)
-    rise = directions[..., 2] / length
-    highest = np.quantile(points[:, 2] / np.linalg.norm(points[:, :3], axis=1), 0.998) \
-        if len(points) else 1.0  # fmt: skip
-    is_open = rise < np.sin(np.arcsin(highest) - np.deg2rad(_EDGE_DEG))
-    depth_m = _fill(_sparse_depth_m(size, pixel_from_lidar, points), is_open)
+    sparse_m, nearest = _project(size, pixel_from_lidar, points)
+    depth_m = _fill(sparse_m, _below_edge(points)[nearest])
     distance_m = np.where(depth_m < FAR_M, depth_m * length, FAR_M)
     return np.minimum(distance_m, FAR_M).astype(np.float32), directions / length[..., None]
 
 
-def _sparse_depth_m(
+def _project(
     size: tuple[int, int],
     pixel_from_lidar: Float[np.ndarray, "4 4"],
     points: Float32[np.ndarray, "P F"],
-) -> Float32[np.ndarray, "H W"]:
-    """Return the depth of the nearest point in each pixel; 0 where there is none."""
+) -> tuple[Float32[np.ndarray, "H W"], Int64[np.ndarray, "H W"]]:
+    """Return depth and index of the nearest point in each pixel; 0 and -1 where there is none."""
     projected = points[:, :3] @ pixel_from_lidar[:3, :3].T + pixel_from_lidar[:3, 3]
-    projected = projected[projected[:, 2] > 0.1]
     depth_m = projected[:, 2]
-    place = np.floor(projected[:, :2] / depth_m[:, None])
-    is_inside = ((place >= 0) & (place < (size[1], size[0]))).all(axis=1)
-    column, row = place[is_inside].astype(int).T
-    depth_m = depth_m[is_inside]
-    order = np.argsort(-depth_m)
-    sparse = np.zeros(size, np.float32)
-    sparse[row[order], column[order]] = depth_m[order]  # Of several, the last one stays.
-    return sparse
+    place = np.floor(projected[:, :2] / np.maximum(depth_m, 0.1)[:, None])
+    is_inside = ((place >= 0) & (place < (size[1], size[0]))).all(axis=1) & (depth_m > 0.1)
+    seen = np.flatnonzero(is_inside)
+    seen = seen[np.argsort(-depth_m[seen])]
+    column, row = place[seen].astype(int).T
+    sparse_m, nearest = np.zeros(size, np.float32), np.full(size, -1)
+    sparse_m[row, column] = depth_m[seen]  # Of several points, the last one stays.
+    nearest[row, column] = seen
+    return sparse_m, nearest
+
+
+def _below_edge(points: Float32[np.ndarray, "P F"]) -> Bool[np.ndarray, "P_and_one"]:
+    """Return which points are not at the upper edge of the field of view; True for index -1."""
+    flat = np.hypot(points[:, 0], points[:, 1])
+    elevation = np.rad2deg(np.arctan2(points[:, 2], flat))
+    edge = np.quantile(elevation, 0.998) - _EDGE_DEG if len(points) else 0.0
+    return np.append(elevation < edge, True)
 
 
 def _fill(
-    sparse_m: Float32[np.ndarray, "H W"], is_open: Bool[np.ndarray, "H W"]
+    sparse_m: Float32[np.ndarray, "H W"], is_below: Bool[np.ndarray, "H W"]
 ) -> Float32[np.ndarray, "H W"]:
     """Give each pixel the depth of the nearest pixel with one, or that of the sky.
 
     Args:
         sparse_m: Known depths; 0 elsewhere.
-        is_open: Pixels well inside the field of view: with sky above them if no point is.
+        is_below: Whether the point of a pixel, if any, is below the edge of the field of view.
     """
     is_known = sparse_m > 0
     if not is_known.any():
@@ -79,8 +84,10 @@ def _fill(
     )
     depth_of = np.zeros(int(owner.max()) + 1, np.float32)
     depth_of[owner[is_known]] = sparse_m[is_known]
-    has_point, top = is_known.any(axis=0), is_known.argmax(axis=0)
-    ends = ~has_point | np.take_along_axis(is_open, top[None], axis=0)[0]
-    is_above = (np.arange(len(sparse_m))[:, None] < top) | ~has_point
-    is_sky = ends & is_above & (gap_px > _SKY_GAP * sparse_m.shape[1])
+    height, width = sparse_m.shape
+    has_point = is_known.any(axis=0)
+    top = np.where(has_point, is_known.argmax(axis=0), height)
+    ends_below = is_below[np.minimum(top, height - 1), np.arange(width)]
+    is_above = np.arange(height)[:, None] < top
+    is_sky = ends_below & is_above & (gap_px > _SKY_GAP * width)
     return np.where(is_sky, np.float32(FAR_M), depth_of[owner])
