@@ -132,6 +132,11 @@ def open_benchmark(cfg: Config, weights: Path, args: argparse.Namespace, process
     corruptions = chosen_corruptions(args, sensors)
     network = build_model(cfg)
     load_weights(network, weights)
+    if args.missing_sensor == SKIP and sensors == "both" and network.sensor_dropout is None:
+        logger.warning(
+            "--missing-sensor skip: the network was trained without model.sensor_dropout, so a "
+            "missing sensor is new to it"
+        )
     data_cfg = data_config(cfg, corruptions)
     evaluation = build_evaluation(data_cfg, network, args)
     indices = spread(range(len(evaluation.frames)), args.limit)
