@@ -12,7 +12,7 @@ from jaxtyping import Float, Float32, UInt8
 
 from dataset.corruptions.depth import FAR_M
 from dataset.corruptions.noise_fields import horizon_plasma, plasma
-from dataset.corruptions.weather import LOWEST_INTENSITY, Cloud, range_m, weakest_signal
+from dataset.corruptions.weather import LOWEST_INTENSITY, Cloud, Kept, range_m, weakest_signal
 
 PLUME_M = (1.0, 15.0)
 """Where the plume begins and ends along a ray."""
@@ -69,7 +69,7 @@ class Dust:
         return along * (distance_m - start).clip(0, end - start) + self.site * distance_m
 
 
-def dusty_cloud(points: Cloud, rng: np.random.Generator, dust: Dust) -> Cloud:
+def dusty_cloud(points: Cloud, rng: np.random.Generator, dust: Dust) -> Kept:
     """Attenuate the points, lose the weak ones, and let some pulses trigger on the plume.
 
     Args:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int64
 
 Cloud = Float32[np.ndarray, "P F"]
+Kept = Float32[np.ndarray, "Q F"]
 
 BIN_DEG = 0.02
 """Resolution at which beams are looked for."""
@@ -19,23 +20,23 @@ _VALLEY = 0.4
 """Two beams have a bin between them with at most this share of the points of either."""
 
 
-def missing(points: Cloud, rng: np.random.Generator, *, share: float) -> Cloud:
+def missing(points: Cloud, rng: np.random.Generator, *, share: float) -> Kept:
     """Lose the cloud: it is empty with probability ``share``."""
     return points[:0] if rng.random() < share else points
 
 
-def drop_beams(points: Cloud, rng: np.random.Generator, *, keep_every: int) -> Cloud:
+def drop_beams(points: Cloud, rng: np.random.Generator, *, keep_every: int) -> Kept:
     """Keep one of ``keep_every`` beams (``beam_of_points``)."""
     phase = int(rng.integers(8))
     return points[(beam_of_points(points) + phase) % keep_every == 0]
 
 
-def drop_points(points: Cloud, rng: np.random.Generator, *, share: float) -> Cloud:
+def drop_points(points: Cloud, rng: np.random.Generator, *, share: float) -> Kept:
     """Lose each point with probability ``share``."""
     return points[rng.random(len(points)) >= share]
 
 
-def narrow(points: Cloud, rng: np.random.Generator, *, share: float) -> Cloud:
+def narrow(points: Cloud, rng: np.random.Generator, *, share: float) -> Kept:
     """Keep the middle ``share`` of the horizontal field of view that the cloud covers."""
     del rng
     if not len(points):
@@ -83,7 +84,7 @@ def crosstalk(
 
 def drop_echoes(
     points: Cloud, rng: np.random.Generator, *, on_vehicle: Bool[np.ndarray, "P"], share: float
-) -> Cloud:
+) -> Kept:
     """Lose each point on a vehicle with probability ``share``: dark paint absorbs pulses."""
     return points[~(on_vehicle & (rng.random(len(points)) < share))]
 

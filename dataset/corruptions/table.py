@@ -186,9 +186,9 @@ _ALL = (
     Corruption(
         "dark", CAMERA, _IMAGES, partial(_each_image, camera.dark),
         (
-            dict(top=0.6, photons=250, sigma=0.008),
-            dict(top=0.4, photons=120, sigma=0.018),
-            dict(top=0.3, photons=50, sigma=0.026),
+            dict(top=0.6, photons=250.0, sigma=0.008),
+            dict(top=0.4, photons=120.0, sigma=0.018),
+            dict(top=0.3, photons=50.0, sigma=0.026),
         ),
     ),
     Corruption(
@@ -198,9 +198,9 @@ _ALL = (
     Corruption(
         "camera_motion_blur", CAMERA, _IMAGES, partial(_each_image, camera.motion_blur),
         (
-            dict(radius_px=15, sigma_px=6),
-            dict(radius_px=15, sigma_px=10),
-            dict(radius_px=15, sigma_px=13),
+            dict(radius_px=15.0, sigma_px=6.0),
+            dict(radius_px=15.0, sigma_px=10.0),
+            dict(radius_px=15.0, sigma_px=13.0),
         ),
     ),
     Corruption(
@@ -218,9 +218,9 @@ _ALL = (
     Corruption(
         "camera_snow", CAMERA, _IMAGES, partial(_each_image, camera.snow),
         (
-            dict(mean=0.3, zoom=5, threshold=0.9, blur_px=7, mix=0.9),
-            dict(mean=0.4, zoom=4, threshold=0.85, blur_px=8, mix=0.85),
-            dict(mean=0.5, zoom=3, threshold=0.8, blur_px=10, mix=0.8),
+            dict(mean=0.3, zoom=5.0, threshold=0.9, blur_px=7.0, mix=0.9),
+            dict(mean=0.4, zoom=4.0, threshold=0.85, blur_px=8.0, mix=0.85),
+            dict(mean=0.5, zoom=3.0, threshold=0.8, blur_px=10.0, mix=0.8),
         ),
     ),
     Corruption(

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32
 
 Cloud = Float32[np.ndarray, "P F"]
+Kept = Float32[np.ndarray, "Q F"]
 
 HALF_PULSE_S = 20e-9
 """Half-power width of the pulse."""
@@ -91,7 +92,7 @@ def _fog_echo(
 
 def snow(
     points: Cloud, rng: np.random.Generator, *, rate_mm_h: float, velocity_m_s: float, floor: float
-) -> Cloud:
+) -> Kept:
     """Simulate falling snow (after Hahner et al., CVPR 2022).
 
     Flakes attenuate the pulse, and the strongest flake in a beam becomes the point where its echo
@@ -138,11 +139,12 @@ def _strongest_flakes(
     loss_m = np.maximum(flake_m, FOCUS_M)
     root = np.geomspace(1e-6, 1.0, 240)[:, None]  # √(p/ρ)
     rate = per_m3 * np.pi / 4 * width_m**2 * np.exp(-slope * width_m * loss_m * root)
-    cumulative = np.cumsum(rate, axis=1) * step_m
-    mean = cumulative[:, -1]
+    mean = rate.sum(axis=1) * step_m
     drawn = rng.standard_exponential(beams)
     row = np.searchsorted(-mean, -drawn).clip(0, len(root) - 1)
-    share = cumulative / mean[:, None]
+    # Of flakes with just this signal, the derivative of the mean tells the ranges.
+    cumulative = np.cumsum(rate * width_m * loss_m, axis=1)
+    share = cumulative / cumulative[:, -1:]
     place = np.searchsorted(
         (share + np.arange(len(root))[:, None]).ravel(), row + rng.random(beams)
     )
@@ -164,7 +166,7 @@ def snow_in_air(rate_mm_h: float, velocity_m_s: float) -> tuple[float, float]:
     return water_share * melted**3 / np.pi, melted * SNOW_DENSITY ** (1 / 3)
 
 
-def wet_ground(points: Cloud, rng: np.random.Generator, *, water_mm: float, floor: float) -> Cloud:
+def wet_ground(points: Cloud, rng: np.random.Generator, *, water_mm: float, floor: float) -> Kept:
     """Wet the ground: water reflects the pulse away, and the ground below looks darker.
 
     Args:
