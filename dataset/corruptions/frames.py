@@ -1,6 +1,7 @@
 """A data set of corrupted frames."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from dataset.corruptions.surroundings import Surroundings
 from dataset.corruptions.table import Corruption, corrupt
@@ -44,15 +45,18 @@ class CorruptedFrames(FrameDataset):
         sample = self._frames[index]
         if self._corruption is None:
             return sample
-        before = self._frames.previous(index)
         around = Surroundings(
             self._labels,
             self.grid,
             self._frames.volume_from_label(sample.stem),
             self._frames.lidar_position_m(index),
-            lambda: None if before is None else self._frames[before],
+            partial(self._read_previous, index),
         )
         return corrupt(sample, self._corruption, self._severity, around)
+
+    def _read_previous(self, index: int) -> Sample | None:
+        before = self._frames.previous(index)
+        return None if before is None else self._frames[before]
 
     def stems_with(self, field: str) -> list[str]:
         """Return the stems that have the files of a field of a Sample."""

@@ -117,7 +117,7 @@ def summarize(values: Values, baseline: Values | None = None) -> Summary:
                 ra,
                 mean_of_defined(ra.values()),
                 divide(_errors(own), _errors(other)),
-                divide(sum(own), sum(other)) - 1,
+                divide(math.fsum(own), math.fsum(other)) - 1,
             )
         )
     return Summary(clean, tuple(rows), baseline is not None)
@@ -129,4 +129,4 @@ def divide(part: float, whole: float) -> float:
 
 
 def _errors(values: Sequence[float]) -> float:
-    return sum(1 - value for value in values)
+    return math.fsum(1 - value for value in values)
