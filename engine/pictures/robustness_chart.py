@@ -88,7 +88,8 @@ def robustness_chart(groups: Sequence[ChartGroup], *, clean: float, mean: float)
 def _draw_group(axes: Axes, group: ChartGroup, highest: float) -> None:
     strip_axes(axes)
     write_title(axes, f"{group.name}: mRA {_share(group.mean)}")
-    names = [row.name.replace("_", " ") for row in group.rows]
+    axes.set_title("RR", loc="right", fontsize=SMALL_PT, color=FAINT_COLOR)
+    names = [row.name.replace("_", " ").replace("lidar", "LiDAR") for row in group.rows]
     axes.set_yticks(range(len(names)), names, fontsize=TEXT_PT, color=INK_COLOR)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlim(0, 1.12 * highest)
