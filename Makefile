@@ -1,14 +1,21 @@
 # Everything from nothing: `make demo` and `make test` make their own virtual environment.
 PYTHON ?= python3
 VENV ?= .venv
-RUN := $(VENV)/bin/python
+RUN := "$(VENV)/bin/python"
 DATA ?= data/minesim_demo
 OUT ?= out/demo
 CONFIG := config/minesim/minesim_occ.py
 NUSCENES_DATA ?= data/minesim_nuscenes
 NUSCENES_OUT ?= out/nuscenes_demo
-NUSCENES := --py-config config/minesim/minesim_nuscenes.py --work-dir $(NUSCENES_OUT) \
-	--cfg-options data_root=$(NUSCENES_DATA)/nuscenes
+NUSCENES := --py-config config/minesim/minesim_nuscenes.py --work-dir "$(NUSCENES_OUT)" \
+	--data-root "$(NUSCENES_DATA)/nuscenes"
+
+# Folders may have spaces: quoted in commands, and with a backslash as targets.
+empty :=
+escaped = $(subst $(empty) ,\ ,$(1))
+DEMO_DATA := $(call escaped,$(DATA))/minesim.json
+RIG_DATA := $(call escaped,$(NUSCENES_DATA))/minesim.json
+INSTALLED := $(call escaped,$(VENV))/.installed
 
 # What a new Python or a new package breaks first: layers, file formats, a few steps of training.
 SMOKE := $(addprefix tests/test_,compat.py constraints.py sparse.py formats.py unscenes3d.py \
@@ -32,83 +39,84 @@ help:
 # OpenCV's wheel needs system libraries for windows, which a server may lack; the headless wheel
 # has the same modules without them, and nothing here opens a window.
 define install
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv "$(VENV)"
 	$(RUN) -m pip install --disable-pip-version-check -r $(1) -c constraints.txt
 	@$(RUN) -c "import cv2" || $(RUN) -m pip install --disable-pip-version-check \
 		-c constraints.txt --force-reinstall --no-deps opencv-python-headless
 endef
 
-$(VENV)/.installed: requirements.txt constraints.txt
+$(INSTALLED): requirements.txt constraints.txt
 	$(call install,requirements.txt)
-	@touch $@
+	@touch "$(VENV)/.installed"
 
-$(VENV)/.installed-dev: requirements-dev.txt requirements.txt constraints.txt
+$(INSTALLED)-dev: requirements-dev.txt requirements.txt constraints.txt
 	$(call install,requirements-dev.txt)
-	@touch $@ $(VENV)/.installed
+	@touch "$(VENV)/.installed-dev" "$(VENV)/.installed"
 
-$(DATA)/minesim.json: $(VENV)/.installed
-	$(RUN) tools/make_minesim.py --out $(DATA) --scenes 60 --frames 4 --val 12 --test 2 --seed 3 \
+$(DEMO_DATA): $(INSTALLED)
+	$(RUN) tools/make_minesim.py --out "$(DATA)" --scenes 60 --frames 4 --val 12 --test 2 --seed 3 \
 		--image-size 480x300 --no-sweeps --map-voxel 0.2 --ground-cell 0.6
 
-demo: $(DATA)/minesim.json
-	$(RUN) train.py --py-config $(CONFIG) --work-dir $(OUT) --cfg-options data_root=$(DATA)
-	$(RUN) predict.py --py-config $(CONFIG) --resume-from $(OUT)/model_state_dict.pth \
-		--data-root $(DATA) --split val --limit 6 --out $(OUT)/pictures
-	$(RUN) eval_iou.py --py-config $(CONFIG) --work-dir $(OUT) \
-		--resume-from $(OUT)/model_state_dict.pth --json $(OUT)/scores.json \
-		--cfg-options data_root=$(DATA)
+demo: $(DEMO_DATA)
+	$(RUN) train.py --py-config $(CONFIG) --work-dir "$(OUT)" --data-root "$(DATA)"
+	$(RUN) predict.py --py-config $(CONFIG) --data-root "$(DATA)" \
+		--resume-from "$(OUT)/model_state_dict.pth" --split val --limit 6 --out "$(OUT)/pictures"
+	$(RUN) eval_iou.py --py-config $(CONFIG) --work-dir "$(OUT)" \
+		--resume-from "$(OUT)/model_state_dict.pth" --json "$(OUT)/scores.json" \
+		--data-root "$(DATA)"
 	@echo "What to look at:"
 	@echo "  $(OUT)/pictures/*.png      predictions beside labels, scenes never trained on"
 	@echo "  $(OUT)/scores.json         the table above, as JSON"
-	@echo "  $(RUN) -m tensorboard.main --logdir $(OUT)   losses and scores over the training"
+	@echo '  $(RUN) -m tensorboard.main --logdir "$(OUT)"   losses and scores over the training'
 
-modalities: $(DATA)/minesim.json
+modalities: $(DEMO_DATA)
 	@for modality in camera lidar; do \
-		$(RUN) train.py --py-config $(CONFIG) --work-dir $(OUT)_$$modality \
-			--cfg-options data_root=$(DATA) modality=$$modality && \
-		$(RUN) eval_iou.py --py-config $(CONFIG) --work-dir $(OUT)_$$modality \
-			--resume-from $(OUT)_$$modality/model_state_dict.pth \
-			--json $(OUT)_$$modality/scores.json \
-			--cfg-options data_root=$(DATA) modality=$$modality || exit 1; \
+		$(RUN) train.py --py-config $(CONFIG) --work-dir "$(OUT)_$$modality" \
+			--data-root "$(DATA)" --cfg-options modality=$$modality && \
+		$(RUN) eval_iou.py --py-config $(CONFIG) --work-dir "$(OUT)_$$modality" \
+			--resume-from "$(OUT)_$$modality/model_state_dict.pth" \
+			--json "$(OUT)_$$modality/scores.json" \
+			--data-root "$(DATA)" --cfg-options modality=$$modality || exit 1; \
 	done
 
-$(NUSCENES_DATA)/minesim.json: $(VENV)/.installed
-	$(RUN) tools/make_minesim.py --layout nuscenes --out $(NUSCENES_DATA) --scenes 8 --frames 4 \
+$(RIG_DATA): $(INSTALLED)
+	$(RUN) tools/make_minesim.py --layout nuscenes --out "$(NUSCENES_DATA)" --scenes 8 --frames 4 \
 		--val 2 --seed 3 --image-size 320x180 --ground-cell 0.8 --map-voxel 0.2 --num-sweeps 2
 
-nuscenes-demo: $(NUSCENES_DATA)/minesim.json
+nuscenes-demo: $(RIG_DATA)
 	$(RUN) train.py $(NUSCENES) --depth-metric
 	$(RUN) eval_iou.py $(NUSCENES) --occ3d --resolution 0.8 --sem --use-mask --scene-size 4
 	$(RUN) eval_novel_depth.py $(NUSCENES)
 
-test: $(VENV)/.installed-dev
+test: $(INSTALLED)-dev
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
-	$(VENV)/bin/lint-imports --no-logo
+	"$(VENV)/bin/lint-imports" --no-logo
 	$(RUN) -m pytest -n 2 --durations 10
 
-smoke: $(VENV)/.installed-dev
+smoke: $(INSTALLED)-dev
 	$(RUN) -m mypy
 	$(RUN) -m pytest -n 2 $(SMOKE)
 
 # uv resolves for all supported Pythons at once and downloads none of the packages.
 constraints:
-	$(PYTHON) -m venv $(VENV)-uv
-	$(VENV)-uv/bin/python -m pip install --disable-pip-version-check uv==0.13.9
-	echo opencv-python-headless | $(VENV)-uv/bin/uv pip compile --upgrade --universal \
+	$(PYTHON) -m venv "$(VENV)-uv"
+	"$(VENV)-uv/bin/python" -m pip install --disable-pip-version-check uv==0.13.9
+	echo opencv-python-headless | "$(VENV)-uv/bin/uv" pip compile --upgrade --universal \
 		--python-version 3.11 --no-annotate --custom-compile-command "make constraints" \
 		--output-file constraints.txt requirements-dev.txt -
 
 # The site needs none of the project's packages, and has an environment of its own.
-$(VENV)-docs/.installed: requirements-docs.txt
-	$(PYTHON) -m venv $(VENV)-docs
-	$(VENV)-docs/bin/python -m pip install --disable-pip-version-check -r requirements-docs.txt
-	@touch $@
+$(call escaped,$(VENV))-docs/.installed: requirements-docs.txt
+	$(PYTHON) -m venv "$(VENV)-docs"
+	"$(VENV)-docs/bin/python" -m pip install --disable-pip-version-check -r requirements-docs.txt
+	@touch "$@"
 
-docs: $(VENV)-docs/.installed
-	NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/python -m mkdocs build --strict
+docs: $(call escaped,$(VENV))-docs/.installed
+	NO_MKDOCS_2_WARNING=1 "$(VENV)-docs/bin/python" -m mkdocs build --strict
 	@echo "Open site/index.html"
 
 clean:
-	rm -rf $(DATA) $(OUT) $(OUT)_camera $(OUT)_lidar $(NUSCENES_DATA) $(NUSCENES_OUT) site
+	rm -rf "$(DATA)" "$(OUT)" "$(OUT)_camera" "$(OUT)_lidar" "$(NUSCENES_DATA)" \
+		"$(NUSCENES_OUT)" site

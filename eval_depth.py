@@ -1,6 +1,6 @@
 """Score depth estimation.
 
-    python eval_depth.py --py-config CONFIG --work-dir DIR
+    python eval_depth.py --work-dir DIR [--py-config CONFIG]
 
 Compares the depth of every labeled pixel with its label, at the network's image size. The depth is
 the expected value of the depth distributions that lift the camera features, or it is rendered from
@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from engine.build.build import load_network
+from engine.checkpoint.weights import read_weights
 from engine.command_line import (
     add_config_options,
     add_device_option,
@@ -36,7 +37,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add_config_options(parser)
+    add_config_options(parser, required=False)
     add_weight_options(parser)
     add_split_option(parser)
     add_device_option(parser)
@@ -53,8 +54,9 @@ def main(args: argparse.Namespace) -> None:
     """Score and print the table."""
     start_logging()
     meter = DepthMeter(DepthRule(args.min_depth, args.max_depth))
-    cfg = read_config(args)
-    network = load_network(cfg, weights_of(args), pick_device(args.device))
+    weights = read_weights(weights_of(args))
+    cfg = read_config(args, weights=weights)
+    network = load_network(cfg, weights, pick_device(args.device))
     frames = read_frames(cfg, args.split)
     workers = read_section(cfg, "runtime", Runtime).num_workers
     score_depth(network, frames, meter, args.source, num_workers=workers)

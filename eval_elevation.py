@@ -1,6 +1,6 @@
 """Score road elevation.
 
-    python eval_elevation.py --py-config CONFIG --work-dir DIR
+    python eval_elevation.py --work-dir DIR [--py-config CONFIG]
     python eval_elevation.py --py-config CONFIG --baseline mean
 
 Prints the published relative errors, which compare 1.0 − z as stored in the label files, the mean
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from engine.build.build import build_model, place
+from engine.checkpoint.weights import fill, read_weights
 from engine.command_line import (
     add_config_options,
     add_device_option,
@@ -29,7 +30,7 @@ from engine.evaluation.elevation_frames import (
     read_frames,
     score_maps,
 )
-from utils.checkpoint import load_weights
+from engine.number_options import whole_number
 from utils.config import Runtime, read_section
 from utils.console import run_script, start_logging
 from utils.distributed import pick_device
@@ -42,7 +43,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add_config_options(parser)
+    add_config_options(parser, required=False)
     add_weight_options(parser)
     add_split_option(parser)
     add_device_option(parser)
@@ -52,7 +53,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--json", type=output_file, metavar="FILE", help="write the scores to FILE")
     add("--pictures", type=output_folder, metavar="DIR",
         help="write figures of label, prediction and error to DIR")  # fmt: skip
-    add("--num-pictures", type=int, default=0, metavar="N",
+    add("--num-pictures", type=whole_number(0), default=0, metavar="N",
         help="write N figures, evenly spaced (default: 0, all)")  # fmt: skip
     return parser.parse_args(argv)
 
@@ -60,16 +61,13 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     """Score and print the table."""
     start_logging()
-    if args.num_pictures < 0:
-        raise ValueError(
-            f"--num-pictures must be at least 1, or 0 for all, got {args.num_pictures}"
-        )
-    cfg = read_config(args)
+    weights = read_weights(weights_of(args)) if args.baseline is None else None
+    cfg = read_config(args, weights=weights)
     mapper: Mapper
-    if args.baseline is None:
+    if weights is not None:
         network = build_model(cfg)
         mapper = network_mapper(network)
-        load_weights(network, weights_of(args))
+        fill(network, weights.tensors, weights.path)
         place(network, pick_device(args.device))
     else:
         mapper = baseline_mapper(cfg, args.baseline)

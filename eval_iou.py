@@ -1,6 +1,6 @@
 """Score occupancy prediction.
 
-    python eval_iou.py --py-config CONFIG --work-dir DIR [--resume-from FILE]
+    python eval_iou.py --work-dir DIR [--py-config CONFIG] [--resume-from FILE]
 
 Prints IoU, precision and recall of occupied voxels, the IoU of each class and their means. nuScenes
 is scored on the grid of a benchmark. Uses every visible GPU, or the processes that torchrun starts;
@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine.build.build import build_model
+from engine.checkpoint.files import BEST
+from engine.checkpoint.weights import fill, read_weights
 from engine.command_line import (
     add_config_options,
     add_sensors_option,
@@ -23,7 +25,7 @@ from engine.command_line import (
 )
 from engine.evaluation.evaluator import build_evaluator
 from engine.evaluation.occupancy import add_occupancy_options, build_evaluation
-from utils.checkpoint import BEST, load_weights
+from engine.number_options import count
 from utils.config import PRECISIONS, Schedule, check_dataset_name, read_section
 from utils.console import run_script, start_logging
 from utils.distributed import process_group, use_all_gpus
@@ -36,7 +38,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add_config_options(parser)
+    add_config_options(parser, required=False)
     add = parser.add_argument
     add("--work-dir", required=True, type=output_folder, metavar="DIR",
         help="work directory of the training; logs are written there")  # fmt: skip
@@ -46,7 +48,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_sensors_option(parser)
     add("--dataset", metavar="NAME", help="check that the config is for this data set: "
         "unscenes3d or nuscenes")  # fmt: skip
-    add("--batch-size", type=int, metavar="N", help="frames per batch (default: from the config)")
+    add("--batch-size", type=count, metavar="N", help="frames per batch (default: from the config)")
     add("--amp", choices=PRECISIONS, default="off", help="mixed precision (default: off)")
     add("--json", type=output_file, metavar="FILE", help="write the scores to FILE")
     add("--sem", action="store_true", help="print per-class IoU (always printed)")
@@ -58,11 +60,12 @@ def main(args: argparse.Namespace) -> None:
     """Score and print the table."""
     with process_group() as process:
         start_logging(process.rank)
-        cfg = read_config(args, sensors_values(args))
+        weights = read_weights(weights_of(args))
+        cfg = read_config(args, sensors_values(args), weights=weights)
         check_dataset_name(cfg, args.dataset)
         network = build_model(cfg)
         evaluation = build_evaluation(cfg, network, args)
-        load_weights(network, weights_of(args))
+        fill(network, weights.tensors, weights.path)
         batch_size = args.batch_size or read_section(cfg, "schedule", Schedule).batch_size
         evaluator = build_evaluator(
             cfg, evaluation, args.work_dir, process, batch_size=batch_size, precision=args.amp

@@ -1,6 +1,6 @@
 """Score novel-view depth.
 
-    python eval_novel_depth.py --py-config CONFIG --work-dir DIR
+    python eval_novel_depth.py --work-dir DIR [--py-config CONFIG]
 
 The volume predicted at one frame is rendered to the camera poses of other frames of its scene and
 compared with the depth there: LiDAR depth on nuScenes, depth labels on UnScenes3D. Prints the
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from engine.build.build import load_network
+from engine.checkpoint.weights import read_weights
 from engine.command_line import (
     add_config_options,
     add_split_option,
@@ -24,6 +25,7 @@ from engine.evaluation.depth_options import add_depth_range_options
 from engine.evaluation.novel_depth import NovelViews, score_novel_depth
 from engine.metrics.depth import DepthMeter
 from engine.metrics.depth_errors import DepthRule
+from engine.number_options import count, positive, whole_number
 from model.novel_view import DEPTH_TARGETS, RENDERERS, ViewOptions
 from utils.config import Runtime, read_section
 from utils.console import run_script, start_logging
@@ -37,24 +39,24 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add_config_options(parser)
+    add_config_options(parser, required=False)
     add_weight_options(parser)
     add_split_option(parser)
     add = parser.add_argument
     add("--render", choices=RENDERERS, default="volume", help="render the occupancy "
         "(volume) or the Gaussians of GSRefinement (gaussians) (default: volume)")  # fmt: skip
-    add("--num-rays", type=int, nargs=2, default=(96, 200), metavar=("ROWS", "COLUMNS"),
+    add("--num-rays", type=whole_number(2), nargs=2, default=(96, 200), metavar=("ROWS", "COLUMNS"),
         help="size of a rendered depth map (default: 96 200)")  # fmt: skip
-    add("--batch", type=int, default=0, metavar="N",
+    add("--batch", type=whole_number(0), default=0, metavar="N",
         help="rays rendered at a time (default: 0, all)")  # fmt: skip
     add("--depth-tgt", choices=DEPTH_TARGETS, default="raw", help="depth of a ray: its "
         "expected value (raw) or its most likely value (max) (default: raw)")  # fmt: skip
     add_depth_range_options(parser, largest="end of the rays and largest depth")
-    add("--frames", type=int, default=4, metavar="N", help="other frames to render to, the "
+    add("--frames", type=count, default=4, metavar="N", help="other frames to render to, the "
         "nearest in time (default: 4)")  # fmt: skip
-    add("--max-distance", type=float, default=20.0, metavar="M", help="largest distance to "
+    add("--max-distance", type=positive, default=20.0, metavar="M", help="largest distance to "
         "another frame [m] (default: 20)")  # fmt: skip
-    add("--limit", type=int, default=0, metavar="N",
+    add("--limit", type=whole_number(0), default=0, metavar="N",
         help="score N frames, evenly spaced (default: 0, all)")  # fmt: skip
     add("--json", type=output_file, metavar="FILE", help="write the errors to FILE")
     return parser.parse_args(argv)
@@ -73,8 +75,9 @@ def main(args: argparse.Namespace) -> None:
             far_m=args.max_depth,
             rays_at_once=args.batch,
         )
-        cfg = read_config(args)
-        network = load_network(cfg, weights_of(args), process.device)
+        weights = read_weights(weights_of(args))
+        cfg = read_config(args, weights=weights)
+        network = load_network(cfg, weights, process.device)
         views = NovelViews(
             cfg,
             args.split,

@@ -1,11 +1,12 @@
 r"""Predict the frames of a data set or of your own recording.
 
-    python predict.py --py-config CONFIG --resume-from FILE --out DIR
-    python predict.py --py-config CONFIG --resume-from FILE --out DIR \
+    python predict.py --resume-from FILE --out DIR [--py-config CONFIG] [--data-root DIR]
+    python predict.py --resume-from FILE --out DIR \
         --images recording/images --clouds recording/clouds --calib recording/calib.json
 
-The first command predicts the data set of the config; it needs no labels. The files written for
-each frame depend on --format.
+The first command predicts the data set of the config; it needs no labels. Weights without their
+config, as older versions wrote them, need --py-config. The files written for each frame depend on
+--format.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from torch.utils.data import Subset
 
 from dataset.sample import Sample
 from dataset.splits import SPLITS
+from engine.checkpoint.weights import read_weights
 from engine.command_line import (
     add_config_options,
     add_device_option,
@@ -23,6 +25,7 @@ from engine.command_line import (
     read_config,
     sensors_values,
 )
+from engine.number_options import count, whole_number
 from engine.prediction.files import KINDS, FrameWriter
 from engine.prediction.frames import (
     PredictionFrames,
@@ -41,7 +44,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add_config_options(parser)
+    add_config_options(parser, required=False)
     add_device_option(parser)
     add_sensors_option(parser)
     add = parser.add_argument
@@ -53,14 +56,14 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "confidence, probability of the label; entropy, entropy of the class probabilities "
         "(default: npy png)")  # fmt: skip
     add("--stems", nargs="+", metavar="STEM", help="predict only these frames")
-    add("--limit", type=int, default=0, metavar="N",
+    add("--limit", type=whole_number(0), default=0, metavar="N",
         help="predict N frames, evenly spaced (default: 0, all)")  # fmt: skip
     add("--amp", choices=PRECISIONS, default="off", help="mixed precision on a GPU (default: off)")
-    add("--batch-size", type=int, default=1, metavar="N", help="frames per batch (default: 1)")
+    add("--batch-size", type=count, default=1, metavar="N", help="frames per batch (default: 1)")
     add("--split", choices=("all", *SPLITS), help="split of the data set; all: every frame on "
         "disk, in a split or not (default: all)")  # fmt: skip
     add = parser.add_argument_group("your own recording (docs/custom_data.md)").add_argument
-    add("--images", type=Path, metavar="DIR", help="folder of images STEM.jpg or STEM.png")
+    add("--images", type=Path, metavar="DIR", help="folder of images STEM.jpg, .jpeg or .png")
     add("--clouds", type=Path, metavar="DIR",
         help="folder of point clouds STEM.bin, .npy, .pcd or .ply")  # fmt: skip
     add("--calib", type=Path, metavar="FILE", help="calibration of all frames, .txt or .json")
@@ -79,8 +82,9 @@ def main(args: argparse.Namespace) -> None:
     if is_recording and (args.data_root or args.split):
         raise ValueError("--images, --clouds and --calib are for a recording, --data-root and "
             "--split for a data set: use one or the other")  # fmt: skip
-    cfg = read_config(args, sensors_values(args))
-    predictor = build_predictor(cfg, args.resume_from, device=args.device, amp=args.amp)
+    weights = read_weights(args.resume_from)
+    cfg = read_config(args, sensors_values(args), weights=weights)
+    predictor = build_predictor(cfg, weights, device=args.device, amp=args.amp)
     chosen = dict(stems=args.stems, limit=args.limit)
     frames: PredictionFrames | Subset[Sample]
     if is_recording:

@@ -11,13 +11,37 @@ from jaxtyping import Float, Num, UInt8
 
 from dataset import transforms
 from dataset.augmentation import Choices
+from dataset.cloud_rule import CloudRule, intensity_contradiction
 from dataset.options import checked_crop, checked_size
 from dataset.sample import Sample
 
+_POINTS = CloudRule(1.0)
 _AXIS_TOLERANCE = 0.01
 """Tolerance of the length of the camera axis; covers the rounding of printed matrices."""
 
 Images = Sequence[UInt8[np.ndarray, "_ _ 3"]]
+
+
+def as_array(name: str, values: Any) -> np.ndarray:
+    """Return an array, a tensor on any device, or nested lists of numbers as an array.
+
+    Args:
+        name: What the values are called in the message.
+        values: The values.
+
+    Raises:
+        ValueError: If they are not a rectangular array of numbers.
+    """
+    if isinstance(values, torch.Tensor):
+        return values.detach().cpu().numpy()
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError) as error:  # Such as lists of several lengths.
+        raise ValueError(f"{name} must be an array of numbers: {error}") from error
+    if array.dtype.kind not in "iuf":
+        kind = type(values).__name__
+        raise ValueError(f"{name} must be an array of numbers, got {kind} ({array.dtype})")
+    return array
 
 
 @dataclass(frozen=True)
@@ -29,6 +53,8 @@ class InputOptions:
         image_crop: Top, left, bottom and right of the used part of the recorded image, as
             fractions; cropped before the resize.
         max_range_m: Points with x at or beyond this are dropped.
+        lidar_height_m: Height of the LiDAR that the network was trained with, above level ground;
+            None: the network's frame is not the LiDAR's.
 
     Raises:
         ValueError: If the size or the crop is invalid.
@@ -37,6 +63,7 @@ class InputOptions:
     image_size: tuple[int, int] | None
     image_crop: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     max_range_m: float = inf
+    lidar_height_m: float | None = None
 
     @classmethod
     def from_section(cls, section: Mapping[str, Any]) -> "InputOptions":
@@ -46,6 +73,7 @@ class InputOptions:
             None if size is None else checked_size("image_size", size),
             checked_crop(section.get("image_crop", cls.image_crop)),
             float(section.get("max_range_m", cls.max_range_m)),
+            section.get("lidar_height_m", cls.lidar_height_m),
         )
 
     def __post_init__(self) -> None:
@@ -71,7 +99,8 @@ def sample_from_arrays(
         images: Recorded RGB image of each camera; their sizes may differ.
         pixel_from_lidar: Each camera's projection into its recorded image: maps (x, y, z, 1) [m]
             to (u·d, v·d, d, 1), d the camera depth [m], pixel centers at integer + 0.5.
-        points: x, y, z [m], intensity and optionally age [s], in the frame of the network's grid.
+        points: x, y, z [m], intensity 0–1 and optionally age [s], in the frame of the network's
+            grid. A few intensities above 1 are set to 1.
 
     Raises:
         ValueError: If an array is not as described, or images and matrices differ in number.
@@ -82,6 +111,7 @@ def sample_from_arrays(
     if points is not None:
         _check_points(stem, points)
         cloud = transforms.within_range(points.astype(np.float32), options.max_range_m)
+        cloud[:, 3] = cloud[:, 3].clip(0, 1)
         found["points"] = torch.from_numpy(np.ascontiguousarray(cloud))
     return Sample(stem=stem, **found)
 
@@ -150,4 +180,10 @@ def _check_points(stem: str, points: np.ndarray) -> None:
         raise ValueError(
             f"frame {stem}: {(~finite).sum()} of {len(points)} points are not finite, the first is "
             f"{int(np.argmin(finite))}: remove them"
+        )
+    found = intensity_contradiction(points, _POINTS)
+    if found is not None:
+        raise ValueError(
+            f"frame {stem}: points: {found}. Divide intensities by the largest that the sensor can "
+            "give, such as 255"
         )

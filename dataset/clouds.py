@@ -3,22 +3,31 @@
 | suffix | content |
 | --- | --- |
 | ``.bin`` | float32 rows x, y, z, intensity, as in ``clouds/`` and in KITTI |
-| ``.pcd.bin`` | float32 rows x, y, z, intensity, ring, as in nuScenes |
-| ``.npy`` | array (P, 3), (P, 4) or (P, 5): x, y, z, intensity; a fifth column is ignored |
+| ``.pcd.bin`` | float32 rows x, y, z, intensity 0–255, ring, as in nuScenes |
+| ``.npy`` | array (P, 3) to (P, 8): x, y, z, intensity; other columns are ignored |
 | ``.pcd`` | PCL's format, ASCII or binary, with fields x, y, z and optionally intensity |
 | ``.ply`` | vertices with properties x, y, z and optionally intensity, ASCII or binary |
 
 Rows of ``.pcd`` and ``.ply`` with a non-finite position mark missing points and are dropped.
+``calib.json`` can state other columns and number types of ``.bin``, and the unit of the intensity.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float64, Num
 
 from dataset import formats
+from dataset.cloud_rule import (
+    NUSCENES_CLOUD,
+    CloudRule,
+    impossible_positions,
+    intensity_contradiction,
+    normalized,
+)
 
 SUFFIXES = (".pcd.bin", ".bin", ".npy", ".pcd", ".ply")
 """Longest first: a file name can end with two of them."""
@@ -33,46 +42,90 @@ _PLY_TYPES = {
 }  # fmt: skip
 _PLY_ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": "="}
 _CONVERT = "Convert it, for example with Open3D or CloudCompare."
+_STATE = (
+    "Correct the file, or columns, dtype and intensity_max in calib.json (docs/custom_data.md)."
+)
 
-logger = logging.getLogger(__name__)
+
+class StoredCloud(NamedTuple):
+    """Points as a file stores them.
+
+    Attributes:
+        points: x, y, z [m], and the intensity if the file has one.
+        intensity_max: Largest intensity that the file can hold; None: not stated.
+    """
+
+    points: Num[np.ndarray, "P C"]
+    intensity_max: float | None
 
 
-def read_any_cloud(path: Path) -> Float32[np.ndarray, "P 4"]:
-    """Read LiDAR points: x, y, z [m] and intensity, which is 0 if the file has none.
+def read_any_cloud(path: Path, stated: Mapping[str, Any]) -> Float[np.ndarray, "P 4"]:
+    """Read LiDAR points: x, y, z [m], and intensity 0–1; 0 if the file has none.
+
+    The numbers are float64 where the file's are: coordinates can be large, as in UTM.
+
+    Args:
+        path: The point cloud.
+        stated: What is known about it, by field of ``CloudRule``; ``intensity_max`` is required.
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: If the format is unknown or the file is corrupt.
+        ValueError: If the format is unknown, the file is corrupt, or its numbers contradict what
+            is stated.
+    """
+    return normalized(read_stored_cloud(path, stated).points, stated["intensity_max"])
+
+
+def read_stored_cloud(path: Path, stated: Mapping[str, Any]) -> StoredCloud:
+    """Read LiDAR points as stored.
+
+    Args:
+        path: The point cloud.
+        stated: What is known about it, by field of ``CloudRule``.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the format is unknown, the file is corrupt, or its numbers contradict what
+            is stated.
     """
     name = path.name.lower()
-    if name.endswith(".pcd.bin"):
-        return formats.read_cloud(path, columns=5)[:, :4]
-    if name.endswith(".bin"):
-        return formats.read_cloud(path)
     if not path.is_file():
         raise FileNotFoundError(f"point cloud {path} not found")
+    if name.endswith(".bin"):
+        usual = NUSCENES_CLOUD if name.endswith(".pcd.bin") else CloudRule(None)
+        rule = replace(usual, **stated)
+        rows = formats.read_cloud_rows(path, rule, advice=_STATE)
+        return StoredCloud(rows[:, :4], rule.intensity_max)
     if name.endswith(".npy"):
-        return _read_npy(path)
-    if name.endswith(".pcd"):
-        return _points(path, _read_pcd(path))
-    if name.endswith(".ply"):
-        return _points(path, _read_ply(path))
-    raise ValueError(f"{path}: expected a point cloud with one of the suffixes {SUFFIXES}")
+        cloud = StoredCloud(_read_npy(path), None)
+    elif name.endswith(".pcd"):
+        cloud = _stored(path, _read_pcd(path))
+    elif name.endswith(".ply"):
+        cloud = _stored(path, _read_ply(path))
+    else:
+        raise ValueError(f"{path}: expected a point cloud with one of the suffixes {SUFFIXES}")
+    cloud = cloud._replace(intensity_max=stated.get("intensity_max", cloud.intensity_max))
+    positions = impossible_positions(cloud.points)
+    if positions is not None:
+        raise _error(path, "x, y, z in meters", positions, _STATE)
+    fault = intensity_contradiction(cloud.points, CloudRule(cloud.intensity_max))
+    if fault is not None:
+        raise ValueError(f"{path}: {fault}. {_STATE}")
+    return cloud
 
 
-def _read_npy(path: Path) -> Float32[np.ndarray, "P 4"]:
+def _read_npy(path: Path) -> Num[np.ndarray, "P C"]:
     try:
         array = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
         # numpy takes any unknown format for a pickle, and suggests loading it, which runs code.
         found = "another format" if "pickle" in str(error) else str(error)
         raise _error(path, "a numpy array (.npy)", found) from error
-    if array.ndim != 2 or array.shape[1] not in (3, 4, 5) or array.dtype.kind not in "iuf":
-        raise _error(path, "numbers (P, 3), (P, 4) or (P, 5)", f"{array.dtype} {array.shape}")
+    if array.ndim != 2 or not 3 <= array.shape[1] <= 8 or array.dtype.kind not in "iuf":
+        raise _error(path, "numbers (P, 3) to (P, 8)", f"{array.dtype} {array.shape}")
     if not np.isfinite(array).all():
         raise _error(path, "finite numbers", "NaN or infinity", "Remove these rows.")
-    names = ("x", "y", "z", INTENSITY[0])
-    return _points(path, dict(zip(names, array.T, strict=False)))
+    return array[:, :4].astype(np.float32 if array.dtype.itemsize <= 4 else np.float64)
 
 
 def _read_pcd(path: Path) -> dict[str, np.ndarray]:
@@ -90,11 +143,13 @@ def _read_pcd(path: Path) -> dict[str, np.ndarray]:
             for letter, size in zip(entries["TYPE"], entries["SIZE"], strict=True)
         ]
         layout = [
-            (name, kind_of, (int(count),))
+            (name, np.dtype(kind_of).str, (int(count),))
             for name, kind_of, count in zip(names, types, counts, strict=True)
         ]
         rows = int(entries["POINTS"][0])
-    except (KeyError, IndexError, ValueError) as error:
+        if min([rows, *(shape[0] for _, _, shape in layout)]) < 0:
+            raise ValueError("negative numbers")
+    except (KeyError, IndexError, TypeError, ValueError) as error:
         raise _error(path, "FIELDS, SIZE, TYPE, COUNT and POINTS", str(error)) from error
     if kind.strip() not in (b"ascii", b"binary"):
         form = kind.strip().decode("ascii", "replace")
@@ -143,8 +198,12 @@ def _table(
     *,
     is_text: bool,
 ) -> dict[str, np.ndarray]:
-    """Parse the body into columns by name; of duplicate names, the first one counts."""
+    """Parse the body into columns by name.
+
+    Of duplicate names, the first one counts; fields of no numbers (COUNT 0) are left out.
+    """
     # PCL pads rows with fields that are all named "_".
+    layout = [field for field in layout if field[2][0]]
     row = np.dtype([(f"{i}", *kind) for i, (_, *kind) in enumerate(layout)])
     if is_text:
         words = body.split()
@@ -164,23 +223,43 @@ def _table(
     except ValueError as error:
         raise _error(path, "numbers", str(error)) from error
     starts = np.cumsum([0, *(shape[0] for _, _, shape in layout)])
-    return {name: numbers[:, starts[names.index(name)]] for name in names}
+    kinds = [np.dtype(kind) for _, kind, _ in layout]
+    return {
+        name: _in_kind(numbers[:, starts[i]], kinds[i])
+        for name, i in ((name, names.index(name)) for name in names)
+    }
 
 
-def _points(path: Path, columns: Mapping[str, np.ndarray]) -> Float32[np.ndarray, "P 4"]:
-    """Stack x, y, z and intensity of the rows with a finite position."""
+def _in_kind(numbers: Float64[np.ndarray, " P"], kind: np.dtype) -> Num[np.ndarray, " P"]:
+    """Return numbers of a text in the unsigned type that its header states, if they fit."""
+    fits = kind.kind == "u" and ((numbers >= 0) & (numbers <= np.iinfo(kind).max)).all()
+    return numbers.astype(kind) if fits else numbers
+
+
+def _stored(path: Path, columns: Mapping[str, np.ndarray]) -> StoredCloud:
+    """Stack x, y, z and the intensity of the rows with a finite position."""
     if not {"x", "y", "z"} <= columns.keys():
         raise _error(path, "fields x, y and z", str(sorted(columns)))
     name = next((name for name in INTENSITY if name in columns), None)
-    if name is None:
-        logger.warning("%s has no intensity (one of %s): it is set to 0", path, INTENSITY)
-    intensity = np.zeros(len(columns["x"])) if name is None else columns[name]
-    parts = [columns["x"], columns["y"], columns["z"], intensity]
-    points = np.column_stack([part.astype(np.float32) for part in parts])
+    parts = [columns[axis] for axis in ("x", "y", "z", name) if axis is not None]
+    is_double = any(part.dtype.itemsize > 4 for part in parts[:3])
+    dtype = np.dtype(np.float64 if is_double else np.float32)
+    points = np.column_stack([part.astype(dtype) for part in parts])
     points = points[np.isfinite(points[:, :3]).all(axis=1)]
     if not np.isfinite(points).all():
         raise _error(path, "finite intensities", "NaN or infinity")
-    return points
+    return StoredCloud(points, None if name is None else _range_of(columns[name]))
+
+
+def _range_of(intensity: Num[np.ndarray, " P"]) -> float | None:
+    """Return the largest intensity of an integer field; None if the type does not state it.
+
+    Larger fields than needed say nothing: many recorders store 0–255 in 16 bits.
+    """
+    if intensity.dtype.kind != "u" or intensity.dtype.itemsize > 2:
+        return None
+    largest = float(np.iinfo(intensity.dtype).max)
+    return largest if largest == 255 or intensity.max(initial=0) > 255 else None
 
 
 def _error(path: Path, expected: str, found: str, advice: str = "Write it again.") -> ValueError:

@@ -7,22 +7,29 @@ what was found and what to do; nothing is repaired or skipped.
 import codecs
 import io
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
-from jaxtyping import Float32, Float64, Integer, UInt8, UInt16
+from jaxtyping import Float32, Float64, Integer, Num, UInt8, UInt16
 
-from dataset import layout
+from dataset import cloud_rule, layout
+from dataset.calibration import check_camera_matrix, check_rigid
+from dataset.cloud_rule import UNSCENES3D_CLOUD, CloudRule
+from dataset.image_decoding import decode_image, rgb_from_stored
 from dataset.sample import VehicleState
 from utils.labels import IGNORE, UNSCENES3D
 from utils.quaternions import rotation_matrix
 
 _COPY_AGAIN = "The file is corrupt: copy it again from the data set's archive."
-_JPEG, _SCAN, _END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"  # JPEG markers.
-_PNG = b"\x89PNG"
+_INTEGER_ROWS = "Save the rows as integers: rows.astype(np.int64)."
+_WRITE_CLOUD = (
+    "Write float32 x, y, z, intensity 0–255 (docs/prepare_data.md); dataset.intensity_max sets "
+    "another unit."
+)
+_LOCAL_MAP = CloudRule(None, columns=3)
 
 
 @dataclass(frozen=True)
@@ -70,20 +77,45 @@ class Scene:
     sweeps: tuple[str, ...]
 
 
-def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:
-    """Read an image as RGB, without the EXIF rotation: the calibration is for stored pixels."""
-    bgr = _decode_image(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+def read_image(path: Path, *, image_max: float | int | None = None) -> UInt8[np.ndarray, "H W 3"]:
+    """Read an image as RGB, without the EXIF rotation: the calibration is for stored pixels.
+
+    Args:
+        path: The image.
+        image_max: White level of images with more than 8 bits per channel; None: 8 bits only.
+    """
+    stored = decode_image(_name(path), _read_bytes(path))
+    return rgb_from_stored(_name(path), stored, image_max)
 
 
-def read_cloud(path: Path, *, columns: int = 4) -> Float32[np.ndarray, "P columns"]:
-    """Read LiDAR points: x, y, z [m], intensity, and any further columns of the layout."""
-    return _read_floats(path, columns=columns)
+def read_cloud(path: Path, rule: CloudRule = UNSCENES3D_CLOUD) -> Float32[np.ndarray, "P 4"]:
+    """Read LiDAR points: x, y, z [m], and intensity as a share of its maximum, 0–1.
+
+    Args:
+        path: The point cloud.
+        rule: Its columns, number type and unit of the intensity, which must be known.
+    """
+    assert rule.intensity_max is not None, "the unit of the intensity must be settled"
+    points = read_cloud_rows(path, rule)
+    return cloud_rule.normalized(points, rule.intensity_max).astype(np.float32, copy=False)
+
+
+def read_cloud_rows(
+    path: Path, rule: CloudRule, *, advice: str = _WRITE_CLOUD
+) -> Num[np.ndarray, "P columns"]:
+    """Read the rows of a point cloud as stored.
+
+    Args:
+        path: The point cloud.
+        rule: Its layout and unit, which the numbers must not contradict.
+        advice: What to do if they do.
+    """
+    return _read_rows(path, rule, cloud_rule.contradiction, advice)
 
 
 def read_local_map(path: Path) -> Float32[np.ndarray, "P 3"]:
     """Read the dense map around a frame [m], in its LiDAR coordinates."""
-    return _read_floats(path, columns=3)
+    return _read_rows(path, _LOCAL_MAP, cloud_rule.layout_contradiction, "Write float32 x, y, z.")
 
 
 def read_occupancy_rows(path: Path) -> Integer[np.ndarray, "N 4"]:
@@ -96,7 +128,9 @@ def read_occupancy_rows(path: Path) -> Integer[np.ndarray, "N 4"]:
     if rows.ndim != 2 or rows.shape[1] != 4 or rows.dtype.kind not in "iu":
         expected = "integer rows with 4 columns (x, y, z, class)"
         found = f"shape {rows.shape}, {rows.dtype}"
-        raise _error(path, expected, found, "Write sparse rows, not a dense grid.")
+        has_rows = rows.ndim == 2 and rows.shape[1] == 4
+        advice = _INTEGER_ROWS if has_rows else "Write sparse rows, not a dense grid."
+        raise _error(path, expected, found, advice)
     shape = layout.LABEL_GRID.shape
     off_grid = ((rows[:, :3] < 0) | (rows[:, :3] >= np.array(shape))).any(axis=1)
     if off_grid.any():
@@ -179,17 +213,36 @@ def read_calibration(path: Path) -> Calibration:
     )
 
 
-def read_calibration_matrices(path: Path) -> dict[str, Float64[np.ndarray, "4 4"]]:
+def read_calibration_matrices(
+    path: Path, *, optional: Sequence[str] = ("Tr_velo_to_imu",)
+) -> dict[str, Float64[np.ndarray, "4 4"]]:
     """Read the layout's matrices by key, each padded to 4×4 with the identity.
 
-    Tr_velo_to_imu is included only if the file has it.
+    Args:
+        path: The calibration.
+        optional: Transforms to include only if the file has them.
     """
-    lines = [line.partition(":") for line in read_text(path).splitlines()]
-    values = {key.strip(): text.split() for key, colon, text in lines if colon}
+    values = _calibration_values(path)
     shapes = {"P2": (3, 4), "R0_rect": (3, 3), "Tr_velo_to_cam": (3, 4)}
-    if "Tr_velo_to_imu" in values:
-        shapes["Tr_velo_to_imu"] = (3, 4)
-    return {key: _matrix(path, values, key, shape) for key, shape in shapes.items()}
+    shapes |= {key: (3, 4) for key in optional if key in values}
+    matrices = {key: _matrix(path, values, key, shape) for key, shape in shapes.items()}
+    check_camera_matrix(_name(path), "P2", matrices["P2"][:3, :3])
+    for key in [key for key in matrices if key != "P2"]:
+        check_rigid(_name(path), key, matrices[key])
+    return matrices
+
+
+def _calibration_values(path: Path) -> dict[str, list[str]]:
+    """Read the words of each key of KITTI's ``KEY: numbers`` text."""
+    values: dict[str, list[str]] = {}
+    for line in read_text(path).splitlines():
+        key, colon, text = line.partition(":")
+        if not colon:
+            continue
+        if key.strip() in values:
+            raise _error(path, "each key once", f"'{key.strip()}' twice", "Remove one of them.")
+        values[key.strip()] = text.split()
+    return values
 
 
 def read_vehicle_info(path: Path) -> VehicleInfo:
@@ -214,10 +267,7 @@ def read_vehicle_info(path: Path) -> VehicleInfo:
 def read_scene_info(path: Path) -> dict[str, Scene]:
     """Read the drives of a data set by name from ``scene_info.json``."""
     advice = 'Each scene must be {"location": text, "samples": [stems], "sweeps": [stems]}.'
-    try:
-        content = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise _error(path, "JSON", str(error), _COPY_AGAIN) from error
+    content = read_json(path)
     if not isinstance(content, dict):
         raise _error(path, "an object of scenes", type(content).__name__, advice)
     scenes = {}
@@ -242,6 +292,24 @@ def read_caption(path: Path) -> str:
     return read_text(path).strip()
 
 
+def read_json(path: Path) -> Any:
+    """Read JSON text in which no object has a key twice."""
+    text = read_text(path)
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:
+        raise _error(path, "JSON with each key once", str(error), "Correct the file.") from error
+
+
+def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key '{repeated}' twice")
+    return found
+
+
 def read_text(path: Path) -> str:
     """Read text in UTF-8, or in UTF-16 if the file begins with its byte-order mark."""
     data = _read_bytes(path)
@@ -255,8 +323,12 @@ def read_text(path: Path) -> str:
 
 
 def _error(path: Path, expected: str, found: str, advice: str) -> ValueError:
-    frame = "" if path.parent.name == layout.IMAGESETS else f" (frame {path.stem})"
-    return ValueError(f"{path}{frame}: expected {expected}, found {found}. {advice}")
+    return ValueError(f"{_name(path)}: expected {expected}, found {found}. {advice}")
+
+
+def _name(path: Path) -> str:
+    is_of_frame = path.parent.name != layout.IMAGESETS and path.suffix != ".json"
+    return f"{path} (frame {path.stem})" if is_of_frame else str(path)
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -270,39 +342,34 @@ def _read_bytes(path: Path) -> bytes:
     return data
 
 
-def _read_floats(path: Path, *, columns: int) -> Float32[np.ndarray, "P C"]:
+def _read_rows(
+    path: Path,
+    rule: CloudRule,
+    fault: Callable[[np.ndarray, CloudRule], str | None],
+    advice: str,
+) -> Num[np.ndarray, "P columns"]:
+    """Read a file of rows without a header that has no fault."""
     data = _read_bytes(path)
-    row_bytes = 4 * columns
-    if len(data) % row_bytes:
-        expected = f"rows of {columns} float32, a multiple of {row_bytes} bytes"
-        raise _error(path, expected, f"{len(data)} bytes", _COPY_AGAIN)
-    points = np.frombuffer(data, dtype="<f4").reshape(-1, columns)
-    finite = np.isfinite(points).all(axis=1)
-    if not finite.all():
+    if len(data) % rule.row_bytes:
+        likely = cloud_rule.likely_layout(data)
+        expected = f"{rule}, a multiple of {rule.row_bytes} bytes"
+        found = f"{len(data)} bytes{cloud_rule.naming(likely)}"
+        raise _error(path, expected, found, _COPY_AGAIN if likely is None else advice)
+    rows = np.frombuffer(data, rule.number_type).reshape(-1, rule.columns)
+    finite = np.isfinite(rows).all(axis=1)
+    stated = replace(rule, intensity_max=None)
+    if not finite.all() and cloud_rule.likely_layout(data) in (None, stated):
         first = int(np.argmin(finite))
-        found = (
-            f"{(~finite).sum()} rows that are not, the first is {first}: {points[first].tolist()}"
-        )
+        found = f"{(~finite).sum()} rows that are not, the first is {first}: {rows[first].tolist()}"
         raise _error(path, "finite numbers", found, "Remove these rows when writing clouds.")
-    return points
-
-
-def _decode_image(path: Path, flags: int) -> np.ndarray:
-    data = _read_bytes(path)
-    # Decoders silently pad a truncated image; no marker occurs inside coded JPEG data.
-    is_cut = data.startswith(_JPEG) and data.rfind(_END) < data.rfind(_SCAN)
-    is_cut |= data.startswith(_PNG) and b"IEND" not in data[-1024:]
-    if is_cut:
-        raise _error(path, "a complete image", f"one cut off at byte {len(data)}", _COPY_AGAIN)
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    if image is None:
-        found = f"{len(data)} bytes that cannot be decoded"
-        raise _error(path, "an image (JPEG or PNG)", found, _COPY_AGAIN)
-    return image
+    found_fault = fault(rows, rule)
+    if found_fault is not None:
+        raise ValueError(f"{_name(path)}: {found_fault}. {advice}")
+    return rows
 
 
 def _read_uint16(path: Path) -> np.ndarray:
-    image = _decode_image(path, cv2.IMREAD_UNCHANGED)
+    image = decode_image(_name(path), _read_bytes(path))
     if image.dtype != np.uint16 or image.ndim != 2:
         found = f"{image.dtype} of shape {image.shape}"
         raise _error(path, "a single-channel uint16 image", found, "Write meters × 256 as PNG.")

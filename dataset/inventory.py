@@ -1,6 +1,7 @@
 """Find which files of the UnScenes3D layout exist, with one listing of each folder."""
 
 import os
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -37,13 +38,81 @@ def folders_of(fields: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(folder for name in fields for folder in FIELD_FOLDERS[name]))
 
 
-def stems_in(data_root: str | Path, folder: str) -> set[str]:
-    """Return the stems of the files in a folder of the layout; none if the folder is missing."""
-    path, suffix = Path(data_root) / folder, layout.SUFFIXES[folder]
+def list_folder(data_root: str | Path, folder: str) -> tuple[dict[str, list[str]], list[str]]:
+    """List a folder of the layout, if it exists; hidden files and other suffixes are left out.
+
+    Returns:
+        The file names of each stem, of which several are an error of the data set; and the names
+        of entries that are no files, with their type: folders, named pipes, devices and links that
+        lead nowhere. ``stems_in`` raises both.
+    """
+    path = Path(data_root) / folder
+    names: dict[str, list[str]] = {}
+    others: list[str] = []
     if not path.is_dir():
-        return set()
+        return names, others
     with os.scandir(path) as entries:
-        return {entry.name.removesuffix(suffix) for entry in entries if entry.name.endswith(suffix)}
+        for entry in entries:
+            stem = layout.stem_of(folder, entry.name)
+            if stem is None:
+                continue
+            kind = _kind_of(entry)
+            if kind == "file":
+                names.setdefault(stem, []).append(entry.name)
+            else:
+                others.append(f"{entry.name} ({kind})")
+    return names, sorted(others)
+
+
+def stems_in(data_root: str | Path, folder: str) -> set[str]:
+    """Return the stems of the files in a folder of the layout; none if the folder is missing.
+
+    Raises:
+        ValueError: If an entry that is named like a file is none, such as a named pipe, or two
+            files have the same stem, such as ``1.jpg`` and ``1.png``.
+    """
+    names, others = list_folder(data_root, folder)
+    if others:
+        raise ValueError(
+            f"'{Path(data_root) / folder}': expected files, found {shortlist(others, most=5)}. "
+            "Remove or replace them"
+        )
+    repeated = sorted(stem for stem, found in names.items() if len(found) > 1)
+    if repeated:
+        raise ValueError(
+            f"'{Path(data_root) / folder}' has several files of {len(repeated)} frames, such as "
+            f"{sorted(names[repeated[0]])}: keep one of each"
+        )
+    return set(names)
+
+
+def path_of(data_root: str | Path, folder: str, stem: str) -> Path:
+    """Return the path of a frame's file, for images with the suffix that the file has.
+
+    If there is no file, this is the path where it would be written.
+    """
+    path = Path(data_root) / layout.relative_path(folder, stem)
+    if folder != layout.IMAGES or path.is_file():
+        return path
+    for suffix in layout.IMAGE_SUFFIXES:
+        for name in (f"{stem}{suffix}", f"{stem}{suffix.upper()}"):
+            if (path.parent / name).is_file():
+                return path.parent / name
+    names = list_folder(data_root, folder)[0].get(stem)  # Such as ".Jpg".
+    return path.parent / names[0] if names else path
+
+
+def _kind_of(entry: os.DirEntry[str]) -> str:
+    """Name the type of an entry: "file" if it can be read, also through a link."""
+    try:
+        if entry.is_file():
+            return "file"
+        mode = entry.stat().st_mode
+    except OSError:  # A loop of links, or a link to something that is gone.
+        return "broken link"
+    if stat.S_ISDIR(mode):
+        return "folder"
+    return "named pipe" if stat.S_ISFIFO(mode) else "device or socket"
 
 
 def complete_stems(data_root: str | Path, folders: Iterable[str]) -> list[str]:
@@ -106,6 +175,8 @@ def require_files(data_root: str | Path, folders: Iterable[str], stems: Sequence
         if missing:
             names = shortlist(missing, most=5)
             problems.append(f"{folder}/ lacks {len(missing)} of {len(stems)}: {names}")
+            if folder == layout.IMAGES:
+                problems[-1] += f" ({', '.join(layout.IMAGE_SUFFIXES)})"
     if problems:
         raise FileNotFoundError(
             f"frames of '{data_root}' lack files: {'; '.join(problems)}. Copy them, or remove "

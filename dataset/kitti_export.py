@@ -1,6 +1,6 @@
 """Export a data set as KITTI sequences, the way the authors of UnScenes3D convert theirs.
 
-    OUT/sequences/0000/velodyne/000000.bin    x, y, z, intensity, as in clouds/
+    OUT/sequences/0000/velodyne/000000.bin    as in clouds/: the intensity is 0–255
     OUT/sequences/0000/image_2/000000.jpg     as in images/
     OUT/sequences/0000/calibs/000000.txt      as in calibs/
     OUT/sequences/0000/voxels/000000.npy      dense grid of labels: 0 free, 255 ignored
@@ -24,7 +24,7 @@ from jaxtyping import Integer
 
 from dataset import layout
 from dataset.formats import Scene, occupancy_from_rows, read_occupancy_rows
-from dataset.inventory import complete_stems, require_files, time_order
+from dataset.inventory import complete_stems, path_of, require_files, time_order
 from dataset.occupancy_files import dense_from_rows, is_sparse, read_labels, write_array
 from dataset.splits import all_splits, load_scenes, split_frames
 from utils.parallel import map_in_processes
@@ -157,8 +157,8 @@ def write_frame(root: Path, out: Path, options: ExportOptions, entry: Entry) -> 
     """Write the files of one frame."""
     sequence = out / SEQUENCES / entry.sequence
     for folder, name in COPIED.items():
-        source = root / layout.relative_path(folder, entry.stem)
-        with new_file(sequence / name / f"{entry.frame}{source.suffix}") as path:
+        source = path_of(root, folder, entry.stem)
+        with new_file(sequence / name / f"{entry.frame}{source.suffix.lower()}") as path:
             shutil.copyfile(source, path)
     if options.labels:
         rows = read_occupancy_rows(root / layout.relative_path(layout.OCCUPANCY, entry.stem))

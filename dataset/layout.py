@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool
 
-from utils.elevation import ElevationGrid
+from dataset.elevation import ElevationGrid
 from utils.geometry import VoxelGrid
 
 CALIBS = "calibs"
@@ -31,8 +31,13 @@ SUFFIXES = {
     CAPTIONS: ".txt",
 }
 """File suffix in each folder; the stem is the frame's time in seconds, as text."""
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+"""Suffixes that images may have, in lower or upper case."""
 
 SCENE_INFO = "scene_info.json"
+
+LIDAR_HEIGHT_M = 2.7
+"""Height of the LiDAR above level ground, in UnScenes3D and MineSim."""
 
 LABEL_GRID = VoxelGrid(origin_m=(0.0, -38.4, -4.0), voxel_m=0.3, shape=(256, 256, 32))
 """The grid of ``occ/``."""
@@ -104,6 +109,17 @@ def mixed_elevation_cells(shape: tuple[int, int]) -> Bool[np.ndarray, "rows cols
     return is_mixed
 
 
+def stem_of(folder: str, name: str) -> str | None:
+    """Return the stem of a file in a folder; None for hidden files and other suffixes."""
+    suffixes = IMAGE_SUFFIXES if folder == IMAGES else (SUFFIXES[folder],)
+    lower = name.lower() if folder == IMAGES else name
+    found = next((suffix for suffix in suffixes if lower.endswith(suffix)), None)
+    return None if found is None or name.startswith(".") else name[: -len(found)]
+
+
 def relative_path(folder: str, stem: str) -> str:
-    """Return the path of a frame's file, relative to the data set's root."""
+    """Return the path where a frame's file is written, relative to the data set's root.
+
+    Images that are read may have another suffix (``inventory.path_of``).
+    """
     return f"{folder}/{stem}{SUFFIXES[folder]}"

@@ -10,6 +10,12 @@ from utils.shortlist import shortlist
 
 Item = TypeVar("Item")
 
+INPUT_KEYS = (
+    "image_size", "image_crop", "num_sweeps", "max_range_m", "frame", "lidar_height_m",
+)  # fmt: skip
+"""Keys of a config's ``dataset`` section that shape the network's input. The others say how the
+files of the data set are read."""
+
 
 def restrict(frames: Sequence[str], stems: Sequence[str] | None, split: str) -> list[str]:
     """Select the requested frames of a split, or all.
@@ -55,9 +61,9 @@ def checked_size(name: str, size: Any) -> tuple[int, int]:
     Raises:
         ValueError: If it is not (height, width) > 0.
     """
-    if not _are_numbers(size, 2) or min(size) < 1:
+    if not _are(int, size, 2) or min(size) < 1:
         raise ValueError(f"{name} must be (height, width) > 0, got {size}")
-    return int(size[0]), int(size[1])
+    return size[0], size[1]
 
 
 def checked_crop(crop: Any) -> tuple[float, float, float, float]:
@@ -67,7 +73,7 @@ def checked_crop(crop: Any) -> tuple[float, float, float, float]:
         ValueError: If it is not (top, left, bottom, right) within the image.
     """
     message = f"image_crop must be (top, left, bottom, right) as fractions in [0, 1], got {crop}"
-    if not _are_numbers(crop, 4):
+    if not _are(int | float, crop, 4):
         raise ValueError(message)
     top, left, bottom, right = (float(value) for value in crop)
     if not (0.0 <= top < bottom <= 1.0 and 0.0 <= left < right <= 1.0):
@@ -75,12 +81,12 @@ def checked_crop(crop: Any) -> tuple[float, float, float, float]:
     return top, left, bottom, right
 
 
-def _are_numbers(values: Any, count: int) -> bool:
-    """Return whether a config value is a sequence of ``count`` numbers."""
+def _are(kind: Any, values: Any, count: int) -> bool:
+    """Return whether a config value is a sequence of ``count`` values of a type."""
     return (
         isinstance(values, Sequence)
         and len(values) == count
-        and all(isinstance(value, int | float) for value in values)
+        and all(isinstance(value, kind) for value in values)
     )
 
 

@@ -33,6 +33,8 @@ class Reading:
             a fifth column, their age [s].
         num_neighbors: Number of other frames of the scene, nearest in time, in ``neighbors``.
         stems: Read only these frames of the split, in this order.
+        lidar_height_m: Height of the LiDAR above level ground, to which your own recordings are
+            moved (``dataset/recording.py``); None: the frame of the network is not the LiDAR's.
         augmentation: Ranges of the augmentation, or its fields; None: no augmentation.
         seed: Seed of the augmentation, which also depends on epoch and index.
     """
@@ -44,6 +46,7 @@ class Reading:
     num_sweeps: int = 1
     num_neighbors: int = 2
     stems: Sequence[str] | None = None
+    lidar_height_m: float | None = None
     augmentation: Augmentation | dict[str, Any] | None = None
     seed: int = 0
 

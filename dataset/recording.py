@@ -4,18 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from torch.utils.data import Dataset
 
-from dataset import formats, transforms
+from dataset import formats
 from dataset.arrays import InputOptions, sample_from_arrays
 from dataset.clouds import SUFFIXES as CLOUD_SUFFIXES
-from dataset.clouds import read_any_cloud
 from dataset.inventory import time_order
+from dataset.layout import IMAGE_SUFFIXES
+from dataset.recorded_clouds import RecordedClouds, placed
 from dataset.rig import Rig, read_rig
 from dataset.sample import Sample
 from utils.shortlist import shortlist
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 class Recording(Dataset[Sample]):
@@ -23,8 +23,8 @@ class Recording(Dataset[Sample]):
 
     Args:
         options: How recordings are preprocessed for the network.
-        images: Folder of ``STEM.jpg`` or ``.png``; with several cameras, it has a subfolder named
-            after each camera. None: no images.
+        images: Folder of images ``STEM.jpg``, with one of ``layout.IMAGE_SUFFIXES`` in any case;
+            with several cameras, it has a subfolder named after each camera. None: no images.
         clouds: Folder of ``STEM.bin`` or another of ``dataset.clouds.SUFFIXES``; None: no clouds.
         calibration: File as in ``dataset/rig.py``; required for images. None: the clouds are in
             the network's frame.
@@ -56,11 +56,20 @@ class Recording(Dataset[Sample]):
         self._options = options
         self._rig = Rig({}, np.eye(4)) if calibration is None else read_rig(calibration)
         self._images = [] if images is None else self._find_images(images, calibration)
-        self._clouds = None if clouds is None else files_by_stem(clouds, CLOUD_SUFFIXES)
-        sides = [*self._images, *([] if self._clouds is None else [self._clouds])]
+        cloud_files = {} if clouds is None else files_by_stem(clouds, CLOUD_SUFFIXES)
+        sides = [*self._images, *([cloud_files] if cloud_files else [])]
         names = [str(folder) for folder in (images, clouds) if folder is not None]
         self.stems = _matched_stems(sides, " and ".join(names), stems)
         self.scenes = [""] * len(self.stems)
+        for camera in self._images:
+            _check_sizes([camera[stem] for stem in self.stems])
+        self._clouds = None
+        if cloud_files:
+            used = {stem: cloud_files[stem] for stem in self.stems}
+            self._clouds = RecordedClouds(used, self._rig, options.lidar_height_m)
+            self._rig = self._clouds.rig
+        else:
+            self._rig = placed(self._rig, [], options.lidar_height_m, f"'{images}'")
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -75,12 +84,13 @@ class Recording(Dataset[Sample]):
         stem = self.stems[index]
         images = matrices = points = None
         if self._images:
-            images = [formats.read_image(camera[stem]) for camera in self._images]
+            images = [
+                formats.read_image(camera[stem], image_max=self._rig.image_max)
+                for camera in self._images
+            ]
             matrices = list(self._rig.pixel_from_lidar.values())
         if self._clouds is not None:
-            points = read_any_cloud(self._clouds[stem])
-            if not np.array_equal(self._rig.network_from_lidar, np.eye(4)):
-                points = transforms.transform_cloud(self._rig.network_from_lidar, points)
+            points = self._clouds.read(stem)
         return sample_from_arrays(
             stem, self._options, images=images, pixel_from_lidar=matrices, points=points
         )
@@ -112,7 +122,8 @@ def files_by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
 
     Raises:
         FileNotFoundError: If the folder is missing or empty.
-        ValueError: If it holds anything else, or two files with the same stem.
+        ValueError: If it holds anything else, such as a named pipe or a broken link, or two files
+            with the same stem.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"folder {folder} not found")
@@ -125,6 +136,11 @@ def files_by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
         if suffix is None or path.is_dir():
             unknown.append(path.name)
             continue
+        if not path.is_file():  # Opening a named pipe would wait forever.
+            raise ValueError(
+                f"{path}: expected a file, found a named pipe, a device, or a link that leads "
+                "nowhere: remove it, or copy the file that it stands for"
+            )
         stem = path.name[: -len(suffix)]
         if stem in found:
             repeated.append(stem)
@@ -141,6 +157,29 @@ def files_by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     if not found:
         raise FileNotFoundError(f"{folder} has no file *{', *'.join(suffixes)}")
     return found
+
+
+def _check_sizes(paths: Sequence[Path]) -> None:
+    """Check that the images of a camera have one size, from their headers.
+
+    Raises:
+        ValueError: If they differ.
+    """
+    first: dict[tuple[int, int], Path] = {}
+    for path in paths:
+        try:
+            with Image.open(path) as header:
+                first.setdefault(header.size, path)
+        except (OSError, Image.DecompressionBombError):
+            continue  # The reader says what is wrong with this file.
+    if len(first) > 1:
+        found = ", ".join(
+            f"{path.name} {width}×{height}" for (width, height), path in first.items()
+        )
+        raise ValueError(
+            f"{paths[0].parent}: expected images of one size, because the calibration is for one "
+            f"size, found {found}: restore the recorded size, or select frames with --stems"
+        )
 
 
 def _matched_stems(

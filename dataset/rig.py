@@ -4,21 +4,26 @@
 ``.json`` can have several cameras, and gives the network's frame:
 
     {"cameras": {"front": {"pixel_from_cam": 3×3 rows, "cam_from_lidar": 4×4 rows}},
-     "network_from_lidar": 4×4 rows, optional if both frames are the same}
+     "network_from_lidar": 4×4 rows, optional if both frames are the same,
+     "image_max": white level of images with more than 8 bits, such as 4095}
+     "lidar_height_m": height of the LiDAR above the ground, in place of network_from_lidar,
+     "intensity_max": 255, "columns": 4, "dtype": "float32": of the clouds (dataset/cloud_rule.py)}
 """
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 
-from dataset.formats import read_calibration, read_text
+from dataset.calibration import check_camera_matrix, check_rigid
+from dataset.cloud_rule import DTYPES, CloudRule
+from dataset.formats import read_calibration, read_json
 
 SUFFIXES = (".txt", ".json")
+_CLOUD_KEYS = ("intensity_max", "columns", "dtype")
 
 
 @dataclass(frozen=True)
@@ -28,10 +33,18 @@ class Rig:
     Attributes:
         pixel_from_lidar: Projection of the network's frame into each camera's recorded image.
         network_from_lidar: Transform from the frame of the point clouds to the network's frame.
+        image_max: White level of images with more than 8 bits; None: not stated.
+        states_frame: Whether the file has that transform.
+        lidar_height_m: Height of the LiDAR above the ground; None: not stated.
+        clouds: What is stated about the point clouds, by field of ``CloudRule``.
     """
 
     pixel_from_lidar: dict[str, Float64[np.ndarray, "4 4"]]
     network_from_lidar: Float64[np.ndarray, "4 4"]
+    image_max: float | None = None
+    states_frame: bool = False
+    lidar_height_m: float | None = None
+    clouds: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_rig(path: Path) -> Rig:
@@ -51,11 +64,8 @@ def read_rig(path: Path) -> Rig:
 
 
 def _from_json(path: Path) -> Rig:
-    try:
-        content = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise _error(path, "JSON", str(error)) from error
-    known = {"cameras", "network_from_lidar"}
+    content = read_json(path)
+    known = {"cameras", "network_from_lidar", "lidar_height_m", "image_max", *_CLOUD_KEYS}
     if not isinstance(content, dict) or not set(content) <= known:
         found = sorted(content) if isinstance(content, dict) else type(content).__name__
         raise _error(path, f"an object with the keys {sorted(known)}", str(found))
@@ -64,8 +74,8 @@ def _from_json(path: Path) -> Rig:
         raise _error(path, "an object of cameras", type(cameras).__name__)
     network_from_lidar = np.eye(4)
     if "network_from_lidar" in content:
-        network_from_lidar = _matrix(path, content, "network_from_lidar", 4)
-        _check_rigid(path, "network_from_lidar", network_from_lidar)
+        network_from_lidar = _matrix(path, "network_from_lidar", content["network_from_lidar"], 4)
+        check_rigid(str(path), "network_from_lidar", network_from_lidar)
     lidar_from_network = np.linalg.inv(network_from_lidar)
     projections = {}
     for name, camera in cameras.items():
@@ -73,39 +83,63 @@ def _from_json(path: Path) -> Rig:
             found = sorted(camera) if isinstance(camera, dict) else type(camera).__name__
             raise _error(path, f"pixel_from_cam and cam_from_lidar in '{name}'", str(found))
         pixel_from_cam = np.eye(4)
-        pixel_from_cam[:3, :3] = _camera_matrix(path, camera, name)
-        cam_from_lidar = _matrix(path, camera, "cam_from_lidar", 4)
-        _check_rigid(path, f"cam_from_lidar of '{name}'", cam_from_lidar)
+        key = f"cameras.{name}.pixel_from_cam"
+        pixel_from_cam[:3, :3] = _matrix(path, key, camera["pixel_from_cam"], 3)
+        check_camera_matrix(str(path), key, pixel_from_cam[:3, :3])
+        key = f"cameras.{name}.cam_from_lidar"
+        cam_from_lidar = _matrix(path, key, camera["cam_from_lidar"], 4)
+        check_rigid(str(path), key, cam_from_lidar)
         projections[name] = pixel_from_cam @ cam_from_lidar @ lidar_from_network
-    return Rig(projections, network_from_lidar)
+    states_frame = "network_from_lidar" in content
+    if states_frame and "lidar_height_m" in content:
+        expected = "network_from_lidar or lidar_height_m, as both set the height"
+        raise _error(path, expected, "both")
+    return Rig(
+        projections,
+        network_from_lidar,
+        image_max=_positive(path, content, "image_max"),
+        states_frame=states_frame,
+        lidar_height_m=_positive(path, content, "lidar_height_m"),
+        clouds=_cloud_keys(path, content),
+    )
 
 
-def _camera_matrix(path: Path, camera: Mapping[str, Any], name: str) -> Float64[np.ndarray, "3 3"]:
-    matrix = _matrix(path, camera, "pixel_from_cam", 3)
-    if min(matrix[0, 0], matrix[1, 1]) <= 0 or not np.allclose(matrix[2], [0, 0, 1]):
-        expected = f"rows f 0 u, 0 f v, 0 0 1 as pixel_from_cam of '{name}', f > 0"
-        raise _error(path, expected, str(matrix.tolist()))
-    return matrix
-
-
-def _matrix(
-    path: Path, content: Mapping[str, Any], key: str, size: int
-) -> Float64[np.ndarray, "n n"]:
+def _cloud_keys(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is stated about the point clouds."""
+    stated = {key: content[key] for key in _CLOUD_KEYS if key in content}
+    if "intensity_max" in stated:
+        stated["intensity_max"] = _positive(path, content, "intensity_max")
+    if "columns" in stated and type(stated["columns"]) is not int:
+        raise _error(path, "an integer as 'columns'", repr(stated["columns"])[:40])
+    if "dtype" in stated and stated["dtype"] not in DTYPES:
+        raise _error(path, f"one of {DTYPES} as 'dtype'", repr(stated["dtype"])[:40])
     try:
-        matrix = np.array(content[key], dtype=np.float64)
-    except (TypeError, ValueError) as error:
+        CloudRule(**({"intensity_max": None} | stated))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}. See docs/custom_data.md") from error
+    return stated
+
+
+def _positive(path: Path, content: Mapping[str, Any], key: str) -> float | None:
+    """Return a positive number; None if the file does not state it."""
+    if key not in content:
+        return None
+    value = content[key]
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 < value < 2**32:
+        raise _error(path, f"a positive number as '{key}'", repr(value)[:40])
+    return float(value)
+
+
+def _matrix(path: Path, key: str, rows: Any, size: int) -> Float64[np.ndarray, "n n"]:
+    try:
+        matrix = np.array(rows, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
         raise _error(path, f"{size} rows of {size} numbers as '{key}'", str(error)) from error
     if matrix.shape != (size, size) or not np.isfinite(matrix).all():
         found = f"shape {matrix.shape}" if matrix.shape != (size, size) else "NaN or infinity"
         raise _error(path, f"{size} rows of {size} finite numbers as '{key}'", found)
     return matrix
-
-
-def _check_rigid(path: Path, name: str, matrix: Float64[np.ndarray, "4 4"]) -> None:
-    rotation = matrix[:3, :3]
-    is_rotation = np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3)
-    if not is_rotation or np.linalg.det(rotation) < 0 or not np.allclose(matrix[3], [0, 0, 0, 1]):
-        raise _error(path, f"a rotation and a translation as {name}", str(matrix.tolist()))
 
 
 def _error(path: Path, expected: str, found: str) -> ValueError:

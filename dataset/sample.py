@@ -75,7 +75,7 @@ class Sample:
         stem: Name of the frame's files, a time in seconds, kept as text.
         scene: Name of the frame's drive; "" if unknown.
         images: RGB of the N cameras, 0–255.
-        points: x, y, z [m], intensity, and age [s] if sweeps are accumulated; LiDAR frame.
+        points: x, y, z [m], intensity 0–1, and age [s] if sweeps are accumulated; LiDAR frame.
         pixel_from_lidar: Maps (x, y, z, 1) to (u·d, v·d, d, 1): d is the camera depth [m], pixel
             centers are at integer + 0.5.
         occupancy: Label of each voxel of the configured grid; 0 free, 255 ignored.

@@ -145,9 +145,9 @@ def augmented_from_recorded(choices: Choices) -> Float64[np.ndarray, "4 4"]:
 
 
 def transform_cloud(
-    dst_from_src: Float64[np.ndarray, "4 4"], cloud: Float32[np.ndarray, "P F"]
-) -> Float32[np.ndarray, "P F"]:
-    """Transform the points of a cloud; further columns are unchanged."""
+    dst_from_src: Float64[np.ndarray, "4 4"], cloud: Float[np.ndarray, "P F"]
+) -> Float[np.ndarray, "P F"]:
+    """Transform the points of a cloud; further columns and the number type are unchanged."""
     moved = cloud.copy()
     moved[:, :3] = cloud[:, :3] @ dst_from_src[:3, :3].T + dst_from_src[:3, 3]
     return moved

@@ -1,6 +1,7 @@
 """UnScenes3D: read the Sample of a frame, opening only the files of the requested fields."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from mmengine.logging import MMLogger
 
 from dataset import formats, layout, transforms
 from dataset.augmentation import Choices
+from dataset.cloud_rule import UNSCENES3D_CLOUD
 from dataset.inventory import (
     complete_stems,
     folders_of,
+    path_of,
     require_files,
     require_folders,
     stems_in,
@@ -29,6 +32,7 @@ from dataset.splits import (
     split_frames,
     sweeps_of_frames,
 )
+from dataset.sweep_ages import sweep_ages_s
 from utils.labels import UNSCENES3D
 from utils.registry import DATASETS
 from utils.shortlist import shortlist
@@ -49,6 +53,7 @@ class UnScenes3D(SampleDataset):
         recorded_size: Height and width of the recorded images; needed only for pixel_from_lidar
             without images and depth_m.
         max_range_m: Points with x at or beyond this are dropped.
+        intensity_max: Largest intensity that the files can hold.
         pose_rule: Meaning of Tr_velo_to_imu: "auto", "extrinsic" or "pose"
             (``dataset/poses.py``).
 
@@ -75,6 +80,7 @@ class UnScenes3D(SampleDataset):
         split_source: str = "auto",
         recorded_size: Sequence[int] | None = None,
         max_range_m: float = 110.0,
+        intensity_max: float = 255.0,
         pose_rule: str = "auto",
     ) -> None:
         super().__init__(reading)
@@ -85,6 +91,7 @@ class UnScenes3D(SampleDataset):
         if "points" not in self._fields:
             self._num_sweeps = 1
         self._max_range_m = max_range_m
+        self._cloud_rule = replace(UNSCENES3D_CLOUD, intensity_max=intensity_max)
         self._pose_rule = pose_rule
         self._check_pixels()
         self._coarsening = 1
@@ -230,18 +237,37 @@ class UnScenes3D(SampleDataset):
         if self._num_sweeps == 1:
             return self._read_cloud(stem)
         lidar_from_world = np.linalg.inv(self._world_from_lidar(stem, scene))
+        sweeps = self._history[stem]
+        ages_s = sweep_ages_s([self._time(sweep) for sweep in sweeps])
         clouds = []
-        for sweep in self._history[stem]:
+        for sweep, age_s in zip(sweeps, ages_s, strict=True):
             cloud = self._read_cloud(sweep)
             if sweep != stem:
                 now_from_then = lidar_from_world @ self._world_from_lidar(sweep, scene)
                 cloud = transforms.transform_cloud(now_from_then, cloud)
-            age_s = np.full((len(cloud), 1), float(stem) - float(sweep), np.float32)
-            clouds.append(np.hstack([cloud, age_s]))
+            clouds.append(np.hstack([cloud, np.full((len(cloud), 1), age_s, np.float32)]))
         return np.concatenate(clouds)
 
+    def _time(self, stem: str) -> tuple[Path, float]:
+        """Return the file that states the time of a frame, and the time [s].
+
+        It is the vehicle info, or the stem of the cloud where there is none.
+        """
+        path = self._path(layout.VEHICLE_INFOS, stem)
+        if path.is_file():
+            return path, formats.read_vehicle_info(path).stamp_s
+        path = self._path(layout.CLOUDS, stem)
+        try:
+            return path, float(stem)
+        except ValueError as error:
+            raise ValueError(
+                f"{path}: expected the time in seconds as the stem, because there is no "
+                f"{layout.VEHICLE_INFOS}/{stem}.txt, found '{stem}'. Add that file, or set "
+                "dataset.num_sweeps=1"
+            ) from error
+
     def _read_cloud(self, stem: str) -> np.ndarray:
-        cloud = formats.read_cloud(self._path(layout.CLOUDS, stem))
+        cloud = formats.read_cloud(self._path(layout.CLOUDS, stem), self._cloud_rule)
         return transforms.within_range(cloud, self._max_range_m)
 
     def _world_from_lidar(self, stem: str, scene: str) -> np.ndarray:
@@ -249,7 +275,7 @@ class UnScenes3D(SampleDataset):
         return self._poses.world_from_lidar(stem, scene)
 
     def _path(self, folder: str, stem: str) -> Path:
-        return self._root / layout.relative_path(folder, stem)
+        return path_of(self._root, folder, stem)
 
     def _stems_of_split(
         self,

@@ -8,7 +8,10 @@ from typing import Any
 from mmengine.config import Config
 
 from dataset.splits import SPLITS
-from utils.checkpoint import BEST
+from engine.checkpoint.files import BEST
+from engine.checkpoint.origin import trained_config
+from engine.checkpoint.weights import TrainedWeights
+from engine.number_options import whole_number
 from utils.config import MODALITIES, load_config, parse_options
 
 Options = argparse._ActionsContainer
@@ -18,7 +21,9 @@ Options = argparse._ActionsContainer
 def add_config_options(options: Options, *, required: bool = True) -> None:
     """Add the options of ``read_config``."""
     add = options.add_argument
-    add("--py-config", required=required, metavar="FILE", help="config file")
+    default = "" if required else " (default: the config in the weights)"
+    add("--py-config", required=required, metavar="FILE", help="config file: Python code that "
+        f"runs, so use only files that you trust{default}")  # fmt: skip
     add("--data-root", metavar="DIR", help="folder of the data set (default: from the config)")
     add("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE",
         help="override values of the config, such as schedule.epochs=1")  # fmt: skip
@@ -62,42 +67,47 @@ def add_device_option(options: Options) -> None:
 
 def add_seed_option(options: Options) -> None:
     """Add the random seed."""
-    options.add_argument("--seed", type=_seed, default=42, metavar="N",
+    options.add_argument("--seed", type=whole_number(0, 2**32 - 1), default=42, metavar="N",
         help="random seed (default: 42)")  # fmt: skip
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to {2**32 - 1}, got '{text}'")
-    return int(text)
 
 
 def parse_size(text: str) -> tuple[int, int]:
     """Parse width and height, such as "1280x720".
 
     Raises:
-        argparse.ArgumentTypeError: If the text has another form.
+        argparse.ArgumentTypeError: If the text has another form, or a size is 0.
     """
     width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
         raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT such as 1280x720, got '{text}'")
     return int(width), int(height)
 
 
-def read_config(args: argparse.Namespace, values: Mapping[str, Any] | None = None) -> Config:
-    """Read the config named on the command line, with its overrides.
+def read_config(
+    args: argparse.Namespace,
+    values: Mapping[str, Any] | None = None,
+    *,
+    weights: TrainedWeights | None = None,
+) -> Config:
+    """Read the config of the command line or of trained weights, with its overrides.
 
     Args:
         args: The options of ``add_config_options``.
         values: Overrides from other options of the script, by config key.
+        weights: The weights to run, if any: ``trained_config`` says which settings they decide.
 
     Raises:
         FileNotFoundError: If the config does not exist.
-        ValueError: If it is invalid, or an overridden key is unknown.
+        ValueError: If there is no config, it is invalid or contradicts the weights, or an
+            overridden key is unknown.
     """
     options = parse_options(args.cfg_options) | dict(values or {})
     if args.data_root is not None:
         options["data_root"] = args.data_root
+    if weights is not None:
+        return trained_config(weights, args.py_config, options)
+    if args.py_config is None:
+        raise ValueError("no config given: pass --py-config FILE, or weights that contain theirs")
     return load_config(args.py_config, options)
 
 

@@ -15,6 +15,7 @@ from torch import nn
 from utils.config import Runtime
 from utils.console import ConsoleHandler, log_to
 from utils.distributed import Process
+from utils.whole_files import name_full_disk, write_whole
 
 
 class Trainer(Runner):
@@ -27,7 +28,18 @@ class Trainer(Runner):
 
     def __init__(self, *, is_resumed: bool = False, **options: Any) -> None:
         self._is_resumed = is_resumed
-        super().__init__(**options)
+        with name_full_disk(options["work_dir"]):
+            super().__init__(**options)
+
+    def train(self) -> nn.Module:
+        """Train; an error of a full disk names the work directory."""
+        with name_full_disk(self.work_dir):
+            return super().train()
+
+    def val(self) -> dict[str, float]:
+        """Score; an error of a full disk names the work directory."""
+        with name_full_disk(self.work_dir):
+            return super().val()
 
     def _init_model_weights(self) -> None:
         if not self._is_resumed:
@@ -39,8 +51,9 @@ class Trainer(Runner):
 
     def dump_config(self) -> None:
         """Write the config to the work directory in training; evaluation does not overwrite it."""
-        if self._train_loop is not None:
-            super().dump_config()
+        if self._train_loop is not None and self.rank == 0:
+            name = Path(self.cfg.filename or f"{self.timestamp}.py").name
+            write_whole(Path(self.work_dir) / name, self.cfg.pretty_text)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Build mmengine's logger, and send this project's log lines to its log file.

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
+from model.weight_files import WEIGHTS, check_finite, read_checkpoint
 from utils.shortlist import shortlist
 
 STRIDES = (4, 8, 16, 32)
@@ -313,10 +314,15 @@ def timm_keys(state: Mapping[str, Tensor], blocks: list[int]) -> dict[str, Tenso
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors of a file by name: safetensors, or a state dict saved by PyTorch."""
-    if path.suffix == ".safetensors":
-        return importlib.import_module("safetensors.torch").load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
+    """Tensors of a file by name: safetensors, or a state dict saved by PyTorch.
+
+    Raises:
+        ValueError: If the file is damaged, holds other objects, or has values that are not finite.
+    """
+    content = read_checkpoint(path)
+    weights: dict[str, Tensor] = content.get(WEIGHTS, content)
+    check_finite(weights, path)
+    return weights
 
 
 def _existing(path: Path, name: str, cure: str) -> Path:

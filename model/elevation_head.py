@@ -22,7 +22,7 @@ from torch.nn.functional import (
     pixel_unshuffle,
 )
 
-from utils.elevation import (
+from dataset.elevation import (
     COARSEST_CELLS,
     ElevationGrid,
     credible,

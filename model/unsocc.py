@@ -4,8 +4,8 @@
 wrap it for mmengine's loops.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -35,7 +35,7 @@ from model.parts import Parts, build_part
 from model.prediction import Prediction
 from model.preprocess import BatchPreprocessor
 from model.render.views import label_views
-from model.sensor_dropout import SensorDropout, coarse_labels, frames_of
+from model.sensor_dropout import SensorDropout, branch_terms, lost_sensor_term
 from model.sensor_norm import sensors_are, set_sensors, split_norms
 from model.streams import SideStream
 from model.supervision import (
@@ -97,10 +97,10 @@ class UnsOcc(BaseModel):
         labels: str | LabelSet,
         modality: str,
         coarsening: int,
-        parts: dict,
-        loss: dict,
-        rendering: dict | None = None,
-        sensor_dropout: dict | None = None,
+        parts: Annotated[dict, Parts],
+        loss: Annotated[dict, LossOptions],
+        rendering: Annotated[dict, RenderOptions] | None = None,
+        sensor_dropout: Annotated[dict, SensorDropout] | None = None,
     ) -> None:
         super().__init__(data_preprocessor=BatchPreprocessor())
         if modality not in MODALITIES:
@@ -283,7 +283,7 @@ class UnsOcc(BaseModel):
         *,
         with_fields: bool = False,
     ) -> tuple[Fused, Tensor, Tensor]:
-        """The fused volume, the decoded one, and the logits.
+        """Return the fused volume, the decoded one, and the logits.
 
         Args:
             volumes: Those of camera and LiDAR; None for a sensor that is not in use.
@@ -329,45 +329,26 @@ class UnsOcc(BaseModel):
         self, camera: Lifted, lidar: LidarFeatures, labels: Tensor
     ) -> dict[str, Float[Tensor, ""]]:
         """Terms of each sensor alone: of its own branch, and of the network without the other."""
-        terms = {}
+        terms: dict[str, Tensor] = {}
         if self.branches:
-            factor = self.grid.shape[0] // self.feature_grid.shape[0]
-            coarse = coarse_labels(labels, factor, self.labels.num_classes)
-            for sensor, volume in (("camera", camera.volume), ("lidar", lidar.volume)):
-                logits = self.branches[sensor](volume)
-                terms[f"{sensor}_branch"] = self._occupancy(logits, coarse)
+            volumes = {"camera": camera.volume, "lidar": lidar.volume}
+            terms |= branch_terms(self.branches, volumes, labels, self._score)
         if self.sensor_dropout is not None:
             frames = self.sensor_dropout.draw(len(labels), labels.device)
-            terms["lost_sensor"] = self._lost_sensor(camera, lidar, labels, frames)
+            terms["lost_sensor"] = lost_sensor_term(
+                camera, lidar, labels, frames, fuse=self._fuse_from, score=self._score
+            )
         return terms
 
-    def _lost_sensor(
-        self, camera: Lifted, lidar: LidarFeatures, labels: Tensor, chosen: Mapping[str, Tensor]
-    ) -> Float[Tensor, ""]:
-        """The occupancy terms of frames that are predicted a second time, from one sensor.
+    def _fuse_from(
+        self, sensors: str, volumes: Sequence[Tensor | None], evidence: Sequence[Tensor | None]
+    ) -> Tensor:
+        """Return the logits of volumes that come from these sensors."""
+        with sensors_are(self, sensors):
+            return self._fuse(volumes, evidence)[2]
 
-        Args:
-            camera: What the camera says about the batch.
-            lidar: What the LiDAR says.
-            labels: Labels of the batch.
-            chosen: Numbers of the frames by the sensor that is left.
-        """
-        seen = {
-            "camera": ((camera.volume, None), (camera.evidence, None)),
-            "lidar": ((None, lidar.volume), (None, lidar.evidence)),
-        }
-        term = torch.zeros((), device=labels.device)
-        for sensors, frames in chosen.items():
-            volumes, evidence = (
-                [frames_of(part, frames) for part in pair] for pair in seen[sensors]
-            )
-            with sensors_are(self, sensors):
-                logits = self._fuse(volumes, evidence)[2]
-            term = term + self._occupancy(logits, labels[frames]) * (len(frames) / len(labels))
-        return term
-
-    def _occupancy(self, logits: Tensor, labels: Tensor) -> Float[Tensor, ""]:
-        """The weighted sum of the occupancy terms."""
+    def _score(self, logits: Tensor, labels: Tensor) -> Float[Tensor, ""]:
+        """Return the weighted sum of the occupancy terms."""
         terms = occupancy_terms(logits, labels, self.class_weights)
         return torch.stack([self.loss_weights[name] * terms[name] for name in terms]).sum()
 

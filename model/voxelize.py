@@ -55,7 +55,7 @@ def voxelize(points: Sequence[Float[Tensor, "_ F"]], grid: VoxelGrid) -> Voxels:
     return Voxels(coordinates.int(), kept, voxel_of_point, count)
 
 
-def voxel_features(voxels: Voxels, grid: VoxelGrid) -> Float[Tensor, "M 16"]:
+def voxel_features(voxels: Voxels, grid: VoxelGrid, intensity_max: float) -> Float[Tensor, "M 16"]:
     """Compute statistics of the points in each voxel, scaled to about 1, without gradients.
 
     These are the means of the points' offset from the voxel center (3, in voxels), position in the
@@ -65,8 +65,9 @@ def voxel_features(voxels: Voxels, grid: VoxelGrid) -> Float[Tensor, "M 16"]:
     over the points, and no per-point activations are stored for the backward pass.
 
     Args:
-        voxels: The voxels; points have x, y, z [m], intensity, and optionally age [s].
+        voxels: The voxels; points have x, y, z [m], intensity 0–1, and optionally age [s].
         grid: The grid of the voxels.
+        intensity_max: The intensity is multiplied by this before the logarithm.
 
     Raises:
         ValueError: If the points do not have these columns.
@@ -80,7 +81,7 @@ def voxel_features(voxels: Voxels, grid: VoxelGrid) -> Float[Tensor, "M 16"]:
     position = grid.voxel_from_meters(points[:, :3])
     offset = position - torch.floor(position) - 0.5
     in_grid = grid.sampling_from_meters(points[:, :3]).flip(-1)
-    intensity = points[:, 3:4].clamp(min=0).log1p()
+    intensity = (intensity_max * points[:, 3:4].clamp(min=0)).log1p()
     range_m = points[:, :3].norm(dim=1, keepdim=True)
     age = points[:, 4:5] if points.shape[1] == 5 else torch.zeros_like(intensity)
     row, column = torch.triu_indices(3, 3, device=points.device)

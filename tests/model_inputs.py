@@ -52,7 +52,7 @@ def make_batch(size: int = 2, *, cameras: int = 1, num_points: int = 300, seed: 
         filled = torch.nonzero((occupancy[frame] > 0) & (occupancy[frame] < 255))
         chosen = torch.randint(len(filled), (num_points,), generator=generator)
         position = GRID.meters_from_voxel(filled[chosen] + uniform(num_points, 3))
-        points.append(torch.cat([position, 255 * uniform(num_points, 1)], dim=1))
+        points.append(torch.cat([position, uniform(num_points, 1)], dim=1))
     height, width = IMAGE_SIZE
     images = (255 * uniform(size, cameras, 3, height, width)).to(torch.uint8)
     projections = [pinhole(height, width, 30.0, forward_m=-1.0 - i) for i in range(cameras)]

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from dataset import layout
-from dataset.arrays import InputOptions, sample_from_arrays
+from dataset.arrays import InputOptions, as_array, sample_from_arrays
 from dataset.formats import read_calibration, read_cloud, read_image
 from dataset.reading import Reading
 from dataset.unscenes3d import UnScenes3D
@@ -59,6 +59,7 @@ def test_points_beyond_the_range_are_dropped_and_none_without_one():
 def test_options_are_those_of_the_section_that_it_has():
     section = dict(type="X", image_size=[30, 48], image_crop=(0.1, 0.0, 0.9, 1.0), max_range_m=40.0)
     assert InputOptions.from_section(section) == OPTIONS
+    assert InputOptions.from_section(section | {"lidar_height_m": 2.7}).lidar_height_m == 2.7
     assert InputOptions.from_section({}) == InputOptions(None)
     with pytest.raises(ValueError, match="image_crop"):
         InputOptions((30, 48), (0.0, 0.0, 2.0, 1.0))
@@ -80,6 +81,27 @@ def test_options_are_those_of_the_section_that_it_has():
 def test_what_is_not_as_described_is_rejected(arrays, message):
     with pytest.raises(ValueError, match=message):
         sample_from_arrays("a", OPTIONS, **arrays)
+
+
+def test_intensities_of_another_unit_are_rejected():
+    points = np.random.default_rng(0).uniform(0, 1, (200, 4))
+    with pytest.raises(ValueError, match=r"frame a: points: .* of 0–1, found .* % above.* Divide"):
+        sample_from_arrays("a", OPTIONS, points=points * [1, 1, 1, 255])
+    points[0, 3] = 1.2  # One glint.
+    assert sample_from_arrays("a", OPTIONS, points=points).points[:, 3].max() == 1
+
+
+def test_tensors_and_lists_become_arrays():
+    for values in (POINTS, POINTS.tolist(), torch.from_numpy(POINTS).requires_grad_()):
+        np.testing.assert_array_equal(as_array("points", values), POINTS)
+    for values, found in (
+        ([[1.0, 2.0], [3.0]], "must be an array of numbers: "),
+        ("clouds/a.bin", r"numbers, got str \(<U"),
+        ([None], r"numbers, got list \(object"),
+        ({"x": 1}, "numbers, got dict"),
+    ):
+        with pytest.raises(ValueError, match=f"points .*{found}"):
+            as_array("points", values)
 
 
 def test_an_image_of_another_kind_is_rejected():

@@ -221,3 +221,20 @@ def test_networks_without_a_pyramid_are_rejected(name, message):
 def test_options_of_resnets_are_rejected(stages, norm):
     with pytest.raises(ValueError, match=f"got norm '{norm}' and num_stages = {stages}"):
         build_backbone(LITE0, stages, norm)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS"),
+        ({"a": torch.tensor(torch.nan)}, "a has 1 NaN or infinite values of 1"),
+    ],
+)
+def test_pretrained_weights_are_checked_as_checkpoints_are(tmp_path, content, message):
+    path = tmp_path / "weights.pth"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    with pytest.raises(ValueError, match=rf"weights\.pth:? {message}"):
+        read_weights(path)

@@ -5,9 +5,9 @@ from torch import nn
 from engine.benchmark import floor, synthetic
 from engine.benchmark import measure as module
 from engine.benchmark.measure import MeasureOptions, benchmark, term_variants, top_kernels
+from engine.benchmark.timing import Clock
 from tests.benchmark_config import tiny_config
 from tests.model_inputs import make_model
-from utils.timing import Clock
 
 CPU = torch.device("cpu")
 CAMERA = ["image_encoder", "lift"]

@@ -36,6 +36,17 @@ def test_maps_stand_over_what_supervises_them_and_the_occupancy_below():
     assert names == ["depth, 0 to 50 m", "not supervised"]
 
 
+def test_the_legend_names_the_classes_that_only_maps_show():
+    terrain, car = UNSCENES3D.index("terrain"), UNSCENES3D.index("car")
+    shown = rendered(target=True)
+    values, target = np.full((30, 48), terrain, np.uint8), np.full((30, 48), 255, np.uint8)
+    target[:5] = car
+    maps = (shown.maps[0]._replace(values=values, target=target), shown.maps[1])
+    _, occupancy = branch_tables(frame(), shown._replace(maps=maps), UNSCENES3D, OPTIONS)
+    names = {entry.name for entry in occupancy.legend[0]}
+    assert {"terrain", "car", "driveable surface", "truck"} <= names
+
+
 def test_without_a_label_there_is_no_supervision_to_show():
     bare = frame(layer("Ours"))
     bare.sample.points = torch.tensor([[8.0, 0.0, -3.0, 1.0]])

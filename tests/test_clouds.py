@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from dataset.clouds import read_any_cloud
+from dataset.clouds import read_any_cloud, read_stored_cloud
 
+UNIT = {"intensity_max": 1.0}
 POINTS = np.array([[1.0, 2.0, 3.0, 0.5], [4.0, 5.0, 6.0, 0.25]], np.float32)
 PCD = """# .PCD v0.7
 VERSION 0.7
@@ -67,18 +68,16 @@ def ply(form):
 )
 def test_all_formats_give_the_same_points(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
-    found = read_any_cloud(tmp_path / name)
-    assert found.dtype == np.float32
+    found = read_any_cloud(tmp_path / name, UNIT)
     np.testing.assert_array_equal(found, POINTS)
 
 
 @pytest.mark.parametrize("columns", [3, 4, 5])
-def test_arrays_of_numpy(tmp_path, columns, caplog):
+def test_arrays_of_numpy(tmp_path, columns):
     path = tmp_path / "a.npy"
     np.save(path, np.column_stack([POINTS, [9, 9]]).astype(np.float64)[:, :columns])
     expected = POINTS if columns > 3 else POINTS * [1, 1, 1, 0]
-    np.testing.assert_array_equal(read_any_cloud(path), expected.astype(np.float32))
-    assert ("has no intensity" in caplog.text) == (columns == 3)
+    np.testing.assert_array_equal(read_any_cloud(path, UNIT), expected)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +94,10 @@ def test_arrays_of_numpy(tmp_path, columns, caplog):
         ("a.pcd", pcd("ascii").replace(b"6.0", b"six"), "expected numbers"),
         ("a.pcd", pcd("ascii").replace(b"FIELDS x", b"FIELDS w"), "expected fields x, y and z"),
         ("a.pcd", pcd("ascii").replace(b"0.25", b"nan"), "finite intensities"),
+        ("a.pcd", pcd("ascii").replace(b"COUNT 1", b"COUNT 0"), "expected fields x, y and z"),
+        ("a.pcd", pcd("ascii").replace(b"COUNT 1", b"COUNT -1"), "negative numbers"),
+        ("a.pcd", pcd("ascii").replace(b"POINTS 3", b"POINTS -3"), "negative numbers"),
+        ("a.pcd", pcd("binary").replace(b"SIZE 4", b"SIZE 3"), "FIELDS, SIZE, TYPE"),
         ("a.ply", b"ply\nformat text 1.0\nend_header\n", "expected PLY"),
         ("a.ply", b"ply\nformat ascii 1.0\nelement face 1\nend_header\n", "vertices as the first"),
         ("a.ply", b"\nend_header\n", "expected PLY"),
@@ -108,7 +111,7 @@ def test_arrays_of_numpy(tmp_path, columns, caplog):
 def test_what_cannot_be_read_is_rejected(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=message):
-        read_any_cloud(tmp_path / name)
+        read_any_cloud(tmp_path / name, UNIT)
 
 
 @pytest.mark.parametrize(
@@ -122,15 +125,57 @@ def test_what_cannot_be_read_is_rejected(tmp_path, name, content, message):
 )
 def test_a_cloud_may_have_no_points(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
-    assert read_any_cloud(tmp_path / name).shape == (0, 4)
+    assert read_any_cloud(tmp_path / name, UNIT).shape == (0, 4)
+
+
+def test_fields_of_no_numbers_are_left_out(tmp_path):
+    for kind in ("ascii", "binary"):
+        content = pcd(kind).replace(b"FIELDS ", b"FIELDS a ").replace(b"SIZE ", b"SIZE 4 ")
+        content = content.replace(b"TYPE ", b"TYPE F ").replace(b"COUNT ", b"COUNT 0 ")
+        (tmp_path / "a.pcd").write_bytes(content)
+        np.testing.assert_array_equal(read_any_cloud(tmp_path / "a.pcd", UNIT), POINTS)
+
+
+def test_large_coordinates_keep_their_digits(tmp_path):
+    utm = np.add(POINTS, [500_000.0625, 4_000_000.0625, 0, 0], dtype=np.float64)
+    np.save(tmp_path / "a.npy", utm)
+    np.testing.assert_array_equal(read_any_cloud(tmp_path / "a.npy", UNIT), utm)
+    utm.tofile(tmp_path / "a.bin")
+    found = read_any_cloud(tmp_path / "a.bin", UNIT | {"dtype": "float64"})
+    np.testing.assert_array_equal(found, utm)
+
+
+@pytest.mark.parametrize(
+    ("size", "values", "expected"),
+    [(1, [0, 90], 255), (2, [0, 4000], 65535), (2, [0, 255], None), (4, [0, 90], None)],
+)
+def test_small_integer_fields_state_their_range(tmp_path, size, values, expected):
+    header = PCD.format("ascii").replace("SIZE 4 4 4 1 4", f"SIZE 4 4 4 1 {size}")
+    header = header.replace("TYPE F F F U F", "TYPE F F F U U").replace("POINTS 3", "POINTS 2")
+    body = "".join(f"1 2 3 0 0 0 0 {value}\n" for value in values)
+    (tmp_path / "a.pcd").write_text(header + body)
+    assert read_stored_cloud(tmp_path / "a.pcd", {}).intensity_max == expected
+
+
+def test_what_is_stated_is_checked(tmp_path):
+    points = np.column_stack([np.random.default_rng(0).normal(0, 9, (200, 3)), np.full(200, 9.0)])
+    np.save(tmp_path / "a.npy", points)
+    with pytest.raises(ValueError, match=r"a\.npy: expected intensities of 0–1, found 100 % above"):
+        read_any_cloud(tmp_path / "a.npy", UNIT)
+    np.save(tmp_path / "a.npy", 1000 * points)
+    with pytest.raises(ValueError, match=r"a\.npy: expected x, y, z in meters, found .* span of"):
+        read_any_cloud(tmp_path / "a.npy", UNIT)
+    points.astype("<f4").tofile(tmp_path / "a.bin")
+    with pytest.raises(ValueError, match=r"a\.bin .* found 100 % above.* intensity_max in calib"):
+        read_any_cloud(tmp_path / "a.bin", UNIT)
 
 
 def test_arrays_of_another_shape_and_missing_files_are_rejected(tmp_path):
-    np.save(tmp_path / "a.npy", np.zeros((2, 7)))
-    with pytest.raises(ValueError, match=r"\(2, 7\)"):
-        read_any_cloud(tmp_path / "a.npy")
+    np.save(tmp_path / "a.npy", np.zeros((2, 9)))
+    with pytest.raises(ValueError, match=r"\(2, 9\)"):
+        read_any_cloud(tmp_path / "a.npy", UNIT)
     np.save(tmp_path / "a.npy", np.full((2, 4), np.inf))
     with pytest.raises(ValueError, match="Remove these rows"):
-        read_any_cloud(tmp_path / "a.npy")
+        read_any_cloud(tmp_path / "a.npy", UNIT)
     with pytest.raises(FileNotFoundError, match=r"point cloud .* not found"):
-        read_any_cloud(tmp_path / "b.npy")
+        read_any_cloud(tmp_path / "b.npy", UNIT)

@@ -6,6 +6,7 @@ import pytest
 import eval_depth
 import eval_novel_depth
 import train
+from engine.checkpoint.weights import read_weights
 from engine.command_line import (
     add_config_options,
     add_device_option,
@@ -18,7 +19,9 @@ from engine.command_line import (
 from engine.evaluation.depth_options import add_depth_range_options
 from engine.metrics.depth_errors import DepthRule
 from tests.predict_config import write_config
+from tests.trained import save_trained
 from tools import overfit
+from utils.config import load_config
 
 
 def parse(*words):
@@ -35,6 +38,14 @@ def test_values_of_the_config_come_from_all_options(tmp_path):
     cfg = read_config(given, {"schedule.lr": 0.5})
     assert (cfg.data_root, cfg.modality, cfg.schedule.lr) == ("there", "lidar", 0.5)
     assert read_config(parse(*words)).data_root != "there"
+
+
+def test_a_config_comes_from_a_file_or_from_weights(tmp_path):
+    with pytest.raises(ValueError, match="no config given: pass --py-config FILE, or weights that"):
+        read_config(parse())
+    cfg = load_config(write_config(tmp_path), {"modality": "lidar"})
+    weights = read_weights(save_trained(cfg, tmp_path / "w.pth"))
+    assert read_config(parse("--data-root", "there"), weights=weights).modality == "lidar"
 
 
 def test_weights_are_a_file_or_the_best_of_a_training():
@@ -75,14 +86,16 @@ def test_a_seed_is_one_of_those_that_torch_and_numpy_take(script, capsys):
     for seed in ("-1", str(2**32), "many"):
         with pytest.raises(SystemExit):
             script.parse_arguments([*words, "--seed", seed])
-        assert f"expected a number from 0 to 4294967295, got '{seed}'" in capsys.readouterr().err
+        assert (
+            f"expected a whole number from 0 to 4294967295, got '{seed}'" in capsys.readouterr().err
+        )
 
 
 def test_a_size_is_width_and_height():
     assert parse_size("480x300") == parse_size("480X300") == (480, 300)
 
 
-@pytest.mark.parametrize("text", ["480", "480x", "ax300", "480x300x3", "-4x3"])
+@pytest.mark.parametrize("text", ["480", "480x", "ax300", "480x300x3", "-4x3", "0x300"])
 def test_a_size_of_another_form_is_rejected(text):
     with pytest.raises(argparse.ArgumentTypeError, match="expected WIDTHxHEIGHT such as"):
         parse_size(text)

@@ -37,6 +37,24 @@ def test_an_error_of_the_input_is_one_line(capsys):
     assert capsys.readouterr().err == "error: clouds/1.bin has 7 bytes\n"
 
 
+def test_an_error_of_the_machine_is_one_line_too(capsys):
+    start_logging()
+    with pytest.raises(SystemExit, match="1"):
+        run_script(fail(MemoryError()))
+    assert capsys.readouterr().err.startswith("error: memory ran out: lower runtime.num_workers")
+
+
+def test_a_log_on_a_full_disk_ends_with_one_warning(capsys):
+    start_logging()
+    log_to(logging.FileHandler("/dev/full"))
+    for _ in range(2):
+        logging.getLogger("engine").warning("a line")
+    said = capsys.readouterr().err
+    assert said.count("warning: /dev/full: No space left on device; the log ends here\n") == 1
+    assert said.count("warning: a line\n") == 2
+    assert "Traceback" not in said
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [({}, "stopped\n"), (dict(on_interruption="do it again"), "do it again\n")],
@@ -65,6 +83,17 @@ def test_a_closed_standard_output_ends_a_script_silently(unbuffered):
         process.stdin.close()
         assert process.stderr.read() == ""
     assert process.returncode == 141
+
+
+def test_characters_that_the_encoding_lacks_are_question_marks():
+    script = (
+        "from utils.console import run_script\n"
+        "print('before \u2026')\nrun_script(lambda: print('3\u00d73 \u2212'))"
+    )
+    environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    command = [sys.executable, "-c", script]
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
+    assert ended.stdout == b"before ?\n3\xd73 ?\n"
 
 
 def test_another_broken_pipe_is_an_error(capfd):

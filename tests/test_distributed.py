@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from model.weight_files import read_checkpoint
 from tests.toy_training import write_toy_config
-from utils.checkpoint import read_checkpoint
 from utils.distributed import pick_device, process_group, relaunch_arguments
 
 ROOT = Path(__file__).parents[1]

@@ -122,6 +122,19 @@ def test_the_commands_of_the_makefile_parse(target):
         check_command(words)
 
 
+@pytest.mark.parametrize("target", ["demo", "modalities", "nuscenes-demo", "clean"])
+def test_folders_of_the_makefile_may_have_spaces(target):
+    if shutil.which("make") is None:
+        pytest.skip("needs make")
+    names = ("DATA", "OUT", "NUSCENES_DATA", "NUSCENES_OUT", "VENV")
+    folders = [f"{name}=a {name}" for name in names]
+    command = ["make", "--dry-run", "--always-make", target, *folders]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    words = set(shlex.split(printed.replace("\\\n", "")))
+    assert {"a DATA", "a NUSCENES_DATA"} & words
+    assert not {"a", *names} & words
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_code_in_the_prose_is_there(page):
     sources, flags = sources_and_flags()

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from dataset.layout import LABEL_GRID
 from dataset.occupancy_files import write_prediction
-from engine.build.build import build_grid, build_model
+from engine.build.build import build_grid
 from engine.viewer.session import Session
 from tests.documents import BLOCKS, REPOSITORY, TESTED
 from tests.layout_files import write_tiny_unscenes3d
 from tests.nuscenes_files import write_tiny_nuscenes
 from tests.recording_files import json_rig, write_json_rig, write_recording
+from tests.trained import save_trained
 from utils.config import load_config
 
 TESTED_BLOCKS = [block for block in BLOCKS if block.above == TESTED]
@@ -68,7 +68,7 @@ def template(tmp_path_factory):
     for folder, modality in NETWORKS.items():
         cfg = load_config(root / CONFIG, {"modality": modality})
         (root / folder).mkdir(parents=True)
-        torch.save(build_model(cfg).state_dict(), root / folder / "model_state_dict.pth")
+        save_trained(cfg, root / folder / "model_state_dict.pth")
     for name in (*(f"{name}/pages" for name in NETWORKS), "DIR"):
         write_prediction(root / name, stem, np.ones(build_grid(cfg).shape, np.uint8))
     write_prediction(root / "out/unscenes3d/occ/pred", stem, np.ones(LABEL_GRID.shape, np.uint8))

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from dataset import layout
+from dataset.elevation import ElevationGrid, credible, lay_surface, mean_heights, resample_map
 from dataset.minesim.write.labels import elevation_image
-from utils.elevation import ElevationGrid, credible, lay_surface, mean_heights, resample_map
 
 GRID = ElevationGrid((10.0, -3.0), 1.0, (4, 6))
 RELEASE = layout.elevation_grid((204, 217))

@@ -3,6 +3,7 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb
 
+from dataset.elevation import ElevationGrid
 from dataset.sample import Sample
 from engine.metrics.elevation import elevation_errors
 from engine.pictures.elevation_figure import (
@@ -13,7 +14,6 @@ from engine.pictures.elevation_figure import (
     _close_gaps,
     elevation_figure,
 )
-from utils.elevation import ElevationGrid
 
 SHAPE = (60, 70)
 CELLS = ElevationGrid((20.0, -10.0), 0.3, SHAPE)

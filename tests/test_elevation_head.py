@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from dataset import layout
+from dataset.elevation import ElevationGrid, mean_heights
 from engine.benchmark.synthetic import synthetic_batch
 from loss.elevation import elevation_loss
 from model.elevation_head import STRETCHES, UNIT_M, ElevationHead, surfaces_through
 from tests.model_inputs import GRID, make_batch, make_model, model_config
 from utils.config import load_config
-from utils.elevation import ElevationGrid, mean_heights
 
 CONFIG = Path(__file__).parents[1] / "config"
 CELLS = ElevationGrid((4.0, -5.0), 0.5, (16, 20))

@@ -8,6 +8,7 @@ import torch
 
 import eval_iou
 import train
+from dataset import layout
 from engine.build.build import build_model
 from tests.layout_files import write_tiny_unscenes3d
 from tests.predict_config import write_config
@@ -81,6 +82,21 @@ def test_a_network_of_both_is_scored_on_one_sensor(tmp_path):
     assert json.loads((tmp_path / "s.json").read_text())["frames"] == 2
 
 
+def test_a_calibration_that_cannot_be_right_is_warned_of(tmp_path, caplog):
+    [stem, _] = write_tiny_unscenes3d(tmp_path, scenes={"scene_00006": "location_4_5"}, sweeps=0)
+    config = write_config(tmp_path)
+    torch.save(build_model(load_config(config)).state_dict(), tmp_path / "weights.pth")
+    words = f"--resume-from {tmp_path / 'weights.pth'} --data-root {tmp_path}"
+    path = tmp_path / layout.relative_path(layout.CALIBS, stem)
+    text = path.read_text()
+    start = text.index("Tr_velo_to_cam:")
+    end = text.index("\n", start)
+    turned = "Tr_velo_to_cam: 0 1 0 0 0 0 -1 0 -1 0 0 0"  # Backward.
+    path.write_text(text[:start] + turned + text[end:])
+    run(config, tmp_path / "out", words)
+    assert f"calibration (frame {stem}): no camera looks along x" in caplog.text
+
+
 def test_a_missing_checkpoint_is_named(trained, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"checkpoint .*model_state_dict\.pth not found"):
         run(trained[0], tmp_path)
@@ -112,3 +128,24 @@ def test_a_config_of_another_data_set_is_rejected(trained):
 def test_half_precision_needs_a_gpu(trained):
     with pytest.raises(ValueError, match="precision bf16 needs a CUDA device"):
         run(*trained, "--amp bf16")
+
+
+def test_the_weights_are_enough(trained, tmp_path, caplog):
+    config, out = trained
+    best = out / "model_state_dict.pth"
+    run(config, out, f"--json {tmp_path / 'with.json'}")
+    for words in (f"--work-dir {out}", f"--work-dir {tmp_path} --resume-from {best}"):
+        words += f" --json {tmp_path / 'alone.json'}"
+        eval_iou.main(eval_iou.parse_arguments(words.split()))
+        assert (tmp_path / "alone.json").read_text() == (tmp_path / "with.json").read_text()
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_options_of_the_training_need_not_be_repeated(tmp_path, caplog):
+    config = write_toy_config(tmp_path, epochs=1, val_interval=0)
+    options = "--cfg-options grid.shape=(5,5,5) model.dropout=0.5"
+    words = f"--py-config {config} --work-dir {tmp_path / 'out'} {options}"
+    train.main(train.parse_arguments(words.split()))
+    run(config, tmp_path / "out", f"--save-pred {tmp_path / 'pred'}")
+    assert np.load(next((tmp_path / "pred").iterdir())).shape == (5, 5, 5)
+    assert "grid.shape=(4, 4, 4) (trained with (5, 5, 5))" in caplog.text

@@ -50,6 +50,15 @@ def test_a_dark_page_is_dark():
     assert share(page, (255, 255, 255)) == 0
 
 
+def test_a_missing_label_and_its_errors_are_called_so():
+    errors = layer("Ours")._replace(name="Ours: errors", labels=ERRORS)
+    frames = [frame(layer("Ours"), errors, layer(LABEL)), frame(layer("Ours"))]
+    table = comparison_table(frames, replace(OPTIONS, views=("front",)))
+    assert table.columns == ["Input", "Ours", "Ours: errors", "Label"]
+    blank_errors, blank_label = table.rows[1][1][2:]
+    np.testing.assert_array_equal(blank_errors, blank_label)  # Both say "no label".
+
+
 def test_methods_stand_beside_each_other_and_the_label_last():
     frames = [
         frame(layer("Peer"), layer(LABEL), scene="scene_a"),

@@ -111,6 +111,30 @@ def test_a_film_without_images_is_rejected(tmp_path):
         write_film(tmp_path / "film.mp4", [], fps=4)
 
 
+def test_an_mp4_that_lost_images_is_an_error(tmp_path, monkeypatch):
+    class Full:
+        """Loses all images but the first, as OpenCV does on a full disk."""
+
+        def __init__(self, writer):
+            self.writer, self.release = writer, writer.release
+
+        def write(self, image):
+            self.writer.write(image)
+            self.write = lambda image: None
+
+    opened = film._open_mp4
+
+    def open_full(*args):
+        writer, codec = opened(*args)
+        return Full(writer), codec
+
+    monkeypatch.setattr(film, "check_film", lambda *_, **options: None)
+    monkeypatch.setattr(film, "_open_mp4", open_full)
+    with pytest.raises(OSError, match=r"film\.mp4: only 1 of 3 images were written; is the disk"):
+        write_film(tmp_path / "film.mp4", images(), fps=5)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_fails_leaves_no_file(tmp_path):
     def broken():
         yield from images()

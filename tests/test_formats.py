@@ -110,7 +110,9 @@ def test_unreadable_image_is_rejected(path):
 def test_cloud_values(path):
     points = np.arange(12, dtype=np.float32).reshape(3, 4)
     points.tofile(path)
-    np.testing.assert_array_equal(formats.read_cloud(path), points)
+    found = formats.read_cloud(path)
+    np.testing.assert_array_equal(found[:, :3], points[:, :3])
+    np.testing.assert_allclose(found[:, 3] * 255, points[:, 3], rtol=1e-6)
     np.testing.assert_array_equal(formats.read_local_map(path), points.reshape(4, 3))
 
 
@@ -168,9 +170,9 @@ def test_no_occupancy_rows_are_a_free_grid(write_rows):
 @pytest.mark.parametrize(
     ("rows", "found"),
     [
-        (np.zeros((4, 3), int), r"shape \(4, 3\), int64"),
-        (np.zeros((2, 2, 4), int), r"shape \(2, 2, 4\)"),
-        (np.zeros((4, 4), np.float32), r"shape \(4, 4\), float32"),
+        (np.zeros((4, 3), int), r"shape \(4, 3\), int64.* Write sparse rows"),
+        (np.zeros((2, 2, 4), int), r"shape \(2, 2, 4\).* Write sparse rows"),
+        (np.zeros((4, 4), np.float32), r"shape \(4, 4\), float32\. Save the rows as integers"),
     ],
 )
 def test_wrong_columns_are_rejected(write_rows, rows, found):
@@ -328,6 +330,13 @@ def test_missing_calibration_key_is_rejected(path, key):
         ),
         ({"Tr_velo_to_imu": "1 2"}, "expected 12 numbers for 'Tr_velo_to_imu', found 2"),
         ({"R0_rect": "nan 0 0 0 1 0 0 0 1"}, "expected finite numbers in 'R0_rect'"),
+        ({"P2": f"{10**400} 0 50 3 0 200 40 0 0 0 1 0"}, "expected finite numbers in 'P2'"),
+        ({"P2": " ".join(12 * "0")}, r"rows f 0 u, 0 f v, 0 0 1 in 'P2'.*all zero"),
+        ({"P2": "100 0 0 0 0 200 0 0 50 40 1 0"}, r"0 0 1 in 'P2'.*looks transposed"),
+        ({"R0_rect": "1 0 0 0 1 0 0 0 -1"}, r"a translation in 'R0_rect', found one that mirrors"),
+        ({"Tr_velo_to_cam": " ".join(12 * "0")}, r"in 'Tr_velo_to_cam', found .* identity by 1"),
+        ({"Tr_velo_to_imu": "2 0 0 0 0 2 0 0 0 0 2 0"}, r"in 'Tr_velo_to_imu', .* identity by 3"),
+        ({"Tr_velo_to_imu": "1 0 0 0 0 1 0 0 0 0 1 0\nP2: 1"}, "each key once, found 'P2' twice"),
     ],
 )
 def test_bad_calibration_numbers_are_rejected(path, change, message):
@@ -423,7 +432,9 @@ def test_scene_info(path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "expected JSON, found"),
+        ("{", "expected JSON with each key once, found"),
+        ('{"a": {}, "a": {}}', "expected JSON .* found the key 'a' twice"),
+        ("[" * 100_000, "expected JSON with each key once, found maximum recursion"),
         ("[]", "expected an object of scenes, found list"),
         ('{"a": 3}', "expected a list of samples in 'a'"),
         ('{"a": {"location": "b"}}', "expected a list of samples in 'a'"),

@@ -4,11 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
-import torch
 
-from engine.build.build import build_model
 from tests.layout_files import write_tiny_unscenes3d
 from tests.predict_config import write_config
+from tests.trained import save_trained
 from utils.config import load_config
 
 REPOSITORY = Path(__file__).parents[1]
@@ -27,8 +26,7 @@ def demo(tmp_path, monkeypatch):
     scenes = {"scene_00000": "location_1"}
     write_tiny_unscenes3d(tmp_path / "data/minesim_demo", scenes=scenes, frames=1, sweeps=0)
     config = write_config(tmp_path).rename(tmp_path / "config/minesim/minesim_occ.py")
-    weights = build_model(load_config(config)).state_dict()
-    torch.save(weights, tmp_path / "out/demo/model_state_dict.pth")
+    save_trained(load_config(config), tmp_path / "out/demo/model_state_dict.pth")
     monkeypatch.chdir(tmp_path)
 
 

@@ -73,6 +73,15 @@ def test_all_files_come_back_as_they_were(data, tmp_path):
         read_calibration(files["calibs"])
 
 
+def test_images_keep_their_format(tmp_path):
+    root = tmp_path / "data"
+    [stem] = write_tiny_unscenes3d(root, scenes={"a": "location_1"}, frames=1, sweeps=0)
+    path = root / layout.relative_path(layout.IMAGES, stem)
+    path.rename(path.with_suffix(".PNG"))
+    run(root, tmp_path / "out", plan_export(root))
+    assert [path.suffix for path in (tmp_path / "out").rglob("image_2/*")] == [".png"]
+
+
 def test_float64_as_the_authors_write(data, tmp_path):
     root, stems = data
     entries = plan_export(root)[:1]

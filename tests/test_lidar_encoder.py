@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from model import spconv_backend
 from model.lidar_encoder import LidarEncoder, refine
 from utils.geometry import VoxelGrid
 
@@ -10,7 +11,7 @@ GRID = VoxelGrid(origin_m=(0.0, -4.0, -1.0), voxel_m=1.0, shape=(8, 8, 4))
 def random_points(count: int = 200, *, seed: int = 0, columns: int = 4) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     points = torch.rand(count, columns, generator=generator)
-    return points * torch.tensor([8.0, 8.0, 4.0, 255.0, 0.5][:columns]) - torch.tensor(
+    return points * torch.tensor([8.0, 8.0, 4.0, 1.0, 0.5][:columns]) - torch.tensor(
         [0.0, 4.0, 1.0, 0.0, 0.0][:columns]
     )
 
@@ -150,3 +151,33 @@ def test_the_gpu_gives_what_the_cpu_gives():
     # The GPU's kernels sum in another order, some of them in TF32.
     torch.testing.assert_close(got.volume.cpu(), wanted.volume, atol=5e-3, rtol=5e-3)
     torch.testing.assert_close(got.evidence.cpu(), wanted.evidence, atol=5e-3, rtol=5e-3)
+
+
+def test_the_network_sees_the_unit_that_its_weights_were_trained_with():
+    points = random_points()
+    raw = points * torch.tensor([1.0, 1, 1, 255])
+    expected = make_encoder(intensity_max=1.0)([raw]).volume
+    torch.testing.assert_close(make_encoder()([points]).volume, expected)
+    for wrong in (0.0, float("nan")):
+        with pytest.raises(ValueError, match="intensity_max must be a number above 0"):
+            make_encoder(intensity_max=wrong)
+
+
+def test_an_unknown_implementation_is_rejected():
+    with pytest.raises(ValueError, match=r"must be one of .*'auto'.* got 'minkowski'"):
+        make_encoder(convolutions="minkowski")
+
+
+def test_spconv_and_torch_are_the_same_network():
+    if not spconv_backend.is_installed():
+        pytest.skip("needs spconv")
+    points, found = [random_points(), random_points(seed=1)], {}
+    for convolutions in ("torch", "spconv"):
+        encoder = make_encoder(convolutions=convolutions)
+        volume, evidence = encoder(points)
+        (volume.square().sum() + evidence.square().sum()).backward()
+        gradients = {name: weight.grad for name, weight in encoder.named_parameters()}
+        found[convolutions] = volume.detach(), evidence.detach(), gradients
+    torch.testing.assert_close(*(values[:2] for values in found.values()), atol=1e-5, rtol=1e-4)
+    # The sums of the gradients are large, and taken in another order.
+    torch.testing.assert_close(*(values[2] for values in found.values()), atol=1e-3, rtol=1e-3)

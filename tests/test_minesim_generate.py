@@ -129,3 +129,12 @@ def test_a_finished_data_set_is_only_replaced_with_force(tmp_path):
 def test_rejects_zero_workers(tmp_path):
     with pytest.raises(ValueError, match="workers must be at least 1"):
         generate(tmp_path, OPTIONS, workers=0)
+
+
+def test_the_folder_is_locked_while_scenes_are_made(tmp_path, monkeypatch):
+    def refuse(folder):
+        raise ValueError(f"{folder} is in use")
+
+    monkeypatch.setattr(module, "locked", refuse)
+    with pytest.raises(ValueError, match="mine is in use"):
+        generate(tmp_path / "mine", OPTIONS, workers=1, progress=False)

@@ -1,8 +1,11 @@
+import errno
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dataset.cloud_rule import NUSCENES_CLOUD
 from dataset.formats import read_cloud, read_image
 from dataset.minesim.write.nuscenes.rig import RigCamera, ego_from_sensor
 from dataset.minesim.write.nuscenes.writer import (
@@ -50,8 +53,8 @@ def test_recordings_are_files_and_linked_records(writer, tmp_path):
     assert (sweep["prev"], sweep["next"]) == (first["token"], "")
     assert (camera_record["prev"], camera_record["height"], camera_record["width"]) == ("", 20, 32)
     assert sweep["sample_token"] == writer.sample_tokens[1]
-    cloud = read_cloud(tmp_path / "nuscenes" / sweep["filename"], columns=5)
-    np.testing.assert_array_equal(cloud, points)
+    cloud = read_cloud(tmp_path / "nuscenes" / sweep["filename"], NUSCENES_CLOUD)
+    np.testing.assert_allclose(cloud, points[:, :4] / [1, 1, 1, 255], rtol=1e-6)
     image = read_image(tmp_path / "nuscenes" / camera_record["filename"])
     assert np.abs(image.astype(int) - 90).max() <= 2
     pose = writer.records["ego_pose"][1]
@@ -118,9 +121,12 @@ def test_tokens_depend_on_all_their_parts():
     assert len(token("x")) == 32
 
 
-def test_an_image_that_cannot_be_written_is_named(writer, monkeypatch):
-    monkeypatch.setattr("cv2.imwrite", lambda *_: False)
-    with pytest.raises(OSError, match=r"could not write .*CAM_FRONT__5.jpg"):
+def test_a_file_that_cannot_be_written_is_named(writer, monkeypatch):
+    def fail(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with pytest.raises(OSError, match=r"No space left on device: '.*CAM_FRONT__5.jpg'"):
         writer.write_image(
             RigCamera("CAM_FRONT", *SIZE), shot(0, 5), np.zeros((20, 32, 3), np.uint8)
         )

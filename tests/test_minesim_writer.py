@@ -1,3 +1,6 @@
+import errno
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -96,7 +99,10 @@ def test_vehicle_text_is_two_lines_without_a_newline_at_the_end():
     assert np.allclose([float(v) for v in second.split()[1:]], [8, 0.1, 0, 0.5, 0, -0.1])
 
 
-def test_an_image_that_cannot_be_written_is_reported(tmp_path, monkeypatch):
-    monkeypatch.setattr(cv2, "imwrite", lambda *_: False)
-    with pytest.raises(OSError, match=r"could not write .*is the disk full"):
+def test_a_file_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    def fail(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with pytest.raises(OSError, match=rf"No space left on device: '.*{STEM}.jpg'"):
         write_recording(tmp_path, STEM, _recording(), CAMERA)

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from dataset.nuscenes.cache import CACHE
 from dataset.nuscenes.dataset import FIELDS, NuScenes, whole_voxels
+from dataset.nuscenes.frames import NuScenesFrames
 from dataset.nuscenes.index import CAMERAS, LIDAR
 from dataset.nuscenes.labels import BENCHMARKS, resample_labels
 from dataset.reading import Reading
@@ -161,7 +162,7 @@ def test_points_land_on_their_own_color_and_depth(tiny, frame, augmentation, epo
     for camera in range(len(CAMERAS)):
         row, column, depth, inside = in_view(sample, camera, sample.points[:, :3])
         assert inside.sum() > 100
-        expected = colors[(sample.points[inside, 3] / 10).round().long()]
+        expected = colors[(25.5 * sample.points[inside, 3]).round().long()]
         seen = sample.images[camera][:, row, column].T.int()
         is_own = (seen - expected).abs().amax(1) < 60
         # Edges blur over a pixel; LiDAR and camera look from 0.6 m apart, so few points are hidden.
@@ -198,7 +199,7 @@ def test_a_frame_seen_from_another_one(tiny):
     first, second = dataset[SampleKey(0, 1)], dataset[SampleKey(1, 2)]
     first_from_second = torch.linalg.inv(first.world_from_lidar) @ second.world_from_lidar
 
-    upright = (second.points[:, 3] / 10).round() != NUSCENES.index("driveable_surface")
+    upright = (25.5 * second.points[:, 3]).round() != NUSCENES.index("driveable_surface")
 
     def error(matrix):
         points = transform_points(matrix, second.points[upright, :3].double()).float()
@@ -222,13 +223,20 @@ def test_sweeps_are_brought_to_the_frame_and_carry_their_age(tiny, frame):
     ego_from_volume = np.eye(4) if frame == "ego" else ego_from_sensor(LIDAR)
     map_from_now = np.linalg.inv(world_from_ego(tiny.time_us[tiny.samples["scene-0061"][0]]))
     map_from_volume = map_from_now @ world_from_ego(tiny.time_us[sample.stem]) @ ego_from_volume
-    on_car = sample.points[(sample.points[:, 3] / 10).round() == CAR]
+    on_car = sample.points[(25.5 * sample.points[:, 3]).round() == CAR]
     place = transform_points(torch.from_numpy(map_from_volume), on_car[:, :3].double())
     for age in ages:
         near = place[on_car[:, 4] == age][:, 0].min()
         assert near == pytest.approx(14.0, abs=1e-3)
     single = build(tiny, ["points"], frame=frame)[1].points
     torch.testing.assert_close(sample.points[sample.points[:, 4] == 0][:, :4], single)
+
+
+def test_sweeps_of_implausible_age_are_rejected(tiny, monkeypatch):
+    dataset = build(tiny, ["points"], num_sweeps=3)
+    monkeypatch.setattr(NuScenesFrames, "age_s", lambda self, row, sweep: 1000.0 * sweep)
+    with pytest.raises(ValueError, match=r"\.pcd\.bin: expected a sweep at most 10 s before"):
+        dataset[1]
 
 
 def test_a_scene_begins_with_fewer_sweeps(tiny):
@@ -247,11 +255,11 @@ def test_returns_of_the_own_roof_are_left_out(tiny):
 
 def test_lidar_frame_has_x_to_the_right(tiny):
     points = build(tiny, ["points"], frame="lidar")[0].points
-    car = points[(points[:, 3] / 10).round() == CAR].mean(0)
+    car = points[(25.5 * points[:, 3]).round() == CAR].mean(0)
     assert 10 < car[1] < 20  # Ahead.
     assert 0 < car[0] < 3  # A little to the right.
     points = build(tiny, ["points"], frame="ego")[0].points
-    car = points[(points[:, 3] / 10).round() == CAR].mean(0)
+    car = points[(25.5 * points[:, 3]).round() == CAR].mean(0)
     assert 10 < car[0] < 20
     assert -3 < car[1] < 0
 
@@ -367,7 +375,7 @@ def test_labels_move_with_the_points(tiny, augmentation, frame):
     place = torch.floor(grid.voxel_from_meters(sample.points[:, :3])).long()
     inside = ((place >= 0) & (place < torch.tensor(grid.shape))).all(-1)
     near = torch.zeros(int(inside.sum()), dtype=torch.bool)
-    value = (sample.points[inside, 3] / 10).round().to(torch.uint8)
+    value = (25.5 * sample.points[inside, 3]).round().to(torch.uint8)
     value[value == OTHERS] = OTHERS if source == "occ3d" else IGNORE
     # A point lies on a face, so its voxel or the next one is of its class.
     for offset in np.ndindex(3, 3, 3):

@@ -186,6 +186,15 @@ DAMAGES = {
         changed("camera_intrinsic", [[1, 2], [3, 4]], lambda record: record["camera_intrinsic"]),
         "expected 3×3 numbers as 'camera_intrinsic'",
     ),
+    "transposed intrinsic": (
+        "calibrated_sensor",
+        changed(
+            "camera_intrinsic",
+            [[9.0, 0.0, 0.0], [0.0, 9.0, 0.0], [8.0, 4.0, 1.0]],
+            lambda record: record["camera_intrinsic"],
+        ),
+        "0 0 1 in 'camera_intrinsic'.*looks transposed",
+    ),
 }
 
 

@@ -33,7 +33,7 @@ def test_sizes_and_crops():
     assert checked_crop([0.0, 0.25, 1.0, 1.0]) == (0.0, 0.25, 1.0, 1.0)
     with pytest.raises(ValueError, match=r"image_size must be \(height, width\) > 0, got \[4, 0\]"):
         checked_size("image_size", [4, 0])
-    for size in (160, None, (4, 6, 8), "ab", ("4", "6")):
+    for size in (160, None, (4, 6, 8), "ab", ("4", "6"), (160.7, 256)):
         with pytest.raises(ValueError, match=r"image_size must be \(height, width\) > 0, got"):
             checked_size("image_size", size)
     with pytest.raises(ValueError, match=r"image_crop must be \(top, left, bottom, right\)"):

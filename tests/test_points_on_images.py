@@ -38,6 +38,13 @@ def test_returns_behind_the_camera_are_in_the_other_ones_image():
     assert behind.any()
 
 
+def test_square_pixels_whatever_the_shape_of_the_input():
+    squeezed = torch.diag(torch.tensor([1.0, 0.5, 1.0, 1.0])) @ FORWARD  # 8 rows instead of 16.
+    images = torch.zeros(1, 3, 8, 24, dtype=torch.uint8)
+    image = draw_points_on_images(images, squeezed[None], torch.tensor([[10.0, 4.0, 2.0, 0.5]]))
+    np.testing.assert_array_equal(image, draw([10.0, 4.0, 2.0, 0.5]))
+
+
 def test_without_returns_the_image_is_as_it_was():
     images = torch.randint(0, 255, (1, 3, 8, 2000), dtype=torch.uint8)
     for points in (torch.zeros(0, 4), torch.full((1, 4), -5.0)):

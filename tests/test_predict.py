@@ -8,7 +8,8 @@ import predict
 from engine.build.build import build_model
 from tests.layout_files import write_tiny_unscenes3d
 from tests.predict_config import write_config
-from tests.recording_files import write_recording
+from tests.recording_files import json_rig, write_json_rig, write_recording
+from tests.trained import save_trained
 from utils.config import load_config
 
 
@@ -81,15 +82,42 @@ def test_formats_choose_the_files(arguments, tmp_path):
     assert suffixes == [".npy", ".npz", ".ply"]
 
 
-def test_a_recording_is_predicted(arguments, tmp_path):
+def test_a_recording_is_predicted(arguments, tmp_path, caplog):
     stems = write_recording(tmp_path / "recording")
     names = {"--images": "images", "--clouds": "clouds", "--calib": "calib.txt"}
     paths = {option: str(tmp_path / "recording" / name) for option, name in names.items()}
     arguments.pop("--data-root")
     run(arguments | paths | {"--batch-size": "2", "--format": "npy"})
     assert {path.stem for path in (tmp_path / "out").iterdir()} == set(stems)
+    assert not any(line.startswith("calibration (") for line in caplog.messages)
     with pytest.raises(ValueError, match="use one or the other"):
         run(arguments | paths | {"--split": "val"})
+
+
+def test_the_weights_are_enough(arguments, tmp_path, data_root, caplog):
+    cfg = load_config(arguments.pop("--py-config"), {"data_root": str(data_root)})
+    del arguments["--data-root"]
+    save_trained(cfg, tmp_path / "weights.pth")
+    run(arguments | {"--format": "npy"})
+    assert len(list((tmp_path / "out").iterdir())) == 2
+    assert "trained" not in caplog.text
+    run(arguments | {"--format": "npy", "--cfg-options": "dataset.image_size=(60,96)"})
+    assert "dataset.image_size=(60, 96) (trained with (30, 48))" in caplog.text
+
+
+def test_a_calibration_that_cannot_be_right_is_warned_of(arguments, tmp_path, caplog):
+    write_recording(tmp_path / "recording")
+    content = json_rig()
+    camera = content["cameras"]["front"]
+    camera["cam_from_lidar"] = np.linalg.inv(np.array(camera["cam_from_lidar"])).tolist()
+    calibration = write_json_rig(tmp_path / "calib.json", content)
+    paths = {"--images": tmp_path / "recording/images", "--clouds": tmp_path / "recording/clouds"}
+    arguments.pop("--data-root")
+    words = {name: str(path) for name, path in paths.items()} | {"--calib": str(calibration)}
+    run(arguments | words | {"--format": "npy", "--limit": "1"})
+    lines = [line for line in caplog.messages if line.startswith("calibration (")]
+    assert any("up direction 9" in line for line in lines)
+    assert any("% of the points fall on an image" in line for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +129,6 @@ def test_a_recording_is_predicted(arguments, tmp_path):
         ({"--stems": "12.5"}, ValueError, r"frames: 12\.5;"),
         ({"--cfg-options": "modalty=lidar"}, ValueError, "modality"),
         ({"--amp": "bf16"}, ValueError, "needs a CUDA device"),
-        ({"--limit": "-1"}, ValueError, "got -1"),
     ],
 )
 def test_wrong_words_stop_before_anything_is_written(arguments, tmp_path, change, error, message):

@@ -7,10 +7,12 @@ import torch
 from dataset.layout import LABEL_GRID
 from dataset.occupancy_files import write_prediction
 from engine.build.build import build_model
+from engine.checkpoint.weights import read_weights
 from engine.command_line import read_config
 from engine.prediction.options import add_source_options, build_source, load_predictor
 from tests.layout_files import write_tiny_unscenes3d
 from tests.predict_config import write_config
+from tests.trained import save_trained
 from utils.config import load_config
 
 
@@ -53,11 +55,18 @@ def test_saved_predictions_choose_the_frames(words, tmp_path):
 def test_a_checkpoint_predicts(words, tmp_path):
     args = parse([*words, "--resume-from", str(tmp_path / "weights.pth"), "--device", "cpu"])
     assert build_source(args).read(1).prediction.shape == (32, 32, 4)
-    network = load_predictor(args, read_config(args)).network
+    weights = read_weights(args.resume_from)
+    network = load_predictor(args, read_config(args), weights).network
     for name, weight in torch.load(tmp_path / "weights.pth").items():
         assert torch.equal(network.state_dict()[name], weight)
-    with pytest.raises(ValueError, match="--gaussians must be at least 1, got 0"):
-        load_predictor(parse([*words, "--gaussians", "0"]), read_config(args))
+
+
+def test_weights_with_their_config_are_enough(words, tmp_path):
+    cfg = load_config(words[1], {"data_root": words[3]})
+    save_trained(cfg, tmp_path / "w.pth")
+    source = build_source(parse(["--resume-from", str(tmp_path / "w.pth"), "--device", "cpu"]))
+    assert len(source.stems) == 2
+    assert source.read(1).prediction.shape == (32, 32, 4)
 
 
 def test_a_split(words, tmp_path):
@@ -78,10 +87,10 @@ def test_predictions_alone(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("", "nothing to show: pass --py-config FILE, --pred DIR"),
-        ("--pred x --data-root y", "--data-root needs --py-config"),
-        ("--pred x --resume-from y", "--resume-from needs --py-config"),
-        ("--pred x --scene y", "--scene needs --py-config"),
+        ("", "nothing to show: pass --py-config FILE, --resume-from FILE or --pred DIR"),
+        ("--pred x --data-root y", "--data-root needs --py-config or --resume-from"),
+        ("--pred x --resume-from y", "pass only one"),
+        ("--pred x --scene y", "--scene needs --py-config or --resume-from"),
         ("--pred x --resume-from y --py-config z", "pass only one"),
     ],
 )

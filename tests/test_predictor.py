@@ -11,6 +11,7 @@ from engine.build.build import build_model
 from engine.prediction.predictor import GridPredictor, PredictedGrid, build_unsocc
 from tests.model_inputs import GRID, IMAGE_SIZE, make_batch, make_model
 from tests.predict_config import write_config
+from tests.trained import save_trained
 from utils.config import load_config
 from utils.labels import UNSCENES3D
 
@@ -71,6 +72,19 @@ def test_arrays_are_predicted_as_samples_are():
         np.testing.assert_allclose(getattr(found, name), value, rtol=1e-5, err_msg=name)
 
 
+@pytest.mark.parametrize("kind", [torch.tensor, np.ndarray.tolist])
+def test_tensors_and_lists_are_as_good_as_arrays(kind):
+    predictor, (sample,) = predictor_of(), samples_of(make_batch(1))
+    expected = predictor.predict([sample])[0]
+    arrays = arrays_of(sample)
+    arrays["image"] = torch.from_numpy(arrays["image"])
+    for name in ("points", "pixel_from_lidar"):
+        arrays[name] = kind(arrays[name])
+    np.testing.assert_array_equal(predictor(**arrays).occupancy, expected.occupancy)
+    with pytest.raises(ValueError, match="points must be an array of numbers, got str"):
+        predictor(points="a.bin")
+
+
 def test_several_cameras_are_a_list_of_images():
     predictor, (sample,) = predictor_of(), samples_of(make_batch(1, cameras=2))
     images = list(sample.images.permute(0, 2, 3, 1).contiguous().numpy())
@@ -111,14 +125,27 @@ def test_build_unsocc_loads_config_and_weights(tmp_path):
     config = write_config(tmp_path)
     weights = tmp_path / "weights.pth"
     torch.save(build_model(load_config(config), seed=3).state_dict(), weights)
-    predictor = build_unsocc(config, weights, device="cpu")
+    predictor = build_unsocc(weights, config, device="cpu")
     loaded, saved = predictor.network.state_dict(), torch.load(weights)
     assert all(torch.equal(loaded[name], value) for name, value in saved.items())
     assert not predictor.network.training
     assert predictor.inputs.image_size == (30, 48)
-    changed = build_unsocc(config, weights, options={"dataset.image_size": (60, 96)})
+    changed = build_unsocc(weights, config, options={"dataset.image_size": (60, 96)})
     assert changed.inputs.image_size == (60, 96)
+    with pytest.raises(ValueError, match=r"weights\.pth does not contain its config"):
+        build_unsocc(weights)
     with pytest.raises(FileNotFoundError, match=r"checkpoint .* not found"):
-        build_unsocc(config, tmp_path / "nothing.pth")
+        build_unsocc(tmp_path / "nothing.pth", config)
     with pytest.raises(ValueError, match="needs a CUDA device"):
-        build_unsocc(config, weights, device="cpu", amp="fp16")
+        build_unsocc(weights, config, device="cpu", amp="fp16")
+
+
+def test_build_unsocc_needs_only_weights_that_contain_their_config(tmp_path, caplog):
+    cfg = load_config(write_config(tmp_path), {"dataset.image_size": (60, 96)})
+    predictor = build_unsocc(save_trained(cfg, tmp_path / "w.pth"), device="cpu")
+    assert predictor.inputs == InputOptions((60, 96))
+    assert predictor.grid.shape == (32, 32, 4)
+    assert not caplog.text
+    changed = build_unsocc(tmp_path / "w.pth", options={"dataset.image_size": (30, 48)})
+    assert changed.inputs.image_size == (30, 48)
+    assert "dataset.image_size=(30, 48) (trained with (60, 96))" in caplog.text

@@ -42,6 +42,8 @@ def test_an_archive_of_one_kind_may_leave_its_folder_out():
     maps = (layout.LOCAL_MAPS,)
     assert place("unscenes3d-mini_loaclmap-1/1.5.bin", maps) == "localmap_clouds/1.5.bin"
     assert place("unscenes3d-mini_loaclmap-1/notes.txt", maps) is None
+    assert place("x/1.5.PNG", (layout.IMAGES,)) == "images/1.5.PNG"
+    assert place("x/train.txt", (layout.IMAGESETS,)) is None
     assert place("x/1.5.bin", (layout.LOCAL_MAPS, layout.CLOUDS)) is None
 
 

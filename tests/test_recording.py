@@ -1,5 +1,7 @@
+import os
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -111,6 +113,43 @@ def test_images_need_a_camera(source, tmp_path):
     path = write_json_rig(tmp_path / "calib.json", {"cameras": {}})
     with pytest.raises(ValueError, match="has no camera"):
         open_all(source, calibration=path)
+
+
+def test_deep_images_are_scaled_by_the_calibrations_white_level(root):
+    for path in sorted((root / "images").iterdir()):
+        deep = cv2.imread(str(path)).astype(np.uint16) * 16  # 12 bits in 16.
+        path.unlink()
+        cv2.imwrite(str(path.with_suffix(".PNG")), deep)
+    with pytest.raises(ValueError, match=r"8 bits per channel.*image_max in calib\.json \(4095"):
+        open_all(root)[0]
+    calibration = write_json_rig(root / "calib.json", json_rig(image_max=4080))
+    found = open_all(root, calibration=calibration)[0].images
+    shutil.rmtree(root / "images")
+    shutil.copytree(root / "layout/images", root / "images")
+    assert torch.equal(found, open_all(root)[0].images)
+
+
+def test_images_of_two_sizes_under_one_calibration_are_rejected(root):
+    path = sorted((root / "images").iterdir())[1]
+    cv2.imwrite(str(path), cv2.imread(str(path))[::2, ::2])
+    with pytest.raises(ValueError, match=r"images: expected .*one size.*jpg 96×60, .*jpg 48×30"):
+        open_all(root)
+    assert len(open_all(root, stems=[path.stem])) == 1
+
+
+@pytest.mark.parametrize("kind", ["pipe", "loop"])
+def test_what_is_no_file_is_named_and_not_waited_for(root, kind):
+    path = root / "clouds" / "3.5.bin"
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to(path)
+    with pytest.raises(ValueError, match=rf"{path}: expected a file, found a named pipe"):
+        open_all(root)
+
+
+def test_hidden_files_beside_each_file_are_no_frames(root):
+    for folder in ("images", "clouds"):
+        for path in list((root / folder).iterdir()):
+            (path.parent / f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    assert len(open_all(root)) == 2
 
 
 def test_files_by_stem(tmp_path):

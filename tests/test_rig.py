@@ -36,6 +36,35 @@ def test_a_lidar_alone_needs_no_camera(tmp_path):
     assert np.array_equal(rig.network_from_lidar, SHIFT)
 
 
+def test_what_is_stated_of_the_clouds(tmp_path):
+    stated = {"intensity_max": 100, "columns": 6, "dtype": "float64"}
+    rig = read_rig(write_json_rig(tmp_path / "a.json", stated | {"lidar_height_m": 2}))
+    assert (rig.clouds, rig.lidar_height_m, rig.states_frame) == (stated, 2.0, False)
+    rig = read_rig(write_json_rig(tmp_path / "a.json", {"network_from_lidar": SHIFT.tolist()}))
+    assert (rig.clouds, rig.lidar_height_m, rig.states_frame) == ({}, None, True)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"intensity_max": 0}, "a positive number as 'intensity_max', found 0"),
+        ({"intensity_max": True}, "a positive number as 'intensity_max', found True"),
+        ({"intensity_max": 10**400}, "a positive number as 'intensity_max', found 1000"),
+        ({"lidar_height_m": "2 m"}, "a positive number as 'lidar_height_m', found '2 m'"),
+        ({"columns": 4.0}, "an integer as 'columns', found 4.0"),
+        ({"columns": 2}, r"a\.json: columns must be from 3 to 64, got 2"),
+        ({"dtype": "int"}, "as 'dtype', found 'int'"),
+        (
+            {"lidar_height_m": 2, "network_from_lidar": SHIFT.tolist()},
+            "network_from_lidar or lidar_height_m, as both set the height, found both",
+        ),
+    ],
+)
+def test_what_cannot_be_stated_is_rejected(tmp_path, content, message):
+    with pytest.raises(ValueError, match=message):
+        read_rig(write_json_rig(tmp_path / "a.json", content))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -61,8 +90,45 @@ def test_a_camera_matrix_of_another_form_is_rejected(tmp_path, change):
     content = json_rig()
     camera = content["cameras"]["front"]
     camera["pixel_from_cam"] = change(np.array(camera["pixel_from_cam"])).tolist()
-    with pytest.raises(ValueError, match="rows f 0 u, 0 f v, 0 0 1 as pixel_from_cam of 'front'"):
+    with pytest.raises(ValueError, match=r"0 0 1 in 'cameras\.front\.pixel_from_cam'"):
         read_rig(write_json_rig(tmp_path / "calib.json", content))
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**400), [1], "far", None, float("nan")])
+def test_numbers_that_are_none_are_rejected(tmp_path, number):
+    content = json_rig()
+    content["cameras"]["front"]["cam_from_lidar"][1][3] = number
+    path = write_json_rig(tmp_path / "calib.json", content)
+    with pytest.raises(ValueError, match=rf"{path}: .*'cameras\.front\.cam_from_lidar'"):
+        read_rig(path)
+
+
+def test_a_number_with_too_many_digits_for_python_is_rejected(tmp_path):
+    path = tmp_path / "calib.json"
+    path.write_text('{"network_from_lidar": [[' + "1" * 5000 + "]]}", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"calib\.json: expected JSON .*digits"):
+        read_rig(path)
+
+
+def test_keys_that_occur_twice_are_rejected(tmp_path):
+    path = tmp_path / "calib.json"
+    path.write_text('{"cameras": {"front": {}, "front": {}}}', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"calib\.json: .*each key once, found the key 'front' tw"):
+        read_rig(path)
+    write_recording(tmp_path / "recording")
+    path = tmp_path / "recording" / "calib.txt"
+    path.write_text(path.read_text() + "P2: 1 0 0 0 0 1 0 0 0 0 1 0\n")
+    with pytest.raises(ValueError, match=r"calib\.txt .*expected each key once, found 'P2' twice"):
+        read_rig(path)
+
+
+def test_the_white_level_of_the_images(tmp_path):
+    path = write_json_rig(tmp_path / "calib.json", json_rig(image_max=4095))
+    assert read_rig(path).image_max == 4095.0
+    assert read_rig(write_json_rig(path, json_rig())).image_max is None
+    for value in (0, -1, "4095", True, 10**400):
+        with pytest.raises(ValueError, match="a positive number as 'image_max', found"):
+            read_rig(write_json_rig(path, json_rig(image_max=value)))
 
 
 def test_files_that_are_no_calibration_are_rejected(tmp_path):
@@ -80,5 +146,6 @@ def test_the_calibration_that_the_docs_show_can_be_read(tmp_path):
     (tmp_path / "calib.json").write_text(block, encoding="utf-8")
     rig = read_rig(tmp_path / "calib.json")
     # Straight ahead of the camera, 10.1 m before the LiDAR and 0.3 m below it.
-    u, v, depth_m, _ = rig.pixel_from_lidar["front"] @ [10.1, 0.0, -0.3 - 0.9, 1.0]
+    u, v, depth_m, _ = rig.pixel_from_lidar["front"] @ [10.1, 0.0, -0.3, 1.0]
+    assert (rig.lidar_height_m, dict(rig.clouds)) == (1.8, {"intensity_max": 255.0})
     np.testing.assert_allclose([u / depth_m, v / depth_m, depth_m], [960.0, 600.0, 10.0])

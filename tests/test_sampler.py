@@ -63,3 +63,8 @@ def test_evaluation_counts_each_frame_once():
     assert [len(share) for share in shares] == [3, 2]
     assert list(EvalIndices(range(3))) == [0, 1, 2]
     assert list(EvalIndices(range(1), rank=1, world_size=2)) == []
+
+
+def test_the_layout_is_what_decides_the_frames_of_a_batch():
+    batches = EpochBatches(range(5), 2, seed=3, rank=1, world_size=2)
+    assert batches.layout() == {"frames": 5, "batch size": 2, "processes": 2, "seed": 3}

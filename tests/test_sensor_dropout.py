@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dataset.transforms import coarsen_occupancy
-from model.sensor_dropout import SensorDropout, coarse_labels, frames_of
+from model.sensor_dropout import SensorDropout, coarse_labels, frames_of, lost_sensor_term
 from tests.model_inputs import GRID, make_batch, make_model, model_config
 
 DROPOUT = dict(camera=0.5, lidar=0.5)
@@ -25,13 +25,16 @@ def test_draws_each_sensor_as_often_as_asked():
     # Four standard deviations of a share of 10,000 are 0.02.
     assert len(chosen["lidar"]) / 10_000 == pytest.approx(0.25, abs=0.02)
     assert len(chosen["camera"]) / 10_000 == pytest.approx(0.5, abs=0.02)
-    assert not set(chosen["lidar"].tolist()) & set(chosen["camera"].tolist())
+    in_both = set(chosen["lidar"].tolist()) & set(chosen["camera"].tolist())
+    assert len(in_both) / 10_000 == pytest.approx(0.125, abs=0.02)
+    every_frame = SensorDropout(camera=1.0, lidar=1.0).draw(3, torch.device("cpu"))
+    assert [index.tolist() for index in every_frame.values()] == [[0, 1, 2], [0, 1, 2]]
     assert SensorDropout(camera=0.0, lidar=0.0).draw(100, torch.device("cpu")) == {}
 
 
-@pytest.mark.parametrize("shares", [dict(camera=-0.1, lidar=0.5), dict(camera=0.6, lidar=0.5)])
+@pytest.mark.parametrize("shares", [dict(camera=-0.1, lidar=0.5), dict(camera=0.6, lidar=1.5)])
 def test_shares_that_cannot_be_are_rejected(shares):
-    with pytest.raises(ValueError, match="add up to 1 at most"):
+    with pytest.raises(ValueError, match=r"shares in \[0, 1\]"):
         SensorDropout(**shares)
 
 
@@ -106,17 +109,23 @@ def test_a_lost_sensor_is_predicted_as_it_was_trained():
     """The second pass of training and the prediction from one sensor are the same network."""
     model, batch = robust_model().eval(), make_batch()
     outputs = model.infer(batch)
+    passes = dict(fuse=model._fuse_from, score=model._score)
+
+    def lost(chosen):
+        parts = (outputs.camera, outputs.lidar, batch.occupancy, chosen)
+        return lost_sensor_term(*parts, **passes)
+
     losses = {}
     for sensors in ("camera", "lidar"):
         model.use_sensors(sensors)
         logits = model(batch)
-        losses[sensors] = model._occupancy(logits, batch.occupancy)
+        losses[sensors] = model._score(logits, batch.occupancy)
         model.use_sensors("both")
         chosen = {sensors: torch.arange(2)}
-        term = model._lost_sensor(outputs.camera, outputs.lidar, batch.occupancy, chosen)
+        term = lost(chosen)
         torch.testing.assert_close(term, losses[sensors])
     chosen = {"camera": torch.tensor([1])}
-    term = model._lost_sensor(outputs.camera, outputs.lidar, batch.occupancy, chosen)
+    term = lost(chosen)
     assert 0 < term < losses["camera"]
 
 

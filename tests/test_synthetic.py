@@ -65,7 +65,7 @@ def test_points_lie_on_the_surfaces(tmp_path):
     assert (label > 0).float().mean() > 0.8
     assert len(torch.unique(index, dim=0)) > 50
     assert points[:, 3].min() >= 0
-    assert 200 < points[:, 3].max() <= 255
+    assert 0.8 < points[:, 3].max() <= 1
 
 
 def test_sweeps_add_points_and_their_age(tmp_path):

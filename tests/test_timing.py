@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from utils.timing import Clock, Timing, time_runs, time_stages, watch_stages
+from engine.benchmark.timing import Clock, Timing, time_runs, time_stages, watch_stages
 
 CPU = torch.device("cpu")
 

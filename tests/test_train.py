@@ -8,11 +8,14 @@ import torch
 from mmengine.hooks import Hook
 
 import train
+from engine.checkpoint.files import save_atomically
+from engine.checkpoint.weights import read_weights
 from engine.runner import Trainer
+from model.weight_files import read_checkpoint
 from tests.layout_files import write_tiny_unscenes3d
 from tests.toy_training import write_toy_config
-from utils.checkpoint import read_checkpoint, save_atomically
 
+CHECKPOINTS = ("latest.pth", "model_state_dict.pth")
 WORDS = "--py-config {config} --work-dir {work_dir}"
 
 
@@ -74,7 +77,7 @@ def assert_same_end(work_dir: Path, other: Path) -> None:
     assert all(torch.equal(mine[name], theirs[name]) for name in mine)
     best = (other / "best.json").read_text()
     assert (work_dir / "best.json").read_text() == best
-    mine, theirs = (read_checkpoint(d / "model_state_dict.pth") for d in (work_dir, other))
+    mine, theirs = (read_weights(d / "model_state_dict.pth").tensors for d in (work_dir, other))
     assert all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
@@ -154,7 +157,7 @@ def test_resuming_elsewhere_takes_the_best_weights_along(whole, tmp_path, caplog
     save_atomically(state | {"best": state["best"] | {"value": 0.99}}, lonely)
     words = f"--resume-from {lonely} --cfg-options schedule.epochs=5"
     run(config, tmp_path / "anew", words)
-    assert "the best weights so far, of epoch" in caplog.text
+    assert "lacks the best weights so far, of epoch" in caplog.text
     assert json.loads((tmp_path / "anew/best.json").read_text())["epoch"] == 5
     assert (tmp_path / "anew/model_state_dict.pth").is_file()
 
@@ -182,18 +185,72 @@ def test_epochs_of_another_length(whole, tmp_path, caplog):
     config, _, _ = whole
     words = "--iter-resume --cfg-options runtime.checkpoint_iters=1"
     run(config, tmp_path / "out", words, stop_after=3)
-    with pytest.raises(ValueError, match="in the middle of an epoch of 3 iterations, but an epoch"):
+    with pytest.raises(ValueError, match=r"in the middle of an epoch, .* \(iterations per epoch 2"):
         run(config, tmp_path / "out", words + " schedule.batch_size=3")
     run(config, tmp_path / "at_end", stop_after=4)
     again = run(config, tmp_path / "at_end", "--cfg-options schedule.batch_size=3").losses
     assert len(again) == 3 * 2
-    assert "had 3 iterations per epoch" in caplog.text
+    assert "resumes, but not exactly: iterations per epoch 2 instead of 3" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("--cfg-options schedule.batch_size=3", "batch size 3 instead of 4"),
+        ("--cfg-options schedule.batch_size=4 dataset.num_frames=7", "frames 7 instead of 6"),
+        ("--cfg-options schedule.batch_size=4 --seed 1", "seed 1 instead of 42"),
+    ],
+)
+def test_the_rest_of_an_epoch_is_not_divided_in_another_way(tmp_path, change, what):
+    # Two iterations in each case, but of other frames.
+    config = write_toy_config(tmp_path, batch_size=4, gradient_accumulation=1, epochs=1)
+    words = "--iter-resume --cfg-options runtime.checkpoint_iters=1"
+    run(config, tmp_path / "out", words, stop_after=1)
+    with pytest.raises(ValueError, match=rf"would skip or repeat frames \({what}\): resume with"):
+        run(config, tmp_path / "out", f"--iter-resume {change}")
+
+
+def test_of_a_foreign_training_state_only_the_weights_are_used(whole, tmp_path, caplog):
+    config, out, losses = whole
+    state = read_weights(out / "model_state_dict.pth").tensors
+    save_atomically({"state_dict": state, "optimizer": {}, "epoch": 3}, tmp_path / "foreign.pth")
+    words = f"--resume-from {tmp_path / 'foreign.pth'} --cfg-options schedule.epochs=1"
+    again = run(config, tmp_path / "tuned", words).losses
+    assert len(again) == 3
+    assert again[0] < losses[0]
+    assert "foreign.pth is the training state of another program: only its weights" in caplog.text
+
+
+def test_a_run_that_diverges_keeps_the_last_good_checkpoint(tmp_path):
+    config = write_toy_config(tmp_path, gradient_accumulation=1, batch_size=6, val_interval=0)
+    run(config, tmp_path / "out", stop_after=3)
+    with pytest.raises(FloatingPointError, match=r"the training diverged before iteration \d: "):
+        run(config, tmp_path / "out", "--cfg-options schedule.lr=1e38")
+    for name in CHECKPOINTS:
+        read_weights(tmp_path / "out" / name)  # finite, from before
+
+
+def test_a_checkpoint_says_what_trained_it(whole):
+    out = whole[1]
+    for name in CHECKPOINTS:
+        facts = torch.load(out / name, weights_only=True)
+        assert facts["config"]["model"] == {"type": "ToyNetwork", "dropout": 0.2, "fail_at": 0}
+        assert facts["labels"][0] == "free"
+        assert facts["versions"]["torch"] == torch.__version__
+        assert facts["weights"].keys() == read_weights(out / name).tensors.keys()
+
+
+def test_other_settings_than_those_of_the_checkpoint_are_named(whole, tmp_path, caplog):
+    config, out, _ = whole
+    words = f"--resume-from {out / 'model_state_dict.pth'} --cfg-options schedule.epochs=1"
+    run(config, tmp_path / "tuned", f"{words} model.dropout=0.5")
+    assert "was trained with other settings: model.dropout=0.5 (trained with 0.2)\n" in caplog.text
 
 
 def test_another_seed_is_mentioned(whole, tmp_path, caplog):
     config, out, _ = whole
     run(config, tmp_path / "out", f"--resume-from {out / 'latest.pth'} --seed 7")
-    assert "was trained with --seed 42, but this run has 7" in caplog.text
+    assert "resumes, but not exactly: seed 7 instead of 42" in caplog.text
 
 
 def test_accumulation_uses_every_frame_of_an_odd_epoch(tmp_path):
@@ -209,7 +266,7 @@ def test_without_validation_the_last_weights_are_kept(tmp_path):
     config = write_toy_config(tmp_path, val_interval=0, ema_decay=0.0, epochs=1)
     run(config, tmp_path / "out")
     last = read_checkpoint(tmp_path / "out/latest.pth")["weights"]
-    kept = read_checkpoint(tmp_path / "out/model_state_dict.pth")
+    kept = read_weights(tmp_path / "out/model_state_dict.pth").tensors
     assert all(torch.equal(kept[name], last[name]) for name in last)
     assert not (tmp_path / "out/best.json").exists()
 
@@ -307,3 +364,13 @@ def test_the_real_network_resumes_exactly(tmp_path):
     assert run(config, tmp_path / "parts", words, stop_after=3).losses == losses[:3]
     assert run(config, tmp_path / "parts", words).losses == losses[2:]
     assert_same_end(tmp_path / "parts", tmp_path / "whole")
+
+
+def test_a_work_directory_is_locked_while_it_trains(tmp_path, monkeypatch):
+    def refuse(folder):
+        raise ValueError(f"{folder} is in use")
+
+    monkeypatch.setattr(train, "locked", refuse)
+    with pytest.raises(ValueError, match="run is in use"):
+        run(write_toy_config(tmp_path), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

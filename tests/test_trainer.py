@@ -1,7 +1,11 @@
+import errno
 from pathlib import Path
 
+import pytest
 import torch
+from mmengine.runner import Runner
 
+from engine.runner import Trainer
 from engine.training.checkpoint_hook import CheckpointHook
 from engine.training.hooks import AverageHook
 from engine.training.images_hook import ImagesHook
@@ -67,3 +71,15 @@ def test_resuming_reads_no_pretrained_weights(tmp_path, monkeypatch):
     latest = tmp_path / "first/latest.pth"
     build_trainer(cfg, tmp_path / "second", ALONE, seed=0, resume_from=latest).train()
     assert read == ["weights"]
+
+
+@pytest.mark.parametrize("step", ["train", "val"])
+def test_a_full_disk_is_named_with_the_work_directory(monkeypatch, step):
+    def fail(runner):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Runner, step, fail)
+    trainer = object.__new__(Trainer)
+    trainer._work_dir = "out/run"
+    with pytest.raises(OSError, match="No space left on device: 'out/run'"):
+        getattr(trainer, step)()

@@ -4,10 +4,10 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
+from engine.benchmark.timing import Clock
 from engine.benchmark.training_loop import time_training_loop
 from tests.toy_training import write_toy_config
 from utils.config import load_config
-from utils.timing import Clock
 
 
 def measure(folder: Path, **values: int) -> dict:

@@ -93,6 +93,19 @@ def test_a_whole_frame(root):
     assert torch.isfinite(sample.points).all()
 
 
+@pytest.mark.parametrize("suffix", [".png", ".JPG", ".jpeg"])
+def test_images_with_another_suffix(own_root, suffix):
+    expected = build(own_root, ("images",))[0]
+    for path in list((own_root / "images").iterdir()):
+        image = cv2.imread(str(path))
+        path = path.rename(path.with_suffix(suffix))
+        if suffix == ".png":
+            cv2.imwrite(str(path), image)
+    found = build(own_root, ("images",))
+    assert len(found) == 2
+    assert torch.equal(found[0].images, expected.images)
+
+
 def test_the_recorded_frame_without_a_resize(root):
     sample = build(root, image_size=RECORDED)[0]
     expected = Rig(RECORDED).pixel_from_lidar
@@ -127,7 +140,7 @@ def colors_at(sample):
     in_view = (depth > 0) & (row >= 0) & (row < height) & (column >= 0) & (column < width)
     color = sample.images[0][:, row[in_view], column[in_view]].T.float()
     depth_m = sample.depth_m[0, row[in_view], column[in_view]]
-    label = (sample.points[in_view, 3] / 10).long()
+    label = (25.5 * sample.points[in_view, 3]).round().long()
     return color, label, depth[in_view], depth_m
 
 
@@ -183,7 +196,7 @@ def test_points_lie_in_their_own_labels(root, augmentation, agree):
         index = torch.floor(GRID.voxel_from_meters(sample.points[:, :3])).long()
         inside = ((index >= 0) & (index < torch.tensor(GRID.shape))).all(-1)
         found = sample.occupancy[tuple(index[inside].T)]
-        label = (sample.points[inside, 3] / 10).long()
+        label = (25.5 * sample.points[inside, 3]).round().long()
         judged = found != IGNORE
         assert judged.float().mean() > 0.8
         assert (found == label)[judged].float().mean() > agree
@@ -243,7 +256,7 @@ def test_coarser_grids(root, factor):
     assert sample.occupancy.shape == tuple(n // factor for n in GRID.shape)
     index = torch.floor(GRID.coarsen(factor).voxel_from_meters(sample.points[:, :3])).long()
     found = sample.occupancy[tuple(index.clamp_min(0).T)]
-    assert (found == (sample.points[:, 3] / 10).long()).float().mean() > 0.9
+    assert (found == (25.5 * sample.points[:, 3]).round().long()).float().mean() > 0.9
 
 
 def test_a_grid_may_be_a_dictionary(root):
@@ -267,8 +280,54 @@ def test_points_beyond_the_range_are_dropped(own_root):
     path = own_root / "clouds/1689903584.278848.bin"
     far = np.array([[109.9, 0, 0, 1], [110.0, 0, 0, 2], [300, 0, 0, 3]], np.float32)
     far.tofile(path)
-    assert build(own_root, ["points"])[0].points[:, 3].tolist() == [1]
-    assert build(own_root, ["points"], max_range_m=200.0)[0].points[:, 3].tolist() == [1, 2]
+    near = build(own_root, ["points"])[0].points[:, 3]
+    torch.testing.assert_close(near, torch.tensor([1 / 255]))
+    nearer = build(own_root, ["points"], max_range_m=200.0)[0].points[:, 3]
+    torch.testing.assert_close(nearer, torch.tensor([1 / 255, 2 / 255]))
+
+
+def test_the_unit_of_the_intensity_is_an_option(own_root):
+    path = own_root / "clouds/1689903584.278848.bin"
+    np.array([[9, 0, 0, 50], [9, 1, 0, 300]], np.float32).tofile(path)
+    with pytest.raises(ValueError, match=r"278848\.bin .*0–255, found 50 % .*intensity_max sets"):
+        build(own_root, ["points"])[0]
+    intensity = build(own_root, ["points"], intensity_max=500.0)[0].points[:, 3]
+    torch.testing.assert_close(intensity, torch.tensor([0.1, 0.6]))
+
+
+def write_stamp(root, stem, stamp):
+    path = root / f"vehicle_infos/{stem}.txt"
+    lines = [line.split()[1:] for line in path.read_text().splitlines()]
+    path.write_text("\n".join(" ".join([stamp, *line]) for line in lines))
+
+
+def test_ages_are_those_of_the_stamps_and_must_be_plausible(own_root):
+    stems = sorted(path.stem for path in (own_root / "clouds").iterdir())[:3]
+    for stem, stamp in zip(stems, ("100.0", "100.5", "101.5"), strict=True):
+        write_stamp(own_root, stem, stamp)
+    ages = build(own_root, ["points"], num_sweeps=3)[1].points[:, 4].unique().tolist()
+    assert ages == [0.0, 1.0, 1.5]
+    for stamp, gap in (("500.0", "399.5"), ("100.5", "0"), ("1e11", r"1e\+11"), ("99", "-1.5")):
+        write_stamp(own_root, stems[2], stamp)
+        match = rf"vehicle_infos/{stems[1]}\.txt: expected a sweep at most 10 s .* found {gap} s"
+        with pytest.raises(ValueError, match=match):
+            build(own_root, ["points"], num_sweeps=3)[1]
+
+
+def test_stems_state_the_time_where_there_is_no_stamp(tmp_path):
+    scenes = {"scene_00000": "location_1"}
+    write_tiny_unscenes3d(tmp_path, scenes=scenes, calibration_holds_pose=True)
+    shutil.rmtree(tmp_path / "vehicle_infos")
+    options = dict(num_sweeps=2, pose_rule="pose", split="all")
+    assert build(tmp_path, ["points"], **options)[1].points[:, 4].unique().tolist() == [0.0, 0.25]
+    info = tmp_path / "imagesets/scene_info.json"
+    stem = sorted(path.stem for path in (tmp_path / "clouds").iterdir())[1]
+    info.write_text(info.read_text().replace(stem, "front_a"))
+    for folder in ("clouds", "calibs"):
+        (path,) = (tmp_path / folder).glob(f"{stem}*")
+        path.rename(path.with_stem("front_a"))
+    with pytest.raises(ValueError, match=r"clouds/front_a\.bin: expected the time in seconds as"):
+        [sample.points for sample in build(tmp_path, ["points"], **options)]
 
 
 @pytest.mark.parametrize("holds_pose", [False, True])
@@ -287,10 +346,10 @@ def test_sweeps_are_moved_to_the_frame(tmp_path, holds_pose):
         moved = np.linalg.inv(world_from_now) @ world_from_imu(tick) @ rig.imu_from_lidar
         xyz = cloud[:, :3] @ moved[:3, :3].T + moved[:3, 3]
         age_s = np.full(len(cloud), 0.25 * (2 - tick))
-        expected.append(np.column_stack([xyz, cloud[:, 3], age_s]))
+        expected.append(np.column_stack([xyz, cloud[:, 3] / 255, age_s]))
     # World coordinates of millions of meters, written with 12 digits.
     np.testing.assert_allclose(points, np.concatenate(expected), atol=2e-4)
-    ground = points[points[:, 3] == 110]
+    ground = points[np.isclose(points[:, 3], 110 / 255)]
     np.testing.assert_allclose(ground[:, 2], GROUND_Z_M, atol=2e-4)
 
 
@@ -448,7 +507,9 @@ def test_missing_folders_are_rejected_at_the_start(own_root):
 
 def test_missing_files_are_rejected_at_the_start(own_root):
     (own_root / "images/1689903584.778848.jpg").unlink()
-    with pytest.raises(FileNotFoundError, match=r"images/ lacks 1 of 2: 1689903584\.778848\. Copy"):
+    with pytest.raises(
+        FileNotFoundError, match=r"images/ lacks 1 of 2: 1689903584\.778848 \(\.jpg, .*\. Copy"
+    ):
         build(own_root)
 
 

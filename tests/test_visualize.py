@@ -89,7 +89,7 @@ def test_branches_of_a_network_that_renders(folder, tmp_path):
 
 
 def test_branches_are_of_a_network_that_renders(folder, tmp_path):
-    with pytest.raises(ValueError, match="pass --py-config and --resume-from, not --pred"):
+    with pytest.raises(ValueError, match="pass --resume-from, not --pred"):
         run("branches", folder, tmp_path)
     with pytest.raises(ValueError, match="this network renders nothing"):
         run("branches", folder, tmp_path, "--resume-from", str(folder / "weights.pth"))
@@ -101,8 +101,6 @@ def test_branches_are_of_a_network_that_renders(folder, tmp_path):
         (["compare", "--out", "figure.tiff"], r"must be .png or .jpg, got figure.tiff"),
         (["film", "--out", "film.avi"], r"must be .mp4 or .gif, got film.avi"),
         (["film", "--out", "film.gif", "--panels", "x"], "--panels cannot be used with film"),
-        (["views", "--out", "x", "--scale", "0"], "--scale must be from 0.25 to 8, got 0.0"),
-        (["branches", "--out", "x", "--stride", "0"], "--stride must be at least 1, got 0"),
         (["views", "--out", "x", "--rows", "a"], "--rows can only be used with compare, not"),
         (["views", "--out", "x"], "nothing to show"),
     ],
@@ -129,5 +127,3 @@ def test_a_comparison_takes_a_few_frames_unless_told_otherwise():
     assert count("compare") == 4
     assert count("compare", "--limit", "0") == count("views") == 20
     assert count("compare", "--limit", "7") == 7
-    with pytest.raises(ValueError, match="--limit must be at least 1, or 0"):
-        count("views", "--limit", "-1")

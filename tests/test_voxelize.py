@@ -56,22 +56,22 @@ def test_against_a_slow_loop():
 def test_nothing_inside():
     voxels = voxelize([torch.full((3, 4), -9.0), torch.empty(0, 4)], GRID)
     assert voxels.coordinates.shape == (0, 4)
-    assert voxel_features(voxels, GRID).shape == (0, NUM_VOXEL_FEATURES)
+    assert voxel_features(voxels, GRID, 1.0).shape == (0, NUM_VOXEL_FEATURES)
 
 
 def test_points_may_have_any_precision_and_are_not_written():
     points = torch.rand(5, 4, dtype=torch.float64)
     before = points.clone()
-    features = voxel_features(voxelize([points], GRID), GRID)
+    features = voxel_features(voxelize([points], GRID), GRID, 1.0)
     assert features.dtype == torch.float32
     assert torch.equal(points, before)
 
 
 def test_features_worked_by_hand():
     # Two points of voxel 1 4 2, whose center is (0.75, 0.25, 0.25).
-    points = torch.tensor([[0.75, 0.25, 0.25, 0.0, 0.1], [0.95, 0.25, 0.05, 9.0, 0.3]])
+    points = torch.tensor([[0.75, 0.25, 0.25, 0.0, 0.1], [0.95, 0.25, 0.05, 0.9, 0.3]])
     voxels = voxelize([points], GRID)
-    features = voxel_features(voxels, GRID)[0]
+    features = voxel_features(voxels, GRID, 10.0)[0]
     offset = [0.2, 0.0, -0.2]
     position = [2 * 0.85 / 4 - 1, 2 * 2.25 / 4 - 1, 2 * 1.15 / 2 - 1]
     ranges = [math.hypot(0.75, 0.25, 0.25), math.hypot(0.95, 0.25, 0.05)]
@@ -91,15 +91,15 @@ def test_age_is_zero_without_a_column_for_it():
     points = torch.rand(6, 4)
     with_age = torch.cat([points, torch.zeros(6, 1)], dim=1)
     assert torch.equal(
-        voxel_features(voxelize([points], GRID), GRID),
-        voxel_features(voxelize([with_age], GRID), GRID),
+        voxel_features(voxelize([points], GRID), GRID, 1.0),
+        voxel_features(voxelize([with_age], GRID), GRID, 1.0),
     )
 
 
 def test_points_without_intensity_are_rejected():
     voxels = voxelize([torch.rand(6, 3)], GRID)
     with pytest.raises(ValueError, match="got 3 columns"):
-        voxel_features(voxels, GRID)
+        voxel_features(voxels, GRID, 1.0)
 
 
 def test_mean_against_a_slow_loop():

@@ -24,6 +24,7 @@ import torch
 
 from engine.benchmark.measure import AMP_OF_PRECISION, MeasureOptions, benchmark
 from engine.benchmark.table import compare, describe
+from engine.number_options import count, whole_number
 from utils.config import MODALITIES, load_config, parse_options
 from utils.console import run_script, start_logging
 from utils.outputs import output_file
@@ -38,17 +39,23 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--py-config", required=True, nargs="+", metavar="FILE", help="config file; "
-        "several are compared")  # fmt: skip
+    add("--py-config", required=True, nargs="+", metavar="FILE",
+        help="config file, Python code that runs; several are compared")  # fmt: skip
     add("--modality", choices=MODALITIES, help="sensors (default: from the config)")
     add("--precision", nargs="+", choices=list(AMP_OF_PRECISION),
         help="precisions to measure (default: all three on a GPU, fp32 on a CPU)")  # fmt: skip
-    add("--iterations", type=int, default=50, metavar="N", help="timed runs (default: 50)")
-    add("--warmup", type=int, default=10, metavar="N", help="runs before timing (default: 10)")
+    add("--iterations", type=count, default=50, metavar="N", help="timed runs (default: 50)")
+    add(
+        "--warmup",
+        type=whole_number(0),
+        default=10,
+        metavar="N",
+        help="runs before timing (default: 10)",
+    )
     add("--train", action="store_true", help="measure training steps, too")
     add("--train-files", action="store_true", help="measure the loop of train.py on the config's "
         "data, too")  # fmt: skip
-    add("--batch-size", type=int, nargs="+", metavar="N",
+    add("--batch-size", type=count, nargs="+", metavar="N",
         help="frames per training step; several are measured in turn (default: 1)")  # fmt: skip
     add("--compile", nargs="*", metavar="PART",
         help="compile these parts of the network with torch.compile; without PART: those that "

@@ -20,6 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataset.check.run import check_dataset
+from engine.number_options import count
 from utils.console import run_script, start_logging
 from utils.outputs import output_file
 from utils.whole_files import write_json
@@ -34,7 +35,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--json", type=output_file, metavar="FILE",
         help="write the report with every finding to FILE")  # fmt: skip
     parser.add_argument(
-        "--workers", type=int, metavar="N", help="worker processes (default: one per core)"
+        "--workers", type=count, metavar="N", help="worker processes (default: one per core)"
     )
     return parser.parse_args(arguments)
 

@@ -35,6 +35,7 @@ from dataset.statistics import (
     split_statistics,
 )
 from engine.build.class_balance import class_counts, class_weights
+from engine.number_options import count
 from engine.pictures.class_chart import ClassRow, class_chart
 from engine.pictures.plots import write_figure
 from utils.console import run_script, start_logging
@@ -64,7 +65,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help="write a chart (.png) of all splits to FILE",
     )
     parser.add_argument(
-        "--workers", type=int, metavar="N", help="worker processes (default: one per core)"
+        "--workers", type=count, metavar="N", help="worker processes (default: one per core)"
     )
     return parser.parse_args(arguments)
 

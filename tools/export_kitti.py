@@ -24,6 +24,7 @@ from dataset import layout
 from dataset.inventory import require_folders
 from dataset.kitti_export import SEQUENCES, ExportOptions, export, plan_export, write_splits
 from dataset.splits import SOURCES, SPLITS
+from engine.number_options import count
 from utils.console import run_script, start_logging
 from utils.outputs import output_folder
 
@@ -60,7 +61,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument("--force", action="store_true", help="add to an existing export")
     parser.add_argument(
-        "--workers", type=int, metavar="N", help="worker processes (default: one per core)"
+        "--workers", type=count, metavar="N", help="worker processes (default: one per core)"
     )
     return parser.parse_args(arguments)
 

@@ -25,9 +25,10 @@ from dataset.minesim.write.generate import generate
 from dataset.minesim.write.nuscenes import rig as nuscenes_rig
 from dataset.minesim.write.nuscenes.generate import generate_nuscenes
 from dataset.minesim.write.nuscenes.plan import NuScenesOptions
-from dataset.minesim.write.plan import GenerateOptions
+from dataset.minesim.write.plan import GROUND_CELL_RANGE_M, STEP_RANGE_M, GenerateOptions
 from dataset.minesim.write.production import Summary
 from engine.command_line import parse_size
+from engine.number_options import count, number, whole_number
 from utils.console import run_script, start_logging
 from utils.labels import NUSCENES, UNSCENES3D, LabelSet
 from utils.outputs import output_folder
@@ -50,9 +51,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="unscenes3d: a front camera and a front LiDAR; nuscenes: six cameras and a spinning "
         "LiDAR (default: unscenes3d)",
     )
-    parser.add_argument("--scenes", type=int, required=True, metavar="N", help="number of scenes")
+    parser.add_argument("--scenes", type=count, required=True, metavar="N", help="number of scenes")
     parser.add_argument(
-        "--frames", type=int, required=True, metavar="N", help="labeled frames per scene"
+        "--frames", type=count, required=True, metavar="N", help="labeled frames per scene"
     )
     parser.add_argument(
         "--image-size",
@@ -60,7 +61,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="WxH",
         help="image size (default: 1920x1200, nuscenes: 1600x900)",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="random seed (default: 0)")
+    parser.add_argument(
+        "--seed", type=whole_number(0), default=0, metavar="N", help="random seed (default: 0)"
+    )
     parser.add_argument(
         "--workers",
         type=worker_count,
@@ -70,13 +73,13 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--val",
-        type=int,
+        type=whole_number(0),
         metavar="N",
         help="number of validation scenes (default: about 15 %%, nuscenes: about 20 %%)",
     )
     parser.add_argument(
         "--test",
-        type=int,
+        type=whole_number(0),
         metavar="N",
         help="number of test scenes (default: about 15 %%, nuscenes: none)",
     )
@@ -89,14 +92,14 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--map-voxel",
-        type=float,
+        type=number(*STEP_RANGE_M),
         default=0.1,
         metavar="M",
         help="spacing in meters of the points that labels are made from (default: 0.1)",
     )
     parser.add_argument(
         "--ground-cell",
-        type=float,
+        type=number(*GROUND_CELL_RANGE_M),
         default=0.4,
         metavar="M",
         help="edge of the ground triangles in meters; 0.6 is enough for small images "
@@ -115,11 +118,14 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def _add_nuscenes_options(parser: argparse.ArgumentParser) -> None:
     only = parser.add_argument_group("only with --layout nuscenes")
     only.add_argument(
-        "--num-sweeps", type=int, metavar="N", help="LiDAR sweeps between key frames (default: 9)"
+        "--num-sweeps",
+        type=whole_number(0, 9),
+        metavar="N",
+        help="LiDAR sweeps between key frames (default: 9)",
     )
     only.add_argument(
         "--lidar-columns",
-        type=int,
+        type=count,
         metavar="N",
         help="azimuth steps per turn of the 32-beam LiDAR (default: 1084)",
     )
@@ -185,8 +191,8 @@ def table(summary: Summary, labels: LabelSet = UNSCENES3D) -> str:
     labeled = max(1, int(summary.voxels[1:].sum()))
     width = max(18, *map(len, labels.class_names))
     lines = [f"{'class':<{width}} {'voxels':>12} {'share':>9}"]
-    for name, count in zip(labels.class_names[1:], summary.voxels[1:], strict=True):
-        lines.append(f"{name:<{width}} {count:>12,} {100 * count / labeled:>8.3f}%")
+    for name, voxels in zip(labels.class_names[1:], summary.voxels[1:], strict=True):
+        lines.append(f"{name:<{width}} {voxels:>12,} {100 * voxels / labeled:>8.3f}%")
     if labels is UNSCENES3D:
         lines.append(f"{'(background)':<{width}} {summary.voxels[0]:>12,}")
     lines.append("")

@@ -34,6 +34,7 @@ from engine.build.build import (
 from engine.command_line import add_config_options, add_device_option, add_seed_option, read_config
 from engine.metrics.confusion import Confusion
 from engine.metrics.occupancy import OccupancyScores, describe_grid, occupancy_scores
+from engine.number_options import count, number
 from model.unsocc import UnsOcc, required
 from utils.config import PRECISIONS, Schedule, read_section
 from utils.console import run_script, say, start_logging
@@ -49,11 +50,17 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_config_options(parser)
     add_device_option(parser)
     add = parser.add_argument
-    add("--frames", type=int, default=8, metavar="N", help="use the first N frames of the train "
+    add("--frames", type=count, default=8, metavar="N", help="use the first N frames of the train "
         "split (default: 8)")  # fmt: skip
-    add("--iterations", type=int, default=800, metavar="N", help="optimizer steps (default: 800)")
+    add("--iterations", type=count, default=800, metavar="N", help="optimizer steps (default: 800)")
     add("--amp", choices=PRECISIONS, default="off", help="mixed precision (default: off)")
-    add("--target", type=float, default=90.0, metavar="PERCENT", help="mIoU to reach (default: 90)")
+    add(
+        "--target",
+        type=number(0, 100),
+        default=90.0,
+        metavar="PERCENT",
+        help="mIoU to reach (default: 90)",
+    )
     add_seed_option(parser)
     return parser.parse_args(argv)
 
@@ -61,8 +68,6 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     """Train, score, and print both results."""
     start_logging()
-    if args.iterations < 1:
-        raise ValueError(f"--iterations must be at least 1, got {args.iterations}")
     cfg = read_config(args)
     cfg.augmentation = None
     cfg = balance_classes(cfg)

@@ -29,7 +29,9 @@ from dataset.prepare.members import Member, members_of, reject_conflicts
 from dataset.prepare.release import MINI, Source, all_sources, find_sources, verify
 from dataset.prepare.unpack import missing_members, require_space, unpack
 from dataset.splits import SOURCES
+from engine.number_options import count
 from utils.console import run_script, start_logging
+from utils.folder_lock import locked
 from utils.outputs import output_file, output_folder
 from utils.shortlist import shortlist
 from utils.whole_files import write_json
@@ -73,7 +75,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument(
         "--workers",
-        type=int,
+        type=count,
         metavar="N",
         help="worker processes of the check (default: one per core)",
     )
@@ -142,8 +144,9 @@ def main(arguments: argparse.Namespace) -> None:
     else:
         sources = all_sources(arguments.archives)
     verify_all(sources)
-    unpack_all(members_to_unpack(sources), arguments.out, force=arguments.force)
-    counts = write_lists(arguments.out, arguments.split, force=arguments.force)
+    with locked(arguments.out):
+        unpack_all(members_to_unpack(sources), arguments.out, force=arguments.force)
+        counts = write_lists(arguments.out, arguments.split, force=arguments.force)
     logger.info("lists: %s", ", ".join(f"{split} {count}" for split, count in counts.items()))
     report = check_dataset(arguments.out, workers=arguments.workers)
     if arguments.json is not None:

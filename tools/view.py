@@ -1,9 +1,9 @@
 """View frames in the browser: voxels, points, cameras, Gaussians and prediction errors.
 
-    python tools/view.py --py-config CONFIG --data-root DIR                     # a data set
-    python tools/view.py --py-config CONFIG --data-root DIR --pred DIR          # with predictions
-    python tools/view.py --py-config CONFIG --data-root DIR --resume-from FILE  # with a network
-    python tools/view.py --pred DIR                                             # predictions only
+    python tools/view.py --py-config CONFIG --data-root DIR             # a data set
+    python tools/view.py --py-config CONFIG --data-root DIR --pred DIR  # with predictions
+    python tools/view.py --resume-from FILE --data-root DIR             # with a network
+    python tools/view.py --pred DIR                                     # predictions only
 
 Prints the address to open. On a remote server, forward the port first:
 ssh -L 8080:localhost:8080 SERVER
@@ -18,6 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from engine.number_options import count, whole_number
 from engine.prediction.options import add_source_options, build_source
 from utils.console import run_script, say, start_logging
 
@@ -30,9 +31,13 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_source_options(parser)
     group = parser.add_argument_group("server")
     group.add_argument(
-        "--ahead", type=int, default=6, metavar="N", help="frames to preload (default: 6)"
+        "--ahead",
+        type=whole_number(0),
+        default=6,
+        metavar="N",
+        help="frames to preload (default: 6)",
     )
-    group.add_argument("--keep", type=int, default=24, metavar="N",
+    group.add_argument("--keep", type=count, default=24, metavar="N",
         help="frames to keep in memory (default: 24)")  # fmt: skip
     group.add_argument(
         "--host",
@@ -40,7 +45,12 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="address to listen on; 0.0.0.0 allows access from the network (default: 127.0.0.1, "
         "this machine only)",
     )
-    group.add_argument("--port", type=int, default=8080, help="port to listen on (default: 8080)")
+    group.add_argument(
+        "--port",
+        type=whole_number(0, 2**16 - 1),
+        default=8080,
+        help="port to listen on (default: 8080)",
+    )
     return parser.parse_args(argv)
 
 
@@ -54,12 +64,6 @@ def check_server(args: argparse.Namespace) -> None:
         raise ValueError(
             "the viewer needs viser, which is not installed: pip install -r requirements.txt"
         )
-    if args.keep < 1 or args.ahead < 0:
-        raise ValueError(
-            f"--keep must be at least 1 and --ahead at least 0, got {args.keep} and {args.ahead}"
-        )
-    if not 0 <= args.port < 2**16:
-        raise ValueError(f"--port must be from 0 (any free port) to 65535, got {args.port}")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -6,7 +6,8 @@
     python tools/visualize.py film     SOURCE --out FILE.mp4   # video of a drive, or FILE.gif
 
 SOURCE is as in tools/view.py: --py-config CONFIG [--data-root DIR] shows labels; --pred DIR adds
-saved predictions, --resume-from FILE those of a network; --pred DIR alone needs no data set.
+saved predictions; --resume-from FILE shows those of a network, with the config in FILE unless
+--py-config is given; --pred DIR alone needs no data set.
 --compare NAME=DIR adds predictions of another method.
 """
 
@@ -18,8 +19,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataset.options import spread
+from engine.checkpoint.weights import read_weights
 from engine.command_line import parse_size, read_config
-from engine.frames.sources import FrameSource, Predicted, ViewFrame
+from engine.frames.sources import FrameSource, Predicted, Recordings, ViewFrame
+from engine.number_options import count, number, positive, whole_number
 from engine.pictures.branch_figure import branch_tables, stack_pages
 from engine.pictures.branch_maps import RenderedFrame, render_branches
 from engine.pictures.figures import FigureOptions, Table, comparison_table, views_table
@@ -73,11 +76,11 @@ def _add_content(group: argparse._ArgumentGroup) -> None:
     )
     add("--rows", nargs="+", default=[], metavar="NAME",
         help="compare: title of each frame (default: its scene)")  # fmt: skip
-    add("--limit", type=int, metavar="N",
+    add("--limit", type=whole_number(0), metavar="N",
         help="draw N frames, evenly spaced (default: 0, all; compare: 4)")  # fmt: skip
     add("--views", nargs="+", choices=VIEWS, help="views to draw (default: all; "
         "compare: front; film: driver)")  # fmt: skip
-    add("--camera", type=int, default=0, metavar="N", help="camera of the front "
+    add("--camera", type=whole_number(0), default=0, metavar="N", help="camera of the front "
         "view (default: 0)")  # fmt: skip
     add("--errors", action=argparse.BooleanOptionalAction,
         help="draw the errors of predictions (default: only film without --compare)")  # fmt: skip
@@ -90,8 +93,8 @@ def _add_content(group: argparse._ArgumentGroup) -> None:
 
 def _add_looks(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--width", type=int, default=1600, metavar="PX", help="page width (default: 1600)")
-    add("--scale", type=float, default=1.0, metavar="K",
+    add("--width", type=count, default=1600, metavar="PX", help="page width (default: 1600)")
+    add("--scale", type=number(0.25, 8), default=1.0, metavar="K",
         help="scale factor of the resolution, 2 or 3 for print (default: 1)")  # fmt: skip
     add("--background", choices=sorted(STYLES), default="white",
         help="background color (default: white)")  # fmt: skip
@@ -101,10 +104,16 @@ def _add_looks(group: argparse._ArgumentGroup) -> None:
     add("--panels", type=Path, metavar="DIR", help="also write each panel to a file in DIR")
     add("--size", type=parse_size, default=(1280, 720), metavar="WxH",
         help="video size (default: 1280x720)")  # fmt: skip
-    add("--fps", type=float, default=4.0, metavar="N", help="video frames per second (default: 4)")
-    add("--colors", type=int, default=MAX_COLORS, metavar="N",
+    add(
+        "--fps",
+        type=positive,
+        default=4.0,
+        metavar="N",
+        help="video frames per second (default: 4)",
+    )
+    add("--colors", type=whole_number(2, MAX_COLORS), default=MAX_COLORS, metavar="N",
         help="palette size of a GIF; 64 halves the file size (default: 256)")  # fmt: skip
-    add("--stride", type=int, default=1, metavar="N",
+    add("--stride", type=count, default=1, metavar="N",
         help="branches: render every N-th pixel (default: 1)")  # fmt: skip
 
 
@@ -115,8 +124,6 @@ def main(args: argparse.Namespace) -> None:
         ValueError: If a number is out of range, or options do not go together.
     """
     start_logging()
-    if args.stride < 1:
-        raise ValueError(f"--stride must be at least 1, got {args.stride}")
     draw = {"views": _views, "compare": _compare, "branches": _branches, "film": _film}
     draw[args.figure](args)
 
@@ -138,15 +145,13 @@ def _compare(args: argparse.Namespace) -> None:
 
 
 def _branches(args: argparse.Namespace) -> None:
-    if args.py_config is None or args.resume_from is None or args.pred is not None:
-        raise ValueError(
-            "branches are rendered by a network: pass --py-config and --resume-from, not --pred"
-        )
-    options, cfg = figure_options(args), read_config(args)
+    if args.resume_from is None or args.pred is not None:
+        raise ValueError("branches are rendered by a network: pass --resume-from, not --pred")
+    options, weights = figure_options(args), read_weights(args.resume_from)
+    cfg = read_config(args, weights=weights)
     labels = label_set(cfg.labels)
-    network = load_predictor(args, cfg).network
-    without_weights = argparse.Namespace(**vars(args) | {"resume_from": None, "pred": None})
-    source = build_source(without_weights, annotations=LABELS)
+    network = load_predictor(args, cfg, weights).network
+    source = Recordings(cfg, args.split, stems=args.stems, scene=args.scene, annotations=LABELS)
     rendered: dict[str, RenderedFrame] = {}
 
     def predict(frame: ViewFrame) -> ViewFrame:
@@ -193,8 +198,6 @@ def figure_options(args: argparse.Namespace) -> FigureOptions:
     Raises:
         ValueError: If an option is invalid for the figure.
     """
-    if not 0.25 <= args.scale <= 8:
-        raise ValueError(f"--scale must be from 0.25 to 8, got {args.scale}")
     if args.rows and args.figure != "compare":
         raise ValueError(f"--rows can only be used with compare, not with {args.figure}")
     return FigureOptions(
@@ -218,8 +221,6 @@ def chosen(source: FrameSource, args: argparse.Namespace) -> list[int]:
     limit = args.limit
     if limit is None:
         limit = 4 if args.figure == "compare" and not args.stems else 0
-    if limit < 0:
-        raise ValueError(f"--limit must be at least 1, or 0 for no limit, got {limit}")
     return spread(range(len(source.stems)), limit)
 
 

@@ -1,38 +1,36 @@
 """Load configs, apply command-line overrides, and reject unknown keys."""
 
 import ast
-import dataclasses
-import difflib
-import inspect
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import codecs
+import copy
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from mmengine.config import Config
 
-SECTIONS = (
-    "labels",
-    "grid",
-    "modality",
-    "sensors",
-    "data_root",
-    "dataset",
-    "model",
-    "augmentation",
-    "schedule",
-    "runtime",
-)
-"""The top-level keys of a config; augmentation and sensors may be None."""
+from utils.geometry import VoxelGrid
+from utils.value_types import annotations_of, check_fields, check_keys, check_value, closest
+
+SECTIONS = {
+    "labels": str,
+    "grid": VoxelGrid,
+    "modality": str,
+    "sensors": str | None,
+    "data_root": str | Path,
+    "dataset": dict,
+    "model": dict,
+    "augmentation": dict | None,
+    "schedule": dict,
+    "runtime": dict,
+}
+"""The top-level keys of a config, and the types of their values."""
 OPTIONAL = ("augmentation", "sensors")
 """Those that may be missing, which is None."""
 MODALITIES = ("both", "camera", "lidar")
 """Sensors a network can be built for."""
 PRECISIONS = ("off", "bf16", "fp16")
-
-_ARGUMENT_ERROR = re.compile("unexpected keyword argument|missing .*required .*argument")
-"""Python's messages for a call with wrong arguments."""
 
 Section = TypeVar("Section")
 
@@ -97,20 +95,22 @@ class Runtime:
 def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> Config:
     """Load a config file, apply overrides, and check its top level.
 
+    A config is Python code, and loading it runs that code: load only configs that you trust.
     Names with a leading underscore are what config files share with each other: they are dropped.
 
     Args:
-        path: An mmengine text config.
+        path: A Python file in the style of mmengine's configs.
         options: Overrides by dotted key, as returned by ``parse_options``.
 
     Raises:
         FileNotFoundError: If the file does not exist.
         ValueError: If the file is not a valid config, an override has an unknown key, or a
-            top-level section is missing or unknown.
+            top-level section is missing, unknown or of the wrong type.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"config {path} not found; the configs are in config/")
+    check_config_text(path)
     try:
         cfg = Config.fromfile(str(path))
     except Exception as error:  # A config is Python code and can raise anything.
@@ -118,14 +118,56 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
         raise ValueError(f"{path} is not a valid config: {kind}: {error}") from error
     for key in [key for key in cfg if key.startswith("_")]:
         cfg.pop(key)
+    return _finished(cfg, path, options or {})
+
+
+def config_from_values(
+    values: Mapping[str, Any], source: Path, options: Mapping[str, Any]
+) -> Config:
+    """Build a config from plain values, as ``load_config`` does from a file.
+
+    Args:
+        values: The sections.
+        source: Where they are from, for messages.
+        options: Overrides by dotted key.
+
+    Raises:
+        ValueError: As in ``load_config``.
+    """
+    text = f"# from {source}"  # mmengine would read that file as text otherwise.
+    cfg = Config(copy.deepcopy(dict(values)), cfg_text=text, filename=str(source))
+    return _finished(cfg, source, options)
+
+
+def _finished(cfg: Config, source: Path, options: Mapping[str, Any]) -> Config:
+    """Add the optional sections, apply overrides, and check the top level."""
     for name in OPTIONAL:
         if name not in cfg:
             cfg[name] = None
-    for key, value in (options or {}).items():
-        _check_option(cfg, key, value, path)
+    for key, value in options.items():
+        _check_option(cfg, key, value, source)
         cfg.merge_from_dict({key: value})
-    _check_top_level(cfg, path)
+    _check_top_level(cfg, source)
     return cfg
+
+
+def check_config_text(path: Path) -> None:
+    """Check that a config and its base files are Python text, before any of it runs.
+
+    Raises:
+        ValueError: If a file is missing, is not Python or not UTF-8, or ``_base_`` is not a list of
+            file names.
+    """
+    waiting, seen = [path.resolve()], set()
+    while waiting:
+        file = waiting.pop()
+        seen.add(file)
+        try:
+            bases = _base_files(file)
+        except (ValueError, OSError, SyntaxError) as error:
+            inner = "" if file == path.resolve() else f"its base {file}: "
+            raise ValueError(f"{path} is not a valid config: {inner}{error}") from error
+        waiting += [base for base in bases if base not in seen]
 
 
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
@@ -152,21 +194,14 @@ def read_section(cfg: Config, name: str, kind: type[Section]) -> Section:
     Raises:
         ValueError: If a key is missing or unknown, or a value has the wrong type.
     """
-    values = _mapping(cfg, name)
-    known = {field.name: field.type for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    where = _place(cfg)
-    check_keys(values, known, f"{name} of {where}")
-    missing = sorted(known.keys() - values.keys())
+    values, where = mapping_of(cfg, name), place_of(cfg)
+    check_fields(values, kind, name, where)
+    hints = annotations_of(kind)
+    missing = sorted(hints.keys() - values.keys())
     if missing:
         raise ValueError(f"{name} of {where} is missing {missing}")
-    for key, value in values.items():
-        allowed = (int, float) if known[key] is float else known[key]
-        is_flag = isinstance(value, bool) and known[key] is not bool
-        if is_flag or not isinstance(value, allowed):  # type: ignore[arg-type]
-            expected = getattr(known[key], "__name__", known[key])
-            raise ValueError(f"{name}.{key} of {where} must be {expected}, got {value!r}")
     return kind(
-        **{key: float(value) if known[key] is float else value for key, value in values.items()}
+        **{key: float(value) if hints[key] is float else value for key, value in values.items()}
     )
 
 
@@ -177,7 +212,7 @@ def read_choice(cfg: Config, name: str, choices: Iterable[str]) -> str:
         ValueError: If it is not one of ``choices``.
     """
     if cfg[name] not in choices:
-        raise ValueError(f"{name} of {_place(cfg)} must be one of {choices}, got {cfg[name]!r}")
+        raise ValueError(f"{name} of {place_of(cfg)} must be one of {choices}, got {cfg[name]!r}")
     return str(cfg[name])
 
 
@@ -187,80 +222,9 @@ def check_dataset_name(cfg: Config, name: str | None) -> None:
     Raises:
         ValueError: If it is for another one.
     """
-    kind = _mapping(cfg, "dataset").get("type", "")
+    kind = mapping_of(cfg, "dataset").get("type", "")
     if name is not None and name.lower() != str(kind).lower():
-        raise ValueError(f"--dataset is {name}, but {_place(cfg)} is a config for {kind}")
-
-
-def build_section(
-    cfg: Config,
-    name: str,
-    registry: Any,
-    injected: Mapping[str, Any] | None = None,
-    *,
-    groups: Mapping[str, type] | None = None,
-) -> Any:
-    """Build the object of a section: its ``type`` names the class, other keys are arguments.
-
-    Args:
-        cfg: The config.
-        name: "model" or "dataset".
-        registry: Registry that holds the class.
-        injected: Arguments passed in addition to the keys of the section.
-        groups: Dataclasses by argument name: a class with such an argument gets it built from the
-            keys that are its fields.
-
-    Raises:
-        ValueError: If the class is unknown, a key is not one of its arguments (also in nested
-            sections with their own ``type``), or an argument is missing.
-    """
-    values = plain(_mapping(cfg, name))
-    where = f"{name} of {_place(cfg)}"
-    groups = groups or {}
-    constructor = _constructor(values, registry, where, groups)
-    own = {key: value for key, value in values.items() if key != "type"}
-    twice = sorted(own.keys() & (injected or {}).keys())
-    if twice:
-        raise ValueError(f"{where}: {twice} are set elsewhere in the config; remove them here")
-    arguments = own | dict(injected or {})
-    try:
-        return constructor(**_grouped(arguments, constructor, groups))
-    except TypeError as error:
-        if not _ARGUMENT_ERROR.search(str(error)):
-            raise
-        raise ValueError(f"{where}: {error}") from error
-
-
-def section_class(
-    cfg: Config, name: str, registry: Any, *, groups: Mapping[str, type] | None = None
-) -> Any:
-    """Look up the class of a section, after a check of its keys.
-
-    Args:
-        cfg: The config.
-        name: "model" or "dataset".
-        registry: Registry that holds the class.
-        groups: As in ``build_section``.
-
-    Raises:
-        ValueError: If the class is unknown, or a key is not one of its arguments.
-    """
-    where = f"{name} of {_place(cfg)}"
-    return _constructor(plain(_mapping(cfg, name)), registry, where, groups or {})
-
-
-def check_keys(given: Iterable[str], known: Iterable[str], where: str) -> None:
-    """Reject unknown keys, suggesting the closest known one.
-
-    Raises:
-        ValueError: If a key is unknown.
-    """
-    known = sorted(known)
-    for key in given:
-        if key not in known:
-            raise ValueError(
-                f"{where}: unknown key '{key}'{_hint(key, known)} (known keys: {known})"
-            )
+        raise ValueError(f"--dataset is {name}, but {place_of(cfg)} is a config for {kind}")
 
 
 def plain(value: Any) -> Any:
@@ -272,63 +236,56 @@ def plain(value: Any) -> Any:
     return [plain(item) for item in value] if isinstance(value, list) else value
 
 
-def _constructor(
-    values: Mapping[str, Any],
-    registry: Any,
-    where: str,
-    groups: Mapping[str, type],
-) -> Callable[..., Any]:
-    """Look up the class of a section and check its keys, nested sections included."""
-    kind = values.get("type")
-    constructor = registry.get(kind) if isinstance(kind, str) else None
-    if constructor is None:
-        names = sorted(registry.module_dict)
-        hint = _hint(str(kind), names)
-        raise ValueError(f"{where}: unknown type {kind!r}{hint}")
-    check_keys((key for key in values if key != "type"), _keys_of(constructor, groups), where)
-    _check_nested(values, registry, where)
-    return constructor
+def mapping_of(cfg: Config, name: str) -> Mapping[str, Any]:
+    """Return a section of a config.
 
-
-def _check_nested(values: Mapping[str, Any], registry: Any, where: str) -> None:
-    """Check nested sections that have a ``type``, at any depth."""
-    for key, value in values.items():
-        if isinstance(value, Mapping) and "type" in value:
-            _constructor(value, registry, f"{key} in {where}", groups={})
-        elif isinstance(value, Mapping):
-            _check_nested(value, registry, f"{key} in {where}")
-
-
-def _keys_of(constructor: Callable[..., Any], groups: Mapping[str, type]) -> set[str]:
-    """The keys that a class is built from: its arguments, and for grouped ones their fields."""
-    arguments = set(inspect.signature(constructor).parameters)
-    grouped = arguments & groups.keys()
-    return (arguments - grouped).union(*(_field_names(groups[name]) for name in grouped))
-
-
-def _grouped(
-    arguments: Mapping[str, Any], constructor: Callable[..., Any], groups: Mapping[str, type]
-) -> dict[str, Any]:
-    """The arguments of a class, with the grouped ones built from their fields."""
-    rest = dict(arguments)
-    for name in inspect.signature(constructor).parameters.keys() & groups.keys():
-        fields = {key: rest.pop(key) for key in _field_names(groups[name]) & rest.keys()}
-        rest[name] = groups[name](**fields)
-    return rest
-
-
-def _field_names(kind: type) -> set[str]:
-    return {field.name for field in dataclasses.fields(kind)}
-
-
-def _mapping(cfg: Config, name: str) -> Mapping[str, Any]:
+    Raises:
+        ValueError: If it is no dict.
+    """
     if not isinstance(cfg[name], Mapping):
-        raise ValueError(f"{name} of {_place(cfg)} must be a dict, got {cfg[name]!r}")
+        raise ValueError(f"{name} of {place_of(cfg)} must be a dict, got {cfg[name]!r}")
     return cfg[name]
 
 
-def _place(cfg: Config) -> str:
+def place_of(cfg: Config) -> str:
+    """Return the path of a config's file, for messages."""
     return str(cfg.filename or "the config")
+
+
+def _base_files(file: Path) -> list[Path]:
+    """The files that a config names in ``_base_``, read without running it."""
+    if file.suffix != ".py":
+        raise ValueError("expected a Python file (.py), as in config/")
+    if not file.is_file():
+        raise ValueError("the file does not exist")
+    content = file.read_bytes()
+    if content.startswith(codecs.BOM_UTF8):
+        raise ValueError("it starts with a byte order mark; save it as UTF-8 without one")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ValueError(f"line {line} is not UTF-8; save it as UTF-8") from error
+    try:
+        tree = ast.parse(text)
+    except SyntaxError as error:
+        raise ValueError(f"line {error.lineno} is not Python: {error.msg}") from error
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_base_":
+            return [(file.parent / name).resolve() for name in _names(node.value)]
+    return []
+
+
+def _names(node: ast.expr) -> list[str]:
+    """The file names that ``_base_`` is set to."""
+    try:
+        value = ast.literal_eval(node)
+    except ValueError:
+        value = None
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"_base_ must be a list of file names, got {ast.unparse(node)}")
+    return list(names)
 
 
 def _check_top_level(cfg: Config, path: Path) -> None:
@@ -336,6 +293,8 @@ def _check_top_level(cfg: Config, path: Path) -> None:
     missing = [name for name in SECTIONS if name not in cfg and name not in OPTIONAL]
     if missing:
         raise ValueError(f"{path} is missing {missing}; inherit them from config/_base_/")
+    for name, annotation in SECTIONS.items():
+        check_value(cfg[name], annotation, name, str(path))
     read_choice(cfg, "modality", MODALITIES)
 
 
@@ -346,7 +305,7 @@ def _check_option(cfg: Config, key: str, value: Any, path: Path) -> None:
     for part in key.split("."):
         if not isinstance(parent, Mapping) or part not in parent:
             known = _dotted_keys(values)
-            raise ValueError(f"--cfg-options: unknown key '{key}' in {path}{_hint(key, known)}")
+            raise ValueError(f"--cfg-options: unknown key '{key}' in {path}{closest(key, known)}")
         parent = parent[part]
     if isinstance(parent, Mapping) and value is not None:
         raise ValueError(f"--cfg-options: '{key}' is a section; set one of its keys, or None")
@@ -359,15 +318,6 @@ def _dotted_keys(values: Mapping[str, Any], prefix: str = "") -> list[str]:
         if isinstance(value, Mapping):
             keys += _dotted_keys(value, f"{prefix}{key}.")
     return keys
-
-
-def _hint(word: str, known: Sequence[str]) -> str:
-    """Suffix of an error message that suggests the closest known word, if any is close."""
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    if not near:
-        same_name = [key for key in known if key.rpartition(".")[2] == word.rpartition(".")[2]]
-        near = same_name[:1]
-    return f"; did you mean '{near[0]}'?" if near else ""
 
 
 def _parse_value(text: str) -> Any:

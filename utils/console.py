@@ -6,9 +6,13 @@ import os
 import select
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 
 from mmengine.logging import MMLogger
 from tqdm import tqdm
+
+from utils.machine_errors import machine_error
 
 USER_ERRORS = (ValueError, FileNotFoundError, FloatingPointError, OSError)
 """Errors caused by input. All others are bugs and keep their traceback."""
@@ -20,6 +24,8 @@ _MARK = "is_log_of_the_run"
 _STATUS_OF_SIGPIPE = 128 + 13
 
 logger = logging.getLogger(__name__)
+if isinstance(sys.stdout, io.TextIOWrapper):  # "?" for characters that its encoding lacks.
+    sys.stdout.reconfigure(errors="replace")
 
 
 class ConsoleHandler(logging.Handler):
@@ -61,11 +67,25 @@ def log_to(file: logging.FileHandler) -> None:
         root.removeHandler(handler)
         handler.close()
     setattr(file, _MARK, True)
+    file.handleError = partial(_stop_log, file)  # type: ignore[method-assign]
     root.addHandler(file)
 
 
+def _stop_log(file: logging.FileHandler, record: logging.LogRecord) -> None:
+    """Say once that a log file cannot be written, and stop writing to it."""
+    del record
+    error = sys.exception()
+    reason = error.strerror if isinstance(error, OSError) else error
+    file.setLevel(logging.CRITICAL + 1)
+    with suppress(OSError):  # What could not be written is still in its buffer.
+        if file.stream is not None:
+            file.stream.close()
+    file.stream = None
+    say(f"warning: {file.baseFilename}: {reason}; the log ends here")
+
+
 def run_script(main: Callable[[], None], *, on_interruption: str = "stopped") -> None:
-    """Run a script; an input error ends it with one message and exit status 1.
+    """Run a script; an error of the input or the machine ends it with one message and status 1.
 
     The full traceback is in the log file of the run, if there is one, and on the console if
     UNSOCC_TRACEBACK=1 is set. A closed stdout, as after ``| head``, ends the script silently with
@@ -81,13 +101,16 @@ def run_script(main: Callable[[], None], *, on_interruption: str = "stopped") ->
         sys.stdout.reconfigure(line_buffering=True)
     try:
         main()
-    except USER_ERRORS as error:
+    except Exception as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads_output():
             _discard_output()
             sys.exit(_STATUS_OF_SIGPIPE)
-        if os.environ.get(TRACEBACK_VARIABLE) == "1":
+        message = machine_error(error)
+        if message is None and isinstance(error, USER_ERRORS):
+            message = brief(error)
+        if message is None or os.environ.get(TRACEBACK_VARIABLE) == "1":
             raise
-        logger.error(brief(error), exc_info=error)
+        logger.error(message, exc_info=error)
         sys.exit(1)
     except KeyboardInterrupt:
         say(on_interruption)

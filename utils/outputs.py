@@ -1,6 +1,7 @@
 """Argument types for output paths: bad paths are reported before any work starts."""
 
 import argparse
+import os
 from pathlib import Path
 
 
@@ -8,7 +9,7 @@ def output_file(text: str) -> Path:
     """Parse the path of a file to write, which may exist.
 
     Raises:
-        argparse.ArgumentTypeError: If it is a folder, or one of its parents is a file.
+        argparse.ArgumentTypeError: If it is a folder, or its own is a file or read-only.
     """
     path = Path(text)
     if path.is_dir():
@@ -21,10 +22,12 @@ def output_folder(text: str) -> Path:
     """Parse the path of a folder to write to, which may exist.
 
     Raises:
-        argparse.ArgumentTypeError: If it, or one of its parents, is a file.
+        argparse.ArgumentTypeError: If it, or one of its parents, is a file or read-only.
     """
     path = Path(text)
     there = next((place for place in (path, *path.parents) if place.exists()), Path())
     if not there.is_dir():
         raise argparse.ArgumentTypeError(f"{there} is a file; expected a folder to write to")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise argparse.ArgumentTypeError(f"the folder {there.resolve()} is read-only")
     return path

@@ -4,6 +4,7 @@ import functools
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -40,7 +41,7 @@ def map_in_processes(
 
     Raises:
         ValueError: If ``workers`` is not positive.
-        RuntimeError: If a worker dies.
+        ChildProcessError: If a worker dies.
     """
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
@@ -57,18 +58,33 @@ def _map(
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     inner = function.func if isinstance(function, functools.partial) else function
     context.set_forkserver_preload([inner.__module__])
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker) as pool:
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=start_worker) as pool:
         try:
             yield from pool.map(function, items, chunksize=_CHUNK_SIZE)
         except BrokenProcessPool as error:
-            message = "a worker process died, probably out of memory; use fewer workers"
-            raise RuntimeError(message) from error
+            message = "a worker process died, probably out of memory; use fewer --workers"
+            raise ChildProcessError(message) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _start_worker() -> None:
-    """Set up a worker: no extra threads, and Ctrl-C ends it without a traceback."""
+def start_worker() -> None:
+    """Set up a worker process: it computes in one thread, and ends with the process it works for.
+
+    Ctrl-C ends it without a traceback.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Wait until the parent process ends, and end this one.
+
+    A killed process cannot stop its workers, which would wait for work forever.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "only a worker process has a parent"
+    parent.join()
+    os._exit(1)

@@ -25,6 +25,7 @@ dataset = dict(
     frame="ego",  # ego | lidar: the grid's frame; lidar has x to the right
     image_size=(256, 704),  # rows, columns after crop and resize
     image_crop=(0.3535, 0.0, 1.0, 1.0),  # top, left, bottom, right kept: no sky, square pixels
+    lidar_height_m=None,  # the grid's frame is the vehicle's: recordings are not moved
     num_sweeps=10,  # LiDAR sweeps accumulated, the key frame's included: half a second
     labels_source="occ3d",  # occ3d | surroundocc | openoccupancy
     labels_root=None,  # folder of the labels; None: the usual name beside data_root

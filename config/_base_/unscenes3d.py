@@ -26,6 +26,8 @@ dataset = dict(
     image_crop=(0.2, 0.0, 0.95, 1.0),  # top, left, bottom, right kept: no sky, no hood
     num_sweeps=1,  # LiDAR sweeps accumulated, the frame's own included
     max_range_m=110.0,  # farther points are dropped, as the data set's authors do
+    intensity_max=255.0,  # largest intensity that files in clouds/ can hold
+    lidar_height_m=2.7,  # of the LiDAR above level ground; recordings are moved to it
     pose_rule="auto",  # meaning of Tr_velo_to_imu: auto | extrinsic | pose
 )
 augmentation = dict(

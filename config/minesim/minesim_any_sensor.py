@@ -2,5 +2,5 @@
 _base_ = "minesim_pretrained.py"
 model = dict(
     parts=dict(branch=dict(type="BranchHead")),  # each sensor's volume predicts the labels too
-    sensor_dropout=dict(camera=0.5, lidar=0.5),  # each frame also without one of them
+    sensor_dropout=dict(camera=0.5, lidar=0.5),  # half of the frames also without it, each
 )

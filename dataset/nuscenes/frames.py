@@ -13,10 +13,11 @@ import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
 from dataset import formats, transforms
+from dataset.cloud_rule import NUSCENES_CLOUD
 from dataset.nuscenes import labels as nuscenes_labels
 from dataset.nuscenes.index import LIDAR_SLOT, KeyFrameIndex
+from dataset.sweep_ages import sweep_ages_s
 
-_CLOUD_COLUMNS = 5  # x, y, z, intensity, ring.
 _ROOF_M = 1.0  # Points within this distance of the LiDAR, along x and y, are on the vehicle's roof.
 
 
@@ -134,7 +135,7 @@ class NuScenesFrames:
             FileNotFoundError: If it is missing.
             ValueError: If it is corrupt.
         """
-        cloud = formats.read_cloud(self.path(recording), columns=_CLOUD_COLUMNS)[:, :4]
+        cloud = formats.read_cloud(self.path(recording), NUSCENES_CLOUD)
         is_roof = (np.abs(cloud[:, :2]) < _ROOF_M).all(axis=1)
         return transforms.transform_cloud(self.volume_from_cloud(row, recording), cloud[~is_roof])
 
@@ -153,17 +154,18 @@ class NuScenesFrames:
 
         Raises:
             FileNotFoundError: If a point cloud is missing.
-            ValueError: If a point cloud is corrupt.
+            ValueError: If a point cloud is corrupt, or its age is implausible.
         """
         if count == 1:
             return cloud
-        key, *before = self.sweeps(row, count)
-        clouds = [cloud, *(self.read_cloud(row, recording) for recording in before)]
-        ages_s = [
-            np.full((len(part), 1), self.age_s(row, recording), np.float32)
-            for part, recording in zip(clouds, (key, *before), strict=True)
+        sweeps = self.sweeps(row, count)
+        ages_s = sweep_ages_s([(self.path(sweep), -self.age_s(row, sweep)) for sweep in sweeps])
+        clouds = [cloud, *(self.read_cloud(row, sweep) for sweep in sweeps[1:])]
+        columns = [
+            np.full((len(part), 1), age_s, np.float32)
+            for part, age_s in zip(clouds, ages_s, strict=True)
         ]
-        return np.hstack([np.concatenate(clouds), np.concatenate(ages_s)])
+        return np.hstack([np.concatenate(clouds), np.concatenate(columns)])
 
     def label_from_volume(self, row: int, benchmark: str) -> Float64[np.ndarray, "4 4"]:
         """Return the transform from the volume to a benchmark's labels."""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
+from dataset.calibration import check_camera_matrix
 from dataset.json_records import read_records
 from dataset.nuscenes.index import CAMERAS, LIDAR, LIDAR_SLOT, NONE, KeyFrameIndex
 
@@ -116,6 +117,11 @@ class _Table:
         matrix = record.get("camera_intrinsic")
         if not isinstance(matrix, list) or [_is_vector(row, 3) for row in matrix] != [True] * 3:
             raise self.fault(record, "3×3 numbers as 'camera_intrinsic'", matrix)
+        where = f"{self.path}: record '{record['token']}'"
+        try:
+            check_camera_matrix(where, "camera_intrinsic", np.array(matrix, np.float64))
+        except ValueError as error:
+            raise ValueError(f"{error} The table is corrupt: {_UNPACK}") from error
         return matrix
 
     def fault(self, record: Record, expected: str, found: object) -> ValueError:

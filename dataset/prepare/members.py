@@ -56,8 +56,8 @@ def place(name: str, holds: Sequence[str]) -> str | None:
     """
     *parents, file = PurePosixPath(name).parts
     named = [folder for folder in parents if folder in FOLDERS]
-    if not named and len(holds) == 1 and file.endswith(layout.SUFFIXES.get(holds[0], "/")):
-        named = [holds[0]]
+    if not named and len(holds) == 1 and holds[0] in layout.SUFFIXES:
+        named = [holds[0]] if layout.stem_of(holds[0], file) else []
     return f"{named[-1]}/{file}" if named else None
 
 

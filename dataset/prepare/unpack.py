@@ -12,6 +12,7 @@ from typing import IO
 
 from dataset.prepare.members import Member
 from utils.shortlist import shortlist
+from utils.whole_files import name_full_disk
 
 MARGIN_BYTES = 200 << 20
 """Disk space to keep free."""
@@ -105,7 +106,11 @@ def _write(
     # The name is the same in every run, so that leftovers are overwritten.
     partial = target.with_name(f".{target.name}.partial")
     try:
-        with open_member(member) as source, partial.open("wb") as file:
+        with (
+            open_member(member) as source,
+            name_full_disk(target),
+            partial.open("wb") as file,
+        ):
             while chunk := source.read(_CHUNK):
                 file.write(chunk)
                 on_bytes(len(chunk))

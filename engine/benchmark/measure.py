@@ -19,6 +19,7 @@ from torch.autograd import DeviceType
 from dataset.sample import Batch
 from engine.benchmark.floor import WHOLE, Work, count_work, measure_rates
 from engine.benchmark.synthetic import synthetic_batch
+from engine.benchmark.timing import Clock, Timing, time_runs, time_stages
 from engine.benchmark.training_loop import time_training_loop
 from engine.build.build import (
     amp_dtype,
@@ -32,7 +33,6 @@ from model.lidar_encoder import LidarEncoder
 from model.unsocc import DENSE_PARTS, UnsOcc, required
 from model.voxelize import voxelize
 from utils.config import Runtime, Schedule, read_section
-from utils.timing import Clock, Timing, time_runs, time_stages
 
 AMP_OF_PRECISION = {"fp32": "off", "bf16": "bf16", "fp16": "fp16"}
 ALL_TERMS, WITHOUT_RENDERING = "all terms", "without rendering"

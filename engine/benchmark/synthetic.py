@@ -97,7 +97,7 @@ def surfaces(
 def scan(
     occupancy: UInt8[Tensor, "X Y Z"], grid: VoxelGrid, sweeps: int, generator: torch.Generator
 ) -> Float[Tensor, "P F"]:
-    """Cast LiDAR rays at the surfaces; return x, y, z [m], intensity, and age [s] of sweeps.
+    """Cast LiDAR rays at the surfaces; return x, y, z [m], intensity 0–1, age [s] of sweeps.
 
     Args:
         occupancy: The scene.
@@ -119,7 +119,7 @@ def scan(
     rays = Rays(torch.zeros_like(directions)[None], directions[None])
     hit = first_hit(occupancy[None], grid, rays)
     range_m = hit.depth_m[0] + ROUGHNESS * grid.voxel_m * depth
-    columns = [range_m[:, None] * directions, 255 * intensity[:, None]]
+    columns = [range_m[:, None] * directions, intensity[:, None]]
     if sweeps > 1:
         columns.append(SWEEP_S * (age[:, None] * sweeps).floor())
     return torch.cat(columns, dim=1)[hit.is_valid[0]][:number]

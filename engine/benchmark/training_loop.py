@@ -17,10 +17,10 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from dataset.sample import Batch
+from engine.benchmark.timing import Clock, Timing, time_runs
 from engine.training.hooks import unwrap
 from engine.training.trainer import build_trainer
 from utils.distributed import Process
-from utils.timing import Clock, Timing, time_runs
 
 SEED = 42
 

@@ -2,30 +2,28 @@
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
-import cv2
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 import model as _models  # noqa: F401  Fills the registry.
 from dataset.frame_dataset import FrameDataset
 from dataset.sample import collate
 from engine.build.class_balance import with_class_balance, without_class_balance
 from engine.build.dataset_class import GROUPS
+from engine.build.loader import FrameLoader
 from engine.build.sampler import EpochBatches, EvalIndices
+from engine.build.section import Section
+from engine.checkpoint.weights import TrainedWeights, fill
 from model.unsocc import UnsOcc
-from utils.checkpoint import load_weights
 from utils.config import (
     MODALITIES,
     Runtime,
     Schedule,
-    build_section,
     plain,
     read_choice,
     read_section,
@@ -121,7 +119,7 @@ def build_dataset(
         injected |= {"augmentation": plain(cfg.get("augmentation")), "seed": seed}
         if novel_views(cfg):
             injected["num_neighbors"] = novel_views(cfg)
-    frames: FrameDataset = build_section(cfg, "dataset", DATASETS, injected, groups=GROUPS)
+    frames: FrameDataset = Section(cfg, "dataset", DATASETS, GROUPS).build(injected)
     return frames
 
 
@@ -160,7 +158,7 @@ def build_model(cfg: Config, *, seed: int = 0) -> UnsOcc:
         "modality": read_choice(cfg, "modality", MODALITIES),
     }
     torch.manual_seed(seed)
-    network: UnsOcc = build_section(without_class_balance(cfg), "model", MODELS, injected)
+    network: UnsOcc = Section(without_class_balance(cfg), "model", MODELS).build(injected)
     sensors = sensors_of(cfg)
     if sensors != cfg.modality:
         network.use_sensors(sensors)
@@ -173,15 +171,14 @@ def build_model(cfg: Config, *, seed: int = 0) -> UnsOcc:
     return network
 
 
-def load_network(cfg: Config, weights: str | Path, device: torch.device) -> UnsOcc:
+def load_network(cfg: Config, weights: TrainedWeights, device: torch.device) -> UnsOcc:
     """Build the network of a config and load trained weights, on the given device.
 
     Raises:
-        FileNotFoundError: If the file is missing.
         ValueError: If the section is invalid, or the weights do not match the network.
     """
     network = build_model(cfg)
-    load_weights(network, weights)
+    fill(network, weights.tensors, weights.path)
     return place(network, device)
 
 
@@ -192,6 +189,7 @@ def balance_classes(cfg: Config) -> Config:
         FileNotFoundError: If the data is missing.
         ValueError: If the config or a label is invalid.
     """
+    Section(without_class_balance(cfg), "model", MODELS).find_class()  # Before minutes of counting.
     return with_class_balance(cfg, lambda: build_dataset(cfg, "train", fields=("occupancy",)))
 
 
@@ -222,7 +220,7 @@ def _set_layout(weight: Tensor, memory_format: torch.memory_format) -> None:
     weight.data = weight.data.contiguous(memory_format=memory_format)
 
 
-def train_loader(cfg: Config, frames: FrameDataset, process: Process, seed: int) -> DataLoader:
+def train_loader(cfg: Config, frames: FrameDataset, process: Process, seed: int) -> FrameLoader:
     """Build the loader of this process's shuffled, augmented batches."""
     schedule = read_section(cfg, "schedule", Schedule)
     batches = EpochBatches(
@@ -232,14 +230,16 @@ def train_loader(cfg: Config, frames: FrameDataset, process: Process, seed: int)
         rank=process.rank,
         world_size=process.world_size,
     )
-    return DataLoader(frames, batch_sampler=batches, **_loader_options(cfg, process))
+    return FrameLoader(frames, batch_sampler=batches, **_loader_options(cfg, process))
 
 
-def eval_loader(cfg: Config, frames: FrameDataset, process: Process, batch_size: int) -> DataLoader:
+def eval_loader(
+    cfg: Config, frames: FrameDataset, process: Process, batch_size: int
+) -> FrameLoader:
     """Build the loader of this process's share of the frames, in order."""
     indices = EvalIndices(frames, rank=process.rank, world_size=process.world_size)
     options = _loader_options(cfg, process)
-    return DataLoader(frames, batch_size=batch_size, sampler=indices, **options)
+    return FrameLoader(frames, batch_size=batch_size, sampler=indices, **options)
 
 
 def build_optimizer(network: nn.Module, schedule: Schedule, device: torch.device) -> OptimWrapper:
@@ -290,11 +290,4 @@ def _loader_options(cfg: Config, process: Process) -> dict[str, Any]:
         "collate_fn": collate,
         "pin_memory": process.device.type == "cuda",
         "persistent_workers": workers > 0,
-        "worker_init_fn": _use_one_thread,
     }
-
-
-def _use_one_thread(worker: int) -> None:
-    """Keep OpenCV from starting threads in a data loader process."""
-    del worker
-    cv2.setNumThreads(0)

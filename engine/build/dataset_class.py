@@ -6,7 +6,7 @@ import dataset.nuscenes.dataset
 import dataset.unscenes3d  # noqa: F401  Registers UnScenes3D.
 from dataset.frame_dataset import FrameDataset
 from dataset.reading import Reading
-from utils.config import section_class
+from engine.build.section import Section
 from utils.registry import DATASETS
 
 GROUPS = {"reading": Reading}
@@ -19,5 +19,5 @@ def dataset_class(cfg: Config) -> type[FrameDataset]:
     Raises:
         ValueError: If the class is unknown.
     """
-    found: type[FrameDataset] = section_class(cfg, "dataset", DATASETS, groups=GROUPS)
+    found: type[FrameDataset] = Section(cfg, "dataset", DATASETS, GROUPS).find_class()
     return found

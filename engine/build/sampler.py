@@ -43,6 +43,15 @@ class EpochBatches(Sampler[list[SampleKey]]):
         self.epoch = epoch
         self.first_batch = batch
 
+    def layout(self) -> dict[str, int]:
+        """Return what decides, beside the epoch, which frames each batch has."""
+        return {
+            "frames": self.num_frames,
+            "batch size": self.batch_size,
+            "processes": self.world_size,
+            "seed": self.seed,
+        }
+
     def __len__(self) -> int:
         """Number of batches in a full epoch, wherever the next pass starts."""
         return math.ceil(math.ceil(self.num_frames / self.world_size) / self.batch_size)

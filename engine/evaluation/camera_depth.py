@@ -7,11 +7,11 @@ from jaxtyping import Float
 from mmengine.config import Config
 from torch import Tensor
 from torch.nn.functional import interpolate
-from torch.utils.data import DataLoader
 
 from dataset.frame_dataset import FrameDataset
 from dataset.sample import Batch, collate
 from engine.build.build import build_dataset, input_fields, sensors_of
+from engine.build.loader import FrameLoader
 from engine.metrics.depth import DepthMeter
 from model.lift import DepthBins
 from model.render.rays import Rays, pixel_centers, pixel_rays
@@ -117,7 +117,7 @@ def score_depth(
     """
     network.eval()
     device = next(network.parameters()).device
-    loader = DataLoader(frames, batch_size=None, num_workers=num_workers)
+    loader = FrameLoader(frames, batch_size=None, num_workers=num_workers)
     for sample in with_progress(loader, "score", len(frames), facts=attrgetter("stem")):
         batch = collate([sample]).to(device)
         depth_m = camera_depth(network, batch, source)[0]

@@ -2,6 +2,7 @@
 
 from engine.command_line import Options
 from engine.metrics.depth_errors import DepthRule
+from engine.number_options import positive
 
 
 def add_depth_range_options(options: Options, *, largest: str = "largest depth") -> None:
@@ -14,7 +15,7 @@ def add_depth_range_options(options: Options, *, largest: str = "largest depth")
     rule = DepthRule()
     low, high = rule.min_depth_m, rule.max_depth_m
     add = options.add_argument
-    add("--min-depth", type=float, default=low, metavar="M",
+    add("--min-depth", type=positive, default=low, metavar="M",
         help=f"smallest depth that counts [m] (default: {low:g})")  # fmt: skip
-    add("--max-depth", type=float, default=high, metavar="M",
+    add("--max-depth", type=positive, default=high, metavar="M",
         help=f"{largest} that counts [m] (default: {high:g})")  # fmt: skip

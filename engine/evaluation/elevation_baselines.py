@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
+from dataset.elevation import ElevationGrid, mean_heights
 from dataset.sample import Sample
-from utils.elevation import ElevationGrid, mean_heights
 
 _MARGIN = 16
 """Width of the border around the region whose points are also used, in cells."""

@@ -8,19 +8,19 @@ import torch
 from jaxtyping import Float
 from mmengine.config import Config
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from dataset import layout
+from dataset.elevation import ElevationGrid, resample_map
 from dataset.frame_dataset import FrameDataset
 from dataset.options import spread
 from dataset.sample import Sample, collate
 from engine.build.build import build_dataset, input_fields, sensors_of
+from engine.build.loader import FrameLoader
 from engine.evaluation.elevation_baselines import interpolate_points, mean_map
 from engine.metrics.elevation import ElevationMeter
 from engine.pictures.elevation_figure import elevation_figure
 from engine.pictures.plots import write_figure
 from model.unsocc import UnsOcc
-from utils.elevation import ElevationGrid, resample_map
 from utils.progress import with_progress
 
 Mapper = Callable[[Sample], Float[Tensor, "rows cols"]]
@@ -118,7 +118,7 @@ def score_maps(
     """
     drawn = set(spread(range(len(frames)), limit))
     meter = ElevationMeter()
-    loader = DataLoader(frames, batch_size=None, num_workers=num_workers)
+    loader = FrameLoader(frames, batch_size=None, num_workers=num_workers)
     samples = with_progress(loader, "score", len(frames), facts=attrgetter("stem"))
     for index, sample in enumerate(samples):
         predicted = mapper(sample)

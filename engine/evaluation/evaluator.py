@@ -10,10 +10,12 @@ from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.model import BaseModel
 from torch.utils.data import DataLoader
 
+from dataset.arrays import InputOptions
 from dataset.frame_dataset import FrameDataset
-from engine.build.build import amp_dtype, eval_loader, place
+from engine.build.build import amp_dtype, build_grid, eval_loader, place
 from engine.evaluation.loop import EvalLoop
 from engine.evaluation.occupancy_metric import OccupancyMetric
+from engine.evaluation.registration_hook import RegistrationHook
 from engine.metrics.occupancy import OccupancyScores
 from engine.progress_hook import ProgressHook
 from engine.runner import Trainer, runner_options, wrap_network
@@ -74,9 +76,10 @@ def build_evaluator(
     network = place(evaluation.network, process.device, compile_mode=mode)
     loader = eval_loader(cfg, evaluation.frames, process, batch_size)
     dtype = amp_dtype(precision, process.device)
+    crop = InputOptions.from_section(cfg.dataset).image_crop
     return Trainer(
         model=wrap_network(network, process, False),
-        custom_hooks=[ProgressHook()],
+        custom_hooks=[ProgressHook(), RegistrationHook(build_grid(cfg), crop)],
         **evaluation_section(loader, [evaluation.metric], dtype),
         **runner_options(cfg, runtime, work_dir, process),
     )

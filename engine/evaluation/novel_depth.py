@@ -16,12 +16,13 @@ import torch
 from jaxtyping import Float
 from mmengine.config import Config
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from dataset.options import spread
 from dataset.sample import Sample, collate
 from engine.build.build import build_dataset, input_fields, sensors_of
 from engine.build.dataset_class import dataset_class
+from engine.build.loader import FrameLoader
 from engine.build.sampler import EvalIndices
 from engine.metrics.depth import DepthMeter
 from model.novel_view import ViewOptions, labeled_centers, render_depth, sample_depth
@@ -192,7 +193,7 @@ def score_novel_depth(
     """
     network.eval()
     mine = EvalIndices(views, rank=process.rank, world_size=process.world_size)
-    loader = DataLoader(views, batch_size=None, sampler=mine, num_workers=num_workers)
+    loader = FrameLoader(views, batch_size=None, sampler=mine, num_workers=num_workers)
     is_first = process.rank == 0
     frames = with_progress(
         loader, "score", len(mine), facts=lambda item: item[0].stem, shown=is_first

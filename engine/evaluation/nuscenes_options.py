@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dataset.nuscenes.labels import BENCHMARKS
 from engine.evaluation.nuscenes_grids import SCENE_RANGES_M, EvaluatedGrid, evaluated_grid
+from engine.number_options import number, positive
 from utils.outputs import output_folder
 
 OCC3D = "occ3d"
@@ -55,14 +56,16 @@ def add_nuscenes_options(parser: argparse.ArgumentParser) -> None:
     add("--benchmark", choices=sorted(BENCHMARKS), help="labels to score against "
         f"(default: {DEFAULT})")  # fmt: skip
     add("--occ3d", action="store_true", help="same as --benchmark occ3d")
-    add("--resolution", type=float, metavar="M", help="voxel size to score at [m], a multiple of "
+    add("--resolution", type=positive, metavar="M",
+        help="voxel size to score at [m], a multiple of "
         "that of the labels (default: that of the labels)")  # fmt: skip
     add("--scene-size", type=int, choices=range(len(SCENE_RANGES_M)), help="number of the "
         "range to score, see docs/conventions.md (default: the range of the labels)")  # fmt: skip
     add("--use-mask", action="store_true", help="score only voxels seen by a camera; "
         "Occ3D only")  # fmt: skip
     add("--ray-iou", action="store_true", help="compute RayIoU, too; Occ3D only")
-    add("--thresh", type=float, metavar="P", help="a voxel is occupied from this probability of "
+    add("--thresh", type=number(0, 1, is_open=True), metavar="P",
+        help="a voxel is occupied from this probability of "
         "not being free (default: if its most likely class is not free)")  # fmt: skip
     add("--save-sem", type=output_folder, metavar="DIR", help="write each prediction to "
         "DIR/SCENE/TOKEN/labels.npz with Occ3D's class ids")  # fmt: skip

@@ -13,6 +13,7 @@ from dataset.occupancy_files import GridForm
 from engine.evaluation.folders import GridTask, RayTask
 from engine.metrics.depth_errors import SCALINGS, DepthRule
 from engine.metrics.occupancy import CONVENTIONS
+from engine.number_options import count, number, positive, whole_number
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE, NUSCENES, UNSCENES3D, LabelSet
 from utils.outputs import output_file
@@ -66,13 +67,13 @@ def build_parser(description: str) -> argparse.ArgumentParser:
     add = parser.add_argument_group("depth").add_argument
     add(
         "--min-depth",
-        type=float,
+        type=positive,
         metavar="M",
         help=f"score labels beyond this depth [m] (default: {low:g})",
     )
     add(
         "--max-depth",
-        type=float,
+        type=positive,
         metavar="M",
         help=f"score labels below this depth [m] (default: {high:g})",
     )
@@ -97,21 +98,26 @@ def _add_grid_options(group: argparse._ArgumentGroup) -> None:
         help="classes, grid and sparse rows of a data set (default: unscenes3d; with rayiou: "
         "occ3d)",
     )
-    add("--num-classes", type=int, metavar="N", help="use classes 0 … N-1 instead, "
+    add("--num-classes", type=whole_number(2), metavar="N", help="use classes 0 … N-1 instead, "
         "including free")  # fmt: skip
-    add("--free-label", type=int, metavar="F", help="with --num-classes: label of free voxels")
-    add("--ignore-label", type=int, metavar="I", help="with --num-classes: label of "
+    add(
+        "--free-label",
+        type=whole_number(0),
+        metavar="F",
+        help="with --num-classes: label of free voxels",
+    )
+    add("--ignore-label", type=whole_number(0), metavar="I", help="with --num-classes: label of "
         "ignored voxels (default: 255)")  # fmt: skip
     add(
         "--grid",
-        type=int,
+        type=count,
         nargs=3,
         metavar=("X", "Y", "Z"),
         help="grid size of frames that are sparse in both folders (default: from the layout)",
     )
     add(
         "--coarsen",
-        type=int,
+        type=count,
         metavar="K",
         help="coarsen the labels by K to match coarser predictions, by majority vote of labeled "
         "voxels, as in training (default: 1)",
@@ -134,10 +140,10 @@ def _add_ray_options(group: argparse._ArgumentGroup) -> None:
         help="ray origins of all frames, (M, 3), x, y, z [m] in the frame of the grid; or a folder "
         "with STEM.npy per frame",
     )
-    add("--voxel-m", type=float, metavar="M", help="voxel size [m] (default: from the layout)")
+    add("--voxel-m", type=positive, metavar="M", help="voxel size [m] (default: from the layout)")
     add(
         "--corner-m",
-        type=float,
+        type=number(),
         nargs=3,
         metavar=("X", "Y", "Z"),
         help="lower corner of voxel (0, 0, 0) [m] (default: from the layout)",
@@ -153,8 +159,6 @@ def task_of(args: argparse.Namespace) -> GridTask:
     _reject(args, OF_DEPTH, "--task depth")
     metrics = args.metrics or ["occupancy"]
     shape = None if args.grid is None else tuple(args.grid)
-    if shape is not None and min(shape) < 1:
-        raise ValueError(f"--grid needs three positive integers, got {shape}")
     _check_label_options(args)
     if args.num_classes is None:
         layout = args.layout or ("occ3d" if "rayiou" in metrics else "unscenes3d")
@@ -163,8 +167,6 @@ def task_of(args: argparse.Namespace) -> GridTask:
         found = _numbered_labels_of(args, shape)
     labels, form, free_label, ignore_label = found
     if args.coarsen is not None:
-        if args.coarsen < 1:
-            raise ValueError(f"--coarsen must be at least 1, got {args.coarsen}")
         if (free_label, ignore_label) != (FREE, IGNORE):
             raise ValueError(
                 f"--coarsen needs the labels {FREE} for free and {IGNORE} for ignored voxels, got "
@@ -227,10 +229,6 @@ def _check_label_options(args: argparse.Namespace) -> None:
         raise ValueError("--layout and --num-classes are mutually exclusive")
     if args.free_label is None:
         raise ValueError("--num-classes needs --free-label")
-    if args.num_classes < 2:
-        raise ValueError(
-            f"--num-classes must be at least 2, including free, got {args.num_classes}"
-        )
     if not 0 <= args.free_label < args.num_classes:
         raise ValueError(f"--free-label must be 0–{args.num_classes - 1}, got {args.free_label}")
 

@@ -90,9 +90,12 @@ def _occupancy(frame: FigureFrame, rendered: RenderedFrame, options: FigureOptio
         first = input_panel(shown, panels[0], views, options)
         rows.append((layer.name, [first, *layer_panels(layer, panels[1:], views, options)]))
     columns = ["Input", *(VIEW_TITLES[view] for view in options.views)]
-    legend = legend_of([frame], options)
+    semantic = [branch_map for branch_map in rendered.maps if branch_map.kind == SEMANTIC]
+    targets = [branch_map.target for branch_map in semantic if branch_map.target is not None]
+    maps = [*(branch_map.values for branch_map in semantic), *targets]
+    legend = legend_of([frame], options, maps=maps)
     entries = [LegendEntry(f"depth, 0 to {rendered.far_m:g} m", TURBO)]
-    if any(shown.kind == SEMANTIC and shown.target is not None for shown in rendered.maps):
+    if targets:
         entries.append(LegendEntry("not supervised", options.style.frame))
     files = [frame.sample.stem] * len(rows)
     return Table("", columns, rows, [*legend, entries], files)

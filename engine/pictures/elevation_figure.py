@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MultipleLocator
 
+from dataset.elevation import ElevationGrid
 from dataset.sample import Sample
 from engine.metrics.elevation import ElevationErrors
 from engine.pictures.page import frame_title
@@ -21,7 +22,6 @@ from engine.pictures.plots import (
     write_heading,
     write_title,
 )
-from utils.elevation import ElevationGrid
 
 UNLABELED = "#e2e4e8"
 """Color of cells without a label."""

@@ -132,9 +132,12 @@ def comparison_table(frames: Sequence[FigureFrame], options: FigureOptions) -> T
         ValueError: If a view or the camera is unknown, the page is too narrow, or the number
             of row names is not the number of frames.
     """
-    names = list(dict.fromkeys(layer.name for frame in frames for layer in frame.layers))
+    layers = [layer for frame in frames for layer in frame.layers]
+    names = list(dict.fromkeys(layer.name for layer in layers))
+    of_label = {layer.name for layer in layers if layer.is_label or layer.labels is ERRORS}
     labels = {frame.label.name for frame in frames if frame.label}
     names.sort(key=labels.__contains__)  # Labels last, though the first frame may have none.
+    missing = {name: "no label" if name in of_label else f"no {name.lower()}" for name in names}
     shows_inputs = options.inputs and any(map(has_inputs, frames))
     columns = [*(["Input"] if shows_inputs else []), *names]
     row_names = _row_names(frames, options)
@@ -149,7 +152,7 @@ def comparison_table(frames: Sequence[FigureFrame], options: FigureOptions) -> T
             for name in names:
                 layer = frame.layer(name)
                 drawn.append(
-                    draw_notice(panel.view, f"no {name.lower()}", options.style)
+                    draw_notice(panel.view, missing[name], options.style)
                     if layer is None
                     else layer_panel(layer, panel, views, options)
                 )
@@ -200,14 +203,26 @@ def has_inputs(frame: FigureFrame) -> bool:
 
 
 def legend_of(
-    frames: Iterable[FigureFrame], options: FigureOptions, *, all_classes: bool = False
+    frames: Iterable[FigureFrame],
+    options: FigureOptions,
+    *,
+    maps: Iterable[UInt8[np.ndarray, "_ _"]] = (),
+    all_classes: bool = False,
 ) -> list[list[LegendEntry]]:
-    """Return the classes that occur, or all, and below them the kinds of error if shown."""
+    """Return the classes that occur, or all, and below them the kinds of error if shown.
+
+    Args:
+        frames: Frames whose voxels are shown.
+        options: Options of the figure.
+        maps: Maps of labels that are shown, too.
+        all_classes: Whether to return all classes.
+    """
     layers = [layer for frame in frames for layer in frame.layers]
     classes = [layer for layer in layers if layer.labels is not ERRORS]
     legend: list[LegendEntry] = []
     if classes:
-        shown = set(range(256)) if all_classes else _labels_in(classes)
+        shown = _labels_in([*(layer.voxels for layer in classes), *maps])
+        shown = set(range(256)) if all_classes else shown
         entries = class_entries(classes[0].labels)
         legend = [entry for label, entry in enumerate(entries, 1) if label in shown]
     if any(view != "front" for view in options.views):
@@ -229,8 +244,8 @@ def _row_names(frames: Sequence[FigureFrame], options: FigureOptions) -> list[st
     return list(options.row_names)
 
 
-def _labels_in(layers: Iterable[Layer]) -> set[int]:
+def _labels_in(arrays: Iterable[np.ndarray]) -> set[int]:
     found: set[int] = set()
-    for layer in layers:
-        found |= set(np.unique(layer.voxels).tolist())
+    for array in arrays:
+        found |= set(np.unique(array).tolist())
     return found - {FREE, IGNORE}

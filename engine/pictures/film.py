@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from utils.whole_files import new_file
+from utils.whole_files import name_full_disk, new_file
 
 SUFFIXES = (".mp4", ".gif")
 MAX_COLORS = 256
@@ -90,11 +90,19 @@ def _write_mp4(
     path: Path, images: Iterable[np.ndarray], size: tuple[int, int], fps: float | int
 ) -> str:
     writer, codec = _open_mp4(path, size, fps)
+    count = 0
     try:
         for image in images:
+            count += 1
             writer.write(np.ascontiguousarray(image[..., ::-1]))
     finally:
         writer.release()
+    # OpenCV reports no error of the disk.
+    film = cv2.VideoCapture(str(path))
+    written = int(film.get(cv2.CAP_PROP_FRAME_COUNT))
+    film.release()
+    if written != count:
+        raise OSError(f"only {max(written, 0)} of {count} images were written; is the disk full?")
     return codec
 
 
@@ -106,7 +114,8 @@ def _write_gif(path: Path, images: Iterable[np.ndarray], *, fps: float | int, co
         for image in images:
             counts.add(image)
             spooled.append(Path(folder) / f"{len(spooled)}.png")
-            Image.fromarray(image).save(spooled[-1], compress_level=1)
+            with name_full_disk(spooled[-1]):
+                Image.fromarray(image).save(spooled[-1], compress_level=1)
         palette = counts.palette(colors)
         # Dithering would flicker and make the file larger.
         first, *others = (_with_palette(file, palette) for file in spooled)

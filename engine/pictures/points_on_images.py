@@ -8,9 +8,10 @@ from torch import Tensor
 from engine.pictures.color_maps import TURBO
 from engine.pictures.page import fit
 from utils.geometry import project_points
+from utils.view import Viewpoint
 
 MIN_WIDTH = 1000
-"""Minimum width of an image [px]; smaller ones are enlarged by an integer factor."""
+"""Minimum width of an image [px]; narrower ones are widened by an integer factor."""
 NEAR_M, FAR_M = 2.0, 80.0
 """Camera depths at the ends of the color map, whose scale is logarithmic [m]."""
 
@@ -22,17 +23,22 @@ def draw_points_on_images(
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Draw points colored by depth on all images, stacked from top to bottom.
 
+    Images have square pixels, as recorded, whatever the shape of the network's input.
+
     Args:
         images: RGB, 0–255.
         pixel_from_lidar: Maps (x, y, z, 1) [m] to (u·d, v·d, d, 1), d the camera depth [m].
         points: x, y, z [m], and any other columns.
     """
     height, width = images.shape[-2:]
-    scale = -(-MIN_WIDTH // width)
+    shown_width = -(-MIN_WIDTH // width) * width
     drawn = []
     for image, matrix in zip(images, pixel_from_lidar, strict=True):
-        enlarged = fit(image.permute(1, 2, 0).numpy(), scale * width, scale * height)
+        aspect = Viewpoint(matrix.double().numpy(), width, height).aspect
+        shown_height = max(1, round(shown_width / aspect))
+        enlarged = fit(image.permute(1, 2, 0).numpy(), shown_width, shown_height)
         pixels, depth_m = project_points(matrix.double(), points[:, :3].double())
+        scale = pixels.new_tensor([shown_width / width, shown_height / height])
         _draw_points(enlarged, scale * pixels, depth_m)
         drawn.append(enlarged)
     return np.concatenate(drawn)

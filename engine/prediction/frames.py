@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmengine.config import Config
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import Dataset, Subset
 
 from dataset.arrays import InputOptions
 from dataset.options import restrict, spread
 from dataset.recording import Recording
+from dataset.registration import RegistrationWatch
 from dataset.sample import Sample
 from engine.build.build import build_dataset, input_fields, sensors_of
+from engine.build.loader import FrameLoader
 from engine.frames.annotations import Annotations
 from engine.prediction.files import FrameWriter
 from engine.prediction.predictor import GridPredictor
@@ -173,6 +175,8 @@ def predict_frames(
 ) -> TimeSpent:
     """Predict frames and write the files of each.
 
+    Warns once of each thing about the calibration that cannot be right.
+
     Args:
         predictor: The network.
         frames: The frames.
@@ -191,9 +195,12 @@ def predict_frames(
     timing = TimeSpent()
     progress = Progress("predict", len(frames))
     began = time.perf_counter()
-    loader = DataLoader(frames, batch_size, num_workers=num_workers, collate_fn=list)
+    watch = RegistrationWatch(predictor.grid, predictor.inputs.image_crop)
+    loader = FrameLoader(frames, batch_size=batch_size, num_workers=num_workers, collate_fn=list)
     for samples in loader:
         read = time.perf_counter()
+        for sample in samples:
+            watch.see(sample.stem, sample.images, sample.pixel_from_lidar, sample.points)
         predictions = predictor.predict(samples)
         predicted = time.perf_counter()
         timing.frames += len(samples)
@@ -205,4 +212,5 @@ def predict_frames(
         began = time.perf_counter()
         timing.write_s += began - predicted
     progress.close()
+    watch.close()
     return timing

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from dataset.sample import Sample
 from dataset.splits import SPLITS
 from engine.build.build import build_grid
+from engine.checkpoint.weights import TrainedWeights, read_weights
 from engine.command_line import add_config_options, add_device_option, read_config
 from engine.frames.sources import (
     ANNOTATIONS,
@@ -19,6 +20,7 @@ from engine.frames.sources import (
     SavedPredictions,
 )
 from engine.frames.splats import splats_of
+from engine.number_options import count
 from engine.prediction.predictor import GridPredictor, build_predictor
 from utils.labels import FREE, LABEL_SETS, label_set
 
@@ -46,7 +48,7 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
         help="label set of predictions without a config (default: unscenes3d)",
     )
     group.add_argument(
-        "--gaussians", type=int, metavar="N", help="Gaussians per frame (default: as in training)"
+        "--gaussians", type=count, metavar="N", help="Gaussians per frame (default: as in training)"
     )
     add_device_option(group)
 
@@ -64,40 +66,31 @@ def build_source(
         ValueError: If options conflict.
         FileNotFoundError: If a file or folder is missing.
     """
-    if args.py_config is None:
-        return _predictions_alone(args)
     if args.pred is not None and args.resume_from is not None:
         raise ValueError("--pred and --resume-from both give predictions: pass only one of them")
-    cfg = read_config(args)
-    labels = label_set(cfg.labels)
-    predicted: list[str] | None = None
-    predict: Callable[[Sample], Predicted] | None = None
-    if args.pred is not None:
-        saved = SavedPredictions(args.pred, build_grid(cfg), labels)
-        predict = saved.predict
-        predicted = saved.stems if args.stems is None else None
+    if args.py_config is None and args.resume_from is None:
+        return _predictions_alone(args)
+    chosen = {"split": args.split, "stems": args.stems, "scene": args.scene}
     if args.resume_from is not None:
-        predict = predict_live(load_predictor(args, cfg))
-    return Recordings(
-        cfg,
-        args.split,
-        predict=predict,
-        stems=args.stems,
-        among=predicted,
-        scene=args.scene,
-        annotations=annotations,
-    )
+        weights = read_weights(args.resume_from)
+        cfg = read_config(args, weights=weights)
+        predict = predict_live(load_predictor(args, cfg, weights))
+        return Recordings(cfg, **chosen, predict=predict, annotations=annotations)
+    cfg = read_config(args)
+    if args.pred is None:
+        return Recordings(cfg, **chosen, annotations=annotations)
+    saved = SavedPredictions(args.pred, build_grid(cfg), label_set(cfg.labels))
+    among = saved.stems if args.stems is None else None
+    return Recordings(cfg, **chosen, predict=saved.predict, among=among, annotations=annotations)
 
 
-def load_predictor(args: argparse.Namespace, cfg: Config) -> GridPredictor:
-    """Load the config's network, with the weights and number of Gaussians of the command line.
+def load_predictor(args: argparse.Namespace, cfg: Config, weights: TrainedWeights) -> GridPredictor:
+    """Load the config's network, with trained weights and the command line's number of Gaussians.
 
     Raises:
-        ValueError: If the number of Gaussians is below 1, or the weights do not match.
+        ValueError: If the weights do not match.
     """
-    if args.gaussians is not None and args.gaussians < 1:
-        raise ValueError(f"--gaussians must be at least 1, got {args.gaussians}")
-    return build_predictor(cfg, args.resume_from, device=args.device, num_gaussians=args.gaussians)
+    return build_predictor(cfg, weights, device=args.device, num_gaussians=args.gaussians)
 
 
 def predict_live(predictor: GridPredictor) -> Callable[[Sample], Predicted]:
@@ -115,11 +108,12 @@ def predict_live(predictor: GridPredictor) -> Callable[[Sample], Predicted]:
 
 
 def _predictions_alone(args: argparse.Namespace) -> FrameSource:
-    given = {"--data-root": args.data_root, "--resume-from": args.resume_from}
-    given |= {"--scene": args.scene, "--stems": args.stems}
+    given = {"--data-root": args.data_root, "--scene": args.scene, "--stems": args.stems}
     if args.pred is None:
-        raise ValueError("nothing to show: pass --py-config FILE, --pred DIR, or both")
+        raise ValueError("nothing to show: pass --py-config FILE, --resume-from FILE or --pred DIR")
     for name, value in given.items():
         if value is not None:
-            raise ValueError(f"{name} needs --py-config, which says how to read the data set")
+            raise ValueError(
+                f"{name} needs --py-config or --resume-from, which say how to read the data set"
+            )
     return SavedPredictions(args.pred, None, label_set(args.labels))

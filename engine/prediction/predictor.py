@@ -10,13 +10,15 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from mmengine.config import Config
 from mmengine.model import BaseModel
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from dataset.arrays import InputOptions, sample_from_arrays
+from dataset.arrays import InputOptions, as_array, sample_from_arrays
 from dataset.sample import Sample, collate
 from engine.build.build import amp_dtype, build_grid, load_network
+from engine.checkpoint.origin import trained_config
+from engine.checkpoint.weights import TrainedWeights, read_weights
 from model.render.splat import Gaussians
-from utils.config import load_config
 from utils.distributed import pick_device
 from utils.geometry import VoxelGrid
 from utils.labels import LabelSet, label_set
@@ -65,32 +67,36 @@ class GridPredictor:
 
     def __call__(
         self,
-        image: UInt8[np.ndarray, "_ _ 3"] | Sequence[UInt8[np.ndarray, "_ _ 3"]] | None = None,
-        points: Float[np.ndarray, "P F"] | None = None,
-        pixel_from_lidar: Float[np.ndarray, "*cameras 4 4"]
-        | Sequence[Float[np.ndarray, "4 4"]]
-        | None = None,
+        image: ArrayLike | Tensor | Sequence[ArrayLike | Tensor] | None = None,
+        points: ArrayLike | Tensor | None = None,
+        pixel_from_lidar: ArrayLike | Tensor | None = None,
     ) -> PredictedGrid:
         """Predict one frame; a single-sensor network needs only the arrays of that sensor.
 
+        Tensors and nested lists are as good as arrays.
+
         Args:
-            image: RGB image as recorded, or a list of images for several cameras.
-            points: x, y, z [m], intensity and optionally age [s]; x forward, y left, z up, as in
-                the network's data set.
-            pixel_from_lidar: Maps (x, y, z, 1) [m] to (u·d, v·d, d, 1) in the recorded image: the
-                camera matrix times the transform from LiDAR to camera. One matrix per image, as an
-                array or a list.
+            image: RGB image as recorded, uint8 (H, W, 3), or a list of images for several cameras.
+            points: Rows of x, y, z [m], intensity 0–1 and optionally age [s]; x forward, y left, z
+                up, at the height of the network's data set.
+            pixel_from_lidar: (4, 4), maps (x, y, z, 1) [m] to (u·d, v·d, d, 1) in the recorded
+                image: the camera matrix times the transform from LiDAR to camera. One matrix per
+                image.
 
         Raises:
             ValueError: If an array is not as described, or a required one is None.
         """
-        images = [image] if isinstance(image, np.ndarray) else image
-        matrices = None
+        images = matrices = cloud = None
+        if image is not None:
+            views: Any = [image] if getattr(image, "ndim", 0) == 3 else image
+            images = [as_array("an image", view) for view in views]
         if pixel_from_lidar is not None:
-            stacked = np.asarray(pixel_from_lidar)
+            stacked = as_array("pixel_from_lidar", pixel_from_lidar)
             matrices = list(stacked.reshape(-1, *stacked.shape[-2:]))
+        if points is not None:
+            cloud = as_array("points", points)
         sample = sample_from_arrays(
-            "frame", self.inputs, images=images, pixel_from_lidar=matrices, points=points
+            "frame", self.inputs, images=images, pixel_from_lidar=matrices, points=cloud
         )
         return self.predict([sample])[0]
 
@@ -142,8 +148,8 @@ class GridPredictor:
 
 
 def build_unsocc(
-    config: str | Path,
     weights: str | Path,
+    config: str | Path | None = None,
     *,
     device: str = "auto",
     amp: str = "off",
@@ -152,39 +158,41 @@ def build_unsocc(
     """Build a trained network that is called with arrays: image, points, pixel_from_lidar.
 
     Args:
-        config: Config file.
-        weights: ``model_state_dict.pth`` or ``latest.pth`` of a training run.
+        weights: ``model_state_dict.pth`` or ``latest.pth`` of a training run, or a safetensors
+            file.
+        config: Config file; None: the config in the weights, which then must contain it.
         device: "auto" (a GPU if there is one), "cpu" or "cuda".
         amp: Precision on a GPU: "off", "bf16" or "fp16".
         options: Config values to override, by dotted key.
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If the config is invalid, the weights belong to another network, or the device
+        ValueError: If a file is invalid, config and weights contradict each other, or the device
             does not support the precision.
     """
-    return build_predictor(load_config(config, options), weights, device=device, amp=amp)
+    trained = read_weights(weights)
+    cfg = trained_config(trained, config, options or {})
+    return build_predictor(cfg, trained, device=device, amp=amp)
 
 
 def build_predictor(
     cfg: Config,
-    weights: str | Path,
+    weights: TrainedWeights,
     *,
     device: str = "auto",
     amp: str = "off",
     num_gaussians: int | None = None,
 ) -> GridPredictor:
-    """Build the predictor of a config, with the weights of a checkpoint.
+    """Build the predictor of a config, with trained weights.
 
     Args:
         cfg: The config.
-        weights: A checkpoint of a training run.
+        weights: The weights.
         device: "auto", "cpu" or "cuda".
         amp: Precision: "off", "bf16" or "fp16".
         num_gaussians: Gaussians per frame; None: as in training.
 
     Raises:
-        FileNotFoundError: If the checkpoint is missing.
         ValueError: If the weights belong to another network, or the device does not support the
             precision.
     """

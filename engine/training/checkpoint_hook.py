@@ -9,23 +9,22 @@ from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from torch import Tensor
+from torch import nn
 
+from engine.checkpoint.files import AVERAGED, BEST, BEST_MARK, LATEST, save_atomically
+from engine.checkpoint.origin import compare_with_run, stored_config
+from engine.checkpoint.weights import fill, network_weights, renamed
 from engine.training.hooks import AverageHook, unwrap
-from utils.checkpoint import (
-    AVERAGED,
-    BEST,
-    BEST_MARK,
-    LATEST,
-    WEIGHTS,
-    fill,
-    network_weights,
-    read_checkpoint,
-    save_atomically,
-)
+from model.weight_files import WEIGHTS, check_finite, first_non_finite, read_checkpoint
 from utils.whole_files import write_json, write_whole
 
 logger = logging.getLogger(__name__)
+
+TRAINING_STATE = {
+    *(WEIGHTS, AVERAGED, "updates", "optimizer", "epoch", "iteration"),
+    *("iterations_per_epoch", "validated_epoch", "best", "seed"),
+}
+"""Entries that ``latest.pth`` has in every version, and that resuming needs."""
 
 
 class CheckpointHook(Hook):
@@ -38,6 +37,7 @@ class CheckpointHook(Hook):
 
     Args:
         work_dir: Folder of the checkpoints.
+        facts: What each checkpoint stores about the training: ``describe_training``.
         seed: Seed of the run.
         best_metric: Name of the score that selects the best validation; higher is better.
         every_iters: Iterations between checkpoints within an epoch; 0: only at its end.
@@ -52,6 +52,7 @@ class CheckpointHook(Hook):
         self,
         work_dir: Path,
         *,
+        facts: Mapping[str, Any],
         seed: int,
         best_metric: str,
         every_iters: int = 0,
@@ -59,6 +60,7 @@ class CheckpointHook(Hook):
         resume_from: Path | None = None,
     ):
         self.work_dir = work_dir
+        self.facts = facts
         self.seed = seed
         self.best_metric = best_metric
         self.every_iters = every_iters
@@ -77,14 +79,17 @@ class CheckpointHook(Hook):
             return
         path, model = self.resume_from, unwrap(runner.model)
         checkpoint = read_checkpoint(path)
-        if "optimizer" not in checkpoint:
-            fill(model, network_weights(checkpoint, path), path)
-            logger.info("initial weights: %s", path)
+        is_resumed = checkpoint.keys() >= TRAINING_STATE
+        trained = stored_config(checkpoint, path)
+        compare_with_run(trained, self.facts["config"], path, exact=is_resumed)
+        if not is_resumed:
+            self._start_from(model, checkpoint, path)
             return
         epoch, iteration = self._position(runner, checkpoint, path)
-        fill(model, checkpoint[WEIGHTS], path)
+        check_finite({key: checkpoint[key] for key in (WEIGHTS, AVERAGED, "optimizer")}, path)
+        fill(model, renamed(checkpoint[WEIGHTS]), path)
         if self.average is not None and checkpoint[AVERAGED] is not None:
-            self.average.resume(checkpoint[AVERAGED], checkpoint["updates"], model)
+            self.average.resume(renamed(checkpoint[AVERAGED]), checkpoint["updates"], model)
         restore_optimizer(runner.optim_wrapper, checkpoint["optimizer"])
         runner.train_loop.start_at(epoch, iteration, checkpoint["validated_epoch"])
         self.best = self._best_to_beat(runner, checkpoint["best"], path)
@@ -104,8 +109,8 @@ class CheckpointHook(Hook):
     def after_train_epoch(self, runner: Runner) -> None:
         """Write a checkpoint of the finished epoch."""
         self._write(runner, runner.epoch + 1, runner.iter)
-        if runner.val_loop is None and runner.rank == 0:
-            save_atomically(self._network_weights(runner), self.work_dir / BEST)
+        if runner.val_loop is None:
+            self._write_best(runner)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Keep the weights of the best validation, and record that this one is done.
@@ -125,8 +130,8 @@ class CheckpointHook(Hook):
                 "epoch": runner.epoch,
                 "iteration": runner.iter,
             }
+            self._write_best(runner)
             if runner.rank == 0:
-                save_atomically(self._network_weights(runner), self.work_dir / BEST)
                 write_json(self.best, self.work_dir / BEST_MARK)
         self._write(runner, runner.epoch, runner.iter)
 
@@ -163,10 +168,11 @@ class CheckpointHook(Hook):
         is_here = path.parent.resolve() == self.work_dir.resolve()
         if not ((path.parent / BEST).is_file() if is_here else _holds(path.parent, best)):
             logger.warning(
-                "the best weights so far, of epoch %d, are missing in the folder of %s: the next "
-                "validation counts as the best so far",
-                best["epoch"],
+                "the folder of %s lacks the best weights so far, of epoch %d, or a %s that names "
+                "them: the next validation counts as the best so far",
                 path,
+                best["epoch"],
+                BEST_MARK,
             )
             return None
         if runner.rank == 0 and not is_here:
@@ -174,16 +180,28 @@ class CheckpointHook(Hook):
                 write_whole(self.work_dir / name, (path.parent / name).read_bytes())
         return best
 
-    def _network_weights(self, runner: Runner) -> dict[str, Tensor]:
-        """Return the weights for inference, on the CPU."""
+    def _start_from(self, model: nn.Module, checkpoint: Mapping[str, Any], path: Path) -> None:
+        """Use the weights of a checkpoint that this run does not resume."""
+        weights = network_weights(checkpoint, path)
+        check_finite(weights, path)
+        fill(model, weights, path)
+        if "optimizer" in checkpoint:
+            logger.warning(
+                "%s is the training state of another program: only its weights are used, and "
+                "training starts at the first epoch",
+                path,
+            )
+        logger.info("initial weights: %s", path)
+
+    def _write_best(self, runner: Runner) -> None:
+        """Write the weights for inference."""
         model = unwrap(runner.model)
         weights = self.average.weights(model) if self.average else model.state_dict()
-        return {name: value.cpu() for name, value in weights.items()}
+        self._save(runner, {WEIGHTS: {name: value.cpu() for name, value in weights.items()}}, BEST)
 
     def _write(self, runner: Runner, epoch: int, iteration: int) -> None:
+        """Write the full state of the run."""
         self._last_write = iteration
-        if runner.rank != 0:
-            return
         model = unwrap(runner.model)
         state = {
             WEIGHTS: model.state_dict(),
@@ -196,8 +214,25 @@ class CheckpointHook(Hook):
             "validated_epoch": runner.train_loop.validated_epoch,
             "best": self.best,
             "seed": self.seed,
+            "layout": runner.train_dataloader.batch_sampler.layout(),
         }
-        save_atomically(state, self.work_dir / LATEST)
+        self._save(runner, state, LATEST)
+
+    def _save(self, runner: Runner, content: Mapping[str, Any], name: str) -> None:
+        """Write a checkpoint, on the first process, with what it stores about the training.
+
+        Raises:
+            FloatingPointError: If a value is not finite, on all processes; nothing is written.
+        """
+        bad = first_non_finite(content)
+        if bad is not None:
+            raise FloatingPointError(
+                f"the training diverged before iteration {runner.iter}: {bad}. {name} is not "
+                f"written; if {self.work_dir} has one, it is from before. Resume from it with a "
+                "lower schedule.lr, schedule.clip_grad_norm, or --amp off"
+            )
+        if runner.rank == 0:
+            save_atomically({**content, **self.facts}, self.work_dir / name)
 
     def _position(
         self, runner: Runner, checkpoint: Mapping[str, Any], path: Path
@@ -205,26 +240,23 @@ class CheckpointHook(Hook):
         """Return the epoch and iteration to resume at, in terms of this run's epoch length.
 
         Raises:
-            ValueError: If the checkpoint is mid-epoch and the epoch length has changed.
+            ValueError: If the checkpoint is mid-epoch, and the rest of the epoch has changed.
         """
-        if checkpoint["seed"] != self.seed:
-            logger.warning(
-                "%s was trained with --seed %d, but this run has %d: it resumes, but not exactly",
-                path,
-                checkpoint["seed"],
-                self.seed,
-            )
         epoch, iteration = checkpoint["epoch"], checkpoint["iteration"]
         before, now = checkpoint["iterations_per_epoch"], len(runner.train_dataloader)
-        if before == now:
-            return epoch, iteration
-        if iteration != epoch * before:
+        old = {"iterations per epoch": before, "seed": checkpoint["seed"]}
+        old |= checkpoint.get("layout", {})
+        new = runner.train_dataloader.batch_sampler.layout() | {"iterations per epoch": now}
+        changes = [f"{key} {new[key]} instead of {old[key]}" for key in old if new[key] != old[key]]
+        if changes and iteration != epoch * before:
             raise ValueError(
-                f"{path} is in the middle of an epoch of {before} iterations, but an epoch now has "
-                f"{now}: resume with the same data, batch size and number of processes"
+                f"{path} is in the middle of an epoch, of which this run would skip or repeat "
+                f"frames ({', '.join(changes)}): resume with the same data, batch size, seed and "
+                "number of processes"
             )
-        logger.warning("%s had %d iterations per epoch, this run has %d", path, before, now)
-        return epoch, epoch * now
+        if changes:
+            logger.warning("%s resumes, but not exactly: %s", path, ", ".join(changes))
+        return epoch, epoch * now + iteration - epoch * before
 
 
 def restore_optimizer(optim_wrapper: Any, state: Mapping[str, Any]) -> None:
@@ -246,7 +278,13 @@ def restore_optimizer(optim_wrapper: Any, state: Mapping[str, Any]) -> None:
 def _holds(folder: Path, best: Mapping[str, Any]) -> bool:
     """Return whether a folder has the weights of the validation ``best``."""
     mark = folder / BEST_MARK
-    return (folder / BEST).is_file() and mark.is_file() and json.loads(mark.read_text()) == best
+    if not ((folder / BEST).is_file() and mark.is_file()):
+        return False
+    try:
+        return bool(json.loads(mark.read_text(encoding="utf-8")) == best)
+    except ValueError as error:
+        logger.warning("%s is not valid JSON and is ignored: %s", mark, error)
+        return False
 
 
 def _score(metrics: Mapping[str, float], name: str) -> float:

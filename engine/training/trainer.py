@@ -1,7 +1,7 @@
 """Build the trainer of a config, for one process or several."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from engine.build.build import (
     place,
     train_loader,
 )
+from engine.checkpoint.files import LATEST
+from engine.checkpoint.origin import describe_training
 from engine.evaluation.depth_metric import FIELDS as DEPTH_FIELDS
 from engine.evaluation.depth_metric import DepthMetric
 from engine.evaluation.evaluator import evaluation_section
@@ -35,7 +37,6 @@ from engine.training.hooks import AverageHook, LearningRateHook, SeedHook
 from engine.training.images_hook import ImagesHook
 from engine.training.loop import TrainLoop
 from engine.training.plan import training_plan
-from utils.checkpoint import LATEST
 from utils.config import Runtime, Schedule, read_section
 from utils.distributed import Process
 from utils.labels import label_set
@@ -89,7 +90,8 @@ def build_trainer(
     val_frames = _validation_frames(cfg, depth_metric) if schedule.val_interval else None
     counts = {"train": len(train_frames)} | ({} if val_frames is None else {"val": len(val_frames)})
     logger.info(training_plan(cfg, network, counts, process))
-    hooks = _training_hooks(schedule, runtime, work_dir, seed, resume_from, iter_resume)
+    facts = describe_training(cfg)
+    hooks = _training_hooks(schedule, runtime, work_dir, facts, seed, resume_from, iter_resume)
     if val_frames is not None and runtime.tensorboard:
         precision = amp_dtype(schedule.amp, process.device)
         hooks.append(ImagesHook(val_frames, label_set(cfg.labels), precision))
@@ -144,6 +146,7 @@ def _training_hooks(
     schedule: Schedule,
     runtime: Runtime,
     work_dir: Path,
+    facts: Mapping[str, Any],
     seed: int,
     resume_from: Path | None,
     iter_resume: bool,
@@ -152,6 +155,7 @@ def _training_hooks(
     average = AverageHook(schedule.ema_decay) if schedule.ema_decay else None
     checkpoints = CheckpointHook(
         work_dir,
+        facts=facts,
         seed=seed,
         best_metric=runtime.best_metric,
         every_iters=runtime.checkpoint_iters if iter_resume else 0,

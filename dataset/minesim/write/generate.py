@@ -22,6 +22,7 @@ from dataset.minesim.write.production import (
 )
 from dataset.minesim.write.recorder import Recorder, write_scene
 from dataset.minesim.write.schedule import Frame, drive_seconds, plan_frames
+from utils.folder_lock import locked
 from utils.labels import UNSCENES3D
 from utils.whole_files import write_whole
 
@@ -48,11 +49,12 @@ def generate(
 
     Raises:
         FileExistsError: If ``root`` holds anything else.
-        ValueError: If ``workers`` is not positive.
+        ValueError: If ``workers`` is not positive, or another process generates into ``root``.
     """
     job = Job(Path(root), options, make_scene, len(_frames(options, 0)))
-    notes = make_scenes(job, workers=workers, force=force, progress=progress)
-    return _finish(job.root, options, notes)
+    with locked(job.root):
+        notes = make_scenes(job, workers=workers, force=force, progress=progress)
+        return _finish(job.root, options, notes)
 
 
 def make_scene(

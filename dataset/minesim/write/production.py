@@ -9,7 +9,6 @@ import logging
 import multiprocessing
 import os
 import shutil
-import signal
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -19,7 +18,6 @@ from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-import cv2
 import numpy as np
 from jaxtyping import Int64
 from tqdm import tqdm
@@ -27,6 +25,9 @@ from tqdm import tqdm
 from dataset import layout
 from dataset.minesim.write.plan import NUSCENES_FOLDER, VERSION, scene_name
 from dataset.nuscenes.labels import BENCHMARKS
+from utils.console import brief
+from utils.folder_lock import LOCK
+from utils.parallel import start_worker
 from utils.whole_files import write_whole
 
 INFO_FILE = "minesim.json"
@@ -167,7 +168,8 @@ def prepare_folder(root: Path, options: ProductionOptions, *, force: bool) -> No
     started = root / _WORK / "plan.json"
     if root.exists() and not root.is_dir():
         raise FileExistsError(f"{root} is a file; choose a folder")
-    if root.is_dir() and any(root.iterdir()) and not _holds(started, plan):
+    is_empty = not root.is_dir() or all(path.name == LOCK for path in root.iterdir())
+    if not is_empty and not _holds(started, plan):
         if not (started.is_file() or (root / INFO_FILE).is_file()):
             raise FileExistsError(
                 f"{root} is not empty and was not made by MineSim; choose another folder"
@@ -239,7 +241,8 @@ def until_done(futures: dict[Future[None], int]) -> Iterator[None]:
                     "--workers to resume"
                 ) from error
             except (ValueError, OSError) as error:
-                raise ValueError(f"{scene_name(futures[future])} failed: {error}") from error
+                reason = brief(error)
+                raise ValueError(f"{scene_name(futures[future])} failed: {reason}") from error
             except Exception as error:
                 raise RuntimeError(f"{scene_name(futures[future])} failed: {error}") from error
         yield
@@ -249,9 +252,8 @@ _worker_ticks: list["SimpleQueue[int]"] = []
 
 
 def _start_worker(ticks: "SimpleQueue[int]") -> None:
-    """Set up a worker process: a single thread, and the queue that advances the progress bar."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the worker without a traceback.
-    cv2.setNumThreads(1)
+    """Set up a worker process, with the queue that advances the progress bar."""
+    start_worker()
     _worker_ticks.append(ticks)
 
 

@@ -9,7 +9,9 @@ from jaxtyping import Float, Float32, Int32, UInt8, UInt16
 
 from dataset import layout
 from dataset.minesim.sensors.rig import Camera, cam_from_lidar, vehicle_from_lidar
+from dataset.occupancy_files import write_array
 from utils.quaternions import quaternion_xyzw
+from utils.whole_files import write_whole
 
 JPEG_QUALITY = 90
 _PNG_EFFORT = 1
@@ -57,23 +59,23 @@ class Labels:
 def write_recording(root: Path, stem: str, recording: VehicleRecording, camera: Camera) -> None:
     """Write the image, points, calibration and vehicle state of a frame below ``root``."""
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    _write_image(_path(root, layout.IMAGES, stem), recording.image[..., ::-1], quality)
-    recording.points.tofile(_path(root, layout.CLOUDS, stem))
-    _path(root, layout.CALIBS, stem).write_text(calibration_text(camera), encoding="utf-8")
+    write_encoded(_path(root, layout.IMAGES, stem), recording.image[..., ::-1], quality)
+    write_whole(_path(root, layout.CLOUDS, stem), recording.points.tobytes())
+    write_whole(_path(root, layout.CALIBS, stem), calibration_text(camera))
     vehicle = vehicle_text(
         stem, recording.world_from_vehicle, recording.velocity_mps, recording.acceleration_mps2
     )
-    _path(root, layout.VEHICLE_INFOS, stem).write_text(vehicle, encoding="utf-8")
+    write_whole(_path(root, layout.VEHICLE_INFOS, stem), vehicle)
 
 
 def write_labels(root: Path, stem: str, labels: Labels) -> None:
     """Write the occupancy, depth, elevation, local map and caption of a frame below ``root``."""
     effort = [cv2.IMWRITE_PNG_COMPRESSION, _PNG_EFFORT]
-    np.save(_path(root, layout.OCCUPANCY, stem), labels.occupancy)
-    _write_image(_path(root, layout.DEPTHS, stem), labels.depth, effort)
-    _write_image(_path(root, layout.ELEVATION, stem), labels.elevation, effort)
-    labels.local_map.tofile(_path(root, layout.LOCAL_MAPS, stem))
-    _path(root, layout.CAPTIONS, stem).write_text(labels.caption, encoding="utf-8")
+    write_array(_path(root, layout.OCCUPANCY, stem), labels.occupancy)
+    write_encoded(_path(root, layout.DEPTHS, stem), labels.depth, effort)
+    write_encoded(_path(root, layout.ELEVATION, stem), labels.elevation, effort)
+    write_whole(_path(root, layout.LOCAL_MAPS, stem), labels.local_map.tobytes())
+    write_whole(_path(root, layout.CAPTIONS, stem), labels.caption)
 
 
 def calibration_text(camera: Camera) -> str:
@@ -106,11 +108,10 @@ def _numbers(values: Float[np.ndarray, "*any"]) -> str:
 
 
 def _path(root: Path, folder: str, stem: str) -> Path:
-    path = root / layout.relative_path(folder, stem)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
+    return root / layout.relative_path(folder, stem)
 
 
-def _write_image(path: Path, image: np.ndarray, options: list[int]) -> None:
-    if not cv2.imwrite(str(path), image, options):
-        raise OSError(f"could not write {path}; is the disk full?")
+def write_encoded(path: Path, image: np.ndarray, options: list[int]) -> None:
+    """Write a BGR or gray image in the format of the path's suffix, with OpenCV's options."""
+    _, encoded = cv2.imencode(path.suffix, image, options)
+    write_whole(path, encoded.tobytes())

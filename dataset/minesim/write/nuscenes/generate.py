@@ -26,6 +26,7 @@ from dataset.minesim.write.production import (
     finish,
     make_scenes,
 )
+from utils.folder_lock import locked
 from utils.labels import NUSCENES
 
 _SENSOR_STREAM, _CLOCK_STREAM, _PLACE_STREAM = range(WORLD_STREAM + 1, WORLD_STREAM + 4)
@@ -52,15 +53,16 @@ def generate_nuscenes(
 
     Raises:
         FileExistsError: If ``root`` holds anything else.
-        ValueError: If ``workers`` is not positive.
+        ValueError: If ``workers`` is not positive, or another process generates into ``root``.
     """
     job = Job(Path(root), options, make_scene, options.frames)
-    notes = make_scenes(job, workers=workers, force=force, progress=progress)
     plan = plan_scenes(options)
-    write_tables(job.root / NUSCENES_FOLDER / plan.version, [note["records"] for note in notes])
-    voxels = np.array([note["voxels"] for note in notes], dtype=np.int64).sum(axis=0)
-    counts = dict(zip(NUSCENES.class_names[1:], voxels[1:].tolist(), strict=True))
-    finish(job.root, options, {"layout": "nuscenes", "scenes": plan.splits, "voxels": counts})
+    with locked(job.root):
+        notes = make_scenes(job, workers=workers, force=force, progress=progress)
+        write_tables(job.root / NUSCENES_FOLDER / plan.version, [note["records"] for note in notes])
+        voxels = np.array([note["voxels"] for note in notes], dtype=np.int64).sum(axis=0)
+        counts = dict(zip(NUSCENES.class_names[1:], voxels[1:].tolist(), strict=True))
+        finish(job.root, options, {"layout": "nuscenes", "scenes": plan.splits, "voxels": counts})
     return Summary(
         root=job.root,
         scenes=plan.splits,

@@ -17,11 +17,13 @@ from jaxtyping import Bool, Float, Float32, UInt8
 
 from dataset.minesim.write.nuscenes.rig import RigCamera, ego_from_sensor
 from dataset.minesim.write.plan import NUSCENES_FOLDER
-from dataset.minesim.write.writer import JPEG_QUALITY
+from dataset.minesim.write.writer import JPEG_QUALITY, write_encoded
 from dataset.nuscenes import labels as nuscenes_labels
 from dataset.nuscenes.index import CAMERAS, LIDAR
+from dataset.occupancy_files import write_archive, write_array
 from utils.labels import FREE, NUSCENES
 from utils.quaternions import quaternion_xyzw
+from utils.whole_files import write_whole
 
 TABLES = ("log", "scene", "sample", "sample_data", "ego_pose", "calibrated_sensor", "sensor")
 
@@ -113,7 +115,7 @@ class SceneWriter:
     def write_points(self, shot: Shot, points: Float32[np.ndarray, "N 5"]) -> None:
         """Write a LiDAR recording: x, y, z [m], intensity 0–255 and ring of each point."""
         record = self._record(LIDAR, shot, "pcd", (0, 0))
-        points.tofile(self._path(f"{NUSCENES_FOLDER}/{record['filename']}"))
+        write_whole(self._path(f"{NUSCENES_FOLDER}/{record['filename']}"), points.tobytes())
         if shot.is_key_frame:
             self._lidar[shot.sample] = record
 
@@ -121,23 +123,22 @@ class SceneWriter:
         """Write an RGB camera recording."""
         record = self._record(camera.channel, shot, "jpg", (camera.height, camera.width))
         path = self._path(f"{NUSCENES_FOLDER}/{record['filename']}")
-        if not cv2.imwrite(str(path), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]):
-            raise OSError(f"could not write {path}; is the disk full?")
+        write_encoded(path, image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
 
     def write_labels(self, sample: int, labels: KeyFrameLabels) -> None:
         """Write the labels of a sample after its points were written."""
         for name, volume in labels.volumes.items():
             path = self._label_path(name, sample)
             if name == "occ3d":
-                np.savez_compressed(
-                    path,
-                    semantics=nuscenes_labels.swap_free_and_others(volume),
-                    mask_lidar=labels.mask_lidar.astype(np.uint8),
-                    mask_camera=labels.mask_camera.astype(np.uint8),
-                )
+                arrays = {
+                    "semantics": nuscenes_labels.swap_free_and_others(volume),
+                    "mask_lidar": labels.mask_lidar.astype(np.uint8),
+                    "mask_camera": labels.mask_camera.astype(np.uint8),
+                }
+                write_archive(path, arrays)
             else:
                 rows = _rows(volume)
-                np.save(path, rows[:, [2, 1, 0, 3]] if name == "openoccupancy" else rows)
+                write_array(path, rows[:, [2, 1, 0, 3]] if name == "openoccupancy" else rows)
 
     def _describe_scene(self) -> None:
         card, tokens = self._card, self.sample_tokens
@@ -258,9 +259,8 @@ def write_tables(folder: Path, scenes: Sequence[Mapping[str, Sequence[Record]]])
         }
         for channel in (*CAMERAS, LIDAR)
     ]
-    folder.mkdir(parents=True, exist_ok=True)
     for name, records in tables.items():
-        (folder / f"{name}.json").write_text(json.dumps(records, indent=0), encoding="utf-8")
+        write_whole(folder / f"{name}.json", json.dumps(records, indent=0))
 
 
 def token(*parts: object) -> str:

@@ -1,0 +1,135 @@
+import io
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from dataset.image_decoding import decode_image, rgb_from_stored
+
+COLORS = cv2.resize(np.random.default_rng(0).integers(0, 255, (3, 4, 3)).astype(np.uint8), (60, 40))
+"""Smooth RGB, so that JPEG keeps its colors."""
+
+
+def encoded(image: Image.Image | np.ndarray, kind: str, **options) -> bytes:
+    stream = io.BytesIO()
+    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    picture.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def read(data: bytes, image_max: float | None = None) -> np.ndarray:
+    return rgb_from_stored("a.png", decode_image("a.png", data), image_max)
+
+
+# --- channels ---
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1"])
+def test_every_channel_count_is_read_as_rgb(mode):
+    image = Image.fromarray(COLORS).convert(mode)
+    np.testing.assert_array_equal(read(encoded(image, "PNG")), np.array(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_jpegs_in_color_and_gray(mode):
+    image = Image.fromarray(COLORS).convert(mode)
+    found = read(encoded(image, "JPEG", quality=98))
+    assert np.abs(found.astype(int) - np.array(image.convert("RGB"))).max() < 12  # Lossy.
+
+
+def test_transparent_pixels_are_rejected():
+    pixels = np.dstack([COLORS, np.full(COLORS.shape[:2], 255, np.uint8)])
+    pixels[:10, :, 3] = 0
+    with pytest.raises(ValueError, match=r"^a\.png: expected an opaque image, found 25\.0 % of"):
+        read(encoded(pixels, "PNG"))
+
+
+def test_print_colors_are_rejected():
+    data = encoded(Image.fromarray(COLORS).convert("CMYK"), "JPEG")
+    with pytest.raises(ValueError, match=r"^a\.png: expected RGB or gray, found .*CMYK.*Convert"):
+        read(data)
+
+
+# --- bit depth ---
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+def test_deep_images_are_scaled_by_the_stated_white_level(bits):
+    white = 2**bits - 1
+    deep = np.array([[0, white // 2, white]], np.uint16)
+    found = read(encoded(deep, "PNG"), image_max=white)
+    assert found.shape == (1, 3, 3)
+    assert found[0, :, 0].tolist() == [0, 127, 255]
+
+
+def test_the_scale_does_not_depend_on_the_image():
+    dark, light = (encoded(np.array([[100, top]], np.uint16), "PNG") for top in (150, 4000))
+    assert read(dark, 4095)[0, 0].tolist() == read(light, 4095)[0, 0].tolist() == [6, 6, 6]
+
+
+def test_deep_colors_keep_their_order():
+    bgr = np.zeros((1, 1, 3), np.uint16)
+    bgr[..., 2] = 4095  # Red.
+    data = cv2.imencode(".png", bgr)[1].tobytes()
+    assert read(data, 4095).tolist() == [[[255, 0, 0]]]
+
+
+def test_float_images_are_scaled():
+    data = encoded(np.array([[0.0, 0.5, 1.0]], np.float32), "TIFF")
+    assert read(data, 1.0)[0, :, 0].tolist() == [0, 128, 255]
+    with pytest.raises(ValueError, match=r"float32 values from 0 to 1.*1\.0 if it is normalized"):
+        read(data)
+
+
+def test_eight_bits_do_not_use_the_white_level():
+    np.testing.assert_array_equal(read(encoded(COLORS, "PNG"), 4095), COLORS)
+
+
+def test_deep_images_without_a_white_level_are_rejected():
+    data = encoded(np.array([[90, 4000]], np.uint16), "PNG")
+    message = r"8 bits per channel, found uint16 values from 90 to 4000\. Convert .*4095 if .* 12 b"
+    with pytest.raises(ValueError, match=message):
+        read(data)
+
+
+@pytest.mark.parametrize("values", [[0.0, 2.0], [-0.1, 1.0], [0.0, np.nan]])
+def test_values_that_contradict_the_white_level_are_rejected(values):
+    data = encoded(np.array([values], np.float32), "TIFF")
+    with pytest.raises(ValueError, match=r"expected values from 0 to image_max, 1, found float32"):
+        read(data, 1.0)
+
+
+# --- where a file ends ---
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("tail", [b"\0" * 4000, b"\xff\xda" + b"\0" * 20, b"\xff\xd8\xff\xda"])
+def test_data_behind_the_image_is_ignored(kind, tail):
+    data = encoded(COLORS, kind)
+    np.testing.assert_array_equal(decode_image("a", data + tail), decode_image("a", data))
+
+
+def test_the_first_image_of_an_mpo_file_is_read():
+    second = Image.fromarray(255 - COLORS)
+    data = encoded(Image.fromarray(COLORS), "MPO", save_all=True, append_images=[second])
+    np.testing.assert_array_equal(read(data), read(encoded(COLORS, "JPEG")))
+
+
+@pytest.mark.parametrize("options", [{"progressive": True}, {"restart_marker_blocks": 1}])
+def test_scans_and_restart_markers_are_part_of_the_image(options):
+    data = encoded(COLORS, "JPEG", **options)
+    assert decode_image("a", data).shape == COLORS.shape
+    with pytest.raises(ValueError, match="expected a complete image"):
+        decode_image("a", data[:-10])
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_every_truncation_is_rejected(kind):
+    data = encoded(COLORS, kind)
+    for size in range(10, len(data) - 1, 7):
+        with pytest.raises(ValueError, match=f"a complete image, found one cut off at byte {size}"):
+            decode_image("a", data[:size])
+    filled = data[: len(data) // 2] + b"\0" * (len(data) // 2)  # By a recorder that crashed.
+    with pytest.raises(ValueError, match="expected a complete image"):
+        decode_image("a", filled)
