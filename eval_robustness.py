@@ -11,6 +11,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from engine.checkpoint.weights import read_weights
 from engine.command_line import read_config, sensors_values, weights_of
 from engine.robustness.benchmark import open_benchmark
 from engine.robustness.chart import write_chart
@@ -33,8 +34,9 @@ def main(args: argparse.Namespace) -> None:
     """Score, print the table, and draw the chart."""
     with process_group() as process:
         start_logging(process.rank)
-        cfg = read_config(args, sensors_values(args))
-        benchmark = open_benchmark(cfg, weights_of(args), args, process)
+        weights = read_weights(weights_of(args))
+        cfg = read_config(args, sensors_values(args), weights=weights)
+        benchmark = open_benchmark(cfg, weights, args, process)
         benchmark.run()
         if process.rank == 0:
             write_chart(args.out / "results.png", benchmark.results.summary())

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,12 +25,12 @@ from engine.build.build import (
     place,
     sensors_of,
 )
+from engine.checkpoint.weights import TrainedWeights, fill
 from engine.evaluation.evaluator import Evaluation
 from engine.evaluation.occupancy import build_evaluation
 from engine.robustness.options import SKIP
 from engine.robustness.results import CLEAN, Results, Run, read_baseline, resume
 from model.unsocc import UnsOcc
-from utils.checkpoint import load_weights
 from utils.config import Schedule, plain, read_section
 from utils.distributed import Process
 from utils.progress import with_progress
@@ -114,8 +113,9 @@ class Benchmark:
         return self.evaluation.to_json()
 
 
-def open_benchmark(cfg: Config, weights: Path, args: argparse.Namespace, process: Process) -> \
-        Benchmark:  # fmt: skip
+def open_benchmark(
+    cfg: Config, weights: TrainedWeights, args: argparse.Namespace, process: Process
+) -> Benchmark:
     """Build the network and its frames, and read the results so far.
 
     Args:
@@ -131,7 +131,7 @@ def open_benchmark(cfg: Config, weights: Path, args: argparse.Namespace, process
     sensors = sensors_of(cfg)
     corruptions = chosen_corruptions(args, sensors)
     network = build_model(cfg)
-    load_weights(network, weights)
+    fill(network, weights.tensors, weights.path)
     if args.missing_sensor == SKIP and sensors == "both" and network.sensor_dropout is None:
         logger.warning(
             "--missing-sensor skip: the network was trained without model.sensor_dropout, so a "
@@ -142,7 +142,7 @@ def open_benchmark(cfg: Config, weights: Path, args: argparse.Namespace, process
     indices = spread(range(len(evaluation.frames)), args.limit)
     place(evaluation.network, process.device)
     used = {
-        "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "weights_sha256": hashlib.sha256(weights.path.read_bytes()).hexdigest(),
         "config_sha256": _digest(plain({key: cfg.get(key) for key in ("model", "grid", "dataset",
             "labels", "modality")})),
         "sensors": sensors,
