@@ -142,7 +142,7 @@ def open_benchmark(
     indices = spread(range(len(evaluation.frames)), args.limit)
     place(evaluation.network, process.device)
     used = {
-        "weights_sha256": hashlib.sha256(weights.path.read_bytes()).hexdigest(),
+        "weights_sha256": _short(weights.path.read_bytes()),
         "config_sha256": _digest(plain({key: cfg.get(key) for key in ("model", "grid", "dataset",
             "labels", "modality")})),
         "sensors": sensors,
@@ -210,4 +210,9 @@ def sensors_left(batch: Batch, sensors: str) -> str:
 
 
 def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+    return _short(json.dumps(content, sort_keys=True, default=str).encode())
+
+
+def _short(content: bytes) -> str:
+    """Return 16 hexadecimal digits: enough to tell files apart, few enough for a message."""
+    return hashlib.sha256(content).hexdigest()[:16]
