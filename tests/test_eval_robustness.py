@@ -111,6 +111,11 @@ def test_a_corruption_without_effect_is_rejected(toy, tmp_path):
         run(toy, tmp_path, "--corruptions dark crosstalk")
 
 
+def test_no_predictions_are_written(toy, tmp_path):
+    with pytest.raises(ValueError, match="--save-sem: the benchmark writes no predictions"):
+        run(toy, tmp_path / "out", f"--save-sem {tmp_path / 'sem'}")
+
+
 def test_the_corruptions_are_those_of_the_sensors():
     parse = eval_robustness.parse_arguments
     args = parse(["--py-config", "c", "--out", "o", "--resume-from", "w"])

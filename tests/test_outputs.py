@@ -41,6 +41,14 @@ def test_a_read_only_folder_is_named(tmp_path, monkeypatch):
         output_file(str(tmp_path / "scores.json"))
 
 
+def test_a_read_only_folder_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.outputs.os.access", lambda path, mode: False)
+    with pytest.raises(argparse.ArgumentTypeError, match=f"the folder {tmp_path} is read-only"):
+        output_folder(str(tmp_path / "new/run"))
+    with pytest.raises(argparse.ArgumentTypeError, match=f"the folder {tmp_path} is read-only"):
+        output_file(str(tmp_path / "scores.json"))
+
+
 @pytest.mark.parametrize(
     ("script", "words"),
     [
@@ -49,6 +57,7 @@ def test_a_read_only_folder_is_named(tmp_path, monkeypatch):
         ("eval_iou", "--py-config c.py --work-dir a.json"),
         ("eval_iou", "--py-config c.py --work-dir w --save-pred a.json"),
         ("eval_iou", "--py-config c.py --work-dir w --json folder"),
+        ("eval_robustness", "--py-config c.py --resume-from w --out a.json"),
         ("eval_depth", "--py-config c.py --json folder"),
         ("eval_novel_depth", "--py-config c.py --json folder"),
         ("eval_elevation", "--py-config c.py --json folder"),

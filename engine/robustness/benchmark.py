@@ -128,6 +128,8 @@ def open_benchmark(
         FileNotFoundError: If data, weights or the baseline are missing.
         ValueError: If an option is invalid, or the results are of another network.
     """
+    if args.save_sem is not None:
+        raise ValueError("--save-sem: the benchmark writes no predictions; use eval_iou.py")
     sensors = sensors_of(cfg)
     corruptions = chosen_corruptions(args, sensors)
     network = build_model(cfg)
@@ -148,6 +150,7 @@ def open_benchmark(
         "sensors": sensors,
         "missing_sensor": args.missing_sensor,
         "precision": args.amp,
+        "occupied_threshold": args.thresh,
     }  # fmt: skip
     protocol = {
         "split": args.split,
