@@ -90,4 +90,7 @@ def _fill(
     ends_below = is_below[np.minimum(top, height - 1), np.arange(width)]
     is_above = np.arange(height)[:, None] < top
     is_sky = ends_below & is_above & (gap_px > _SKY_GAP * width)
-    return np.where(is_sky, np.float32(FAR_M), depth_of[owner])
+    # Where the sky begins beside a tall wall is a guess, so the border is soft.
+    sky = cv2.GaussianBlur(is_sky.astype(np.float32), (0, 0), _SKY_GAP * width)
+    sky[is_known] = 0
+    return FAR_M**sky * depth_of[owner] ** (1 - sky)
