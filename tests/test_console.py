@@ -55,24 +55,6 @@ def test_a_log_on_a_full_disk_ends_with_one_warning(capsys):
     assert "Traceback" not in said
 
 
-def test_an_error_of_the_machine_is_one_line_too(capsys):
-    start_logging()
-    with pytest.raises(SystemExit, match="1"):
-        run_script(fail(MemoryError()))
-    assert capsys.readouterr().err.startswith("error: memory ran out: lower runtime.num_workers")
-
-
-def test_a_log_on_a_full_disk_ends_with_one_warning(capsys):
-    start_logging()
-    log_to(logging.FileHandler("/dev/full"))
-    for _ in range(2):
-        logging.getLogger("engine").warning("a line")
-    said = capsys.readouterr().err
-    assert said.count("warning: /dev/full: No space left on device; the log ends here\n") == 1
-    assert said.count("warning: a line\n") == 2
-    assert "Traceback" not in said
-
-
 @pytest.mark.parametrize(
     ("options", "said"),
     [({}, "stopped\n"), (dict(on_interruption="do it again"), "do it again\n")],

@@ -25,9 +25,9 @@ def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path):
     command = [sys.executable, "-c", HOLD, str(tmp_path)]
     with subprocess.Popen(command, cwd=ROOT, **pipes) as holder:
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(ValueError, match=rf"in use by process {holder.pid} on \w"):
-            with locked(tmp_path):
-                pass
+        message = rf"in use by process {holder.pid} on \w"
+        with pytest.raises(ValueError, match=message), locked(tmp_path):
+            pass
         holder.kill()
         holder.wait()
         partial = tmp_path / f".latest.pth.{holder.pid}.partial"

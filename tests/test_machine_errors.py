@@ -9,7 +9,7 @@ from utils.machine_errors import machine_error
     [
         (
             RuntimeError("DataLoader worker (pid 41) is killed by signal: Killed. "),
-            "a data loader worker (process 41) was killed, probably out of memory: lower runtime.nu",
+            "a data loader worker (process 41) was killed, probably out of memory: lower runtime.",
         ),
         (
             RuntimeError("DataLoader worker (pid(s) 41, 42) exited unexpectedly"),

@@ -41,14 +41,6 @@ def test_a_read_only_folder_is_named(tmp_path, monkeypatch):
         output_file(str(tmp_path / "scores.json"))
 
 
-def test_a_read_only_folder_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("utils.outputs.os.access", lambda path, mode: False)
-    with pytest.raises(argparse.ArgumentTypeError, match=f"the folder {tmp_path} is read-only"):
-        output_folder(str(tmp_path / "new/run"))
-    with pytest.raises(argparse.ArgumentTypeError, match=f"the folder {tmp_path} is read-only"):
-        output_file(str(tmp_path / "scores.json"))
-
-
 @pytest.mark.parametrize(
     ("script", "words"),
     [

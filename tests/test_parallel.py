@@ -5,7 +5,6 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
-from pathlib import Path
 
 import pytest
 
@@ -63,30 +62,6 @@ def test_progress_is_said_where_there_is_no_terminal(monkeypatch, capsys):
     monkeypatch.setattr("utils.progress.LINE_SECONDS", 0.0)
     list(map_in_processes(fails, range(4), title="count", workers=1))
     assert "count 2/4" in capsys.readouterr().err
-
-
-WAIT = """
-import multiprocessing, time
-from utils.parallel import start_worker
-def work():
-    start_worker()
-    print("works", flush=True)
-    time.sleep(60)
-if __name__ == "__main__":
-    multiprocessing.get_context("forkserver").Process(target=work).start()
-    time.sleep(60)
-"""
-
-
-def test_workers_end_with_a_killed_parent(tmp_path):
-    (tmp_path / "wait.py").write_text(WAIT)
-    command = [sys.executable, str(tmp_path / "wait.py")]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as parent:
-        assert parent.stdout.readline() == b"works\n"
-        parent.kill()
-        # A worker that is left keeps the pipe open.
-        assert parent.communicate(timeout=30) == (b"", None)
 
 
 WAIT = """
