@@ -158,7 +158,7 @@ def check_config_text(path: Path) -> None:
         ValueError: If a file is missing, is not Python or not UTF-8, is its own base, or
             ``_base_`` is not a list of file names.
     """
-    chains = [(path.resolve(),)]
+    chains: list[tuple[Path, ...]] = [(path.resolve(),)]
     while chains:
         chain = chains.pop()
         file = chain[-1]

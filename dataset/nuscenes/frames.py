@@ -202,7 +202,8 @@ def missing_files(paths: Iterable[Path]) -> set[Path]:
     for folder, wanted in names.items():
         try:
             with os.scandir(folder) as entries:
-                wanted.difference_update(entry.name for entry in entries)
+                # Opening a named pipe would wait forever.
+                wanted.difference_update(entry.name for entry in entries if entry.is_file())
         except (FileNotFoundError, NotADirectoryError):
             pass  # All of its files are missing.
         missing |= {Path(folder) / name for name in wanted}
