@@ -158,6 +158,12 @@ def open_bag(paths: Sequence[Path]) -> Iterator[Bag]:
     name = " ".join(str(path) for path in paths)
     if len({path.suffix == ".bag" for path in paths}) > 1:
         raise ValueError(f"{name}: expected bags of ROS 1 or of ROS 2, found both: convert each")
+    for path in paths:
+        if path.is_dir() and not (path / "metadata.yaml").is_file():
+            raise ValueError(
+                f"{path}: expected the folder of a ROS 2 bag, found no metadata.yaml: pass its "
+                ".mcap or .db3 files, or run `ros2 bag reindex`"
+            )
     with _named_errors(name):
         # The definitions in the bag come first; old .db3 files have none.
         reader = AnyReader(list(paths), default_typestore=get_typestore(Stores.ROS2_HUMBLE))

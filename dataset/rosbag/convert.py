@@ -139,8 +139,8 @@ class _Writer:
                 self._write_part(*part, message)
         for frame in frames:
             if frame.stem in self.dropped:
-                for camera in (None, *frame.images):
-                    self._path(frame, camera).unlink(missing_ok=True)
+                for name in (None, *frame.images):
+                    self._path(frame, name).unlink(missing_ok=True)
 
     def cloud_path(self, frame: Frame) -> Path:
         """Return the file of a frame's cloud."""

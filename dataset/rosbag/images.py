@@ -41,7 +41,7 @@ class DamagedImageError(ValueError):
     """A compressed image is cut off or cannot be decoded."""
 
 
-def read_rgb(message: Any, image_max: float | None, where: str) -> UInt8[np.ndarray, "H W 3"]:
+def read_rgb(message: Any, image_max: float | int | None, where: str) -> UInt8[np.ndarray, "H W 3"]:
     """Convert an image to RGB.
 
     Args:
@@ -73,7 +73,9 @@ def compressed_bytes(message: Any) -> bytes:
     return bytes(message.data)
 
 
-def _from_raw(message: Any, image_max: float | None, where: str) -> UInt8[np.ndarray, "H W 3"]:
+def _from_raw(
+    message: Any, image_max: float | int | None, where: str
+) -> UInt8[np.ndarray, "H W 3"]:
     if message.encoding not in _ENCODINGS:
         raise ValueError(
             f"{where}: expected one of the encodings {', '.join(sorted(_ENCODINGS))}, found "
@@ -96,7 +98,7 @@ def _from_raw(message: Any, image_max: float | None, where: str) -> UInt8[np.nda
 
 
 def _eight_bits(
-    pixels: np.ndarray, image_max: float | None, where: str
+    pixels: np.ndarray, image_max: float | int | None, where: str
 ) -> UInt8[np.ndarray, "H W *channels"]:
     """Scale pixels by the white level; 8 bits stay as they are."""
     if pixels.dtype == np.uint8:

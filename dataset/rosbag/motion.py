@@ -125,8 +125,8 @@ class TransformTree:
         if dst_chain[-1] != src_chain[-1]:
             raise ValueError(
                 f"{self._name}: expected a transform from the frame '{src}' to '{dst}', found "
-                f"none; /tf and /tf_static have {', '.join(self.frames) or 'no frame'}. State it with "
-                "--calib, or record /tf_static with the bag"
+                f"none; /tf and /tf_static have {', '.join(self.frames) or 'no frame'}. State it "
+                "with --calib, or record /tf_static with the bag"
             )
         common = next(frame for frame in src_chain if frame in dst_chain)
         from_src, knows_src = self._up(src_chain, common, stamps_ns)
