@@ -20,6 +20,7 @@ from tests.documents import BLOCKS, REPOSITORY, TESTED
 from tests.layout_files import write_tiny_unscenes3d
 from tests.nuscenes_files import write_tiny_nuscenes
 from tests.recording_files import json_rig, write_json_rig, write_recording
+from tests.rosbag_files import Messages, drive, write_bag
 from tests.trained import save_trained
 from utils.config import load_config
 
@@ -67,6 +68,8 @@ def template(tmp_path_factory):
     write_tiny_nuscenes(root / "data/minesim_nuscenes/nuscenes", samples=1, sweeps=0)
     write_recording(root / "recording")
     write_json_rig(root / "recording/calib.json", json_rig())
+    messages = Messages(ros1=True)
+    write_bag(root / "drive.bag", messages, drive(messages))
     for folder, modality in NETWORKS.items():
         cfg = load_config(root / CONFIG, {"modality": modality})
         (root / folder).mkdir(parents=True)
