@@ -122,7 +122,7 @@ class GridPredictor:
             ValueError: If a required field is None.
         """
         network = self.network
-        if network.refinement is None or network.sensors == "lidar":
+        if network.refinement is None or network.sensors == "lidar" or sample.images is None:
             return self.predict([sample])[0], None
         batch = self._inputs_of([sample])["batch"]
         size = (batch.images.shape[-2], batch.images.shape[-1])
@@ -139,7 +139,10 @@ class GridPredictor:
 
     def _inputs_of(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """Return the network's inputs: the sensor data, on its device."""
-        sensors = [Sample(s.stem, s.scene, s.images, s.points, s.pixel_from_lidar) for s in samples]
+        sensors = [
+            Sample(s.stem, s.scene, s.images, s.points, s.pixel_from_lidar, lost=s.lost)
+            for s in samples
+        ]
         return self.network.data_preprocessor(collate(sensors), False)
 
     def _autocast(self) -> AbstractContextManager:
