@@ -24,6 +24,7 @@ from utils.labels import IGNORE, UNSCENES3D
 from utils.quaternions import rotation_matrix
 
 _COPY_AGAIN = "The file is corrupt: copy it again from the data set's archive."
+_INTEGER_ROWS = "Save the rows as integers: rows.astype(np.int64)."
 _WRITE_CLOUD = (
     "Write float32 x, y, z, intensity 0–255 (docs/prepare_data.md); dataset.intensity_max sets "
     "another unit."
@@ -127,7 +128,9 @@ def read_occupancy_rows(path: Path) -> Integer[np.ndarray, "N 4"]:
     if rows.ndim != 2 or rows.shape[1] != 4 or rows.dtype.kind not in "iu":
         expected = "integer rows with 4 columns (x, y, z, class)"
         found = f"shape {rows.shape}, {rows.dtype}"
-        raise _error(path, expected, found, "Write sparse rows, not a dense grid.")
+        has_rows = rows.ndim == 2 and rows.shape[1] == 4
+        advice = _INTEGER_ROWS if has_rows else "Write sparse rows, not a dense grid."
+        raise _error(path, expected, found, advice)
     shape = layout.LABEL_GRID.shape
     off_grid = ((rows[:, :3] < 0) | (rows[:, :3] >= np.array(shape))).any(axis=1)
     if off_grid.any():

@@ -1,6 +1,7 @@
 """Find which files of the UnScenes3D layout exist, with one listing of each folder."""
 
 import os
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -37,30 +38,45 @@ def folders_of(fields: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(folder for name in fields for folder in FIELD_FOLDERS[name]))
 
 
-def names_in(data_root: str | Path, folder: str) -> dict[str, list[str]]:
-    """Return the file names of each stem in a folder of the layout; hidden files are left out.
+def list_folder(data_root: str | Path, folder: str) -> tuple[dict[str, list[str]], list[str]]:
+    """List a folder of the layout, if it exists; hidden files and other suffixes are left out.
 
-    Nothing is returned if the folder is missing. Several files of one stem are an error of the
-    data set; ``stems_in`` raises it.
+    Returns:
+        The file names of each stem, of which several are an error of the data set; and the names
+        of entries that are no files, with their type: folders, named pipes, devices and links that
+        lead nowhere. ``stems_in`` raises both.
     """
     path = Path(data_root) / folder
-    found: dict[str, list[str]] = {}
-    if path.is_dir():
-        with os.scandir(path) as entries:
-            for entry in entries:
-                stem = layout.stem_of(folder, entry.name)
-                if stem is not None:
-                    found.setdefault(stem, []).append(entry.name)
-    return found
+    names: dict[str, list[str]] = {}
+    others: list[str] = []
+    if not path.is_dir():
+        return names, others
+    with os.scandir(path) as entries:
+        for entry in entries:
+            stem = layout.stem_of(folder, entry.name)
+            if stem is None:
+                continue
+            kind = _kind_of(entry)
+            if kind == "file":
+                names.setdefault(stem, []).append(entry.name)
+            else:
+                others.append(f"{entry.name} ({kind})")
+    return names, sorted(others)
 
 
 def stems_in(data_root: str | Path, folder: str) -> set[str]:
     """Return the stems of the files in a folder of the layout; none if the folder is missing.
 
     Raises:
-        ValueError: If two files have the same stem, such as ``1.jpg`` and ``1.png``.
+        ValueError: If an entry that is named like a file is none, such as a named pipe, or two
+            files have the same stem, such as ``1.jpg`` and ``1.png``.
     """
-    names = names_in(data_root, folder)
+    names, others = list_folder(data_root, folder)
+    if others:
+        raise ValueError(
+            f"'{Path(data_root) / folder}': expected files, found {shortlist(others, most=5)}. "
+            "Remove or replace them"
+        )
     repeated = sorted(stem for stem, found in names.items() if len(found) > 1)
     if repeated:
         raise ValueError(
@@ -82,8 +98,21 @@ def path_of(data_root: str | Path, folder: str, stem: str) -> Path:
         for name in (f"{stem}{suffix}", f"{stem}{suffix.upper()}"):
             if (path.parent / name).is_file():
                 return path.parent / name
-    names = names_in(data_root, folder).get(stem)  # Such as ".Jpg".
+    names = list_folder(data_root, folder)[0].get(stem)  # Such as ".Jpg".
     return path.parent / names[0] if names else path
+
+
+def _kind_of(entry: os.DirEntry[str]) -> str:
+    """Name the type of an entry: "file" if it can be read, also through a link."""
+    try:
+        if entry.is_file():
+            return "file"
+        mode = entry.stat().st_mode
+    except OSError:  # A loop of links, or a link to something that is gone.
+        return "broken link"
+    if stat.S_ISDIR(mode):
+        return "folder"
+    return "named pipe" if stat.S_ISFIFO(mode) else "device or socket"
 
 
 def complete_stems(

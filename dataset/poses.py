@@ -1,8 +1,8 @@
 """LiDAR poses, under either meaning of ``Tr_velo_to_imu``.
 
 The release uses that matrix in two ways: as the fixed transform from LiDAR to IMU, and as the
-LiDAR's pose in the world. During a drive, the rotation of the former is constant and that of the
-latter changes, which tells them apart. A config can also force one.
+LiDAR's pose in the world. During a drive, the former is constant and the latter changes, which
+tells them apart. A config can also force one.
 """
 
 from collections import Counter
@@ -20,14 +20,16 @@ POSE_RULES = ("auto", "extrinsic", "pose")
 
 _FRAMES_READ = 8  # Number of evenly spaced frames per drive that decide its rule.
 _SAME_ROTATION = 1e-4  # Maximum difference of a matrix entry; covers rounding, not motion.
+_SAME_PLACE_M = 0.1  # On a straight drive, only the position of a pose changes.
 
 
-def same_rotation(
+def same_transform(
     matrix: Float64[np.ndarray, "4 4"], matrices: Float64[np.ndarray, "n 4 4"]
 ) -> Bool[np.ndarray, " n"]:
-    """Return which matrices have the same rotation as another, up to rounding."""
-    difference = np.abs(matrices[:, :3, :3] - matrix[:3, :3])
-    return difference.max(axis=(1, 2)) < _SAME_ROTATION
+    """Return which matrices have the same rotation and translation as another, up to rounding."""
+    difference = np.abs(matrices - matrix)
+    is_turned = difference[:, :3, :3].max(axis=(1, 2)) >= _SAME_ROTATION
+    return ~is_turned & (difference[:, :3, 3].max(axis=1) < _SAME_PLACE_M)
 
 
 class LidarPoses:
@@ -76,7 +78,7 @@ class LidarPoses:
     def _find_rule(self, stems: Sequence[str]) -> str:
         picked = np.unique(np.linspace(0, len(stems) - 1, _FRAMES_READ).round().astype(int))
         matrices = np.stack([self._matrix(stems[i]) for i in picked])
-        return "extrinsic" if same_rotation(matrices[0], matrices).all() else "pose"
+        return "extrinsic" if same_transform(matrices[0], matrices).all() else "pose"
 
     def _matrix(self, stem: str) -> Float64[np.ndarray, "4 4"]:
         path = self._root / layout.relative_path(layout.CALIBS, stem)

@@ -10,10 +10,15 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from spconv.pytorch import SparseConvTensor
 from torch import Tensor, nn
 
-from model.sparse import DownsampleConv, SubmanifoldConv, sparse_tensor
+from model.sparse import (
+    CONVOLUTIONS,
+    DownsampleConv,
+    Neighbors,
+    SparseVoxels,
+    SubmanifoldConv,
+)
 from model.voxelize import NUM_VOXEL_FEATURES, Voxels, to_dense, voxel_features, voxelize
 from utils.geometry import VoxelGrid
 from utils.registry import MODELS
@@ -44,12 +49,14 @@ class LidarEncoder(nn.Module):
         channels: Channels of the volume.
         evidence_channels: Features in the evidence, besides the occupancy flag; None: no evidence,
             for a head that does not use it.
+        convolutions: What trains the submanifold convolutions: "torch", "spconv", or "auto" for
+            spconv on a GPU where it is installed. Weights and results are the same.
         intensity_max: Unit of the intensity that the weights were trained with: points have 0–1,
             and the network sees the logarithm of 1 + ``intensity_max`` times that.
 
     Raises:
-        ValueError: If the number of stages is not the number of resolutions, or ``intensity_max``
-            is not positive.
+        ValueError: If the number of stages is not the number of resolutions, ``convolutions``
+            is unknown, or ``intensity_max`` is not positive.
     """
 
     def __init__(
@@ -60,9 +67,12 @@ class LidarEncoder(nn.Module):
         stage_channels: Sequence[int] = (16, 32, 64),
         channels: int = 128,
         evidence_channels: int | None = 16,
+        convolutions: str = "auto",
         intensity_max: float = 255.0,
     ) -> None:
         super().__init__()
+        if convolutions not in CONVOLUTIONS:
+            raise ValueError(f"convolutions must be one of {CONVOLUTIONS}, got '{convolutions}'")
         if not 0 < intensity_max < inf:
             raise ValueError(f"intensity_max must be a number above 0, got {intensity_max}")
         strides = [2**level for level in range(len(stage_channels))]
@@ -80,9 +90,7 @@ class LidarEncoder(nn.Module):
         width = stage_channels[0]
         self.embed = nn.Sequential(nn.Linear(NUM_VOXEL_FEATURES, width), nn.LayerNorm(width))
         self.halve = nn.ModuleList(SparseDownsample(*widths) for widths in pairwise(stage_channels))
-        self.stages = nn.ModuleList(
-            SparseBlock(width, key=f"stage{level}") for level, width in enumerate(stage_channels)
-        )
+        self.stages = nn.ModuleList(SparseBlock(width, convolutions) for width in stage_channels)
         if evidence_channels is not None:
             self.to_evidence = nn.Linear(stage_channels[self.label_stage], evidence_channels)
         self.to_volume = nn.Linear(stage_channels[-1], channels)
@@ -109,16 +117,16 @@ class LidarEncoder(nn.Module):
         """Encode voxels, of which there must be at least one."""
         features = voxel_features(voxels, self.lidar_grid, self.intensity_max)
         features = torch.relu(self.embed(features))
-        sparse = sparse_tensor(features, voxels.coordinates, self.lidar_grid.shape, batch_size)
+        sparse = SparseVoxels(features, voxels.coordinates, self.lidar_grid.shape, batch_size)
         evidence = None
         for level, stage in enumerate(self.stages):
             sparse = stage(self.halve[level - 1](sparse) if level else sparse)
             if level == self.label_stage and self.evidence_channels:
                 features = self.to_evidence(sparse.features)
                 features = torch.cat([torch.ones_like(features[:, :1]), features], dim=1)
-                evidence = to_dense(features, sparse.indices, self.grid.shape, batch_size)
+                evidence = to_dense(features, sparse.coordinates, self.grid.shape, batch_size)
         features = torch.relu(self.to_volume(sparse.features))
-        volume = to_dense(features, sparse.indices, self.feature_grid.shape, batch_size)
+        volume = to_dense(features, sparse.coordinates, self.feature_grid.shape, batch_size)
         return LidarFeatures(volume, evidence)
 
 
@@ -129,20 +137,20 @@ class SparseBlock(nn.Module):
     statistics that a sparse frame could corrupt.
     """
 
-    def __init__(self, channels: int, *, key: str) -> None:
+    def __init__(self, channels: int, convolutions: str = "auto") -> None:
         super().__init__()
-        self.first = SubmanifoldConv(channels, channels, key=key)
+        self.convolutions = convolutions
+        self.first = SubmanifoldConv(channels, channels)
         self.first_norm = nn.LayerNorm(channels)
-        self.second = SubmanifoldConv(channels, channels, key=key)
+        self.second = SubmanifoldConv(channels, channels)
         self.second_norm = nn.LayerNorm(channels)
 
-    def forward(self, sparse: SparseConvTensor) -> SparseConvTensor:
+    def forward(self, sparse: SparseVoxels) -> SparseVoxels:
         """Compute features of the same voxels."""
-        inner = self.first(sparse)
-        inner = inner.replace_feature(torch.relu(self.first_norm(inner.features)))
-        inner = self.second(inner)
-        features = self.second_norm(inner.features) + sparse.features
-        return inner.replace_feature(torch.relu(features))
+        neighbors = Neighbors(sparse, self.convolutions)
+        inner = torch.relu(self.first_norm(self.first(sparse.features, neighbors)))
+        inner = self.second_norm(self.second(inner, neighbors))
+        return sparse._replace(features=torch.relu(inner + sparse.features))
 
 
 class SparseDownsample(nn.Module):
@@ -153,10 +161,10 @@ class SparseDownsample(nn.Module):
         self.reduce = DownsampleConv(in_channels, channels)
         self.norm = nn.LayerNorm(channels)
 
-    def forward(self, sparse: SparseConvTensor) -> SparseConvTensor:
+    def forward(self, sparse: SparseVoxels) -> SparseVoxels:
         """Compute features of the occupied voxels at half the resolution."""
         reduced = self.reduce(sparse)
-        return reduced.replace_feature(torch.relu(self.norm(reduced.features)))
+        return reduced._replace(features=torch.relu(self.norm(reduced.features)))
 
 
 def refine(grid: VoxelGrid, factor: int) -> VoxelGrid:

@@ -1,66 +1,65 @@
-"""Sparse 3D convolutions over occupied voxels, with the fastest algorithm for each device.
+"""Sparse 3D convolutions over occupied voxels, in plain torch.
 
-The layers and their weights are spconv's. On a CPU, and in training on a GPU, spconv computes them.
-In inference on a GPU, the layers gather each voxel's neighbors into one row and do one matrix
-product: the few ten thousand voxels of a frame keep a GPU busy for microseconds only, and spconv's
-setup of a layer on the CPU takes longer than that.
+A layer gathers the neighbors of each voxel into one row and does one matrix product, in the forward
+and in the backward pass. Weights have spconv's layout: output channels, x, y, z, input channels.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int, Int64
-from spconv.core import ConvAlgo
-from spconv.pytorch import SparseConv3d, SparseConvTensor, SubMConv3d
-from spconv.pytorch.conv import SparseConvolution
-from torch import Tensor
+from torch import Tensor, nn
+
+from model import spconv_backend
+
+CPU_CHUNK = 2**20
+"""Numbers in the rows that a CPU gathers at a time: 4 MB, so that they stay in its cache."""
+CONVOLUTIONS = ("auto", "torch", "spconv")
+"""What trains submanifold convolutions. "auto": spconv on a GPU where it is installed."""
 
 
-def sparse_tensor(
-    features: Float[Tensor, "M C"],
-    coordinates: Int[Tensor, "M 4"],
-    shape: tuple[int, int, int],
-    batch_size: int,
-) -> SparseConvTensor:
-    """Build a tensor for spconv, whose results are silently wrong for column-major indices.
+class SparseVoxels(NamedTuple):
+    """Features of the occupied voxels of a batch.
 
-    Args:
+    Attributes:
         features: One row per voxel.
         coordinates: Frame, x, y, z of each voxel, sorted in this order of significance.
         shape: Voxels along x, y, z.
         batch_size: Number of frames.
     """
-    indices = coordinates.int().contiguous()
-    return SparseConvTensor(features.contiguous(), indices, list(shape), batch_size)
+
+    features: Float[Tensor, "M C"]
+    coordinates: Int[Tensor, "M 4"]
+    shape: tuple[int, int, int]
+    batch_size: int
 
 
-class SubmanifoldConv(SubMConv3d):
+class SubmanifoldConv(nn.Module):
     """A 3×3×3 submanifold convolution, which keeps the set of occupied voxels.
 
     Args:
         in_channels: Input channels.
         channels: Output channels.
-        key: Layers with the same key share one neighbor search; use one key per resolution.
     """
 
-    def __init__(self, in_channels: int, channels: int, *, key: str) -> None:
-        super().__init__(in_channels, channels, 3, bias=False, indice_key=key)
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__()
+        self.weight = _weight(channels, 3, in_channels)
 
-    def forward(self, sparse: SparseConvTensor) -> SparseConvTensor:
-        """Compute features of the same voxels."""
-        if not uses_gather(sparse.features):
-            return spconv_forward(self, sparse)
-        key = f"{self.indice_key} gathered"
-        rows = sparse.indice_dict.get(key)
-        if rows is None:
-            rows = neighbor_rows(sparse.indices, sparse.spatial_shape)
-        result = sparse.replace_feature(gather_neighbors(sparse.features, rows, self.weight))
-        result.indice_dict = sparse.indice_dict | {key: rows}
-        return result
+    def forward(
+        self, features: Float[Tensor, "M C"], neighbors: "Neighbors"
+    ) -> Float[Tensor, "M D"]:
+        """Compute features of the same voxels.
+
+        Args:
+            features: One row per voxel.
+            neighbors: Those of the voxels.
+        """
+        return neighbors.convolve(features, self.weight)
 
 
-class DownsampleConv(SparseConv3d):
+class DownsampleConv(nn.Module):
     """A 2×2×2 convolution of stride 2.
 
     An output voxel is occupied if any of its eight input voxels is. The number of input voxels
@@ -72,53 +71,51 @@ class DownsampleConv(SparseConv3d):
     """
 
     def __init__(self, in_channels: int, channels: int) -> None:
-        super().__init__(in_channels, channels, 2, stride=2, bias=False)
+        super().__init__()
+        self.weight = _weight(channels, 2, in_channels)
 
-    def forward(self, sparse: SparseConvTensor) -> SparseConvTensor:
+    def forward(self, sparse: SparseVoxels) -> SparseVoxels:
         """Compute features of the occupied voxels at half the resolution."""
-        if not uses_gather(sparse.features):
-            return spconv_forward(self, sparse)
-        x, y, z = (n // 2 for n in sparse.spatial_shape)
+        x, y, z = (n // 2 for n in sparse.shape)
         features, coordinates = gather_blocks(
-            sparse.features, sparse.indices, (x, y, z), self.weight
+            sparse.features, sparse.coordinates, (x, y, z), self.weight
         )
-        return sparse_tensor(features, coordinates, (x, y, z), sparse.batch_size)
+        return SparseVoxels(features, coordinates, (x, y, z), sparse.batch_size)
 
 
-def uses_gather(features: Tensor) -> bool:
-    """Return whether to gather neighbors rather than use spconv, for these features."""
-    return features.is_cuda and not torch.is_grad_enabled()
+class Neighbors:
+    """The 3×3×3 neighborhoods of occupied voxels, found once for all layers of a resolution.
 
-
-def spconv_forward(layer: SparseConvolution, sparse: SparseConvTensor) -> SparseConvTensor:
-    """Apply a layer with spconv, using the algorithm for the device.
-
-    The CPU algorithm supports only float32, so autocast is disabled for it.
+    Args:
+        sparse: The voxels.
+        convolutions: One of ``CONVOLUTIONS``.
     """
-    if sparse.features.device.type != "cpu":
-        layer.algo = ConvAlgo.MaskImplicitGemm
-        with _training_if_grad_enabled(layer):
-            return SparseConvolution.forward(layer, sparse)
-    layer.algo = ConvAlgo.Native
-    with torch.autocast("cpu", enabled=False):
-        return SparseConvolution.forward(layer, sparse.replace_feature(sparse.features.float()))
+
+    def __init__(self, sparse: SparseVoxels, convolutions: str = "auto") -> None:
+        self._convolve: Callable[[Tensor, Tensor], Tensor]
+        self.rows: Int64[Tensor, "M 27"] | None = None
+        if _trains_with_spconv(sparse.features, convolutions):
+            self._convolve = spconv_backend.Submanifold(
+                sparse.coordinates, sparse.shape, sparse.batch_size
+            )
+        else:
+            self.rows = neighbor_rows(sparse.coordinates, sparse.shape)
+            self._convolve = self._gather
+
+    def convolve(
+        self, features: Float[Tensor, "M C"], weight: Float[Tensor, "D 3 3 3 C"]
+    ) -> Float[Tensor, "M D"]:
+        """Apply a submanifold convolution to features of the voxels."""
+        return self._convolve(features, weight)
+
+    def _gather(self, features: Tensor, weight: Tensor) -> Tensor:
+        assert self.rows is not None
+        return gather_neighbors(features, self.rows, weight)
 
 
-@contextmanager
-def _training_if_grad_enabled(layer: SparseConvolution) -> Iterator[None]:
-    """Let a spconv layer compute gradients whenever torch does, e.g. for fine-tuning in ``eval()``.
-
-    The GPU algorithm computes them in training mode only, and silently omits them otherwise.
-    """
-    mode = layer.training
-    layer.training = torch.is_grad_enabled()
-    try:
-        yield
-    finally:
-        layer.training = mode
-
-
-def neighbor_rows(coordinates: Int[Tensor, "M 4"], shape: list[int]) -> Int64[Tensor, "M 27"]:
+def neighbor_rows(
+    coordinates: Int[Tensor, "M 4"], shape: tuple[int, int, int]
+) -> Int64[Tensor, "M 27"]:
     """Return the rows of the voxels in the 3×3×3 neighborhood of each voxel; M for none.
 
     Args:
@@ -144,18 +141,62 @@ def gather_neighbors(
     rows: Int64[Tensor, "M 27"],
     weight: Float[Tensor, "D 3 3 3 C"],
 ) -> Float[Tensor, "M D"]:
-    """Compute a 3×3×3 convolution as one matrix product.
+    """Compute a 3×3×3 submanifold convolution.
 
     Args:
         features: One row per voxel.
         rows: Rows of the neighbors; M for none.
-        weight: Weights in spconv's layout.
+        weight: Weights.
     """
-    features = _as_autocast(features)
-    padded = torch.cat([features, features.new_zeros(1, features.shape[1])])
+    return _GatherNeighbors.apply(_as_autocast(features), rows, _as_autocast(weight))
+
+
+class _GatherNeighbors(torch.autograd.Function):
+    """The backward pass gathers, too: j is neighbor k of i where i is neighbor 26 − k of j."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, rows: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(features, rows, weight)
+        return _times_gathered(features, rows, weight.flatten(1).T)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, Tensor]:
+        features, rows, weight = ctx.saved_tensors
+        mirrored = weight.flatten(1, 3).flip(1).permute(1, 0, 2).flatten(0, 1)
+        of_features = _times_gathered(gradient, rows, mirrored)
+        padded = _padded(features)
+        of_weight = torch.zeros_like(weight).flatten(1)
+        size = _chunk(weight[0].numel(), features)
+        for part, of_part in zip(gradient.split(size), rows.split(size), strict=True):
+            of_weight += part.T @ _gather(padded, of_part)
+        return of_features, None, of_weight.view_as(weight)
+
+
+def _times_gathered(
+    features: Float[Tensor, "M C"], rows: Int64[Tensor, "M 27"], matrix: Float[Tensor, "C27 D"]
+) -> Float[Tensor, "M D"]:
+    """Multiply the gathered neighbors of each voxel by a matrix."""
+    padded = _padded(features)
+    parts = rows.split(_chunk(len(matrix), features))
+    return torch.cat([_gather(padded, part) @ matrix for part in parts])
+
+
+def _chunk(width: int, features: Tensor) -> int:
+    """Return the number of rows to gather at a time; a GPU gathers all."""
+    return max(1, CPU_CHUNK // width if features.device.type == "cpu" else len(features))
+
+
+def _padded(features: Float[Tensor, "M C"]) -> Float[Tensor, "M1 C"]:
+    """Append the row of missing neighbors, which is 0."""
+    return torch.cat([features, features.new_zeros(1, features.shape[1])])
+
+
+def _gather(padded: Float[Tensor, "M1 C"], rows: Int64[Tensor, "N 27"]) -> Float[Tensor, "N C27"]:
+    if padded.device.type == "cpu":
+        return padded.index_select(0, rows.flatten()).view(len(rows), -1)
     # Index single elements: for rows this short, CUDA would launch one block per row.
-    column = torch.arange(features.shape[1], device=features.device)
-    return padded[rows[:, :, None], column].flatten(1) @ weight.flatten(1).T
+    column = torch.arange(padded.shape[1], device=padded.device)
+    return padded[rows[:, :, None], column].flatten(1)
 
 
 def gather_blocks(
@@ -170,7 +211,7 @@ def gather_blocks(
         features: One row per voxel.
         coordinates: Frame, x, y, z of each voxel.
         shape: Output voxels along x, y, z.
-        weight: Weights in spconv's layout.
+        weight: Weights.
 
     Returns:
         Features, and frame, x, y, z of each output voxel, sorted.
@@ -182,16 +223,29 @@ def gather_blocks(
     keys, row = torch.unique(key, return_inverse=True)
     corner = (x % 2 * 2 + y % 2) * 2 + z % 2
     blocks = features.new_zeros(len(keys) * 8, features.shape[1])
-    blocks.index_copy_(0, row * 8 + corner, features)
+    blocks = blocks.index_copy(0, row * 8 + corner, features)
     column = keys // depth
     parts = [column // (height * shape[0]), column // height % shape[0], column % height]
     coarse = torch.stack([*parts, keys % depth], dim=1)
     return blocks.view(len(keys), -1) @ weight.flatten(1).T, coarse
 
 
-def _as_autocast(features: Tensor) -> Tensor:
-    """Cast features as autocast would, before rather than after they are copied 27 times."""
-    kind = features.device.type
+def _weight(channels: int, size: int, in_channels: int) -> nn.Parameter:
+    """Draw weights as spconv does, uniform within 1 / sqrt(inputs)."""
+    bound = (in_channels * size**3) ** -0.5
+    weight = torch.empty(channels, size, size, size, in_channels)
+    return nn.Parameter(weight.uniform_(-bound, bound))
+
+
+def _trains_with_spconv(features: Tensor, convolutions: str) -> bool:
+    if convolutions == "torch" or not torch.is_grad_enabled():
+        return False
+    return convolutions == "spconv" or (features.is_cuda and spconv_backend.is_installed())
+
+
+def _as_autocast(values: Tensor) -> Tensor:
+    """Cast values as autocast would, before rather than after they are copied 27 times."""
+    kind = values.device.type
     if not torch.is_autocast_enabled(kind):
-        return features
-    return features.to(torch.get_autocast_dtype(kind))
+        return values
+    return values.to(torch.get_autocast_dtype(kind))

@@ -25,28 +25,43 @@ def line(count=40, x=10.0, z=0.0):
     return np.column_stack([np.full(count, x), np.linspace(-4, 4, count), np.full(count, z)])
 
 
-def test_returns_within_a_voxel_of_an_occupied_one():
-    points = line()
+def band(x=10.0, z=0.0):
+    """Points on a square ahead, dense enough for every sector."""
+    ahead, left = np.meshgrid(np.linspace(x - 4, x + 4, 60), np.linspace(-4, 4, 60))
+    return np.stack([ahead, left, np.full_like(ahead, z)], axis=-1).reshape(-1, 3)
+
+
+def rows_at(points):
     index = np.floor(layout.LABEL_GRID.voxel_from_meters(points)).astype(np.int64)
-    rows = np.column_stack([index, np.full(len(index), 11)])
+    return np.unique(np.column_stack([index, np.full(len(index), 11)]), axis=0)
+
+
+def test_points_within_a_voxel_of_an_occupied_one():
+    points, rows = band(), rows_at(band())
     assert occupancy_agreement(cloud_of(points), rows) == 1.0
     assert occupancy_agreement(cloud_of(points), np.add(rows, [0, 0, 1, 0])) == 1.0
     assert occupancy_agreement(cloud_of(points), np.add(rows, [0, 0, 2, 0])) == 0.0
     outside = np.vstack([points, line(x=100.0)])
     assert occupancy_agreement(cloud_of(outside), rows) == 1.0
-    half = np.vstack([points, line(x=30.0)])
+    half = np.vstack([points, band(z=3.0)])
     assert occupancy_agreement(cloud_of(half), rows) == 0.5
 
 
-def test_returns_near_the_map():
-    points = line()
-    near, far = (np.add(points, [0, 0, step]) for step in (0.29, 0.31))
-    assert map_agreement(cloud_of(points), near.astype(np.float32)) == 1.0
-    assert map_agreement(cloud_of(points), far.astype(np.float32)) == 0.0
-    many = np.tile(points, (300, 1))  # More than are looked at.
-    assert map_agreement(cloud_of(many), near[:20].astype(np.float32)) == pytest.approx(
-        0.5, abs=0.1
-    )
+def test_only_points_that_a_label_can_cover_are_compared():
+    points = band()
+    aside = points @ [[0, 1, 0], [-1, 0, 0], [0, 0, 1]]
+    beyond = cloud_of(np.vstack([points, band(x=30.0), aside]))
+    assert occupancy_agreement(beyond, rows_at(points)) == 1.0
+    assert map_agreement(beyond, points.astype(np.float32)) == 1.0
+
+
+def test_points_near_the_map():
+    points = band()
+    near, far = (np.add(points, [0, 0, step]).astype(np.float32) for step in (0.28, 0.31))
+    assert map_agreement(cloud_of(points), near) == 1.0
+    assert map_agreement(cloud_of(points), far) == 0.0
+    many = np.tile(np.vstack([points, np.add(points, [0, 0, 2])]), (5, 1))
+    assert map_agreement(cloud_of(many), near) == pytest.approx(0.5, abs=0.1)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_a_file_that_goes_missing_on_the_way_is_an_error(root):
 
 def test_what_is_not_there_is_not_checked(root):
     report = check_frame(root, STEM, [layout.OCCUPANCY])
-    assert set(report.measures) == {"voxels"}
+    assert set(report.measures) == {"voxels", "road_ahead"}
     assert report.findings == []
     assert check_frame(root, STEM, []).measures == {}
 

@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 
 from dataset.check.findings import FrameReport
-from dataset.check.motion import EXTRINSIC, POSE, check_motion, find_rule, frames_to_blame, jumps
+from dataset.check.motion import (
+    EXTRINSIC,
+    POSE,
+    check_motion,
+    find_rule,
+    frames_to_blame,
+    jumps,
+    velocity_errors_mps,
+)
 
 
 def pose(x=0.0, degrees=0.0):
@@ -90,3 +98,65 @@ def test_poses_in_the_calibration_are_followed_too():
     reports = scene([pose()] * 4, matrices)
     assert check_motion(reports, dict.fromkeys(reports, "a")) == {"a": POSE}
     assert [f.path for report in reports.values() for f in report.findings] == ["calibs/3.0.txt"]
+
+
+def moving(velocities):
+    """Reports of a drive at 5 m/s along x, half a second apart."""
+    reports = {}
+    for i, velocity in enumerate(velocities):
+        stem = f"{i / 2}"
+        report = FrameReport(stem, world_from_imu=pose(2.5 * i), velocity_mps=velocity)
+        report.imu_or_world_from_lidar = np.eye(4)
+        reports[stem] = report
+    return reports
+
+
+def checks(reports):
+    return [(f.check, f.path) for report in reports.values() for f in report.findings]
+
+
+def test_velocities_that_the_poses_have():
+    reports = moving([(5.0, 0.3, 0.0)] * 5)
+    check_motion(reports, dict.fromkeys(reports, "a"))
+    assert checks(reports) == []
+
+
+def test_velocities_in_kmh_in_one_frame_and_in_all():
+    one = moving([(18.0 if i == 2 else 5.0, 0.0, 0.0) for i in range(5)])
+    check_motion(one, dict.fromkeys(one, "a"))
+    assert checks(one) == [("velocity", "vehicle_infos/1.0.txt")]
+    every = moving([(18.0, 0.0, 0.0)] * 5)
+    check_motion(every, dict.fromkeys(every, "a"))
+    assert len(checks(every)) >= 3
+
+
+def test_a_pose_off_by_5_m_is_no_jump_but_contradicts_the_velocity():
+    reports = moving([(5.0, 0.0, 0.0)] * 5)
+    reports["1.0"].world_from_imu[1, 3] += 5.0
+    check_motion(reports, dict.fromkeys(reports, "a"))
+    assert checks(reports) == [("velocity", "vehicle_infos/1.0.txt")]
+
+
+def test_no_velocity_and_long_gaps_are_not_compared():
+    reports = moving([(0.0, 0.0, 0.0)] * 5)
+    check_motion(reports, dict.fromkeys(reports, "a"))
+    assert checks(reports) == []
+    error, limit = velocity_errors_mps(
+        np.array([0.0, 3.0]), np.stack([pose(0), pose(30)]), np.ones((2, 3))
+    )
+    assert error[0] < limit[0] == np.inf
+
+
+def test_a_lidar_upside_down_is_tilted():
+    reports = moving([(5.0, 0.0, 0.0)] * 3)
+    for report in reports.values():
+        report.world_from_imu[:3, :3] = np.diag([1.0, -1.0, -1.0])
+    check_motion(reports, dict.fromkeys(reports, "a"))
+    assert checks(reports) == [("tilt", f"vehicle_infos/{stem}.txt") for stem in reports]
+    assert "tilted by 180°" in reports["0.0"].findings[0].message
+
+
+def test_poses_of_a_straight_drive_in_the_calibration_are_no_extrinsic():
+    matrices = [pose(2 * i) for i in range(4)]
+    reports = scene([pose()] * 4, matrices)
+    assert check_motion(reports, dict.fromkeys(reports, "a")) == {"a": POSE}

@@ -43,7 +43,7 @@ def test_table_counts_measures_classes_and_findings(report):
     assert rows["truck"] == ["25", "25.0000", "%"]
     assert rows["(background)"] == ["50"]
     [line] = [line for line in text.splitlines() if line.startswith("points within 0.3 m")]
-    assert " ".join(line.split()).endswith("map 50.0 % 70.0 % 90.0 % at least 60.0 %")
+    assert " ".join(line.split()).endswith("90.0 % at least 60.0 %, median − 12.0 %")
 
 
 def test_table_names_three_findings_of_a_kind_and_counts_the_others(report):

@@ -1,3 +1,4 @@
+import os
 import shutil
 from pathlib import Path
 
@@ -83,6 +84,13 @@ def test_recorded_folders_are_needed_and_others_are_missed(tmp_path, folder):
     assert findings == [(level, "folder", folder, "")]
 
 
+def test_a_named_pipe_is_an_error_and_is_not_opened(tmp_path):
+    write(tmp_path, ["1"])
+    os.mkfifo(tmp_path / "clouds/2.bin")
+    _, findings = found(tmp_path)
+    assert findings == [(Level.ERROR, "no_file", "clouds/2.bin", "")]
+
+
 def test_two_images_of_one_frame_are_an_error(tmp_path):
     write(tmp_path, ["1.0"])
     (tmp_path / layout.IMAGES / "1.0.PNG").touch()
@@ -94,6 +102,7 @@ def test_two_images_of_one_frame_are_an_error(tmp_path):
 
 def test_files_of_other_endings_are_not_looked_at(tmp_path):
     write(tmp_path, ["1"])
+    (tmp_path / "images/._1.jpg").touch()
     (tmp_path / "images/notes.txt").touch()
     (tmp_path / "images/.2.jpg.partial").touch()
     assert found(tmp_path)[1] == []

@@ -109,9 +109,10 @@ def test_a_config_is_text_in_utf8(tmp_path, content, problem):
         load_config(tmp_path / "config.py")
 
 
-def test_a_config_may_be_its_own_base(tmp_path):
-    (tmp_path / "config.py").write_text("_base_ = './config.py'\n")
-    with pytest.raises(ValueError, match=r"config\.py is not a valid config: RecursionError"):
+def test_a_config_that_is_its_own_base_is_rejected(tmp_path):
+    (tmp_path / "config.py").write_text("_base_ = './other.py'\n")
+    (tmp_path / "other.py").write_text("_base_ = ['config.py']\n")
+    with pytest.raises(ValueError, match=r"config\.py is not a valid config: it is its own base"):
         load_config(tmp_path / "config.py")
 
 

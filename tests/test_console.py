@@ -85,6 +85,17 @@ def test_a_closed_standard_output_ends_a_script_silently(unbuffered):
     assert process.returncode == 141
 
 
+def test_characters_that_the_encoding_lacks_are_question_marks():
+    script = (
+        "from utils.console import run_script\n"
+        "print('before \u2026')\nrun_script(lambda: print('3\u00d73 \u2212'))"
+    )
+    environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    command = [sys.executable, "-c", script]
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
+    assert ended.stdout == b"before ?\n3\xd73 ?\n"
+
+
 def test_another_broken_pipe_is_an_error(capfd):
     start_logging()
     with pytest.raises(SystemExit) as end:

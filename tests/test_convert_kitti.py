@@ -72,6 +72,12 @@ def test_the_result_passes_the_check(kitti, tmp_path):
     assert kinds == {"folder", "points"}  # No labels, and a cloud of few points.
 
 
+def test_hidden_files_are_no_frames(kitti, tmp_path, capsys):
+    (kitti / "velodyne/._000001.bin").write_bytes(b"macOS")
+    run(kitti, tmp_path / "data")
+    assert "1 frames in" in capsys.readouterr().out
+
+
 def test_rejects_what_is_not_kitti(kitti, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"velodyne not found"):
         run(tmp_path, tmp_path / "data")

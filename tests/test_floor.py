@@ -2,13 +2,12 @@ from itertools import product
 
 import pytest
 import torch
-from spconv.core import ConvAlgo
-from spconv.pytorch import SparseConv3d, SparseConvTensor, SubMConv3d
 from torch import nn
 
 from engine.benchmark import floor
 from engine.benchmark.floor import Rates, Work, count_work, measure_rates, sparse_flops
 from engine.benchmark.timing import Clock
+from model.sparse import DownsampleConv, Neighbors, SparseVoxels, SubmanifoldConv
 
 
 class Network(nn.Module):
@@ -26,13 +25,9 @@ class Network(nn.Module):
 
 
 def sparse(voxels, channels, shape):
-    """A sparse tensor of ones at rows of frame, x, y, z."""
-    indices = torch.tensor(voxels, dtype=torch.int32)
-    return SparseConvTensor(torch.ones(len(voxels), channels), indices, list(shape), 2)
-
-
-def layer_of(kind, *args, **options):
-    return kind(*args, bias=False, algo=ConvAlgo.Native, **options)
+    """Ones at rows of frame, x, y, z."""
+    coordinates = torch.tensor(sorted(voxels))
+    return SparseVoxels(torch.ones(len(voxels), channels), coordinates, shape, 2)
 
 
 def test_the_floor_is_the_slower_of_products_and_copies():
@@ -54,45 +49,39 @@ def test_work_by_hand():
 
 
 def test_pairs_of_neighbors_by_hand():
-    layer = layer_of(SubMConv3d, 3, 5, 3)
+    layer = SubmanifoldConv(3, 5)
     # The last voxel of one row and the first of the next are neighbors in memory only, and voxels
     # of two frames are none.
     source = sparse([[0, 0, 0, 3], [0, 0, 1, 0], [1, 0, 1, 1], [0, 0, 1, 1]], 3, (2, 2, 4))
-    assert sparse_flops(layer, source, layer(source)) == 2 * (4 + 2) * 3 * 5
+    assert sparse_flops(layer, source.features, Neighbors(source, "torch")) == 2 * (4 + 2) * 3 * 5
 
 
 def test_halving_joins_each_voxel_once():
-    layer = layer_of(SparseConv3d, 2, 4, 2, stride=2)
     source = sparse([[0, 0, 0, 0], [0, 1, 1, 1], [0, 2, 0, 0], [1, 3, 3, 3]], 2, (4, 4, 4))
-    assert sparse_flops(layer, source, layer(source)) == 2 * 4 * 2 * 4
+    assert sparse_flops(DownsampleConv(2, 4), source) == 2 * 4 * 2 * 4
 
 
-@pytest.mark.parametrize(
-    "layer",
-    [layer_of(SubMConv3d, 2, 3, 3), layer_of(SparseConv3d, 2, 3, 3, stride=2, padding=1)],
-)
-def test_pairs_against_a_slow_loop(layer):
+def test_pairs_against_a_slow_loop():
     torch.manual_seed(0)
     voxels = torch.nonzero(torch.rand(2, 5, 6, 7) < 0.3).tolist()
     source = sparse(voxels, 2, (5, 6, 7))
-    output = layer(source)
     pairs = 0
-    for frame, *place in output.indices.tolist():
-        for offset in product(range(3), repeat=3):
-            stride = layer.stride
-            at = [p * s + o - 1 for p, s, o in zip(place, stride, offset, strict=True)]
-            pairs += [frame, *at] in voxels
-    assert sparse_flops(layer, source, output) == 2 * pairs * 2 * 3
+    for frame, *place in voxels:
+        for offset in product((-1, 0, 1), repeat=3):
+            pairs += [frame, *(p + o for p, o in zip(place, offset, strict=True))] in voxels
+    found = sparse_flops(SubmanifoldConv(2, 3), source.features, Neighbors(source, "torch"))
+    assert found == 2 * pairs * 2 * 3
 
 
 def test_sparse_layers_are_counted_once_however_they_compute():
     class Sparse(nn.Module):
         def __init__(self):
             super().__init__()
-            self.layer = layer_of(SubMConv3d, 3, 5, 3)
+            self.layer = SubmanifoldConv(3, 5)
 
     network, source = Sparse(), sparse([[0, 0, 0, 0], [0, 0, 0, 1]], 3, (2, 2, 4))
-    work = count_work(network, lambda: network.layer(source).features, source.features)
+    neighbors = Neighbors(source, "torch")
+    work = count_work(network, lambda: network.layer(source.features, neighbors), source.features)
     assert work["layer"].flops == work["whole"].flops == 2 * 4 * 3 * 5
     assert not network.layer._forward_hooks
 

@@ -1,3 +1,4 @@
+import os
 import shutil
 
 import pytest
@@ -34,7 +35,7 @@ def test_unknown_fields_are_rejected(fields):
 def test_stems_keep_their_text_and_ignore_other_files(tmp_path):
     folder = tmp_path / "clouds"
     folder.mkdir()
-    for name in ("10.500000.bin", "9.5.bin", "notes.txt", "late.bin"):
+    for name in ("10.500000.bin", "9.5.bin", "notes.txt", "late.bin", "._9.5.bin"):
         (folder / name).touch()
     assert inventory.stems_in(tmp_path, "clouds") == {"10.500000", "9.5", "late"}
     assert inventory.complete_stems(tmp_path, inventory.folders_of(["points"])) == [
@@ -43,6 +44,30 @@ def test_stems_keep_their_text_and_ignore_other_files(tmp_path):
         "late",
     ]
     assert inventory.stems_in(tmp_path, "images") == set()
+
+
+def test_entries_that_are_no_files_are_named(tmp_path):
+    folder = tmp_path / "clouds"
+    folder.mkdir()
+    (folder / "1.bin").touch()
+    (folder / "2.bin").symlink_to(folder / "1.bin")
+    os.mkfifo(folder / "3.bin")
+    (folder / "4.bin").symlink_to(folder)
+    (folder / "5.bin").symlink_to(folder / "5.bin")
+    (folder / "6.bin").symlink_to(folder / "gone.bin")
+    (folder / "7.bin").symlink_to("/dev/null")
+    assert inventory.list_folder(tmp_path, "clouds") == (
+        {"1": ["1.bin"], "2": ["2.bin"]},
+        [
+            "3.bin (named pipe)",
+            "4.bin (folder)",
+            "5.bin (broken link)",
+            "6.bin (broken link)",
+            "7.bin (device or socket)",
+        ],
+    )
+    with pytest.raises(ValueError, match=r"clouds': expected files, found .*3\.bin \(named pipe\)"):
+        inventory.stems_in(tmp_path, "clouds")
 
 
 def test_images_may_have_any_suffix_in_any_case(tmp_path):

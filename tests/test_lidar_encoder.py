@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from model import spconv_backend
 from model.lidar_encoder import LidarEncoder, refine
 from utils.geometry import VoxelGrid
 
@@ -160,3 +161,23 @@ def test_the_network_sees_the_unit_that_its_weights_were_trained_with():
     for wrong in (0.0, float("nan")):
         with pytest.raises(ValueError, match="intensity_max must be a number above 0"):
             make_encoder(intensity_max=wrong)
+
+
+def test_an_unknown_implementation_is_rejected():
+    with pytest.raises(ValueError, match=r"must be one of .*'auto'.* got 'minkowski'"):
+        make_encoder(convolutions="minkowski")
+
+
+def test_spconv_and_torch_are_the_same_network():
+    if not spconv_backend.is_installed():
+        pytest.skip("needs spconv")
+    points, found = [random_points(), random_points(seed=1)], {}
+    for convolutions in ("torch", "spconv"):
+        encoder = make_encoder(convolutions=convolutions)
+        volume, evidence = encoder(points)
+        (volume.square().sum() + evidence.square().sum()).backward()
+        gradients = {name: weight.grad for name, weight in encoder.named_parameters()}
+        found[convolutions] = volume.detach(), evidence.detach(), gradients
+    torch.testing.assert_close(*(values[:2] for values in found.values()), atol=1e-5, rtol=1e-4)
+    # The sums of the gradients are large, and taken in another order.
+    torch.testing.assert_close(*(values[2] for values in found.values()), atol=1e-3, rtol=1e-3)

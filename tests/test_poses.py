@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dataset import layout
-from dataset.poses import LidarPoses, same_rotation
+from dataset.poses import LidarPoses, same_transform
 from tests.layout_files import Rig, world_from_imu, write_tiny_unscenes3d
 
 SCENE = "scene_00000"
@@ -50,11 +50,26 @@ def test_rules_are_found_scene_by_scene(tmp_path):
     assert poses.rule_of_scene == {"a": "pose", "b": "extrinsic"}  # One frame: no turn to see.
 
 
-def test_rotations_are_the_same_but_for_printed_digits():
+def test_transforms_are_the_same_but_for_printed_digits():
     matrices = np.stack([world_from_imu(0), world_from_imu(0), world_from_imu(1)])
-    matrices[1, :3, :3] += 5e-5
-    matrices[1, :3, 3] += 1000.0  # Where a matrix stands does not matter.
-    assert same_rotation(matrices[0], matrices).tolist() == [True, True, False]
+    matrices[1] += 5e-5
+    assert same_transform(matrices[0], matrices).tolist() == [True, True, False]
+    matrices[1, 1, 3] += 0.2
+    assert same_transform(matrices[0], matrices).tolist() == [True, False, False]
+
+
+def test_poses_of_a_straight_drive_are_no_extrinsic(tmp_path):
+    frames = write(tmp_path, calibration_holds_pose=True)
+    for tick, stem in enumerate(frames[SCENE]):
+        pose = np.eye(4)[:3]
+        pose[0, 3] = 0.6 * tick
+        path = tmp_path / layout.relative_path(layout.CALIBS, stem)
+        lines = [line for line in path.read_text().splitlines() if "imu" not in line]
+        numbers = " ".join(map(str, pose.flat))
+        path.write_text("\n".join([*lines, f"Tr_velo_to_imu: {numbers}"]))
+    poses = LidarPoses(tmp_path, "auto", frames)
+    assert poses.rule_of_scene == {SCENE: "pose"}
+    assert poses.world_from_lidar(frames[SCENE][2], SCENE)[0, 3] == pytest.approx(1.2)
 
 
 def test_unknown_rule_is_rejected(tmp_path):

@@ -89,7 +89,7 @@ def test_a_recording_is_predicted(arguments, tmp_path, caplog):
     arguments.pop("--data-root")
     run(arguments | paths | {"--batch-size": "2", "--format": "npy"})
     assert {path.stem for path in (tmp_path / "out").iterdir()} == set(stems)
-    assert "calibration (" not in caplog.text
+    assert not any(line.startswith("calibration (") for line in caplog.messages)
     with pytest.raises(ValueError, match="use one or the other"):
         run(arguments | paths | {"--split": "val"})
 
@@ -129,7 +129,6 @@ def test_a_calibration_that_cannot_be_right_is_warned_of(arguments, tmp_path, ca
         ({"--stems": "12.5"}, ValueError, r"frames: 12\.5;"),
         ({"--cfg-options": "modalty=lidar"}, ValueError, "modality"),
         ({"--amp": "bf16"}, ValueError, "needs a CUDA device"),
-        ({"--limit": "-1"}, ValueError, "got -1"),
     ],
 )
 def test_wrong_words_stop_before_anything_is_written(arguments, tmp_path, change, error, message):

@@ -15,7 +15,7 @@ from dataset.reading import Reading
 from dataset.unscenes3d import UnScenes3D
 from engine.build.build import build_model
 from tests.kitti_frame import VARIABLE, find_kitti
-from tools.convert_kitti import convert_frame
+from tools.convert_kitti import LIDAR_HEIGHT_M, convert_frame
 from utils.config import load_config
 from utils.geometry import project_points
 
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("kitti")
-    convert_frame(KITTI, STEM, root)
+    convert_frame(KITTI, STEM, root, LIDAR_HEIGHT_M)
     return root
 
 
@@ -43,7 +43,8 @@ def test_calibration_is_that_of_kitti_with_the_inverse_it_lacks(root):
     # By KITTI's own text: f = 721.5 px, and the LiDAR lies 0.81 m before the IMU.
     imu_from_lidar = calibration.imu_or_world_from_lidar
     assert imu_from_lidar[0, 3] == pytest.approx(0.81, abs=0.01)
-    straight_ahead = calibration.pixel_from_lidar @ [20.0, 0, 0, 1]
+    moved = LIDAR_HEIGHT_M - layout.LIDAR_HEIGHT_M  # The origin of the layout is higher.
+    straight_ahead = calibration.pixel_from_lidar @ [20.0, 0, moved, 1]
     pixel = straight_ahead[:2] / straight_ahead[2]
     np.testing.assert_allclose(pixel, [609.6, 172.9], atol=12)  # About the principal point.
 

@@ -1,11 +1,9 @@
-"""Make torchvision and spconv importable, quickly and on any machine.
+"""Make torchvision importable on any machine.
 
-Import this module before torchvision, spconv, or anything that imports them.
+Import this module before torchvision, or anything that imports it.
 """
 
 import importlib
-import logging
-import warnings
 
 import torch
 
@@ -31,20 +29,4 @@ def ensure_torchvision() -> None:
         importlib.import_module("torchvision")
 
 
-def ensure_spconv() -> None:
-    """Import spconv; without CUDA, skip its tables of CUDA kernels.
-
-    Building those tables takes seconds at each start, and a CPU has no use for them. The muted
-    warnings are about deprecated torch names in spconv, which users cannot change.
-    """
-    tracing = logging.getLogger("torch.fx._symbolic_trace")
-    tracing.addFilter(lambda record: "is_fx_tracing" not in str(record.msg))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=FutureWarning, module="spconv")
-        if not torch.cuda.is_available():
-            importlib.import_module("spconv.core").ALL_IMPGEMM_PARAMS.clear()
-        importlib.import_module("spconv.pytorch")
-
-
 ensure_torchvision()
-ensure_spconv()

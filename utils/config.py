@@ -155,19 +155,21 @@ def check_config_text(path: Path) -> None:
     """Check that a config and its base files are Python text, before any of it runs.
 
     Raises:
-        ValueError: If a file is missing, is not Python or not UTF-8, or ``_base_`` is not a list of
-            file names.
+        ValueError: If a file is missing, is not Python or not UTF-8, is its own base, or
+            ``_base_`` is not a list of file names.
     """
-    waiting, seen = [path.resolve()], set()
-    while waiting:
-        file = waiting.pop()
-        seen.add(file)
+    chains = [(path.resolve(),)]
+    while chains:
+        chain = chains.pop()
+        file = chain[-1]
         try:
+            if file in chain[:-1]:
+                raise ValueError("it is its own base; remove it from _base_")
             bases = _base_files(file)
         except (ValueError, OSError, SyntaxError) as error:
             inner = "" if file == path.resolve() else f"its base {file}: "
             raise ValueError(f"{path} is not a valid config: {inner}{error}") from error
-        waiting += [base for base in bases if base not in seen]
+        chains += [(*chain, base) for base in bases]
 
 
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:

@@ -24,6 +24,8 @@ _MARK = "is_log_of_the_run"
 _STATUS_OF_SIGPIPE = 128 + 13
 
 logger = logging.getLogger(__name__)
+if isinstance(sys.stdout, io.TextIOWrapper):  # "?" for characters that its encoding lacks.
+    sys.stdout.reconfigure(errors="replace")
 
 
 class ConsoleHandler(logging.Handler):

@@ -27,6 +27,7 @@ model = dict(
             channels=128,
             evidence_channels=15,
             intensity_max=255.0,  # unit of the intensity that the weights are trained with
+            convolutions="auto",  # "torch" | "spconv" | "auto": spconv trains on a GPU that has it
         ),
         fusion=dict(type="RenderFusion", channels=128, hidden_channels=32),
         decoder=dict(type="UNet3d", channels=(128, 192, 256)),  # at 0.6, 1.2 and 2.4 m

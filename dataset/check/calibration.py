@@ -31,6 +31,7 @@ def check_calibration(
     if matrices is None:
         return
     report.imu_or_world_from_lidar = matrices.get("Tr_velo_to_imu")
+    report.pixel_from_lidar = matrices["P2"] @ matrices["R0_rect"] @ matrices["Tr_velo_to_cam"]
     if report.image_size is None:
         return
     view = camera_view(matrices, report.image_size)

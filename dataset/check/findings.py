@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float32, Float64, Int64
 
 from dataset import layout
 from dataset.check.measures import MEASURES
@@ -49,6 +49,13 @@ class FrameReport:
         image_size: Height and width of the image.
         world_from_imu: Pose from ``vehicle_infos``.
         imu_or_world_from_lidar: ``Tr_velo_to_imu``.
+        pixel_from_lidar: P2 · R0_rect · Tr_velo_to_cam.
+        velocity_mps: Velocity from ``vehicle_infos``, in the body frame.
+        thumbnail: The image at 24×15 pixels, RGB 0–1.
+        view_fits: How well the points fit the image as it is and after each of
+            ``images.FLIPS``.
+        checksums: Checksum of the content of each folder's file.
+        caption: Caption of the frame.
     """
 
     stem: str
@@ -60,14 +67,20 @@ class FrameReport:
     image_size: tuple[int, int] | None = None
     world_from_imu: Float64[np.ndarray, "4 4"] | None = None
     imu_or_world_from_lidar: Float64[np.ndarray, "4 4"] | None = None
+    pixel_from_lidar: Float64[np.ndarray, "4 4"] | None = None
+    velocity_mps: tuple[float, float, float] | None = None
+    thumbnail: Float32[np.ndarray, "15 24 3"] | None = None
+    view_fits: Float64[np.ndarray, " looks"] | None = None
+    checksums: dict[str, int] = field(default_factory=dict)
+    caption: str | None = None
 
     def error(self, check: str, folder: str, message: str) -> None:
         """Add an error: a file of the frame is unusable or wrong."""
-        self._add(Level.ERROR, check, folder, message)
+        self.add(Level.ERROR, check, folder, message)
 
     def warn(self, check: str, folder: str, message: str) -> None:
         """Add a warning: a file of the frame is suspicious."""
-        self._add(Level.WARNING, check, folder, message)
+        self.add(Level.WARNING, check, folder, message)
 
     def measure(self, name: str, value: float) -> None:
         """Store a measurement, and add an error or a warning if it is out of range."""
@@ -76,9 +89,23 @@ class FrameReport:
         for level, limits in ((Level.ERROR, measure.error), (Level.WARNING, measure.warning)):
             if not limits[0] <= value <= limits[1]:
                 found = f"{measure.title} {measure.text(value)}, expected {measure.range(limits)}"
-                self._add(level, name, measure.folder, f"{found}. {measure.advice}")
+                self.add(level, name, measure.folder, f"{found}. {measure.advice}")
                 return
 
-    def _add(self, level: Level, check: str, folder: str, message: str) -> None:
+    def compare(self, name: str, value: float | None) -> None:
+        """Store a measurement of two files, which ``pairs.py`` judges; None: not measured."""
+        if value is not None:
+            self.measures[name] = value
+
+    def blamed(self, level: Level | None = None, check: str | None = None) -> set[str]:
+        """Return the folders whose file has a finding, of any level and check or of the given."""
+        return {
+            finding.path.partition("/")[0]
+            for finding in self.findings
+            if level in (None, finding.level) and check in (None, finding.check)
+        }
+
+    def add(self, level: Level, check: str, folder: str, message: str) -> None:
+        """Add a finding about a file of the frame."""
         path = layout.relative_path(folder, self.stem)
         self.findings.append(Finding(level, check, path, self.stem, message))

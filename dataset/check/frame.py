@@ -1,6 +1,7 @@
 """Checks of one frame: each file is read once and compared with the others."""
 
-from collections.abc import Callable, Iterable
+import zlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,20 @@ from dataset import formats, layout
 from dataset.check.agreement import (
     depth_agreement,
     elevation_agreement,
+    elevation_map_agreement,
+    label_map_agreement,
     map_agreement,
     occupancy_agreement,
+    road_ahead,
 )
 from dataset.check.calibration import check_calibration
 from dataset.check.findings import FrameReport
+from dataset.check.images import thumbnail, view_fits
+from dataset.check.registration import (
+    depth_registration,
+    elevation_registration,
+    voxel_registration,
+)
 from dataset.inventory import path_of
 from dataset.lost_sensors import is_blank
 from utils.labels import UNSCENES3D
@@ -68,12 +78,12 @@ def check_frame(root: Path, stem: str, folders: Iterable[str]) -> FrameReport:
     check_image(frame, report)
     check_cloud(frame, report)
     check_calibration(frame.calibration, frame.cloud, report)
+    check_view(frame, report)
     check_occupancy(frame, report)
     check_depth(frame, report)
     check_elevation(frame, report)
+    check_map(frame, report)
     check_texts(frame, report)
-    if frame.cloud is not None and frame.local_map is not None:
-        _measure(report, "points_near_map", map_agreement(frame.cloud, frame.local_map))
     return report
 
 
@@ -88,6 +98,9 @@ def read_frame(root: Path, folders: Iterable[str], report: FrameReport) -> Frame
         except (ValueError, OSError) as error:
             message = str(error).removeprefix(f"{path} (frame {report.stem}): ")
             report.error(_FORMAT, folder, message)
+            continue
+        if isinstance(found[field], np.ndarray):
+            report.checksums[folder] = zlib.crc32(np.ascontiguousarray(found[field]).data)
     return FrameContent(**found)
 
 
@@ -98,16 +111,28 @@ def check_image(frame: FrameContent, report: FrameReport) -> None:
     report.image_size = (frame.image.shape[0], frame.image.shape[1])
     if is_blank(frame.image):
         report.warn("image", layout.IMAGES, "the image has a single color; is it blank?")
+        return
+    report.thumbnail = thumbnail(frame.image)
 
 
 def check_cloud(frame: FrameContent, report: FrameReport) -> None:
-    """Measure the number of points and their range."""
+    """Measure the number of points, their range and their intensity."""
     if frame.cloud is None:
         return
     report.measure("points", float(len(frame.cloud)))
     if len(frame.cloud):
-        distance = np.linalg.norm(frame.cloud[:, :3], axis=1)
+        distance = np.linalg.norm(frame.cloud[:, :3].astype(np.float64), axis=1)
         report.measure("range_m", float(np.quantile(distance, 0.99)))
+        report.measure("intensity", float(frame.cloud[:, 3].max()))
+
+
+def check_view(frame: FrameContent, report: FrameReport) -> None:
+    """Measure how well the points fit the image."""
+    if report.thumbnail is None or frame.cloud is None or frame.calibration is None:
+        return
+    if layout.CALIBS not in report.blamed():
+        assert frame.image is not None, "a thumbnail needs an image"
+        report.view_fits = view_fits(frame.image, frame.cloud, frame.calibration)
 
 
 def check_occupancy(frame: FrameContent, report: FrameReport) -> None:
@@ -121,8 +146,13 @@ def check_occupancy(frame: FrameContent, report: FrameReport) -> None:
     if duplicates:
         message = f"{duplicates} of {len(numbers)} rows repeat a voxel; the last row counts"
         report.warn("voxels_twice", layout.OCCUPANCY, message)
+    report.compare("road_ahead", road_ahead(frame.rows))
+    if frame.local_map is not None:
+        report.compare("label_near_map", label_map_agreement(frame.rows, frame.local_map))
     if frame.cloud is not None and len(frame.rows):
-        _measure(report, "points_near_occupied", occupancy_agreement(frame.cloud, frame.rows))
+        report.compare("points_near_occupied", occupancy_agreement(frame.cloud, frame.rows))
+        found = voxel_registration(frame.cloud, frame.rows)
+        _compare_all(report, ("voxels_labeled", "label_gain"), found)
 
 
 def check_depth(frame: FrameContent, report: FrameReport) -> None:
@@ -138,7 +168,9 @@ def check_depth(frame: FrameContent, report: FrameReport) -> None:
     report.measure("depth_labeled", labeled.size / frame.depth_m.size)
     if frame.cloud is not None and frame.calibration is not None:
         share = depth_agreement(frame.cloud, frame.calibration, frame.depth_m)
-        _measure(report, "depth_agrees", share)
+        report.compare("depth_agrees", share)
+        found = depth_registration(frame.cloud, frame.calibration, frame.depth_m)
+        _compare_all(report, ("depth_close", "depth_gain"), found)
 
 
 def check_elevation(frame: FrameContent, report: FrameReport) -> None:
@@ -148,28 +180,45 @@ def check_elevation(frame: FrameContent, report: FrameReport) -> None:
     wrapped = frame.elevation > layout.ELEVATION_WRAPPED
     report.measure("elevation_labeled", float(((frame.elevation > 0) & ~wrapped).mean()))
     report.measure("elevation_wrapped", float(wrapped.mean()))
+    elevation_m = formats.elevation_from_units(frame.elevation)
+    if frame.local_map is not None:
+        found = elevation_map_agreement(elevation_m, frame.local_map)
+        report.compare("elevation_near_map", found)
     if frame.cloud is not None:
-        elevation_m = formats.elevation_from_units(frame.elevation)
-        _measure(report, "elevation_agrees", elevation_agreement(frame.cloud, elevation_m))
+        report.compare("elevation_agrees", elevation_agreement(frame.cloud, elevation_m))
+        names = ("elevation_close", "elevation_offset_m", "elevation_gain")
+        _compare_all(report, names, elevation_registration(frame.cloud, elevation_m))
+
+
+def check_map(frame: FrameContent, report: FrameReport) -> None:
+    """Measure the number of map points, and compare the local map with the point cloud."""
+    if frame.local_map is None:
+        return
+    report.measure("map_points", float(len(frame.local_map)))
+    if frame.cloud is not None:
+        report.compare("points_near_map", map_agreement(frame.cloud, frame.local_map))
 
 
 def check_texts(frame: FrameContent, report: FrameReport) -> None:
     """Warn of a blank caption; check the timestamp of the pose."""
+    report.caption = frame.caption
     if frame.caption == "":
         report.warn("caption", layout.CAPTIONS, "the caption is blank")
     if frame.vehicle is None:
         return
     report.world_from_imu = frame.vehicle.world_from_imu
+    report.velocity_mps = frame.vehicle.state.velocity_mps
     late_s = abs(frame.vehicle.stamp_s - _seconds(report.stem, frame.vehicle.stamp_s))
     if late_s > LATE_S:
         message = f"its timestamp is off by {late_s:.3f} s; is it the file of another frame?"
         report.error("stamp", layout.VEHICLE_INFOS, message)
 
 
-def _measure(report: FrameReport, name: str, share: float | None) -> None:
-    """Store a share, unless there were too few points to measure it."""
-    if share is not None:
-        report.measure(name, share)
+def _compare_all(report: FrameReport, names: Sequence[str], values: Sequence[float] | None) -> None:
+    """Store several measurements, unless there were too few points for them."""
+    if values is not None:
+        for name, value in zip(names, values, strict=True):
+            report.compare(name, value)
 
 
 def _seconds(stem: str, otherwise: float) -> float:

@@ -1,10 +1,12 @@
-"""Tests whether points are near a point cloud or near occupied voxels."""
+"""Tests whether points are near a point cloud or occupied voxels, and where a label covers them."""
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64, Integer
+from jaxtyping import Bool, Float, Float32, Int64, Integer
 
 _REACH = np.stack(np.meshgrid(*[[-1, 0, 1]] * 2, indexing="ij"), axis=-1).reshape(-1, 2)
 """Offsets of the 3×3 columns of cells around a cell."""
+_SECTORS, _RINGS = 180, 200
+_FEW_IN_SECTOR = 5
 
 
 def is_near_cloud(
@@ -39,14 +41,42 @@ def is_near_voxels(
     index: Integer[np.ndarray, "P 3"], voxels: Bool[np.ndarray, "X Y Z"]
 ) -> Bool[np.ndarray, " P"]:
     """Return whether a set voxel is among the 27 around each index, which must be in the grid."""
-    near = np.pad(voxels, 1)
-    for axis in range(3):
-        rows = np.moveaxis(near, axis, 0)
-        spread = rows.copy()
-        spread[1:] |= rows[:-1]
-        spread[:-1] |= rows[1:]
-        near = np.moveaxis(spread, 0, axis)
-    return near[tuple(index.T + 1)]
+    padded = np.pad(voxels, 1)
+    number = np.ravel_multi_index(tuple(index.T + 1), padded.shape)
+    is_near = np.zeros(len(index), bool)
+    for steps in np.ndindex(3, 3, 3):
+        offset = np.dot(np.subtract(steps, 1), padded.strides)  # A bool has one byte.
+        is_near |= padded.ravel()[number + offset]
+    return is_near
+
+
+def covered(
+    points: Float[np.ndarray, "P 3"], label: Float[np.ndarray, "M 3"]
+) -> Bool[np.ndarray, " P"]:
+    """Return which points a label can cover: those in its sectors and between its distances.
+
+    A label may cover the view of the camera only. Sectors are 2° wide, seen from the LiDAR, and
+    distances are rounded to meters. The outermost sectors and meters may be covered in part, so
+    that they do not count.
+    """
+    sector, ring = _polar_cells(label)
+    count = np.bincount(sector * _RINGS + ring, minlength=_SECTORS * _RINGS)
+    count = count.reshape(_SECTORS, _RINGS)
+    nearest, farthest = (count > 0).argmax(axis=1), _RINGS - 1 - (count > 0)[:, ::-1].argmax(axis=1)
+    is_full = count.sum(axis=1) >= _FEW_IN_SECTOR
+    is_inner = is_full & np.roll(is_full, 1) & np.roll(is_full, -1)
+    sector, ring = _polar_cells(points)
+    return is_inner[sector] & (ring > nearest[sector]) & (ring < farthest[sector])
+
+
+def _polar_cells(
+    points: Float[np.ndarray, "N 3"],
+) -> tuple[Int64[np.ndarray, " N"], Int64[np.ndarray, " N"]]:
+    """Return the sector and the ring of 1 m of each point, seen from the LiDAR."""
+    turns = np.arctan2(points[:, 1], points[:, 0]) / np.float32(2 * np.pi)
+    sector = np.floor(turns * _SECTORS).astype(np.int64) % _SECTORS
+    distance_m = np.hypot(points[:, 0], points[:, 1])
+    return sector, np.minimum(distance_m, _RINGS - 1).astype(np.int64)
 
 
 def _cells(

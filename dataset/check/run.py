@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from dataset import layout
+from dataset.check.consistency import check_copies, check_scenes, common_findings
 from dataset.check.findings import Finding, FrameReport
 from dataset.check.frame import check_frame
 from dataset.check.measures import MEASURES
 from dataset.check.motion import check_motion
+from dataset.check.pairs import check_pairs
 from dataset.check.report import Report
 from dataset.check.tree import Tree, check_tree, read_tree
 from dataset.splits import scene_of_stem
@@ -39,9 +41,29 @@ def check_dataset(root: str | Path, *, workers: int | None = None, progress: boo
         partial(_check, root), frames, title="check", workers=workers, progress=progress
     )
     reports = {report.stem: report for report in found}
-    rules = check_motion(reports, scene_of_stem(tree.scenes))
-    _report_other_sizes(reports)
+    rules = compare_frames(reports, scene_of_stem(tree.scenes))
+    findings += common_findings(reports)
     return _summary(tree, findings, reports, rules)
+
+
+def compare_frames(
+    reports: Mapping[str, FrameReport], scene_of: Mapping[str, str]
+) -> dict[str, str]:
+    """Add the findings that need more than one file or frame to the reports.
+
+    Args:
+        reports: Report of each frame by stem, to extend.
+        scene_of: Scene of each frame that is in one.
+
+    Returns:
+        The meaning of ``Tr_velo_to_imu`` in each scene that has it.
+    """
+    rules = check_motion(reports, scene_of)
+    check_scenes(reports, scene_of)
+    check_pairs(reports.values())
+    check_copies(reports)
+    _report_other_sizes(reports)
+    return rules
 
 
 def _check(root: Path, frame: tuple[str, tuple[str, ...]]) -> FrameReport:

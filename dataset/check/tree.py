@@ -8,7 +8,7 @@ from pathlib import Path
 from dataset import layout
 from dataset.check.findings import Finding, Level
 from dataset.formats import Scene, read_stem_list
-from dataset.inventory import names_in, require_folders, time_order
+from dataset.inventory import list_folder, require_folders, time_order
 from dataset.splits import SPLITS, load_scenes, scene_of_stem, split_frames
 
 RECORDED = (layout.IMAGES, layout.CLOUDS, layout.CALIBS)
@@ -92,14 +92,16 @@ def read_tree(root: Path) -> tuple[Tree, list[Finding]]:
             splits, source = _split(root, scenes)
         except ValueError as error:
             findings.append(Finding(Level.WARNING, "splits", layout.IMAGESETS, "", str(error)))
-    names = {folder: names_in(root, folder) for folder in folders}
-    findings += [
-        _finding(folder, stem, "repeated_file", f"several files of one frame: {sorted(found)}")
-        for folder, of_stem in names.items()
-        for stem, found in of_stem.items()
-        if len(found) > 1
-    ]
-    files = {folder: frozenset(of_stem) for folder, of_stem in names.items()}
+    files = {}
+    for folder in folders:
+        names, others = list_folder(root, folder)
+        files[folder] = frozenset(names)
+        findings += [_no_file(folder, name) for name in others]
+        findings += [
+            _finding(folder, stem, "repeated_file", f"several files of one frame: {sorted(found)}")
+            for stem, found in names.items()
+            if len(found) > 1
+        ]
     return Tree(root, files, scenes, splits, source, lists), findings
 
 
@@ -229,6 +231,12 @@ def _split(root: Path, scenes: Mapping[str, Scene]) -> tuple[dict[str, Sequence[
     """Return the splits made from the scenes, and their source."""
     frames = {split: split_frames(root, split, "auto", scenes) for split in SPLITS}
     return {split: found.stems for split, found in frames.items()}, frames["train"].source
+
+
+def _no_file(folder: str, name: str) -> Finding:
+    """Report an entry that is no file, "NAME (type)"."""
+    message = f"expected a file, found {name}; remove or replace it"
+    return Finding(Level.ERROR, "no_file", f"{folder}/{name.partition(' (')[0]}", "", message)
 
 
 def _list_path(split: str) -> str:

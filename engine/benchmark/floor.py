@@ -8,17 +8,14 @@ each moved once. The floor is the larger of FLOPs / (rate of a large matrix prod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import product
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Int
-from spconv.pytorch import SparseConvTensor
-from spconv.pytorch.conv import SparseConvolution
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from engine.benchmark.timing import Clock, time_runs, watch_stages
+from model.sparse import DownsampleConv, SubmanifoldConv
 
 WHOLE = "whole"
 """Name of the whole network among its stages."""
@@ -126,16 +123,17 @@ class _Flops:
 
     @contextmanager
     def of_sparse_layers(self, network: nn.Module) -> Iterator[None]:
-        """Count sparse layers by their voxel pairs, not by the operations of their kernels."""
+        """Count sparse layers by their pairs of voxels, not by the operations they gather with."""
         before: list[int] = []
 
         def start(_: nn.Module, args: Any) -> None:
             before.append(self.total())
 
-        def end(layer: nn.Module, args: Any, output: SparseConvTensor) -> None:
-            self._correction += before.pop() - self.total() + sparse_flops(layer, args[0], output)
+        def end(layer: Any, args: Any, _: Any) -> None:
+            self._correction += before.pop() - self.total() + sparse_flops(layer, *args)
 
-        layers = [layer for layer in network.modules() if isinstance(layer, SparseConvolution)]
+        kinds = (SubmanifoldConv, DownsampleConv)
+        layers = [layer for layer in network.modules() if isinstance(layer, kinds)]
         handles = [layer.register_forward_pre_hook(start) for layer in layers]
         handles += [layer.register_forward_hook(end) for layer in layers]
         try:
@@ -145,30 +143,19 @@ class _Flops:
                 handle.remove()
 
 
-def sparse_flops(
-    layer: SparseConvolution, source: SparseConvTensor, output: SparseConvTensor
-) -> int:
-    """Return the FLOPs of a sparse convolution: one matrix product per pair of active voxels."""
-    padding = [n // 2 for n in layer.kernel_size] if layer.subm else layer.padding
-    device = source.indices.device
-    stride = torch.tensor([1, *layer.stride], device=device)
-    origin = torch.tensor([0, *padding], device=device)
-    corner = output.indices.long() * stride - origin
-    keys = _keys(source.indices.long(), source.spatial_shape)
-    pairs = 0
-    for offset in product(*(range(n) for n in layer.kernel_size)):
-        neighbor = corner + torch.tensor([0, *offset], device=device)
-        pairs += int(torch.isin(_keys(neighbor, source.spatial_shape), keys).sum())
-    return 2 * pairs * layer.in_channels * layer.out_channels
+def sparse_flops(layer: SubmanifoldConv | DownsampleConv, *args: Any) -> int:
+    """Return the FLOPs of a sparse convolution: one matrix product per pair of occupied voxels.
 
-
-def _keys(voxels: Int[Tensor, "M 4"], shape: list[int]) -> Int[Tensor, "M"]:
-    """Return a unique key for each voxel of a batch; -1 outside the grid."""
-    is_inside = ((voxels[:, 1:] >= 0) & (voxels[:, 1:] < voxels.new_tensor(shape))).all(1)
-    key = voxels[:, 0]
-    for axis, length in enumerate(shape):
-        key = key * length + voxels[:, axis + 1]
-    return key.where(is_inside, -1)
+    Args:
+        layer: The layer.
+        args: The arguments of its forward pass.
+    """
+    if isinstance(layer, SubmanifoldConv):
+        features, neighbors = args
+        pairs = int((neighbors.rows < len(features)).sum())
+    else:
+        pairs = len(args[0].features)
+    return 2 * pairs * len(layer.weight) * layer.weight.shape[-1]
 
 
 def _bytes(values: Any) -> int:
