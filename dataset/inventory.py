@@ -210,5 +210,6 @@ def require_files(
     if problems:
         raise FileNotFoundError(
             f"frames of '{data_root}' lack files: {'; '.join(problems)}. Copy them, or remove "
-            "the frames from imagesets/"
+            "the frames from imagesets/; predict.py and eval_iou.py can do without an image or a "
+            "cloud (--allow-missing)"
         )

@@ -154,6 +154,7 @@ def build_unsocc(
     weights: str | Path,
     config: str | Path | None = None,
     *,
+    sensors: str | None = None,
     device: str = "auto",
     amp: str = "off",
     options: Mapping[str, Any] | None = None,
@@ -164,6 +165,8 @@ def build_unsocc(
         weights: ``model_state_dict.pth`` or ``latest.pth`` of a training run, or a safetensors
             file.
         config: Config file; None: the config in the weights, which then must contain it.
+        sensors: What to predict from, "both", "camera" or "lidar"; the arrays of the other sensor
+            may be None. None: all that the network was built for.
         device: "auto" (a GPU if there is one), "cpu" or "cuda".
         amp: Precision on a GPU: "off", "bf16" or "fp16".
         options: Config values to override, by dotted key.
@@ -174,7 +177,8 @@ def build_unsocc(
             does not support the precision.
     """
     trained = read_weights(weights)
-    cfg = trained_config(trained, config, options or {})
+    chosen = {} if sensors is None else {"sensors": sensors}
+    cfg = trained_config(trained, config, {**(options or {}), **chosen})
     return build_predictor(cfg, trained, device=device, amp=amp)
 
 
