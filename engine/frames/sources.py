@@ -86,6 +86,7 @@ class FrameSource(Protocol):
         ...
 
 
+@runtime_checkable
 class SensorChoice(Protocol):
     """A network behind a frame source, with a choice of the sensors that it predicts from.
 
