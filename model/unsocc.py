@@ -6,6 +6,7 @@ wrap it for mmengine's loops.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Annotated, Any, NamedTuple
 
 import torch
@@ -249,9 +250,14 @@ class UnsOcc(BaseModel):
         """The full forward pass.
 
         Args:
-            batch: Frames with the fields that the sensors in use need.
+            batch: Frames with the fields that the sensors in use need, which are the same for all:
+                ``infer_frames`` predicts frames that lost different sensors.
             with_fields: Also return the volumes that training renders.
         """
+        if batch.sensors is not None and self.sensors == "both":
+            assert len(set(batch.sensors)) == 1, "infer_frames predicts frames apart"
+            with self._reading(batch.sensors[0]):
+                return self.infer(replace(batch, sensors=None), with_fields=with_fields)
         if self.uses_graphs:
             torch.compiler.cudagraph_mark_step_begin()
         camera = lidar = points = None
@@ -393,7 +399,7 @@ class UnsOcc(BaseModel):
 
         Frames with the same sensors are one forward pass.
         """
-        if batch.sensors is None or self.sensors != "both":
+        if batch.sensors is None or self.sensors != "both" or len(set(batch.sensors)) == 1:
             outputs = self.infer(batch)
             return outputs.logits, outputs.elevation
         logits: dict[int, Tensor] = {}

@@ -1,10 +1,11 @@
 """Frames that lack the data of a sensor."""
 
-from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
+from mmengine.runner import Runner
 
 from dataset.lost_sensors import LossWatch, has_content, is_blank, losses_of, with_losses
 from dataset.sample import Batch, Loss, Sample
@@ -100,7 +101,7 @@ def test_all_processes_are_counted_and_each_frame_once(caplog, monkeypatch):
     batch = Batch(["1.0", "2.0"], ["", ""], lost=[(Loss.NO_CLOUD,), ()])
     other = {"1.0": (Loss.NO_CLOUD,), "3.0": (Loss.NO_CLOUD,)}
     monkeypatch.setattr(lost_sensor_hook, "all_gather_object", lambda seen: [dict(seen), other])
-    runner = SimpleNamespace(rank=0)
+    runner = Mock(Runner, rank=0)
     hook.before_val_iter(runner, 0, batch)
     hook.before_val_iter(runner, 1, Batch(["4.0"], [""]))
     hook.after_val_epoch(runner)

@@ -135,7 +135,7 @@ def test_frames_that_lost_a_sensor_go_into_one_batch():
 
 
 def test_a_single_color_in_an_image_of_all_sensors_drops_nothing():
-    sample = Sample("1.0", images=torch.zeros(1, 3, 4, 6), points=torch.rand(5, 4))
+    sample = Sample("1.0", images=torch.zeros(1, 3, 4, 6).byte(), points=torch.rand(5, 4))
     batch = collate([replace(sample, lost=(Loss.BLANK_IMAGE,))])
     assert batch.sensors is None
     assert batch.lost == [(Loss.BLANK_IMAGE,)]

@@ -11,6 +11,8 @@ from model.sensor_dropout import SensorDropout, coarse_labels, frames_of, lost_s
 from tests.model_inputs import GRID, make_batch, make_model, model_config
 
 DROPOUT = dict(camera=0.5, lidar=0.5)
+CELLS = dict(near_right_m=(2.0, -4.0), cell_m=0.5, shape=(8, 8))
+ELEVATION = dict(type="ElevationHead", cells=CELLS)
 KEPT = {"camera": dict(points=None), "lidar": dict(images=None, pixel_from_lidar=None)}
 
 
@@ -149,7 +151,7 @@ def test_without_dropout_the_network_is_as_before():
     assert off(make_batch(), mode="loss") == make_model()(make_batch(), mode="loss")
 
 
-@pytest.mark.parametrize("parts", [{}, {"elevation": {"type": "ElevationHead"}}])
+@pytest.mark.parametrize("parts", [{}, {"elevation": ELEVATION}])
 def test_frames_that_lost_different_sensors_are_predicted_as_each_alone(parts):
     model = robust_model(parts=model_config()["parts"] | parts).eval()
     batch = replace(make_batch(4), sensors=["lidar", "both", "camera", "lidar"])
