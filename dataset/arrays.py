@@ -135,9 +135,9 @@ def _view_fields(
         _check_view(stem, image, matrix)
         size = (image.shape[0], image.shape[1])
         window = transforms.image_transform(size, options.image_size, options.image_crop, Choices())
-        pixels.append(transforms.input_pixels(np.ascontiguousarray(image), window, Choices()))
-        recorded = matrix.astype(np.float64)
-        matrices.append(transforms.input_projection(recorded, window, Choices()))
+        resized = window.image(np.ascontiguousarray(image))
+        pixels.append(transforms.input_pixels(resized, Choices()))
+        matrices.append(window.matrix() @ matrix.astype(np.float64))
     return {
         "images": torch.from_numpy(np.stack(pixels)),
         "pixel_from_lidar": torch.from_numpy(np.stack(matrices)).float(),

@@ -115,6 +115,21 @@ def _kind_of(entry: os.DirEntry[str]) -> str:
     return "named pipe" if stat.S_ISFIFO(mode) else "device or socket"
 
 
+def require_file(path: Path) -> Path:
+    """Return the path of a file that was found in a folder, unless it is no file.
+
+    Raises:
+        ValueError: If it is a folder, a named pipe, a device, or a link that leads nowhere: opening
+            a pipe would wait forever.
+    """
+    if path.is_file():
+        return path
+    raise ValueError(
+        f"{path}: expected a file, found a folder, a named pipe, a device, or a link that leads "
+        "nowhere: remove it, or copy the file that it stands for"
+    )
+
+
 def complete_stems(
     data_root: str | Path, folders: Iterable[str], *, any_of: Sequence[str] = ()
 ) -> list[str]:

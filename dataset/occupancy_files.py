@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Integer, UInt8
 
+from dataset.inventory import require_file
 from dataset.transforms import coarsen_occupancy
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE, LabelSet
@@ -232,7 +233,7 @@ def _stems_in(folder: Path, suffixes: Sequence[str]) -> set[str]:
     if not folder.is_dir():
         raise FileNotFoundError(f"folder {folder} not found")
     files = (path for path in folder.iterdir() if path.suffix in suffixes)
-    return {path.stem for path in files if not path.name.startswith(".")}
+    return {require_file(path).stem for path in files if not path.name.startswith(".")}
 
 
 def _reject_missing(stems: set[str], what: str, folder: Path) -> None:

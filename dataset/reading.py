@@ -111,7 +111,8 @@ class SampleDataset(FrameDataset):
             FileNotFoundError: If a file was deleted after the data set was built.
         """
         key = SampleKey.of(key, len(self))
-        choices = self._augmentation.choices(self._seed, key)
+        step_m = self._height_step_m
+        choices = self._augmentation.choices(self._seed, key, height_step_m=step_m)
         found = self._read(key.index, choices)
         if "neighbors" in self._fields:
             found["neighbors"] = self._read_neighbors(key.index, choices)
@@ -125,6 +126,11 @@ class SampleDataset(FrameDataset):
             ValueError: If the scene of a frame is unknown, or no scene has a second frame.
         """
         return neighbors_of(self.scenes, self._times(), count)
+
+    @property
+    def _height_step_m(self) -> float:
+        """Voxel size that shifts of the volume along z are whole multiples of."""
+        return self.grid.voxel_m
 
     @abstractmethod
     def stems_with(self, field: str) -> list[str]:

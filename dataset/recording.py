@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from dataset import formats
 from dataset.arrays import InputOptions, sample_from_arrays
 from dataset.clouds import SUFFIXES as CLOUD_SUFFIXES
-from dataset.inventory import time_order
+from dataset.inventory import require_file, time_order
 from dataset.layout import IMAGE_SUFFIXES
 from dataset.lost_sensors import has_content, with_losses
 from dataset.recorded_clouds import RecordedClouds, placed
@@ -159,12 +159,7 @@ def files_by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
         if suffix is None or path.is_dir():
             unknown.append(path.name)
             continue
-        if not path.is_file():  # Opening a named pipe would wait forever.
-            raise ValueError(
-                f"{path}: expected a file, found a named pipe, a device, or a link that leads "
-                "nowhere: remove it, or copy the file that it stands for"
-            )
-        stem = path.name[: -len(suffix)]
+        stem = require_file(path).name[: -len(suffix)]
         if stem in found:
             repeated.append(stem)
         found[stem] = path

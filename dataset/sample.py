@@ -18,10 +18,12 @@ class SampleKey:
         index: Index of the frame in the data set.
         epoch: Epoch, from 0. The augmentation depends only on the epoch and the index, not on the
             worker or on earlier samples.
+        repeat: Number of earlier draws of the frame in the epoch; each is augmented for itself.
     """
 
     index: int
     epoch: int = 0
+    repeat: int = 0
 
     @classmethod
     def of(cls, key: "int | SampleKey", frames: int) -> "SampleKey":
@@ -35,7 +37,7 @@ class SampleKey:
             IndexError: If the index is out of range.
         """
         key = key if isinstance(key, SampleKey) else SampleKey(int(key))
-        return cls(range(frames)[key.index], key.epoch)
+        return cls(range(frames)[key.index], key.epoch, key.repeat)
 
 
 class Loss(Enum):

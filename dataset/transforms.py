@@ -12,6 +12,8 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64, UInt8
 
 from dataset import layout
+from dataset.augment.image import augment_image
+from dataset.augment.ranges import Stream
 from dataset.augmentation import Choices
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE
@@ -97,18 +99,29 @@ def image_transform(
 
 
 def input_pixels(
-    recorded: UInt8[np.ndarray, "h w 3"], window: ImageTransform, choices: Choices
+    image: UInt8[np.ndarray, "H W 3"], choices: Choices, *, camera: int = 0
 ) -> UInt8[np.ndarray, "3 H W"]:
-    """Convert a recorded image to network input."""
-    pixels = jitter_colors(window.image(recorded), choices)
+    """Convert an image, already cropped and resized, to network input: colors, blur, noise.
+
+    Args:
+        image: RGB, 0–255.
+        choices: The values drawn for the frame.
+        camera: Number of the camera, which has its own noise and patches.
+    """
+    pixels = jitter_colors(image, choices)
+    pixels = augment_image(pixels, choices.image, choices.stream(Stream.IMAGE, camera))
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 def input_projection(
-    recorded: Float64[np.ndarray, "4 4"], window: ImageTransform, choices: Choices
+    pixel_from_lidar: Float64[np.ndarray, "4 4"], choices: Choices, *, camera: int = 0
 ) -> Float64[np.ndarray, "4 4"]:
-    """Convert a recorded ``pixel_from_lidar`` to network input, with the volume transform."""
-    return window.matrix() @ recorded @ np.linalg.inv(augmented_from_recorded(choices))
+    """Convert a projection into an image, already cropped and resized, to network input.
+
+    It then has the camera's error of the calibration, and is from the augmented volume.
+    """
+    seen = pixel_from_lidar @ choices.calibration_error(camera)
+    return seen @ np.linalg.inv(augmented_from_recorded(choices))
 
 
 def within_range(
@@ -134,13 +147,14 @@ def jitter_colors(
 
 
 def augmented_from_recorded(choices: Choices) -> Float64[np.ndarray, "4 4"]:
-    """Return the matrix of the volume transform: a flip of y, then a rotation about z."""
+    """Return the matrix of the volume transform: a flip of y, a rotation about z, then a shift."""
     angle = np.deg2rad(choices.volume_rotation_deg)
     cosine, sine = np.cos(angle), np.sin(angle)
     matrix = np.eye(4)
     matrix[:2, :2] = [[cosine, -sine], [sine, cosine]]
     if choices.volume_flip:
         matrix[:, 1] *= -1.0
+    matrix[2, 3] = choices.volume_height_m
     return matrix
 
 
@@ -164,7 +178,7 @@ def transform_occupancy(
     source is outside the grid, the voxel is ignored.
 
     Args:
-        dst_from_src: Rotation about z and flips of x or y; heights must not change.
+        dst_from_src: Rotation about z, flips of x or y, and a shift along z.
         occupancy: The labels.
         grid: The grid of the labels.
     """
@@ -175,7 +189,19 @@ def transform_occupancy(
     inside = ((source >= 0) & (source < (x, y))).all(axis=-1)
     moved = np.full_like(occupancy, IGNORE)
     moved[inside] = occupancy[source[inside, 0], source[inside, 1]]
-    return moved
+    return _shifted_up(moved, round(dst_from_src[2, 3] / grid.voxel_m))
+
+
+def _shifted_up(labels: UInt8[np.ndarray, "X Y Z"], voxels: int) -> UInt8[np.ndarray, "X Y Z"]:
+    """Shift labels by whole voxels along z; voxels from outside the grid are ignored."""
+    if voxels == 0:
+        return labels
+    shifted = np.full_like(labels, IGNORE)
+    if voxels > 0:
+        shifted[..., voxels:] = labels[..., :-voxels]
+    else:
+        shifted[..., :voxels] = labels[..., -voxels:]
+    return shifted
 
 
 def transform_elevation(
@@ -184,7 +210,7 @@ def transform_elevation(
     """Transform an elevation map within its fixed region; NaN where the source is outside.
 
     Args:
-        dst_from_src: Rotation about z and flips of x or y; heights must not change.
+        dst_from_src: Rotation about z, flips of x or y, and a shift along z.
         elevation_m: Heights [m] of the cells of ``layout.elevation_grid``.
 
     Raises:
@@ -196,7 +222,7 @@ def transform_elevation(
     inside = grid.holds(source)
     moved = np.full_like(elevation_m, np.nan)
     moved[inside] = elevation_m[source[inside, 0], source[inside, 1]]
-    return moved
+    return moved + np.float32(dst_from_src[2, 3])
 
 
 def coarsen_occupancy(
@@ -236,7 +262,7 @@ def coarsen_occupancy(
 def _source_of(
     dst_from_src: Float64[np.ndarray, "4 4"], points_m: Float[np.ndarray, "*any 2"]
 ) -> Float[np.ndarray, "*any 2"]:
-    """Return the source (x, y) of points under a transform that does not change z."""
+    """Return the source (x, y) of points under a transform that mixes neither with z."""
     src_from_dst = np.linalg.inv(dst_from_src)
     return points_m @ src_from_dst[:2, :2].T + src_from_dst[:2, 3]
 

@@ -12,8 +12,11 @@ from jaxtyping import Float32, Float64
 from mmengine.logging import MMLogger
 
 from dataset import formats, layout, transforms
+from dataset.augment.parts import FrameParts
 from dataset.augmentation import Choices
+from dataset.class_counts import frame_class_counts
 from dataset.cloud_rule import UNSCENES3D_CLOUD
+from dataset.frame_clouds import FrameClouds
 from dataset.inventory import (
     complete_stems,
     folders_of,
@@ -24,8 +27,10 @@ from dataset.inventory import (
     time_order,
 )
 from dataset.options import checked_size, restrict
+from dataset.other_frames import OtherFrames, check_fields, frames_with
 from dataset.poses import LidarPoses
 from dataset.reading import Reading, SampleDataset
+from dataset.sample_fields import sample_fields
 from dataset.splits import (
     frames_by_scene,
     load_scenes,
@@ -33,7 +38,6 @@ from dataset.splits import (
     split_frames,
     sweeps_of_frames,
 )
-from dataset.sweep_ages import sweep_ages_s
 from utils.labels import UNSCENES3D
 from utils.registry import DATASETS
 from utils.shortlist import shortlist
@@ -95,8 +99,6 @@ class UnScenes3D(SampleDataset):
             self._recorded_size = checked_size("recorded_size", recorded_size)
         if "points" not in self._fields:
             self._num_sweeps = 1
-        self._max_range_m = max_range_m
-        self._cloud_rule = replace(UNSCENES3D_CLOUD, intensity_max=intensity_max)
         self._pose_rule = pose_rule
         self._check_pixels()
         self._coarsening = 1
@@ -118,8 +120,15 @@ class UnScenes3D(SampleDataset):
         require_files(self._root, needed, stems, any_of=any_of)
         scene_of = scene_of_stem(scenes)
         self._set_frames(stems, [scene_of.get(stem, "") for stem in stems])
-        self._history = self._find_history(scene_of)
+        self._clouds = FrameClouds(
+            self._root,
+            replace(UNSCENES3D_CLOUD, intensity_max=intensity_max),
+            max_range_m,
+            self._find_history(scene_of),
+            self._world_from_lidar,
+        )
         self._poses = self._find_poses(scene_of)
+        self._others = self._find_others(split)
 
     @classmethod
     def may_have(cls, data_root: str | Path, field: str) -> bool:
@@ -148,20 +157,41 @@ class UnScenes3D(SampleDataset):
             )
         return super().neighbors(count)
 
+    @property
+    def _height_step_m(self) -> float:
+        return layout.LABEL_GRID.voxel_m
+
     def _times(self) -> list[tuple[float, str]]:
         return [time_order(stem) for stem in self.stems]
 
     def _read(self, index: int, choices: Choices) -> dict[str, Any]:
         stem = self.stems[index]
-        return {
-            **self._view_fields(stem, choices),
-            **self._volume_fields(stem, self.scenes[index], choices),
-            **self._text_fields(stem),
-        }
+        parts = self._read_parts(index, choices)
+        if self._others is not None:
+            parts = self._others.take_over(index, parts, choices)
+        found = sample_fields(parts, choices, coarsening=self._coarsening)
+        if "world_from_lidar" in self._fields:
+            recorded_from_augmented = np.linalg.inv(transforms.augmented_from_recorded(choices))
+            pose = self._world_from_volume(index) @ recorded_from_augmented
+            found["world_from_lidar"] = torch.from_numpy(pose)
+        return {**found, **self._text_fields(stem)}
 
-    def _view_fields(self, stem: str, choices: Choices) -> dict[str, Any]:
-        """Read the fields in the image plane."""
-        found: dict[str, Any] = {}
+    def _read_parts(self, index: int, choices: Choices) -> FrameParts:
+        """Read a frame, with its image cropped and resized and its LiDAR augmented."""
+        stem = self.stems[index]
+        points = occupancy = elevation_m = None
+        if "points" in self._fields and not self._is_lost(self._path(layout.CLOUDS, stem)):
+            points = self._clouds.read(stem, self.scenes[index], choices)
+        if "occupancy" in self._fields:
+            rows = formats.read_occupancy_rows(self._path(layout.OCCUPANCY, stem))
+            occupancy = formats.occupancy_from_rows(rows)
+        if "elevation_m" in self._fields:
+            elevation_m = formats.read_elevation_m(self._path(layout.ELEVATION, stem))
+        view = self._read_view(stem, choices)
+        return replace(view, points=points, occupancy=occupancy, elevation_m=elevation_m)
+
+    def _read_view(self, stem: str, choices: Choices) -> FrameParts:
+        """Read the parts in the image plane."""
         recorded_size, image, depth_m = self._recorded_size, None, None
         if "images" in self._fields:
             path = self._path(layout.IMAGES, stem)
@@ -177,44 +207,16 @@ class UnScenes3D(SampleDataset):
             depth_m = formats.read_depth_m(path, image_size=recorded_size)
             recorded_size = _size_of(depth_m)
         if recorded_size is None:
-            return found
+            return FrameParts()
         window = self._image_transform(recorded_size, choices)
-        if image is not None:
-            pixels = transforms.input_pixels(image, window, choices)
-            found["images"] = torch.from_numpy(pixels)[None]
-        if depth_m is not None:
-            found["depth_m"] = torch.from_numpy(window.depth(depth_m))[None]
+        matrix = None
         if "pixel_from_lidar" in self._fields:
-            calibration = formats.read_calibration(self._path(layout.CALIBS, stem))
-            matrix = transforms.input_projection(calibration.pixel_from_lidar, window, choices)
-            found["pixel_from_lidar"] = torch.from_numpy(matrix).float()[None]
-        return found
-
-    def _volume_fields(self, stem: str, scene: str, choices: Choices) -> dict[str, Any]:
-        """Read the fields in the LiDAR frame."""
-        found: dict[str, Any] = {}
-        moved = transforms.augmented_from_recorded(choices)
-        is_moved = not np.array_equal(moved, np.eye(4))
-        if "points" in self._fields and not self._is_lost(self._path(layout.CLOUDS, stem)):
-            cloud = self._read_points(stem, scene)
-            cloud = transforms.transform_cloud(moved, cloud) if is_moved else cloud
-            found["points"] = torch.from_numpy(cloud)
-        if "occupancy" in self._fields:
-            rows = formats.read_occupancy_rows(self._path(layout.OCCUPANCY, stem))
-            occupancy = formats.occupancy_from_rows(rows)
-            if is_moved:
-                occupancy = transforms.transform_occupancy(moved, occupancy, layout.LABEL_GRID)
-            occupancy = transforms.coarsen_occupancy(occupancy, self._coarsening)
-            found["occupancy"] = torch.from_numpy(occupancy)
-        if "elevation_m" in self._fields:
-            elevation_m = formats.read_elevation_m(self._path(layout.ELEVATION, stem))
-            if is_moved:
-                elevation_m = transforms.transform_elevation(moved, elevation_m)
-            found["elevation_m"] = torch.from_numpy(elevation_m)
-        if "world_from_lidar" in self._fields:
-            pose = self._world_from_lidar(stem, scene) @ np.linalg.inv(moved)
-            found["world_from_lidar"] = torch.from_numpy(pose)
-        return found
+            matrix = window.matrix() @ self._read_projection(stem)
+        return FrameParts(
+            image=None if image is None else window.image(image),
+            depth_m=None if depth_m is None else window.depth(depth_m),
+            pixel_from_lidar=matrix,
+        )
 
     def _text_fields(self, stem: str) -> dict[str, Any]:
         """Read the fields that no augmentation changes."""
@@ -232,50 +234,17 @@ class UnScenes3D(SampleDataset):
         stem = self.stems[index]
         depth_m = formats.read_depth_m(self._path(layout.DEPTHS, stem))
         window = self._image_transform(_size_of(depth_m), choices)
-        calibration = formats.read_calibration(self._path(layout.CALIBS, stem))
-        pixel_from_lidar = window.matrix() @ calibration.pixel_from_lidar
+        pixel_from_lidar = window.matrix() @ self._read_projection(stem)
         return pixel_from_lidar[None], window.depth(depth_m)[None]
+
+    def _projection_of(self, index: int) -> Float64[np.ndarray, "4 4"]:
+        return self._read_projection(self.stems[index])
+
+    def _read_projection(self, stem: str) -> Float64[np.ndarray, "4 4"]:
+        return formats.read_calibration(self._path(layout.CALIBS, stem)).pixel_from_lidar
 
     def _world_from_volume(self, index: int) -> Float64[np.ndarray, "4 4"]:
         return self._world_from_lidar(self.stems[index], self.scenes[index])
-
-    def _read_points(self, stem: str, scene: str) -> np.ndarray:
-        """Read the points of a frame, with those of previous sweeps if requested."""
-        if self._num_sweeps == 1:
-            return self._read_cloud(stem)
-        lidar_from_world = np.linalg.inv(self._world_from_lidar(stem, scene))
-        sweeps = self._history[stem]
-        ages_s = sweep_ages_s([self._time(sweep) for sweep in sweeps])
-        clouds = []
-        for sweep, age_s in zip(sweeps, ages_s, strict=True):
-            cloud = self._read_cloud(sweep)
-            if sweep != stem:
-                now_from_then = lidar_from_world @ self._world_from_lidar(sweep, scene)
-                cloud = transforms.transform_cloud(now_from_then, cloud)
-            clouds.append(np.hstack([cloud, np.full((len(cloud), 1), age_s, np.float32)]))
-        return np.concatenate(clouds)
-
-    def _time(self, stem: str) -> tuple[Path, float]:
-        """Return the file that states the time of a frame, and the time [s].
-
-        It is the vehicle info, or the stem of the cloud where there is none.
-        """
-        path = self._path(layout.VEHICLE_INFOS, stem)
-        if path.is_file():
-            return path, formats.read_vehicle_info(path).stamp_s
-        path = self._path(layout.CLOUDS, stem)
-        try:
-            return path, float(stem)
-        except ValueError as error:
-            raise ValueError(
-                f"{path}: expected the time in seconds as the stem, because there is no "
-                f"{layout.VEHICLE_INFOS}/{stem}.txt, found '{stem}'. Add that file, or set "
-                "dataset.num_sweeps=1"
-            ) from error
-
-    def _read_cloud(self, stem: str) -> np.ndarray:
-        cloud = formats.read_cloud(self._path(layout.CLOUDS, stem), self._cloud_rule)
-        return transforms.within_range(cloud, self._max_range_m)
 
     def _world_from_lidar(self, stem: str, scene: str) -> np.ndarray:
         assert self._poses is not None, "poses must be set up if a field needs them"
@@ -338,6 +307,18 @@ class UnScenes3D(SampleDataset):
         return {
             stem: [sweep for sweep in sweeps if sweep in needed] for stem, sweeps in history.items()
         }
+
+    def _find_others(self, split: str) -> OtherFrames | None:
+        """Set up the frames that the augmentation takes parts from, if it does."""
+        if not self._augmentation.takes_from_others:
+            return None
+        check_fields(self._fields)
+        paste, frames_of = self._augmentation.paste, {}
+        if paste.objects:
+            counts = frame_class_counts(self._root, self.stems, split)
+            frames_of = frames_with(counts, paste.classes, UNSCENES3D)
+        projection_of = self._projection_of if "pixel_from_lidar" in self._fields else None
+        return OtherFrames(self._read_parts, projection_of, len(self), frames_of)
 
     def _find_poses(self, scene_of: Mapping[str, str]) -> LidarPoses | None:
         """Set up the poses of the used scenes, if a field needs them."""

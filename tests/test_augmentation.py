@@ -1,6 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from dataset.augment.calibration import CalibrationRanges
+from dataset.augment.cloud import CloudRanges
+from dataset.augment.image import ImageRanges
+from dataset.augment.ranges import Stream
 from dataset.augmentation import Augmentation, Choices
 from dataset.sample import SampleKey
 
@@ -87,3 +93,59 @@ def test_seed_epoch_and_index_decide():
         for key in ((1, SampleKey(2, 1)), (0, SampleKey(1, 2)), (0, SampleKey(2)))
     ]
     assert first not in others
+
+
+def test_existing_seeds_keep_their_choices():
+    # A new key must not change what the others draw: trainings of old configs repeat.
+    drawn = EVERYTHING.choices(42, SampleKey(7, 3))
+    assert drawn.image_scale == pytest.approx(0.8218676960869893, rel=1e-12)
+    assert drawn.image_shift == pytest.approx((0.04303182413899534, -0.0810250136556146))
+    assert drawn.volume_rotation_deg == pytest.approx(4.164061917550246, rel=1e-12)
+    assert drawn.saturation == pytest.approx(1.026358680605208, rel=1e-12)
+
+
+def test_each_part_draws_for_itself():
+    cloud = CloudRanges(point_drop=0.5)
+    alone = Augmentation(cloud=cloud).choices(0, SampleKey(2, 1))
+    beside = replace(EVERYTHING, cloud=cloud, image=ImageRanges(noise=0.1))
+    assert beside.choices(0, SampleKey(2, 1)).cloud == alone.cloud
+    assert alone.cloud != Augmentation(cloud=cloud).choices(0, SampleKey(2, 2)).cloud
+    drawn = {alone.stream(part, number).random() for part in Stream for number in range(3)}
+    assert len(drawn) == 3 * len(Stream)
+
+
+def test_a_repeated_frame_is_augmented_for_itself():
+    first, second = (EVERYTHING.choices(0, SampleKey(2, 1, repeat)) for repeat in range(2))
+    assert first == EVERYTHING.choices(0, SampleKey(2, 1))
+    assert first.brightness != second.brightness
+    numbers = {choices.stream(Stream.CLOUD, 0).random() for choices in (first, second)}
+    assert len(numbers) == 2
+
+
+def test_cameras_have_their_own_errors_of_the_calibration():
+    augmentation = Augmentation(calibration=CalibrationRanges(rotation_deg=1.0))
+    choices = augmentation.choices(0, SampleKey(0))
+    assert not np.array_equal(choices.calibration_error(0), choices.calibration_error(1))
+    np.testing.assert_array_equal(choices.calibration_error(1), choices.calibration_error(1))
+    np.testing.assert_array_equal(Choices().calibration_error(0), np.eye(4))
+
+
+def test_heights_are_whole_voxels():
+    augmentation = Augmentation(volume_height_m=1.0)
+    heights = {
+        augmentation.choices(0, SampleKey(i), height_step_m=0.3).volume_height_m / 0.3
+        for i in range(200)
+    }
+    np.testing.assert_allclose(sorted(heights), range(-3, 4), atol=1e-12)
+
+
+def test_nested_sections_come_from_a_config():
+    built = Augmentation.from_config(
+        {"cloud": {"range_cut_m": [10, 20], "point_drop": 0}, "image": {"patches": 2}}
+    )
+    assert built.cloud == CloudRanges(range_cut_m=(10.0, 20.0))
+    assert built.image == ImageRanges(patches=2)
+    with pytest.raises(ValueError, match=r"unknown augmentation.cloud keys \['drop'\]; known"):
+        Augmentation.from_config({"cloud": {"drop": 0.5}})
+    with pytest.raises(ValueError, match=r"^augmentation.cloud.beam_drop must be in \[0, 1\), got"):
+        Augmentation.from_config({"cloud": {"beam_drop": 1.5}})

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -107,6 +109,12 @@ def test_saved_predictions_stand_beside_their_labels(tmp_path, root):
     assert frames.stems == truth.stems
     assert (frames.read(1).prediction == 1).all()
     assert DIFFERENCE in layers_of(frames.read(1))
+
+
+def test_a_named_pipe_among_predictions_is_named_and_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "1.5.npy")
+    with pytest.raises(ValueError, match=r"1\.5\.npy: expected a file, found .* a named pipe"):
+        SavedPredictions(tmp_path, None, UNSCENES3D)
 
 
 @pytest.mark.parametrize(

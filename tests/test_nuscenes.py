@@ -44,6 +44,7 @@ EVERYTHING = {
     "image_flip_prob": 0.5,
     "volume_flip_prob": 0.5,
     "volume_rotation_deg": 15.0,
+    "volume_height_m": 0.9,
     "brightness": 0.05,
     "contrast": 0.05,
     "saturation": 0.05,
@@ -406,6 +407,37 @@ def test_augmentation_depends_on_seed_epoch_and_index_alone(tiny):
     ]
     assert all(not torch.equal(first.points, other.points) for other in others)
     torch.testing.assert_close(dataset[1].points, dataset[SampleKey(1, 0)].points)
+
+
+def test_sensor_augmentations_change_inputs_and_no_label(tiny):
+    augmentation = {
+        "cloud": {"point_drop": 0.5},
+        "image": {"noise": 0.05},
+        "calibration": {"rotation_deg": 0.5},
+    }
+    plain, changed = (
+        build(tiny, VIEWS, augmentation=a, num_sweeps=2)[1] for a in (None, augmentation)
+    )
+    assert torch.equal(plain.depth_m, changed.depth_m)
+    assert not torch.equal(plain.images, changed.images)
+    assert len(changed.points) < len(plain.points)
+    assert set(map(tuple, changed.points.tolist())) <= set(map(tuple, plain.points.tolist()))
+    errors = torch.linalg.inv(plain.pixel_from_lidar) @ changed.pixel_from_lidar
+    for camera, error in enumerate(errors):
+        angle_deg = torch.rad2deg((error[:3, :3] - torch.eye(3)).abs().max())
+        assert 0.0 < angle_deg < 0.6
+        assert not torch.equal(error, errors[camera - 1])
+
+
+def test_beams_are_those_of_each_sweeps_sensor(tiny):
+    drop = {"cloud": {"beam_drop": 0.9, "beam_deg": 2.0}}
+    frames = [
+        build(tiny, ["points"], frame=f, augmentation=drop, num_sweeps=2)[0]
+        for f in ("ego", "lidar")
+    ]
+    # The same points of the same beams, whatever the frame of the volume.
+    np.testing.assert_array_equal(*(frame.points[:, 3:] for frame in frames))
+    assert 0 < len(frames[0].points) < len(build(tiny, ["points"], num_sweeps=2)[0].points)
 
 
 # --- splits, versions, caches ---

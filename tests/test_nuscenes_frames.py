@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -129,6 +131,7 @@ def test_missing_files(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "1").touch()
     (tmp_path / "b").touch()
-    paths = [tmp_path / name for name in ("a/1", "a/2", "b/3", "c/d/4")]
+    os.mkfifo(tmp_path / "a/pipe")
+    paths = [tmp_path / name for name in ("a/1", "a/2", "b/3", "c/d/4", "a/pipe")]
     assert missing_files(paths) == set(paths[1:])
     assert missing_files([]) == set()

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,12 @@ def test_a_list_of_frames_leaves_the_others_alone(folders):
         match_stems(pred, gt, ["b", "d"])
     with pytest.raises(ValueError, match="duplicate frames in the list: b"):
         match_stems(pred, gt, ["b", "b"])
+
+
+def test_a_named_pipe_is_named_and_not_opened(folders):
+    os.mkfifo(folders[0] / "a.npy")
+    with pytest.raises(ValueError, match=r"pred/a\.npy: expected a file, found .* a named pipe"):
+        match_stems(*folders)
 
 
 def test_missing_and_empty_folders_are_rejected(folders, tmp_path):

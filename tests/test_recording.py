@@ -142,7 +142,7 @@ def test_images_of_two_sizes_under_one_calibration_are_rejected(root):
 def test_what_is_no_file_is_named_and_not_waited_for(root, kind):
     path = root / "clouds" / "3.5.bin"
     os.mkfifo(path) if kind == "pipe" else path.symlink_to(path)
-    with pytest.raises(ValueError, match=rf"{path}: expected a file, found a named pipe"):
+    with pytest.raises(ValueError, match=rf"{path}: expected a file, found .* a named pipe"):
         open_all(root)
 
 

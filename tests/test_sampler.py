@@ -1,6 +1,8 @@
 import functools
 import operator
+from itertools import chain
 
+import numpy as np
 import pytest
 
 from dataset.sample import SampleKey
@@ -55,6 +57,58 @@ def test_more_processes_than_frames():
 def test_an_empty_split_is_rejected():
     with pytest.raises(ValueError, match="no frames"):
         EpochBatches([], 1, seed=0)
+
+
+REPEATS = np.array([1.0, 1.0, 2.3, 1.0, 3.5, 1.0, 1.25])
+
+
+def repeated(epoch=0, **options):
+    batches = EpochBatches(range(7), 3, seed=0, repeats=REPEATS, **options)
+    batches.start_at(epoch)
+    return batches
+
+
+def test_frames_come_as_often_as_their_factor():
+    assert len(repeated()) == 4  # 11.05 draws, so 12.
+    counts = np.zeros(7)
+    for epoch in range(400):
+        drawn = np.bincount(list(chain.from_iterable(indices(repeated(epoch)))), minlength=7)
+        assert drawn.sum() == 12
+        # Between floor and ceiling of the factor, stretched from 11.05 to 12 draws.
+        assert (drawn >= np.floor(REPEATS * 12 / 11.05)).all()
+        assert (drawn <= np.ceil(REPEATS * 12 / 11.05)).all()
+        counts += drawn
+    # Four standard deviations of the mean of 400 rounded numbers.
+    np.testing.assert_allclose(counts / 400, REPEATS * 12 / 11.05, atol=0.1)
+
+
+def test_repeats_of_a_frame_have_keys_of_their_own():
+    keys = list(chain.from_iterable(repeated(5)))
+    assert len(set(keys)) == len(keys) == 12
+    assert all(key.epoch == 5 for key in keys)
+    of_one = sorted(key.repeat for key in keys if key.index == 4)
+    assert of_one == list(range(len(of_one)))
+
+
+@pytest.mark.parametrize("start", [0, 1, 3, 4])
+def test_a_repeated_epoch_may_start_in_its_middle(start):
+    whole = list(repeated(2))
+    part = repeated()
+    part.start_at(2, start)
+    assert list(part) == whole[start:]
+
+
+def test_processes_share_a_repeated_epoch():
+    whole = list(chain.from_iterable(repeated(1)))
+    shares = [list(chain.from_iterable(repeated(1, rank=rank, world_size=5))) for rank in range(5)]
+    assert [len(share) for share in shares] == [3] * 5  # 15 = 12 and the first three again.
+    assert [key for group in zip(*shares, strict=True) for key in group] == whole + whole[:3]
+
+
+def test_factors_of_one_are_an_ordinary_epoch():
+    batches = EpochBatches(range(7), 3, seed=0, repeats=np.ones(7))
+    assert sorted(chain.from_iterable(indices(batches))) == list(range(7))
+    assert len(batches) == 3
 
 
 def test_evaluation_counts_each_frame_once():

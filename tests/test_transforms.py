@@ -130,6 +130,8 @@ def test_volume_matrix_by_hand():
     both = transforms.augmented_from_recorded(Choices(volume_rotation_deg=90.0, volume_flip=True))
     np.testing.assert_allclose(both @ [0, 1, 5, 1], [1, 0, 5, 1], atol=1e-12)  # By (0, −1).
     np.testing.assert_array_equal(transforms.augmented_from_recorded(Choices()), np.eye(4))
+    up = transforms.augmented_from_recorded(Choices(volume_height_m=0.6))
+    np.testing.assert_allclose(up @ [1, 2, 5, 1], [1, 2, 5.6, 1])
 
 
 def test_cloud_keeps_further_columns_and_its_input():
@@ -162,12 +164,13 @@ def test_labels_turned_by_a_quarter_by_hand():
     np.testing.assert_array_equal(moved, labels.transpose(1, 0, 2)[::-1])
 
 
+@pytest.mark.parametrize("height_m", [0.0, 0.5, -0.5, 1.5])
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("angle", [0.0, 7.0, -33.0])
-def test_labels_equal_a_slow_loop(flip, angle):
+def test_labels_equal_a_slow_loop(flip, angle, height_m):
     labels = random_labels()
     before = labels.copy()
-    choices = Choices(volume_rotation_deg=angle, volume_flip=flip)
+    choices = Choices(volume_rotation_deg=angle, volume_flip=flip, volume_height_m=height_m)
     matrix = transforms.augmented_from_recorded(choices)
     moved = transforms.transform_occupancy(matrix, labels, GRID)
     inverse = np.linalg.inv(matrix)
@@ -221,6 +224,12 @@ def test_flipped_elevation_is_mirrored():
     # tenth into the second from the right. What the rightmost shows comes from beyond the left.
     np.testing.assert_array_equal(moved[:, :216], elevation[:, 215::-1])
     assert np.isnan(moved[:, 216]).all()
+
+
+def test_lifted_elevation_is_higher():
+    elevation = np.random.default_rng(0).random((204, 217)).astype(np.float32)
+    up = transforms.augmented_from_recorded(Choices(volume_height_m=0.6))
+    np.testing.assert_allclose(transforms.transform_elevation(up, elevation), elevation + 0.6)
 
 
 def test_turned_elevation_equals_a_slow_loop():

@@ -1,3 +1,4 @@
+import dataclasses
 import logging
 import shutil
 from pathlib import Path
@@ -29,12 +30,14 @@ OUTPUT = (48, 64)
 
 FLIPPED_IMAGE = {"image_flip_prob": 1.0}
 FLIPPED_VOLUME = {"volume_flip_prob": 1.0}
+SHIFTED_VOLUME = {"volume_height_m": 1.2}
 EVERYTHING = {
     "image_scale": (0.8, 1.3),
     "image_shift": 0.1,
     "image_flip_prob": 0.5,
     "volume_flip_prob": 0.5,
     "volume_rotation_deg": 15.0,
+    "volume_height_m": 0.7,
     "brightness": 0.1,
     "contrast": 0.1,
     "saturation": 0.1,
@@ -146,7 +149,11 @@ def colors_at(sample):
 
 @pytest.mark.parametrize(
     ("augmentation", "epoch"),
-    [(None, 0), (FLIPPED_IMAGE, 0), (FLIPPED_VOLUME, 0), *((EVERYTHING, e) for e in range(6))],
+    [
+        *((augmentation, 0) for augmentation in (None, FLIPPED_IMAGE, FLIPPED_VOLUME)),
+        (SHIFTED_VOLUME, 0),
+        *((EVERYTHING, e) for e in range(6)),
+    ],
 )
 def test_points_land_on_their_own_color_and_depth(root, augmentation, epoch):
     dataset = build(root, augmentation=augmentation, image_size=(72, 100), seed=3)
@@ -186,7 +193,8 @@ def test_points_project_to_the_same_content_before_and_after(root, augmentation)
 
 
 @pytest.mark.parametrize(
-    ("augmentation", "agree"), [(None, 0.98), (FLIPPED_VOLUME, 0.98), (EVERYTHING, 0.85)]
+    ("augmentation", "agree"),
+    [(None, 0.98), (FLIPPED_VOLUME, 0.98), (SHIFTED_VOLUME, 0.98), (EVERYTHING, 0.85)],
 )
 def test_points_lie_in_their_own_labels(root, augmentation, agree):
     # A turned voxel is looked up by its center, so that points at a surface's rim miss it.
@@ -218,6 +226,96 @@ def test_elevation_follows_the_augmentation(root):
     flipped = build(root, ["elevation_m"], augmentation=FLIPPED_VOLUME)[0].elevation_m
     torch.testing.assert_close(flipped[:, :216], plain[:, :216].flip(1), equal_nan=True)
     assert flipped[:, 216].isnan().all()  # It comes from left of the labels.
+
+
+def test_a_labeled_voxel_keeps_its_pixel_when_the_lidar_is_lower(root):
+    fields = ["occupancy", "images", "pixel_from_lidar", "elevation_m", "world_from_lidar"]
+    plain = build(root, fields)[0]
+    changed = build(root, fields, augmentation=SHIFTED_VOLUME, seed=1)[0]
+    shift_m = changed.elevation_m[100, 100] - plain.elevation_m[100, 100]
+    assert abs(shift_m) > 0.25
+    voxels = torch.round(shift_m / GRID.voxel_m).long()
+    torch.testing.assert_close(shift_m, voxels * GRID.voxel_m, atol=1e-5, rtol=0)
+
+    def truck(sample):
+        centers_m = GRID.meters_from_voxel(torch.argwhere(sample.occupancy == 2) + 0.5)
+        world = transform_points(sample.world_from_lidar, centers_m.double())
+        return project_points(sample.pixel_from_lidar[0], centers_m)[0], world
+
+    for before, after in zip(truck(plain), truck(changed), strict=True):
+        torch.testing.assert_close(after, before, atol=1e-3, rtol=0)
+    edge = changed.occupancy[..., :voxels] if voxels > 0 else changed.occupancy[..., voxels:]
+    assert (edge == IGNORE).all()
+    assert (changed.occupancy == IGNORE).sum() <= edge.numel() + 2
+
+
+SENSORS = {
+    "cloud": {"point_drop": 0.5, "noise_m": 0.05, "intensity_scale": 0.3},
+    "image": {"blur_px": 1.0, "noise": 0.05, "patches": 2},
+    "calibration": {"rotation_deg": 0.5, "translation_m": 0.05},
+}
+
+
+def differences(one, other):
+    """Names of the fields of two samples that differ in a bit."""
+    values = (
+        (field.name, getattr(one, field.name), getattr(other, field.name))
+        for field in dataclasses.fields(one)
+    )
+    return {
+        name
+        for name, first, second in values
+        if isinstance(first, torch.Tensor)
+        and (first.shape != second.shape or first.numpy().tobytes() != second.numpy().tobytes())
+    }
+
+
+def test_sensor_augmentation_off_is_the_identity(root):
+    off = {"cloud": {}, "image": {}, "calibration": {}, "volume_height_m": 0.0}
+    for options in ({}, {"num_sweeps": 2}, {"image_size": RECORDED}):
+        plain, same = build(root, **options), build(root, augmentation=off, **options)
+        assert not differences(plain[1], same[SampleKey(1, 3)])
+    changed = build(root, augmentation=EVERYTHING, seed=3)
+    beside = build(root, augmentation={**EVERYTHING, **off, "volume_height_m": 0.7}, seed=3)
+    assert not differences(changed[SampleKey(1, 3)], beside[SampleKey(1, 3)])
+
+
+@pytest.mark.parametrize(
+    ("part", "changed"),
+    [("cloud", {"points"}), ("image", {"images"}), ("calibration", {"pixel_from_lidar"})],
+)
+def test_a_sensor_augmentation_changes_that_input_and_no_label(root, part, changed):
+    plain, augmented = build(root), build(root, augmentation={part: SENSORS[part]}, seed=3)
+    assert differences(plain[1], augmented[SampleKey(1, 1)]) == changed
+    again = build(root, augmentation={part: SENSORS[part]}, seed=3)
+    assert not differences(augmented[SampleKey(1, 1)], again[SampleKey(1, 1)])
+    for other in (SampleKey(1, 2), SampleKey(0, 1)):
+        assert differences(augmented[SampleKey(1, 1)], augmented[other]) >= changed
+
+
+def test_a_small_error_of_the_calibration_moves_pixels_a_little(root):
+    augmentation = {"calibration": SENSORS["calibration"], "volume_flip_prob": 1.0}
+    plain, changed = build(root)[0], build(root, augmentation=augmentation)[0]
+    before, depth = project_points(plain.pixel_from_lidar[0], plain.points[:, :3])
+    after, _ = project_points(changed.pixel_from_lidar[0], changed.points[:, :3])
+    far = depth > 5.0
+    moved_px = (after - before)[far].norm(dim=1)
+    # 0.5° about three axes at a focal length of 56 pixels, and 0.09 m at 5 m: under two pixels.
+    assert 0.0 < moved_px.median() < 2.0
+
+
+def test_each_sweep_is_augmented_for_itself(root):
+    drop = {"cloud": {"point_drop": 0.9}}
+    whole = build(root, ["points"], num_sweeps=3)[1].points
+    part = build(root, ["points"], num_sweeps=3, augmentation=drop, seed=3)[1].points
+    is_kept = (whole[:, None] == part[None]).all(-1).any(1)
+    assert is_kept.sum() == len(part) < len(whole)
+    kept = [is_kept[whole[:, 4] == age_s] for age_s in whole[:, 4].unique()]
+    shares = [mask.float().mean().item() for mask in kept]
+    assert len(shares) == 3
+    assert max(shares) - min(shares) < 0.2
+    shortest = min(map(len, kept))
+    assert not torch.equal(kept[0][:shortest], kept[1][:shortest])
 
 
 def test_draws_depend_on_seed_epoch_and_index_only(root):

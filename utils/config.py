@@ -45,6 +45,7 @@ class Schedule:
 
     epochs: int
     batch_size: int
+    repeat_threshold: float
     lr: float
     warmup_share: float
     min_lr_share: float
@@ -61,7 +62,7 @@ class Schedule:
         _at_least("schedule", self, 0, ("weight_decay", "clip_grad_norm", "val_interval"))
         if self.lr <= 0:
             raise ValueError(f"schedule.lr must be > 0, got {self.lr}")
-        for name in ("warmup_share", "min_lr_share", "ema_decay"):
+        for name in ("warmup_share", "min_lr_share", "ema_decay", "repeat_threshold"):
             value = getattr(self, name)
             if not 0 <= value < 1:
                 raise ValueError(f"schedule.{name} must be in [0, 1), got {value}")
@@ -158,7 +159,7 @@ def check_config_text(path: Path) -> None:
         ValueError: If a file is missing, is not Python or not UTF-8, is its own base, or
             ``_base_`` is not a list of file names.
     """
-    chains = [(path.resolve(),)]
+    chains: list[tuple[Path, ...]] = [(path.resolve(),)]
     while chains:
         chain = chains.pop()
         file = chain[-1]

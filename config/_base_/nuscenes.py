@@ -1,4 +1,5 @@
 # nuScenes: grid, classes and how a key frame is read. Names with "_" are for other config files.
+_base_ = "augmentation.py"
 labels = "nuscenes"
 grid = dict(
     origin_m=(-40.0, -40.0, -1.0),  # lower corner in the vehicle's frame: Occ3D's grid
@@ -30,11 +31,4 @@ dataset = dict(
     labels_source="occ3d",  # occ3d | surroundocc | openoccupancy
     labels_root=None,  # folder of the labels; None: the usual name beside data_root
     use_mask=True,  # train only on voxels that a camera saw; occ3d only
-)
-augmentation = dict(
-    image_scale=(0.95, 1.05),  # zoom about the center
-    brightness=0.2,  # ± share
-    contrast=0.2,  # ± share
-    volume_flip_prob=0.5,  # mirror left and right
-    volume_rotation_deg=5.0,  # ± about the vertical
 )

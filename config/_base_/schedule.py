@@ -2,6 +2,7 @@
 schedule = dict(
     epochs=24,
     batch_size=1,  # frames a process (one process a GPU); the learning rate does not scale with it
+    repeat_threshold=0.0,  # classes in a smaller share of the frames come more often; 0: none
     lr=2e-4,  # peak of AdamW's learning rate: linear warm-up, then a cosine
     warmup_share=0.05,  # length of the warm-up, as a share of all iterations
     min_lr_share=0.01,  # the last iteration's learning rate, as a share of the peak

@@ -1,4 +1,5 @@
 # UnScenes3D: grid, classes and how a frame is read. Names with "_" are for other config files.
+_base_ = "augmentation.py"
 labels = "unscenes3d"
 grid = dict(
     origin_m=(0.0, -38.4, -4.0),  # lower corner in the LiDAR frame: x forward, y left, z up
@@ -31,9 +32,15 @@ dataset = dict(
     pose_rule="auto",  # meaning of Tr_velo_to_imu: auto | extrinsic | pose
 )
 augmentation = dict(
-    image_scale=(0.95, 1.05),  # zoom about the center
-    brightness=0.2,  # ± share
-    contrast=0.2,  # ± share
-    volume_flip_prob=0.5,  # mirror left and right
-    volume_rotation_deg=5.0,  # ± about the vertical
+    mix=dict(  # directions from another frame, in image, depth, points and labels
+        sector_prob=0.0,  # a sector of azimuths
+        sector_deg=(20.0, 90.0),  # its width
+        bands_prob=0.0,  # every second band of inclination
+        bands_deg=(2.0, 8.0),  # their width
+    ),
+    paste=dict(  # objects of rare classes from other frames, on free ground
+        objects=0,  # up to this number a frame
+        classes=(),  # names; (): long-tail classes in less than half of the frames
+        turn_deg=25.0,  # ± about the camera
+    ),
 )

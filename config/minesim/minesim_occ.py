@@ -13,7 +13,13 @@ dataset = dict(
     image_size=(160, 256),
     image_crop=(0.0, 0.0, 1.0, 1.0),
 )
-augmentation = None  # each frame is seen only three times
+augmentation = dict(  # off: each frame is seen only three times
+    image_scale=(1.0, 1.0),
+    brightness=0.0,
+    contrast=0.0,
+    volume_flip_prob=0.0,
+    volume_rotation_deg=0.0,
+)
 schedule = dict(
     epochs=3,
     batch_size=1,  # many small updates learn more in a few minutes than few large ones

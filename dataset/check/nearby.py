@@ -60,8 +60,8 @@ def covered(
     that they do not count.
     """
     sector, ring = _polar_cells(label)
-    count = np.bincount(sector * _RINGS + ring, minlength=_SECTORS * _RINGS)
-    count = count.reshape(_SECTORS, _RINGS)
+    cells = np.bincount(sector * _RINGS + ring, minlength=_SECTORS * _RINGS)
+    count = cells.reshape(_SECTORS, _RINGS)
     nearest, farthest = (count > 0).argmax(axis=1), _RINGS - 1 - (count > 0)[:, ::-1].argmax(axis=1)
     is_full = count.sum(axis=1) >= _FEW_IN_SECTOR
     is_inner = is_full & np.roll(is_full, 1) & np.roll(is_full, -1)

@@ -94,6 +94,11 @@ class NuScenes(SampleDataset):
     ) -> None:
         super().__init__(reading)
         _check_fields(reading.fields)
+        if self._augmentation.takes_from_others:
+            raise ValueError(
+                "augmentation.mix and augmentation.paste need the UnScenes3D layout; switch them "
+                "off for nuScenes"
+            )
         self._root = Path(data_root)
         self._labels_source = nuscenes_labels.benchmark(labels_source)
         self._labels_root = labels_root
@@ -180,14 +185,14 @@ class NuScenes(SampleDataset):
         cameras = self._frames.cameras(row)
         reads_images = "images" in self._fields
         reads_images &= not all(self._is_lost(self._frames.path(camera)) for camera in cameras)
-        volume_from_augmented = np.linalg.inv(transforms.augmented_from_recorded(choices))
-        for camera in cameras:
+        for number, camera in enumerate(cameras):
             window = self._image_transform(self._frames.image_size(camera), choices)
             pixel_from_volume = window.matrix() @ self._frames.pixel_from_volume(row, camera)
-            matrices.append(pixel_from_volume @ volume_from_augmented)
+            seen = transforms.input_projection(pixel_from_volume, choices, camera=number)
+            matrices.append(seen)
             if reads_images:
-                image = self._read_image(camera)
-                images.append(transforms.input_pixels(image, window, choices))
+                image = window.image(self._read_image(camera))
+                images.append(transforms.input_pixels(image, choices, camera=number))
             if "depth_m" in self._fields and cloud is not None:
                 depths.append(depth_of_points(pixel_from_volume, cloud, self.image_size))
         found = {}
@@ -213,7 +218,7 @@ class NuScenes(SampleDataset):
         augmented_from_volume = transforms.augmented_from_recorded(choices)
         volume_from_augmented = np.linalg.inv(augmented_from_volume)
         if "points" in self._fields and cloud is not None:
-            points = self._frames.with_sweeps(row, cloud, self._num_sweeps)
+            points = self._frames.with_sweeps(row, cloud, self._num_sweeps, choices)
             if not np.array_equal(augmented_from_volume, np.eye(4)):
                 points = transforms.transform_cloud(augmented_from_volume, points)
             found["points"] = torch.from_numpy(points)

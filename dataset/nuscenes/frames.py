@@ -13,6 +13,9 @@ import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
 from dataset import formats, transforms
+from dataset.augment.cloud import augment_cloud
+from dataset.augment.ranges import Stream
+from dataset.augmentation import Choices
 from dataset.cloud_rule import NUSCENES_CLOUD
 from dataset.nuscenes import labels as nuscenes_labels
 from dataset.nuscenes.index import LIDAR_SLOT, KeyFrameIndex
@@ -140,27 +143,32 @@ class NuScenesFrames:
         return transforms.transform_cloud(self.volume_from_cloud(row, recording), cloud[~is_roof])
 
     def with_sweeps(
-        self, row: int, cloud: Float32[np.ndarray, "P 4"], count: int
+        self, row: int, cloud: Float32[np.ndarray, "P 4"], count: int, choices: Choices
     ) -> Float32[np.ndarray, "Q F"]:
-        """Add the points of earlier sweeps to the point cloud of a key frame.
+        """Add the points of earlier sweeps to the point cloud of a key frame, and augment each.
 
         Args:
             row: The key frame.
             cloud: Its own points.
             count: Maximum number of point clouds, including its own.
+            choices: The values drawn for the key frame.
 
         Returns:
-            The cloud itself for a count of 1; otherwise with a fifth column, the age [s].
+            For a count of 1 the cloud with four columns; otherwise with a fifth, the age [s].
 
         Raises:
             FileNotFoundError: If a point cloud is missing.
             ValueError: If a point cloud is corrupt, or its age is implausible.
         """
-        if count == 1:
-            return cloud
         sweeps = self.sweeps(row, count)
-        ages_s = sweep_ages_s([(self.path(sweep), -self.age_s(row, sweep)) for sweep in sweeps])
         clouds = [cloud, *(self.read_cloud(row, sweep) for sweep in sweeps[1:])]
+        for number, sweep in enumerate(sweeps):
+            sensor_from_volume = np.linalg.inv(self.volume_from_cloud(row, sweep))
+            rng = choices.stream(Stream.CLOUD, number)
+            clouds[number] = augment_cloud(clouds[number], choices.cloud, rng, sensor_from_volume)
+        if count == 1:
+            return clouds[0]
+        ages_s = sweep_ages_s([(self.path(sweep), -self.age_s(row, sweep)) for sweep in sweeps])
         columns = [
             np.full((len(part), 1), age_s, np.float32)
             for part, age_s in zip(clouds, ages_s, strict=True)
@@ -202,7 +210,8 @@ def missing_files(paths: Iterable[Path]) -> set[Path]:
     for folder, wanted in names.items():
         try:
             with os.scandir(folder) as entries:
-                wanted.difference_update(entry.name for entry in entries)
+                # Opening a named pipe would wait forever.
+                wanted.difference_update(entry.name for entry in entries if entry.is_file())
         except (FileNotFoundError, NotADirectoryError):
             pass  # All of its files are missing.
         missing |= {Path(folder) / name for name in wanted}

@@ -16,6 +16,7 @@ from dataset.sample import collate
 from engine.build.class_balance import with_class_balance, without_class_balance
 from engine.build.dataset_class import GROUPS
 from engine.build.loader import FrameLoader
+from engine.build.repeats import frame_repeats
 from engine.build.sampler import EpochBatches, EvalIndices
 from engine.build.section import Section
 from engine.checkpoint.weights import TrainedWeights, fill
@@ -115,6 +116,11 @@ def build_dataset(
         "grid": build_grid(cfg),
         "fields": tuple(fields or _default_fields(cfg, sensors, training)),
     }
+    if training and cfg.dataset.get("allow_missing"):
+        raise ValueError(
+            "training needs all sensors of each frame: remove dataset.allow_missing, and see "
+            "model.sensor_dropout"
+        )
     if stems is not None:
         injected["stems"] = list(stems)
     if allow_missing:
@@ -252,6 +258,7 @@ def train_loader(cfg: Config, frames: FrameDataset, process: Process, seed: int)
         seed=seed,
         rank=process.rank,
         world_size=process.world_size,
+        repeats=frame_repeats(cfg, frames, schedule),
     )
     return FrameLoader(frames, batch_sampler=batches, **_loader_options(cfg, process))
 

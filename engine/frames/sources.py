@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from mmengine.config import Config
 
 from dataset import layout
-from dataset.inventory import time_order
+from dataset.inventory import require_file, time_order
 from dataset.nuscenes import labels as nuscenes_labels
 from dataset.occupancy_files import (
     SUFFIX,
@@ -197,7 +197,8 @@ class SavedPredictions:
     ) -> None:
         if not folder.is_dir():
             raise FileNotFoundError(f"prediction folder {folder} not found")
-        names = [path.stem for path in folder.glob(f"*{SUFFIX}") if not path.name.startswith(".")]
+        files = (path for path in folder.glob(f"*{SUFFIX}") if not path.name.startswith("."))
+        names = [require_file(path).stem for path in files]
         if not names:
             raise FileNotFoundError(f"{folder} has no predictions: expected STEM{SUFFIX} files")
         self.folder, self.labels = folder, labels

@@ -75,6 +75,11 @@ def training_plan(
         counts = ", ".join(f"{count} {split}" for split, count in frames.items())
         lines.append(f"data      {cfg.data_root}: {counts} frames")
         lines.append(f"length    {schedule.epochs} epochs of {iterations} iterations")
+    if schedule.repeat_threshold:
+        lines.append(
+            f"sampling  classes in less than {schedule.repeat_threshold:g} of the frames come more "
+            "often; label counts, computed before training, say how much longer an epoch gets"
+        )
     lines.append(f"schedule  {_schedule_text(schedule, process)}")
     return "\n".join(lines)
 
