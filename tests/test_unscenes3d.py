@@ -740,7 +740,7 @@ def test_neighbors_need_a_drive(own_root):
 
 # --- frames that lack a sensor ---
 
-SENSORS = ("images", "points", "pixel_from_lidar")
+INPUTS = ("images", "points", "pixel_from_lidar")
 
 
 def path_in(root, folder, stem):
@@ -749,7 +749,7 @@ def path_in(root, folder, stem):
 
 @pytest.mark.parametrize("empty", [True, False])
 def test_a_frame_may_lack_a_sensor_if_allowed(own_root, empty):
-    first, second = build(own_root, SENSORS).stems
+    first, second = build(own_root, INPUTS).stems
     for folder, stem in ((layout.IMAGES, first), (layout.CLOUDS, second)):
         path_in(own_root, folder, stem).unlink()
         if empty:
@@ -757,8 +757,8 @@ def test_a_frame_may_lack_a_sensor_if_allowed(own_root, empty):
     with pytest.raises(
         ValueError if empty else FileNotFoundError, match=r"empty file|--allow-missing"
     ):
-        build(own_root, SENSORS)[0]
-    dataset = build(own_root, SENSORS, allow_missing=True)
+        build(own_root, INPUTS)[0]
+    dataset = build(own_root, INPUTS, allow_missing=True)
     blind, deaf = dataset[0], dataset[1]
     assert (blind.images, blind.pixel_from_lidar, blind.lost) == (None, None, (Loss.NO_IMAGE,))
     assert blind.points is not None
@@ -769,37 +769,37 @@ def test_a_frame_may_lack_a_sensor_if_allowed(own_root, empty):
 
 
 def test_every_frame_on_disk_with_a_sensor_is_read_if_allowed(own_root):
-    stems = build(own_root, SENSORS, split="all").stems
+    stems = build(own_root, INPUTS, split="all").stems
     path_in(own_root, layout.IMAGES, stems[0]).unlink()
     path_in(own_root, layout.CLOUDS, stems[1]).unlink()
     for folder in (layout.IMAGES, layout.CLOUDS):
         path_in(own_root, folder, stems[2]).unlink()
-    assert build(own_root, SENSORS, split="all").stems == stems[3:]
-    allowed = build(own_root, SENSORS, split="all", allow_missing=True)
+    assert build(own_root, INPUTS, split="all").stems == stems[3:]
+    allowed = build(own_root, INPUTS, split="all", allow_missing=True)
     assert allowed.stems == [*stems[:2], *stems[3:]]
 
 
 def test_a_frame_of_a_split_without_any_sensor_is_an_error(own_root):
-    stem = build(own_root, SENSORS).stems[1]
+    stem = build(own_root, INPUTS).stems[1]
     for folder in (layout.IMAGES, layout.CLOUDS):
         path_in(own_root, folder, stem).unlink()
     with pytest.raises(FileNotFoundError, match=rf"images/ and clouds/ both lack 1 of 2: {stem}"):
-        build(own_root, SENSORS, allow_missing=True)
+        build(own_root, INPUTS, allow_missing=True)
 
 
 def test_what_is_no_sensor_may_not_be_missing(own_root):
-    path_in(own_root, layout.CALIBS, build(own_root, SENSORS).stems[0]).unlink()
+    path_in(own_root, layout.CALIBS, build(own_root, INPUTS).stems[0]).unlink()
     with pytest.raises(FileNotFoundError, match="calibs/ lacks 1 of 2"):
-        build(own_root, SENSORS, allow_missing=True)
+        build(own_root, INPUTS, allow_missing=True)
 
 
 def test_a_blank_image_is_told_and_dropped_if_allowed(own_root):
-    path = path_in(own_root, layout.IMAGES, build(own_root, SENSORS).stems[0])
+    path = path_in(own_root, layout.IMAGES, build(own_root, INPUTS).stems[0])
     cv2.imwrite(str(path), np.zeros((*RECORDED, 3), np.uint8))
-    kept = build(own_root, SENSORS)[0]
+    kept = build(own_root, INPUTS)[0]
     assert kept.lost == (Loss.BLANK_IMAGE,)
     assert kept.images is not None
-    assert build(own_root, SENSORS, allow_missing=True)[0].images is None
+    assert build(own_root, INPUTS, allow_missing=True)[0].images is None
 
 
 def test_earlier_sweeps_that_are_missing_are_left_out_and_named(own_root, caplog):
@@ -807,7 +807,7 @@ def test_earlier_sweeps_that_are_missing_are_left_out_and_named(own_root, caplog
     dataset = build(own_root, ["images", "pixel_from_lidar", "points"], **options)
     lost, following = dataset.stems[:2]
     path_in(own_root, layout.CLOUDS, lost).unlink()
-    dataset = build(own_root, SENSORS, allow_missing=True, **options)
+    dataset = build(own_root, INPUTS, allow_missing=True, **options)
     assert f"1 of {len(dataset)} point clouds of sweeps are missing" in caplog.text
     assert dataset[0].lost == (Loss.NO_CLOUD,)
     assert dataset.stems[1] == following
