@@ -127,6 +127,16 @@ class SampleDataset(FrameDataset):
         """
         return neighbors_of(self.scenes, self._times(), count)
 
+    def previous(self, index: int) -> int | None:
+        """Return the index of the frame before, in the same scene; None if there is none."""
+        scene, times = self.scenes[index], self._times()
+        before = [
+            other
+            for other, name in enumerate(self.scenes)
+            if scene and name == scene and times[other] < times[index]
+        ]
+        return max(before, key=times.__getitem__, default=None)
+
     @property
     def _height_step_m(self) -> float:
         """Voxel size that shifts of the volume along z are whole multiples of."""

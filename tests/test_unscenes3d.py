@@ -738,6 +738,20 @@ def test_neighbors_need_a_drive(own_root):
         build(own_root, ["neighbors"], split="all")
 
 
+def test_the_frame_before_is_that_of_the_same_drive(root):
+    frames = build(root, ["points"], split="all")
+    for index, scene in enumerate(frames.scenes):
+        before = frames.previous(index)
+        earlier = [
+            stem
+            for stem, other in zip(frames.stems, frames.scenes, strict=True)
+            if scene and other == scene and float(stem) < float(frames.stems[index])
+        ]
+        assert (before is None) == (not earlier)
+        assert before is None or frames.stems[before] == max(earlier, key=float)
+    assert any(frames.previous(index) is not None for index in range(len(frames)))
+
+
 # --- frames that lack a sensor ---
 
 INPUTS = ("images", "points", "pixel_from_lidar")

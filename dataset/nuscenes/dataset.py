@@ -163,6 +163,11 @@ class NuScenes(SampleDataset):
         """
         return self._frames.lidar_positions(self._rows[index])
 
+    def lidar_position_m(self, index: int) -> Float64[np.ndarray, "3"]:
+        """Return the position of the LiDAR in the frame of the points [m]."""
+        row = self._rows[index]
+        return self._frames.volume_from_cloud(row, self._frames.lidar(row))[:3, 3]
+
     def _times(self) -> list[int]:
         return self._rows
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float64, UInt8
 from mmengine.config import Config
 
 from dataset.frame_dataset import FrameDataset
@@ -67,6 +67,14 @@ class BenchmarkFrames(FrameDataset):
     def neighbors(self, count: int) -> list[list[int]]:
         """Return, for each key frame, the nearest key frames in time of its scene."""
         return self._inputs.neighbors(count)
+
+    def previous(self, index: int) -> int | None:
+        """Return the index of the key frame before, in the same scene; None if there is none."""
+        return self._inputs.previous(index)
+
+    def lidar_position_m(self, index: int) -> Float64[np.ndarray, "3"]:
+        """Return the position of the LiDAR in the frame of the points [m]."""
+        return self._inputs.lidar_position_m(index)
 
     def index_of(self, stem: str) -> int:
         """Return the index of a key frame."""
