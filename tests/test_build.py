@@ -102,6 +102,12 @@ def test_only_what_the_modality_needs_is_read(modality, training, fields):
     assert set(input_fields(modality)) == fields - {"occupancy", "depth_m"}
 
 
+def test_training_allows_no_missing_sensor(cfg):
+    cfg.dataset.allow_missing = True
+    with pytest.raises(ValueError, match=r"needs all sensors of each frame: remove dataset\.allow"):
+        build_dataset(cfg, "train", training=True)
+
+
 def test_training_reads_all_sensors(cfg):
     cfg.modality, cfg.sensors = "both", "lidar"
     assert build_dataset(cfg, "val").fields == ("occupancy", "points")

@@ -5,20 +5,22 @@ import pytest
 import torch
 
 import eval_robustness
+from dataset.corruptions.frames import CorruptedFrames
 from dataset.corruptions.table import CORRUPTIONS
-from dataset.sample import Batch
+from dataset.frame_dataset import FrameDataset
+from dataset.sample import Sample
 from engine.build.build import build_model
 from engine.robustness.benchmark import (
     Benchmark,
     chosen_corruptions,
     data_config,
-    sensors_left,
 )
 from tests.layout_files import write_tiny_unscenes3d
 from tests.predict_config import write_config
-from tests.toy_training import write_toy_config
+from tests.toy_training import ToyNetwork, write_toy_config
 from tools import draw_corruptions
 from utils.config import load_config
+from utils.labels import UNSCENES3D
 
 TWO = "--corruptions points_missing lidar_missing --severities 1 3"
 
@@ -134,17 +136,38 @@ def test_fog_reads_the_points_for_a_camera_network(tmp_path):
     assert cfg.modality == "camera"
 
 
-def test_a_lost_sensor_is_a_black_image_or_an_empty_cloud():
-    def batch(images, points):
-        return Batch(["a"], [""], images=images, points=points)
+class OneFrame(FrameDataset):
+    """A data set of one sample."""
 
-    light, black = torch.ones(1, 1, 3, 4, 4).byte(), torch.zeros(1, 1, 3, 4, 4).byte()
-    cloud, empty = [torch.ones(5, 4)], [torch.zeros(0, 4)]
-    assert sensors_left(batch(light, cloud), "both") == "both"
-    assert sensors_left(batch(black, cloud), "both") == "lidar"
-    assert sensors_left(batch(light, empty), "both") == "camera"
-    assert sensors_left(batch(black, empty), "both") == "both"
-    assert sensors_left(batch(black, cloud), "camera") == "camera"
+    stems, scenes, grid, image_size = ["a"], [""], None, (4, 4)
+
+    def __init__(self, sample):
+        self.sample = sample
+
+    def __getitem__(self, index):
+        return self.sample
+
+    def __len__(self):
+        return 1
+
+    def stems_with(self, field):
+        return self.stems
+
+    def neighbors(self, count):
+        return [[]]
+
+
+@pytest.mark.parametrize(
+    ("is_lit", "points", "kept"),
+    [(True, 5, "both"), (False, 5, "lidar"), (True, 0, "camera"), (False, 0, "both")],
+)
+def test_a_lost_sensor_is_a_black_image_or_an_empty_cloud(is_lit, points, kept):
+    image = torch.arange(48).view(1, 3, 4, 4).byte() * is_lit
+    sample = Sample("a", "", image, torch.ones(points, 4), torch.eye(4)[None])
+    frames = CorruptedFrames(OneFrame(sample), [0], UNSCENES3D, skips_lost=True)
+    assert (frames[0].images is not None) == (kept != "lidar")
+    assert (frames[0].points is not None) == (kept != "camera")
+    assert CorruptedFrames(OneFrame(sample), [0], UNSCENES3D)[0] is sample
 
 
 @pytest.fixture
@@ -160,13 +183,18 @@ def recorded(tmp_path):
 
 
 def test_a_lost_sensor_can_be_skipped(recorded, tmp_path, monkeypatch):
-    used = []
-    monkeypatch.setattr("tests.toy_training.ToyNetwork.use_sensors", lambda _, s: used.append(s))
-    words = "--corruptions camera_missing dust --severities 3 --missing-sensor skip"
+    seen = []
+    step = ToyNetwork.val_step
+    monkeypatch.setattr(
+        ToyNetwork, "val_step", lambda self, batch: seen.append(batch.sensors) or step(self, batch)
+    )
+    words = "--corruptions camera_missing --severities 3 --missing-sensor skip"
     found = run(recorded, tmp_path / "out", words)
     assert found["network"]["missing_sensor"] == "skip"
-    assert len(used) == 6  # Three passes over two frames.
-    assert set(used) <= {"both", "lidar"}
+    left = [sensors or ["both"] for sensors in seen]
+    # Two passes over two frames: all is there, and then a camera is gone.
+    assert left[: len(left) // 2] == [["both"]] * (len(left) // 2)
+    assert "lidar" in {name for names in left for name in names}
 
 
 def test_each_corruption_is_drawn(recorded, tmp_path):

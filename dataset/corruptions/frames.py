@@ -6,8 +6,11 @@ from functools import partial
 from dataset.corruptions.surroundings import Surroundings
 from dataset.corruptions.table import Corruption, corrupt
 from dataset.frame_dataset import FrameDataset
+from dataset.lost_sensors import LOST_CAMERA, LOST_LIDAR, losses_of, with_losses
 from dataset.sample import Sample
 from utils.labels import LabelSet
+
+_SENSORS = ("images", "points")
 
 
 class CorruptedFrames(FrameDataset):
@@ -19,6 +22,8 @@ class CorruptedFrames(FrameDataset):
         labels: Classes of its labels.
         corruption: What happens to the sensors; None: nothing.
         severity: 1, 2 or 3.
+        skips_lost: Whether frames without one sensor are predicted from the other. A frame without
+            both keeps its blank data.
     """
 
     def __init__(
@@ -28,9 +33,12 @@ class CorruptedFrames(FrameDataset):
         labels: LabelSet,
         corruption: Corruption | None = None,
         severity: int = 1,
+        *,
+        skips_lost: bool = False,
     ) -> None:
         self._frames, self._indices, self._labels = frames, list(indices), labels
         self._corruption, self._severity = corruption, severity
+        self._skips_lost = skips_lost
         self.stems = [frames.stems[index] for index in indices]
         self.scenes = [frames.scenes[index] for index in indices]
         self.grid, self.image_size = frames.grid, frames.image_size
@@ -41,7 +49,14 @@ class CorruptedFrames(FrameDataset):
 
     def __getitem__(self, number: int) -> Sample:
         """Read and corrupt one frame."""
-        index = self._indices[number]
+        sample = self._corrupted(self._indices[number])
+        lost = losses_of(sample, _SENSORS)
+        has_none = set(lost) & set(LOST_CAMERA) and set(lost) & set(LOST_LIDAR)
+        if not self._skips_lost or has_none:
+            return sample
+        return with_losses(sample, _SENSORS, drop=True)
+
+    def _corrupted(self, index: int) -> Sample:
         sample = self._frames[index]
         if self._corruption is None:
             return sample

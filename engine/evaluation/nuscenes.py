@@ -193,7 +193,14 @@ def nuscenes_evaluation(cfg: Config, network: UnsOcc, args: argparse.Namespace) 
         "scoring on the labels of %s; choose others with --occ3d or --benchmark",
         evaluated.source.name,
     )
-    frames = _frames(cfg, args.split, evaluated, options.use_mask)
+    inputs = build_dataset(
+        cfg,
+        args.split,
+        fields=input_fields(sensors_of(cfg)),
+        allow_missing=args.allow_missing,
+    )
+    assert isinstance(inputs, NuScenes), "by EVALUATIONS"
+    frames = _with_labels(inputs, cfg, args.split, evaluated, options.use_mask)
     convention = args.convention or (OCC3D if evaluated.source.name == OCC3D else "default")
     return Evaluation(
         frames,
@@ -212,6 +219,7 @@ def nuscenes_evaluation(cfg: Config, network: UnsOcc, args: argparse.Namespace) 
             "voxel_m": evaluated.grid.voxel_m,
             "range_m": [*evaluated.grid.origin_m, *evaluated.grid.end_m],
         },
+        args.allow_missing,
     )
 
 
@@ -252,9 +260,10 @@ def write_occ3d(folder: Path, occupancy: UInt8[np.ndarray, "X Y Z"]) -> Path:
     return path
 
 
-def _frames(cfg: Config, split: str, evaluated: EvaluatedGrid, use_mask: bool) -> BenchmarkFrames:
-    """Build the key frames of a split, with inputs and labels each in their own frame."""
-    inputs = build_dataset(cfg, split, fields=input_fields(sensors_of(cfg)))
+def _with_labels(
+    inputs: NuScenes, cfg: Config, split: str, evaluated: EvaluatedGrid, use_mask: bool
+) -> BenchmarkFrames:
+    """Add labels to the key frames of a split, with inputs and labels each in their own frame."""
     source = evaluated.source
     labels_cfg = deepcopy(cfg)
     if cfg.dataset.get("labels_source", OCC3D) != source.name:
@@ -268,6 +277,5 @@ def _frames(cfg: Config, split: str, evaluated: EvaluatedGrid, use_mask: bool) -
         "shape": evaluated.fine.shape,
     }
     labels = build_dataset(labels_cfg, split, fields=("occupancy",), stems=inputs.stems)
-    assert isinstance(inputs, NuScenes), "by EVALUATIONS"
     assert isinstance(labels, NuScenes), "by EVALUATIONS"
     return BenchmarkFrames(inputs, labels, source.name)

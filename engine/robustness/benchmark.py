@@ -16,7 +16,6 @@ from mmengine.runner.amp import autocast
 from dataset.corruptions.frames import CorruptedFrames
 from dataset.corruptions.table import CORRUPTIONS, SEED, Corruption
 from dataset.options import spread
-from dataset.sample import Batch
 from engine.build.build import (
     amp_dtype,
     build_model,
@@ -30,7 +29,6 @@ from engine.evaluation.evaluator import Evaluation
 from engine.evaluation.occupancy import build_evaluation
 from engine.robustness.options import SKIP
 from engine.robustness.results import CLEAN, Results, Run, read_baseline, resume
-from model.unsocc import UnsOcc
 from utils.config import Schedule, plain, read_section
 from utils.distributed import Process
 from utils.progress import with_progress
@@ -46,8 +44,7 @@ class Benchmark:
 
     Attributes:
         cfg: Config of the frames.
-        network: The network, on its device.
-        evaluation: Its evaluation on uncorrupted frames.
+        evaluation: The network and its evaluation on uncorrupted frames.
         indices: Indices of the scored frames.
         args: The command line.
         process: This process of the run.
@@ -56,7 +53,6 @@ class Benchmark:
     """
 
     cfg: Config
-    network: UnsOcc
     evaluation: Evaluation
     indices: list[int]
     args: argparse.Namespace
@@ -95,17 +91,15 @@ class Benchmark:
             self.evaluation.metric.labels,
             CORRUPTIONS.get(run.corruption),
             run.severity,
+            skips_lost=self.args.missing_sensor == SKIP and self.cfg_sensors == "both",
         )
         schedule = read_section(self.cfg, "schedule", Schedule)
-        skips = self.args.missing_sensor == SKIP
-        batch_size = 1 if skips else self.args.batch_size or schedule.batch_size
+        batch_size = self.args.batch_size or schedule.batch_size
         loader = eval_loader(self.cfg, frames, self.process, batch_size)
         dtype = amp_dtype(self.args.amp, self.process.device)
         network = self.evaluation.network.eval()
         shown = self.process.rank == 0
         for batch in with_progress(loader, str(run), len(loader), shown=shown):
-            if skips:
-                self.network.use_sensors(sensors_left(batch, self.cfg_sensors))
             with autocast(dtype=dtype, enabled=dtype is not None):
                 predictions = network.val_step(batch)
             self.evaluation.metric.process(batch, predictions)
@@ -162,7 +156,7 @@ def open_benchmark(
     }
     results = resume(args.out / RESULTS, used, protocol)
     baseline = None if args.baseline is None else read_baseline(args.baseline, protocol)
-    return Benchmark(data_cfg, network, evaluation, indices, args, process, results, baseline)
+    return Benchmark(data_cfg, evaluation, indices, args, process, results, baseline)
 
 
 def chosen_corruptions(args: argparse.Namespace, sensors: str) -> list[Corruption]:
@@ -192,24 +186,6 @@ def data_config(cfg: Config, corruptions: Sequence[Corruption]) -> Config:
     both = deepcopy(cfg)
     both.modality, both.sensors = "both", None
     return both
-
-
-def sensors_left(batch: Batch, sensors: str) -> str:
-    """Return the sensors that have data in a batch of one frame.
-
-    A black image and an empty cloud are missing. If both are, the network predicts from both.
-
-    Args:
-        batch: The frame.
-        sensors: The sensors that the network predicts from.
-    """
-    if sensors != "both":
-        return sensors
-    has_camera = batch.images is not None and bool(batch.images.any())
-    has_lidar = batch.points is not None and any(len(points) for points in batch.points)
-    if has_camera == has_lidar:
-        return "both"
-    return "camera" if has_camera else "lidar"
 
 
 def _digest(content: Any) -> str:
