@@ -20,7 +20,9 @@ def stamps(*seconds):
 
 
 def trajectory(*rows):
-    return Trajectory.of([(int(t * SECOND), (x, 0.0, 0.0, *turn)) for t, x, turn in rows], "/pose")
+    return Trajectory.of(
+        [(int(t * SECOND), (float(x), 0.0, 0.0, *turn)) for t, x, turn in rows], "/pose"
+    )
 
 
 def test_poses_are_interpolated():
