@@ -155,10 +155,15 @@ def occupancy_from_rows(rows: Integer[np.ndarray, "N 4"]) -> UInt8[np.ndarray, "
     return occupancy
 
 
-def read_depth_m(
+def read_depth_m(path: Path) -> Float32[np.ndarray, "H W"]:
+    """Read the camera depth of each recorded pixel [m]; 0 where there is no label."""
+    return depth_from_units(read_depth_units(path))
+
+
+def read_depth_units(
     path: Path, *, image_size: tuple[int, int] | None = None
-) -> Float32[np.ndarray, "H W"]:
-    """Read the camera depth of each recorded pixel [m]; 0 where there is no label.
+) -> UInt16[np.ndarray, "H W"]:
+    """Read the depth image as stored; 0 where there is no label.
 
     Args:
         path: The depth image.
@@ -169,6 +174,11 @@ def read_depth_m(
         found = f"{encoded.shape[1]}×{encoded.shape[0]}"
         expected = f"the size of the image, {image_size[1]}×{image_size[0]}"
         raise _error(path, expected, found, "A depth image must match the recorded image.")
+    return encoded
+
+
+def depth_from_units(encoded: UInt16[np.ndarray, "H W"]) -> Float32[np.ndarray, "H W"]:
+    """Convert a stored depth image to meters."""
     return np.multiply(encoded, np.float32(1 / layout.DEPTH_UNITS_PER_M), dtype=np.float32)
 
 

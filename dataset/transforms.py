@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32, Float64, UInt8
+from jaxtyping import Float, Float32, Float64, Shaped, UInt8
 
 from dataset import layout
 from dataset.augment.image import augment_image
@@ -55,20 +55,19 @@ class ImageTransform:
         resized = cv2.resize(cropped, (width, height), interpolation=method)
         return cv2.flip(resized, 1) if self.flip else resized
 
-    def depth(self, recorded: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "H W"]:
-        """Transform a depth map, with nearest pixels: an average with 0 is not a depth."""
+    def depth(self, recorded: Shaped[np.ndarray, "h w"]) -> Shaped[np.ndarray, "H W"]:
+        """Transform a depth map in any unit, with nearest pixels: an average with 0 is no depth."""
         top, left, bottom, right = self.window
         height, width = self.size
         rows = top + _nearest(bottom - top, height)
         columns = left + _nearest(right - left, width)
         if self.flip:
             columns = columns[::-1]
-        row_inside = (rows >= 0) & (rows < recorded.shape[0])
-        column_inside = (columns >= 0) & (columns < recorded.shape[1])
-        depth = np.zeros(self.size, np.float32)
-        depth[np.ix_(row_inside, column_inside)] = recorded[
-            np.ix_(rows[row_inside], columns[column_inside])
-        ]
+        row_inside = _span(rows, recorded.shape[0])
+        column_inside = _span(columns, recorded.shape[1])
+        depth = np.zeros(self.size, recorded.dtype)
+        found = recorded[rows[row_inside]].take(columns[column_inside], axis=1)
+        depth[row_inside, column_inside] = found
         return depth
 
 
@@ -270,6 +269,12 @@ def _source_of(
 def _nearest(recorded: int, size: int) -> np.ndarray:
     """Return the index of the recorded pixel at the center of each of ``size`` pixels."""
     return np.floor((np.arange(size) + 0.5) * recorded / size).astype(int)
+
+
+def _span(indices: np.ndarray, end: int) -> slice:
+    """Return where monotonic indices are within 0 to ``end``."""
+    inside = np.flatnonzero((indices >= 0) & (indices < end))
+    return slice(inside[0], inside[-1] + 1) if len(inside) else slice(0)
 
 
 def _crop(image: np.ndarray, window: tuple[int, int, int, int]) -> np.ndarray:

@@ -62,6 +62,14 @@ def test_depth_is_looked_up_and_never_mixed():
     np.testing.assert_array_equal(mirrored.depth(recorded), expected[:, ::-1])
 
 
+def test_stored_depth_is_looked_up_in_its_own_unit():
+    stored = np.arange(60, dtype=np.uint16).reshape(6, 10)
+    transform = transforms.ImageTransform((0, 0, 6, 10), (3, 5))
+    found = transform.depth(stored)
+    assert found.dtype == np.uint16
+    np.testing.assert_array_equal(found / 256, transform.depth((stored / 256).astype(np.float32)))
+
+
 def test_windows_wholly_outside_are_black_and_without_depth():
     for window in [(70, 0, 90, 80), (-30, 0, -10, 80), (0, 90, 60, 99)]:
         transform = transforms.ImageTransform(window, (5, 6))
