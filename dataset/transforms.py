@@ -181,14 +181,34 @@ def transform_occupancy(
         occupancy: The labels.
         grid: The grid of the labels.
     """
-    x, y, _ = grid.shape
-    origin = np.array(grid.origin_m[:2])
-    centers_m = origin + (np.moveaxis(np.indices((x, y)), 0, -1) + 0.5) * grid.voxel_m
-    source = np.floor((_source_of(dst_from_src, centers_m) - origin) / grid.voxel_m).astype(int)
-    inside = ((source >= 0) & (source < (x, y))).all(axis=-1)
-    moved = np.full_like(occupancy, IGNORE)
-    moved[inside] = occupancy[source[inside, 0], source[inside, 1]]
+    x, y, z = grid.shape
+    src_from_dst = np.linalg.inv(dst_from_src)
+    column = np.zeros((x, y), np.int64)
+    inside = np.ones((x, y), bool)
+    for axis, count in enumerate((x, y)):
+        source_m = _source_on_axis(src_from_dst[axis], grid)
+        index = np.floor((source_m - grid.origin_m[axis]) / grid.voxel_m).astype(np.int64)
+        inside &= (index >= 0) & (index < count)
+        column = column * count + index
+    column[~inside] = x * y
+    ignored = np.full((1, z), IGNORE, np.uint8)
+    columns = np.concatenate([occupancy.reshape(x * y, z), ignored])
+    moved = columns.take(column, axis=0)  # (X, Y, Z)
     return _shifted_up(moved, round(dst_from_src[2, 3] / grid.voxel_m))
+
+
+def _source_on_axis(row: Float64[np.ndarray, " 4"], grid: VoxelGrid) -> Float64[np.ndarray, "X Y"]:
+    """Return one coordinate of the source of each column of voxels [m].
+
+    Args:
+        row: Row of the transform from the result to the source, which does not depend on z.
+        grid: The grid.
+    """
+    x_m, y_m = (
+        grid.origin_m[axis] + (np.arange(grid.shape[axis]) + 0.5) * grid.voxel_m
+        for axis in range(2)
+    )
+    return (row[0] * x_m)[:, None] + (row[1] * y_m) + row[3]
 
 
 def _shifted_up(labels: UInt8[np.ndarray, "X Y Z"], voxels: int) -> UInt8[np.ndarray, "X Y Z"]:
