@@ -357,9 +357,10 @@ def _read_rows(
         found = f"{len(data)} bytes{cloud_rule.naming(likely)}"
         raise _error(path, expected, found, _COPY_AGAIN if likely is None else advice)
     rows = np.frombuffer(data, rule.number_type).reshape(-1, rule.columns)
-    finite = np.isfinite(rows).all(axis=1)
     stated = replace(rule, intensity_max=None)
-    if not finite.all() and cloud_rule.likely_layout(data) in (None, stated):
+    is_finite = bool(np.isfinite(rows).all())
+    if not is_finite and cloud_rule.likely_layout(data) in (None, stated):
+        finite = np.isfinite(rows).all(axis=1)
         first = int(np.argmin(finite))
         found = f"{(~finite).sum()} rows that are not, the first is {first}: {rows[first].tolist()}"
         raise _error(path, "finite numbers", found, "Remove these rows when writing clouds.")
