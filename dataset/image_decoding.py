@@ -16,6 +16,7 @@ _SOS, _EOI = 0xDA, 0xD9
 _BARE = frozenset({0x01, *range(0xD0, 0xD9)})  # Markers without a segment.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # The next marker after coded data.
 _PRINT_CHANNELS = 4
+_RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 _COPY_AGAIN = "The file is corrupt: copy it again from the data set's archive."
 
 
@@ -32,21 +33,27 @@ def decode_image(where: str, data: bytes) -> np.ndarray:
     Raises:
         ValueError: If the image is truncated, in print colors or not an image.
     """
-    # Decoders silently pad a truncated image.
-    if data.startswith(_JPEG):
-        is_whole = _is_whole_jpeg(where, data)
-    elif data.startswith(_PNG):
-        is_whole = _is_whole_png(data)
-    else:
-        is_whole = True
-    if not is_whole:
-        found = f"one cut off at byte {len(data)}"
-        raise ValueError(f"{where}: expected a complete image, found {found}. {_COPY_AGAIN}")
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if image is None:
-        found = f"{len(data)} bytes that cannot be decoded"
-        raise ValueError(f"{where}: expected an image (JPEG or PNG), found {found}. {_COPY_AGAIN}")
-    return image
+    _check_whole(where, data)
+    return _decoded(where, data, cv2.IMREAD_UNCHANGED)
+
+
+def decode_rgb(
+    where: str, data: bytes, image_max: float | int | None = None
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Decode an image to 8-bit RGB; JPEGs without a second pass over their pixels.
+
+    Args:
+        where: The file, for errors.
+        data: Its content.
+        image_max: As for ``rgb_from_stored``.
+
+    Raises:
+        ValueError: Like ``decode_image`` and ``rgb_from_stored``.
+    """
+    if not data.startswith(_JPEG):
+        return rgb_from_stored(where, decode_image(where, data), image_max)
+    _check_whole(where, data)
+    return _decoded(where, data, _RGB)
 
 
 def rgb_from_stored(
@@ -70,6 +77,27 @@ def rgb_from_stored(
         stored = _scaled(where, stored, image_max)
     code = cv2.COLOR_GRAY2RGB if stored.ndim == 2 else cv2.COLOR_BGR2RGB
     return cv2.cvtColor(stored, code)
+
+
+def _check_whole(where: str, data: bytes) -> None:
+    """Reject a truncated JPEG or PNG, which decoders silently pad."""
+    if data.startswith(_JPEG):
+        is_whole = _is_whole_jpeg(where, data)
+    elif data.startswith(_PNG):
+        is_whole = _is_whole_png(data)
+    else:
+        is_whole = True
+    if not is_whole:
+        found = f"one cut off at byte {len(data)}"
+        raise ValueError(f"{where}: expected a complete image, found {found}. {_COPY_AGAIN}")
+
+
+def _decoded(where: str, data: bytes, flags: int) -> np.ndarray:
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if image is None:
+        found = f"{len(data)} bytes that cannot be decoded"
+        raise ValueError(f"{where}: expected an image (JPEG or PNG), found {found}. {_COPY_AGAIN}")
+    return image
 
 
 def _without_alpha(where: str, stored: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataset.image_decoding import decode_image, rgb_from_stored
+from dataset.image_decoding import decode_image, decode_rgb, rgb_from_stored
 
 COLORS = cv2.resize(np.random.default_rng(0).integers(0, 255, (3, 4, 3)).astype(np.uint8), (60, 40))
 """Smooth RGB, so that JPEG keeps its colors."""
@@ -19,7 +19,7 @@ def encoded(image: Image.Image | np.ndarray, kind: str, **options) -> bytes:
 
 
 def read(data: bytes, image_max: float | None = None) -> np.ndarray:
-    return rgb_from_stored("a.png", decode_image("a.png", data), image_max)
+    return decode_rgb("a.png", data, image_max)
 
 
 # --- channels ---
@@ -36,6 +36,17 @@ def test_jpegs_in_color_and_gray(mode):
     image = Image.fromarray(COLORS).convert(mode)
     found = read(encoded(image, "JPEG", quality=98))
     assert np.abs(found.astype(int) - np.array(image.convert("RGB"))).max() < 12  # Lossy.
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_jpegs_have_their_stored_pixels_in_rgb_order(mode):
+    image = Image.fromarray(COLORS).convert(mode)
+    turned = image.getexif()
+    turned[0x0112] = 6  # Orientation: a quarter turn, which the calibration does not know.
+    data = encoded(image, "JPEG", exif=turned)
+    stored = rgb_from_stored("a.jpg", decode_image("a.jpg", data), None)
+    np.testing.assert_array_equal(read(data), stored)
+    assert stored.shape == COLORS.shape
 
 
 def test_transparent_pixels_are_rejected():
