@@ -6,7 +6,7 @@ import numpy as np
 
 from dataset.minesim.sensors.rig import Camera
 
-VERSION = 2
+VERSION = 3
 """Version of the output; increase it whenever a seed gives different bytes."""
 NUSCENES_FOLDER = "nuscenes"
 """Folder of a data set in the nuScenes layout, next to those of the benchmarks."""
