@@ -18,7 +18,7 @@ from jaxtyping import Float32, Float64, Integer, Num, UInt8, UInt16
 from dataset import cloud_rule, layout
 from dataset.calibration import check_camera_matrix, check_rigid
 from dataset.cloud_rule import UNSCENES3D_CLOUD, CloudRule
-from dataset.image_decoding import decode_image, decode_rgb
+from dataset.image_decoding import EncodedImage, decode_image
 from dataset.sample import VehicleState
 from utils.labels import IGNORE, UNSCENES3D
 from utils.quaternions import rotation_matrix
@@ -84,7 +84,12 @@ def read_image(path: Path, *, image_max: float | int | None = None) -> UInt8[np.
         path: The image.
         image_max: White level of images with more than 8 bits per channel; None: 8 bits only.
     """
-    return decode_rgb(_name(path), _read_bytes(path), image_max)
+    return open_image(path, image_max=image_max).rgb()
+
+
+def open_image(path: Path, *, image_max: float | int | None = None) -> EncodedImage:
+    """Read an image without decoding it yet; the arguments are those of ``read_image``."""
+    return EncodedImage(_name(path), _read_bytes(path), image_max)
 
 
 def read_cloud(path: Path, rule: CloudRule = UNSCENES3D_CLOUD) -> Float32[np.ndarray, "P 4"]:

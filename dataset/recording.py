@@ -85,7 +85,7 @@ class Recording(Dataset[Sample]):
         images = matrices = points = None
         if self._images:
             images = [
-                formats.read_image(camera[stem], image_max=self._rig.image_max)
+                formats.open_image(camera[stem], image_max=self._rig.image_max)
                 for camera in self._images
             ]
             matrices = list(self._rig.pixel_from_lidar.values())

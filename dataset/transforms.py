@@ -5,6 +5,7 @@ moves points, labels and poses and multiplies in its inverse. Either way, a poin
 same image content before and after.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -15,8 +16,12 @@ from dataset import layout
 from dataset.augment.image import augment_image
 from dataset.augment.ranges import Stream
 from dataset.augmentation import Choices
+from dataset.image_decoding import EncodedImage
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE
+
+_REDUCTIONS = (1, 2, 4, 8)
+"""Fractions of its size that a JPEG can be decoded at."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +33,13 @@ class ImageTransform:
             outside the image are black and have no depth.
         size: Height and width of the result.
         flip: Whether to flip horizontally.
+        reduction: A JPEG is decoded at this fraction of its size; divides the window.
     """
 
     window: tuple[int, int, int, int]
     size: tuple[int, int]
     flip: bool = False
+    reduction: int = 1
 
     def matrix(self) -> Float64[np.ndarray, "4 4"]:
         """Return pixel_from_recorded, which maps (u·d, v·d, d, 1) to the same in the result."""
@@ -46,9 +53,22 @@ class ImageTransform:
             matrix[0, 2] += width
         return matrix
 
-    def image(self, recorded: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "H W 3"]:
-        """Transform an image, with area interpolation to shrink and linear to enlarge."""
-        cropped = _crop(recorded, self.window)
+    def decoded(self, encoded: EncodedImage) -> UInt8[np.ndarray, "H W 3"]:
+        """Decode an image, a JPEG at a reduced size if that is enough, and transform it."""
+        reduction = self.reduction if encoded.is_jpeg else 1
+        return self.image(encoded.rgb(reduction), reduction=reduction)
+
+    def image(
+        self, recorded: UInt8[np.ndarray, "h w 3"], *, reduction: int = 1
+    ) -> UInt8[np.ndarray, "H W 3"]:
+        """Transform an image, with area interpolation to shrink and linear to enlarge.
+
+        Args:
+            recorded: RGB.
+            reduction: Fraction of its recorded size that it was decoded at.
+        """
+        top, left, bottom, right = (edge // reduction for edge in self.window)
+        cropped = _crop(recorded, (top, left, bottom, right))
         height, width = self.size
         shrinks = height <= cropped.shape[0] and width <= cropped.shape[1]
         method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
@@ -93,8 +113,21 @@ def image_transform(
         half = 0.5 * extent / choices.image_scale
         first = round(center - half)
         starts_ends.append((first, max(round(center + half), first + 1)))
-    (top, bottom), (left, right) = starts_ends
-    return ImageTransform((top, left, bottom, right), size, choices.image_flip)
+    extents = [end - start for start, end in starts_ends]
+    reduction = _reduction(extents, size)
+    (top, bottom), (left, right) = (
+        (start // reduction * reduction, end // reduction * reduction) for start, end in starts_ends
+    )
+    return ImageTransform((top, left, bottom, right), size, choices.image_flip, reduction)
+
+
+def _reduction(extents: Sequence[int], size: tuple[int, int]) -> int:
+    """Return the fraction of the recorded size that is enough for a result of this size.
+
+    It is the smallest that leaves the window at least as large as the result along both axes.
+    """
+    scale = min(extent // pixels for extent, pixels in zip(extents, size, strict=True))
+    return max(reduction for reduction in _REDUCTIONS if reduction <= max(scale, 1))
 
 
 def input_pixels(

@@ -188,13 +188,13 @@ class UnScenes3D(SampleDataset):
         recorded_size, image, depth = self._recorded_size, None, None
         if "images" in self._fields:
             path = self._path(layout.IMAGES, stem)
-            image = formats.read_image(path)
-            if recorded_size not in (None, image.shape[:2]):
+            image = formats.open_image(path)
+            if recorded_size not in (None, image.size):
                 raise ValueError(
                     f"{path} (frame {stem}): expected the recorded_size {recorded_size}, found "
-                    f"{image.shape[:2]} (height, width). Correct the option or the image"
+                    f"{image.size} (height, width). Correct the option or the image"
                 )
-            recorded_size = _size_of(image)
+            recorded_size = image.size
         if "depth_m" in self._fields:
             path = self._path(layout.DEPTHS, stem)
             depth = formats.read_depth_units(path, image_size=recorded_size)
@@ -206,7 +206,7 @@ class UnScenes3D(SampleDataset):
         if "pixel_from_lidar" in self._fields:
             matrix = window.matrix() @ self._read_projection(stem)
         return FrameParts(
-            image=None if image is None else window.image(image),
+            image=None if image is None else window.decoded(image),
             depth_m=None if depth is None else formats.depth_from_units(window.depth(depth)),
             pixel_from_lidar=matrix,
         )

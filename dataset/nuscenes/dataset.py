@@ -187,7 +187,7 @@ class NuScenes(SampleDataset):
             seen = transforms.input_projection(pixel_from_volume, choices, camera=number)
             matrices.append(seen)
             if "images" in self._fields:
-                image = window.image(self._frames.read_image(camera))
+                image = window.decoded(self._frames.open_image(camera))
                 images.append(transforms.input_pixels(image, choices, camera=number))
             if "depth_m" in self._fields and cloud is not None:
                 depths.append(depth_of_points(pixel_from_volume, cloud, self.image_size))
