@@ -17,10 +17,12 @@ from torch.utils.data import Subset
 
 from dataset.sample import Sample
 from dataset.splits import SPLITS
+from engine.build.build import check_allow_missing
 from engine.checkpoint.weights import read_weights
 from engine.command_line import (
     add_config_options,
     add_device_option,
+    add_missing_option,
     add_sensors_option,
     read_config,
     sensors_values,
@@ -47,6 +49,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_config_options(parser, required=False)
     add_device_option(parser)
     add_sensors_option(parser)
+    add_missing_option(parser)
     add = parser.add_argument
     add("--resume-from", required=True, type=Path, metavar="FILE", help="checkpoint to load")
     add("--out", required=True, type=output_folder, metavar="DIR", help="output folder")
@@ -85,7 +88,9 @@ def main(args: argparse.Namespace) -> None:
     weights = read_weights(args.resume_from)
     cfg = read_config(args, sensors_values(args), weights=weights)
     predictor = build_predictor(cfg, weights, device=args.device, amp=args.amp)
-    chosen = dict(stems=args.stems, limit=args.limit)
+    if args.allow_missing:
+        check_allow_missing(cfg, predictor.network)
+    chosen = dict(stems=args.stems, limit=args.limit, allow_missing=args.allow_missing)
     frames: PredictionFrames | Subset[Sample]
     if is_recording:
         frames = open_recording(cfg, paths, **chosen)
@@ -99,6 +104,7 @@ def main(args: argparse.Namespace) -> None:
         FrameWriter(args.out, args.format, predictor.grid, predictor.labels),
         batch_size=args.batch_size,
         num_workers=read_section(cfg, "runtime", Runtime).num_workers,
+        allow_missing=args.allow_missing,
     )
     say(f"{timing}; results in {args.out}")
 

@@ -4,6 +4,8 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+from jaxtyping import Float64
 from torch.utils.data import Dataset
 
 from dataset.sample import Sample
@@ -56,3 +58,18 @@ class FrameDataset(Dataset[Sample], ABC):
         Raises:
             ValueError: If no scene has a second frame.
         """
+
+    def previous(self, index: int) -> int | None:
+        """Return the index of the frame before, in the same scene; None if there is none."""
+        del index
+        return None
+
+    def volume_from_label(self, stem: str) -> Float64[np.ndarray, "4 4"]:
+        """Return the transform from the frame of a Sample's occupancy to that of its points."""
+        del stem
+        return np.eye(4)
+
+    def lidar_position_m(self, index: int) -> Float64[np.ndarray, "3"]:
+        """Return the position of the LiDAR in the frame of a Sample's points [m]."""
+        del index
+        return np.zeros(3)

@@ -130,20 +130,30 @@ def require_file(path: Path) -> Path:
     )
 
 
-def complete_stems(data_root: str | Path, folders: Iterable[str]) -> list[str]:
+def complete_stems(
+    data_root: str | Path, folders: Iterable[str], *, any_of: Sequence[str] = ()
+) -> list[str]:
     """Return the stems that have a file in every folder, in time order.
+
+    Args:
+        data_root: The data set.
+        folders: The folders.
+        any_of: Further folders; a stem needs a file in one of them.
 
     Raises:
         FileNotFoundError: If a folder is missing.
     """
     folders = list(folders)
-    require_folders(data_root, folders)
+    require_folders(data_root, [*folders, *any_of])
     found = [stems_in(data_root, folder) for folder in folders]
+    if any_of:
+        found.append(set().union(*(stems_in(data_root, folder) for folder in any_of)))
     complete = set.intersection(*found)
     incomplete = len(set.union(*found)) - len(complete)
     if incomplete:
+        one_of = f", and in one of {list(any_of)}" if any_of else ""
         MMLogger.get_current_instance().info(
-            f"'{data_root}': {len(complete)} frames have a file in each of {folders}; "
+            f"'{data_root}': {len(complete)} frames have a file in each of {folders}{one_of}; "
             f"{incomplete} others are incomplete and left out"
         )
     return sorted(complete, key=time_order)
@@ -175,15 +185,35 @@ def require_folders(data_root: str | Path, folders: Iterable[str]) -> None:
         )
 
 
-def require_files(data_root: str | Path, folders: Iterable[str], stems: Sequence[str]) -> None:
+def require_files(
+    data_root: str | Path,
+    folders: Iterable[str],
+    stems: Sequence[str],
+    *,
+    any_of: Sequence[str] = (),
+) -> None:
     """Check that every stem has a file in each folder.
+
+    Args:
+        data_root: The data set.
+        folders: The folders.
+        stems: The stems.
+        any_of: Further folders; a stem needs a file in one of them.
 
     Raises:
         FileNotFoundError: If a folder or a file is missing; counts the files, folder by folder.
     """
     folders = list(folders)
-    require_folders(data_root, folders)
+    require_folders(data_root, [*folders, *any_of])
     problems = []
+    if any_of:
+        present = set().union(*(stems_in(data_root, folder) for folder in any_of))
+        missing = [stem for stem in stems if stem not in present]
+        if missing:
+            names = " and ".join(f"{folder}/" for folder in any_of)
+            problems.append(
+                f"{names} both lack {len(missing)} of {len(stems)}: {shortlist(missing, most=5)}"
+            )
     for folder in folders:
         present = stems_in(data_root, folder)
         missing = [stem for stem in stems if stem not in present]
@@ -195,5 +225,6 @@ def require_files(data_root: str | Path, folders: Iterable[str], stems: Sequence
     if problems:
         raise FileNotFoundError(
             f"frames of '{data_root}' lack files: {'; '.join(problems)}. Copy them, or remove "
-            "the frames from imagesets/"
+            "the frames from imagesets/; predict.py and eval_iou.py can do without an image or a "
+            "cloud (--allow-missing)"
         )

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +12,7 @@ from jaxtyping import Float32, Float64
 from dataset import transforms
 from dataset.augmentation import Augmentation, Choices
 from dataset.frame_dataset import FrameDataset
+from dataset.lost_sensors import has_content, with_losses
 from dataset.neighbors import neighbors_of, stack_views
 from dataset.options import checked_crop, checked_size, checked_sweeps
 from dataset.sample import NeighborViews, Sample, SampleKey
@@ -35,6 +37,8 @@ class Reading:
         stems: Read only these frames of the split, in this order.
         lidar_height_m: Height of the LiDAR above level ground, to which your own recordings are
             moved (``dataset/recording.py``); None: the frame of the network is not the LiDAR's.
+        allow_missing: Whether a frame may lack its images or its point cloud: missing, empty or
+            blank ones are None.
         augmentation: Ranges of the augmentation, or its fields; None: no augmentation.
         seed: Seed of the augmentation, which also depends on epoch and index.
     """
@@ -47,6 +51,7 @@ class Reading:
     num_neighbors: int = 2
     stems: Sequence[str] | None = None
     lidar_height_m: float | None = None
+    allow_missing: bool = False
     augmentation: Augmentation | dict[str, Any] | None = None
     seed: int = 0
 
@@ -84,6 +89,7 @@ class SampleDataset(FrameDataset):
         self._image_crop = checked_crop(reading.image_crop)
         self._num_sweeps = checked_sweeps(reading.num_sweeps)
         self._num_neighbors = reading.num_neighbors
+        self._allow_missing = reading.allow_missing
         self._augmentation = Augmentation.from_config(reading.augmentation)
         self._seed = reading.seed
         self._neighbors: list[list[int]] = []
@@ -101,7 +107,7 @@ class SampleDataset(FrameDataset):
         """Read one frame; an int stands for ``SampleKey(index, epoch=0)``.
 
         Raises:
-            ValueError: If a file is invalid.
+            ValueError: If a file is invalid, or the frame has lost all of its sensors.
             FileNotFoundError: If a file was deleted after the data set was built.
         """
         key = SampleKey.of(key, len(self))
@@ -110,7 +116,8 @@ class SampleDataset(FrameDataset):
         found = self._read(key.index, choices)
         if "neighbors" in self._fields:
             found["neighbors"] = self._read_neighbors(key.index, choices)
-        return Sample(stem=self.stems[key.index], scene=self.scenes[key.index], **found)
+        sample = Sample(stem=self.stems[key.index], scene=self.scenes[key.index], **found)
+        return with_losses(sample, self._fields, drop=self._allow_missing)
 
     def neighbors(self, count: int) -> list[list[int]]:
         """Return, for each frame, the nearest other frames of its scene (``neighbors_of``).
@@ -119,6 +126,16 @@ class SampleDataset(FrameDataset):
             ValueError: If the scene of a frame is unknown, or no scene has a second frame.
         """
         return neighbors_of(self.scenes, self._times(), count)
+
+    def previous(self, index: int) -> int | None:
+        """Return the index of the frame before, in the same scene; None if there is none."""
+        scene, times = self.scenes[index], self._times()
+        before = [
+            other
+            for other, name in enumerate(self.scenes)
+            if scene and name == scene and times[other] < times[index]
+        ]
+        return max(before, key=times.__getitem__, default=None)
 
     @property
     def _height_step_m(self) -> float:
@@ -157,6 +174,10 @@ class SampleDataset(FrameDataset):
         self.stems, self.scenes = list(stems), list(scenes)
         if "neighbors" in self._fields:
             self._neighbors = self.neighbors(self._num_neighbors)
+
+    def _is_lost(self, path: Path) -> bool:
+        """Return whether frames may lack the file of a sensor, and it is missing or empty."""
+        return self._allow_missing and not has_content(path)
 
     def _image_transform(
         self, recorded_size: tuple[int, int], choices: Choices

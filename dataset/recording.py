@@ -1,6 +1,6 @@
 """Your own recording: a folder of images, a folder of point clouds, and a calibration file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +8,11 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from dataset import formats
-from dataset.arrays import InputOptions, sample_from_arrays
+from dataset.arrays import Images, InputOptions, sample_from_arrays
 from dataset.clouds import SUFFIXES as CLOUD_SUFFIXES
 from dataset.inventory import require_file, time_order
 from dataset.layout import IMAGE_SUFFIXES
+from dataset.lost_sensors import has_content, with_losses
 from dataset.recorded_clouds import RecordedClouds, placed
 from dataset.rig import Rig, read_rig
 from dataset.sample import Sample
@@ -29,6 +30,8 @@ class Recording(Dataset[Sample]):
         calibration: File as in ``dataset/rig.py``; required for images. None: the clouds are in
             the network's frame.
         stems: Read only these frames, in this order.
+        allow_missing: Whether a frame may lack its images or its cloud: missing, empty or blank
+            ones are None.
 
     Attributes:
         stems: Stem of each frame, in time order.
@@ -48,25 +51,28 @@ class Recording(Dataset[Sample]):
         clouds: Path | None = None,
         calibration: Path | None = None,
         stems: Sequence[str] | None = None,
+        allow_missing: bool = False,
     ) -> None:
         if images is None and clouds is None:
             raise ValueError("a recording needs a folder of images, of clouds, or both")
         if images is not None and calibration is None:
             raise ValueError("images need a calibration, which gives the pose of the camera")
-        self._options = options
+        self._options, self._allow_missing = options, allow_missing
+        self._fields = [
+            field for field, side in (("images", images), ("points", clouds)) if side is not None
+        ]
         self._rig = Rig({}, np.eye(4)) if calibration is None else read_rig(calibration)
         self._images = [] if images is None else self._find_images(images, calibration)
         cloud_files = {} if clouds is None else files_by_stem(clouds, CLOUD_SUFFIXES)
         sides = [*self._images, *([cloud_files] if cloud_files else [])]
         names = [str(folder) for folder in (images, clouds) if folder is not None]
-        self.stems = _matched_stems(sides, " and ".join(names), stems)
+        self.stems = _matched_stems(sides, " and ".join(names), stems, allow_missing=allow_missing)
         self.scenes = [""] * len(self.stems)
-        for camera in self._images:
-            _check_sizes([camera[stem] for stem in self.stems])
-        self._clouds = None
-        if cloud_files:
-            used = {stem: cloud_files[stem] for stem in self.stems}
-            self._clouds = RecordedClouds(used, self._rig, options.lidar_height_m)
+        self._images = [self._present(camera) for camera in self._images]
+        self._sizes = [_size_of_all(list(camera.values())) for camera in self._images]
+        self._cloud_files, self._clouds = self._present(cloud_files), None
+        if self._cloud_files:
+            self._clouds = RecordedClouds(self._cloud_files, self._rig, options.lidar_height_m)
             self._rig = self._clouds.rig
         else:
             self._rig = placed(self._rig, [], options.lidar_height_m, f"'{images}'")
@@ -79,21 +85,37 @@ class Recording(Dataset[Sample]):
         """Read one frame.
 
         Raises:
-            ValueError: If a file is invalid.
+            ValueError: If a file is invalid, or the frame has lost all of its sensors.
         """
         stem = self.stems[index]
-        images = matrices = points = None
-        if self._images:
-            images = [
-                formats.open_image(camera[stem], image_max=self._rig.image_max)
-                for camera in self._images
-            ]
-            matrices = list(self._rig.pixel_from_lidar.values())
-        if self._clouds is not None:
+        images = self._read_images(stem)
+        matrices = None if images is None else list(self._rig.pixel_from_lidar.values())
+        points = None
+        if self._clouds is not None and stem in self._cloud_files:
             points = self._clouds.read(stem)
-        return sample_from_arrays(
+        sample = sample_from_arrays(
             stem, self._options, images=images, pixel_from_lidar=matrices, points=points
         )
+        return with_losses(sample, self._fields, drop=self._allow_missing)
+
+    def _read_images(self, stem: str) -> Images | None:
+        """Read the image of each camera, black where only some are lost; None if there is none."""
+        paths = [camera.get(stem) for camera in self._images]
+        if not any(paths):
+            return None
+        return [
+            np.zeros((*size, 3), np.uint8)
+            if path is None
+            else formats.open_image(path, image_max=self._rig.image_max)
+            for path, size in zip(paths, self._sizes, strict=True)
+        ]
+
+    def _present(self, files: Mapping[str, Path]) -> dict[str, Path]:
+        """Return the files of the frames, without those that are lost."""
+        present = {stem: files[stem] for stem in self.stems if stem in files}
+        if not self._allow_missing:
+            return present
+        return {stem: path for stem, path in present.items() if has_content(path)}
 
     def _find_images(self, folder: Path, calibration: Path | None) -> list[dict[str, Path]]:
         """Find the images of each camera in the calibration."""
@@ -154,8 +176,8 @@ def files_by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def _check_sizes(paths: Sequence[Path]) -> None:
-    """Check that the images of a camera have one size, from their headers.
+def _size_of_all(paths: Sequence[Path]) -> tuple[int, int]:
+    """Return the height and width of the images of a camera, from their headers; 0 if unknown.
 
     Raises:
         ValueError: If they differ.
@@ -175,12 +197,18 @@ def _check_sizes(paths: Sequence[Path]) -> None:
             f"{paths[0].parent}: expected images of one size, because the calibration is for one "
             f"size, found {found}: restore the recorded size, or select frames with --stems"
         )
+    width, height = next(iter(first), (0, 0))
+    return height, width
 
 
 def _matched_stems(
-    sides: Sequence[dict[str, Path]], folders: str, stems: Sequence[str] | None
+    sides: Sequence[dict[str, Path]],
+    folders: str,
+    stems: Sequence[str] | None,
+    *,
+    allow_missing: bool,
 ) -> list[str]:
-    """Return the frames, checking that each has a file in every folder."""
+    """Return the frames, checking that each has a file in every folder, or in one."""
     known = set().union(*sides)
     wanted = known if stems is None else set(stems)
     unknown = sorted(wanted - known)
@@ -189,7 +217,7 @@ def _matched_stems(
             f"{folders} have no frames {_shortlist(unknown)}; they have {_shortlist(known)}"
         )
     problems = []
-    for side in sides:
+    for side in () if allow_missing else sides:
         missing = sorted(wanted - side.keys(), key=time_order)
         if missing:
             folder = next(iter(side.values())).parent
@@ -199,8 +227,8 @@ def _matched_stems(
     if problems:
         raise FileNotFoundError(
             f"frames without a counterpart: {'; '.join(problems)}. The files of a frame must have "
-            "the same name up to the suffix: rename them, move them elsewhere, or list the frames "
-            "to predict (--stems)"
+            "the same name up to the suffix: rename them, move them elsewhere, list the frames "
+            "to predict (--stems), or predict from the sensor that is left (--allow-missing)"
         )
     return sorted(wanted, key=time_order) if stems is None else list(dict.fromkeys(stems))
 

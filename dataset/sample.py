@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from enum import Enum
 from typing import Any, NamedTuple
 
 import torch
@@ -37,6 +38,16 @@ class SampleKey:
         """
         key = key if isinstance(key, SampleKey) else SampleKey(int(key))
         return cls(range(frames)[key.index], key.epoch, key.repeat)
+
+
+class Loss(Enum):
+    """What a frame lacks, in the words of messages."""
+
+    NO_IMAGE = "the image is missing or a file of 0 bytes"
+    BLANK_IMAGE = "the image has a single color"
+    SOME_IMAGES = "some of the cameras have no image, or one of a single color"
+    NO_CLOUD = "the point cloud is missing or a file of 0 bytes"
+    NO_POINTS = "the point cloud has no points in range"
 
 
 @dataclass
@@ -89,6 +100,7 @@ class Sample:
         caption: One or two sentences about the frame as recorded.
         vehicle: Velocity and acceleration as recorded.
         neighbors: Views of other frames of the scene.
+        lost: What the requested sensors lack (``dataset/lost_sensors.py``).
     """
 
     stem: str
@@ -103,6 +115,7 @@ class Sample:
     caption: str | None = None
     vehicle: VehicleState | None = None
     neighbors: NeighborViews | None = None
+    lost: tuple[Loss, ...] = ()
 
 
 @dataclass
@@ -110,7 +123,9 @@ class Batch:
     """Stacked samples. Points stay a list, because their number differs between frames.
 
     Attributes: those of ``Sample``, stacked along a first axis B; ``None`` if no sample has the
-    field.
+    field; and
+        sensors: What each frame is predicted from, "both", "camera" or "lidar"; None: all that the
+            network reads. A frame has black images or no points of a sensor that it has lost.
     """
 
     stems: list[str]
@@ -125,6 +140,8 @@ class Batch:
     captions: list[str] | None = None
     vehicles: list[VehicleState] | None = None
     neighbors: NeighborViews | None = None
+    lost: list[tuple[Loss, ...]] | None = None
+    sensors: list[str] | None = None
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -137,6 +154,22 @@ class Batch:
     def pin_memory(self) -> "Batch":
         """Return the batch in pinned memory; the data loader calls this."""
         return self._map(lambda tensor: tensor.pin_memory())
+
+    def of(self, frames: Sequence[int]) -> "Batch":
+        """Return the sensor data of some frames, by index."""
+
+        def chosen(values: Any) -> Any:
+            if isinstance(values, Tensor):
+                return values[list(frames)]
+            return None if values is None else [values[frame] for frame in frames]
+
+        return Batch(
+            stems=chosen(self.stems),
+            scenes=chosen(self.scenes),
+            images=chosen(self.images),
+            points=chosen(self.points),
+            pixel_from_lidar=chosen(self.pixel_from_lidar),
+        )
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
         changes: dict[str, Any] = {}
@@ -155,13 +188,20 @@ def collate(samples: Sequence[Sample]) -> Batch:
     """Stack samples into a batch.
 
     Raises:
-        ValueError: If only some of the samples have a field, or shapes differ.
+        ValueError: If only some of the samples have a field and no sensor was lost, or shapes
+            differ.
     """
 
     def gather(name: str) -> list[Any] | None:
         values = [getattr(sample, name) for sample in samples]
-        missing = [sample.stem for sample in samples if getattr(sample, name) is None]
-        if missing and len(missing) < len(samples):
+        present = [value for value in values if value is not None]
+        if name in _PLACEHOLDERS and present:
+            values = [
+                _PLACEHOLDERS[name](present[0]) if value is None and sample.lost else value
+                for value, sample in zip(values, samples, strict=True)
+            ]
+        missing = [s.stem for s, value in zip(samples, values, strict=True) if value is None]
+        if missing and present:
             raise ValueError(f"frames {missing} lack '{name}', but others in the batch have it")
         return None if missing else values
 
@@ -193,4 +233,23 @@ def collate(samples: Sequence[Sample]) -> Batch:
         captions=gather("caption"),
         vehicles=gather("vehicle"),
         neighbors=neighbors,
+        lost=[sample.lost for sample in samples] if any(s.lost for s in samples) else None,
+        sensors=_sensors_left(samples),
     )
+
+
+_PLACEHOLDERS: dict[str, Callable[[Tensor], Tensor]] = {
+    "images": torch.zeros_like,
+    "pixel_from_lidar": lambda other: torch.eye(4).expand_as(other),
+    "points": lambda other: other[:0],
+}
+"""Data in place of a lost sensor's, from that of another frame; it is not predicted from."""
+
+
+def _sensors_left(samples: Sequence[Sample]) -> list[str] | None:
+    """Return the sensors of each frame, if one has lost a sensor."""
+    if not any(s.lost and (s.images is None or s.points is None) for s in samples):
+        return None
+    return [
+        "lidar" if s.images is None else "camera" if s.points is None else "both" for s in samples
+    ]

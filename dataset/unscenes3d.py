@@ -1,5 +1,6 @@
 """UnScenes3D: read the Sample of a frame, opening only the files of the requested fields."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +44,10 @@ from utils.shortlist import shortlist
 
 ALL = "all"
 """The split of every frame on disk that has the files of the requested fields."""
+SENSOR_FOLDERS = (layout.IMAGES, layout.CLOUDS)
+"""With ``Reading.allow_missing``, a frame needs a file in one of them."""
+
+logger = logging.getLogger(__name__)
 
 
 @DATASETS.register_module()
@@ -102,15 +107,17 @@ class UnScenes3D(SampleDataset):
 
         folders = self._folders(reading.fields)
         require_folders(self._root, folders)
+        any_of = SENSOR_FOLDERS if self._allow_missing else ()
+        needed = [folder for folder in folders if folder not in any_of]
         scenes = load_scenes(self._root)
         if split == ALL:
             stems = reading.stems
-            stems = complete_stems(self._root, folders) if stems is None else stems
+            stems = complete_stems(self._root, needed, any_of=any_of) if stems is None else stems
         else:
             stems = self._stems_of_split(split, split_source, scenes, reading.stems)
         if not stems:
             raise ValueError(f"no frame of '{self._root}' in '{split}' has all of {folders}")
-        require_files(self._root, folders, stems)
+        require_files(self._root, needed, stems, any_of=any_of)
         scene_of = scene_of_stem(scenes)
         self._set_frames(stems, [scene_of.get(stem, "") for stem in stems])
         self._clouds = FrameClouds(
@@ -173,7 +180,7 @@ class UnScenes3D(SampleDataset):
         """Read a frame, with its image cropped and resized and its LiDAR augmented."""
         stem = self.stems[index]
         points = occupancy = elevation_m = None
-        if "points" in self._fields:
+        if "points" in self._fields and not self._is_lost(self._path(layout.CLOUDS, stem)):
             points = self._clouds.read(stem, self.scenes[index], choices)
         if "occupancy" in self._fields:
             rows = formats.read_occupancy_rows(self._path(layout.OCCUPANCY, stem))
@@ -188,13 +195,13 @@ class UnScenes3D(SampleDataset):
         recorded_size, image, depth = self._recorded_size, None, None
         if "images" in self._fields:
             path = self._path(layout.IMAGES, stem)
-            image = formats.open_image(path)
-            if recorded_size not in (None, image.size):
+            image = None if self._is_lost(path) else formats.open_image(path)
+            if image is not None and recorded_size not in (None, image.size):
                 raise ValueError(
                     f"{path} (frame {stem}): expected the recorded_size {recorded_size}, found "
                     f"{image.size} (height, width). Correct the option or the image"
                 )
-            recorded_size = image.size
+            recorded_size = recorded_size if image is None else image.size
         if "depth_m" in self._fields:
             path = self._path(layout.DEPTHS, stem)
             depth = formats.read_depth_units(path, image_size=recorded_size)
@@ -285,8 +292,21 @@ class UnScenes3D(SampleDataset):
             return {}
         history = sweeps_of_frames(self.stems, scene_of, self._num_sweeps)
         needed = dict.fromkeys(sweep for sweeps in history.values() for sweep in sweeps)
+        lost = [sweep for sweep in needed if self._is_lost(self._path(layout.CLOUDS, sweep))]
+        if lost:
+            logger.warning(
+                "%d of %d point clouds of sweeps are missing or files of 0 bytes (%s); sweeps are "
+                "accumulated without them",
+                len(lost),
+                len(needed),
+                shortlist(lost, most=5),
+            )
+        for sweep in lost:
+            del needed[sweep]
         require_files(self._root, self._folders(["points"]), list(needed))
-        return history
+        return {
+            stem: [sweep for sweep in sweeps if sweep in needed] for stem, sweeps in history.items()
+        }
 
     def _find_others(self, split: str) -> OtherFrames | None:
         """Set up the frames that the augmentation takes parts from, if it does."""

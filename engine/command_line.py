@@ -53,6 +53,13 @@ def add_sensors_option(options: Options) -> None:
         "with a network of both; default: all that it was built for")  # fmt: skip
 
 
+def add_missing_option(options: Options) -> None:
+    """Add the choice to predict frames that lack the data of a sensor."""
+    options.add_argument("--allow-missing", action="store_true", help="predict frames whose image "
+        "or point cloud is missing, empty or blank from the other sensor, and warn of them; "
+        "needs a network of both")  # fmt: skip
+
+
 def sensors_values(args: argparse.Namespace) -> dict[str, Any]:
     """Values of the config that the option of ``add_sensors_option`` gives, for ``read_config``."""
     return {} if args.sensors is None else {"sensors": args.sensors}

@@ -18,7 +18,9 @@ from utils.config import MODALITIES
 class SensorNorm3d(nn.Module):
     """Batch normalization of volumes: statistics, scale and shift for each of ``MODALITIES``.
 
-    Several processes do not share the statistics of a batch, since each may lack another sensor.
+    Several processes do not share the statistics of a batch: each draws its own frames to predict
+    from one sensor, and a process without any would never join the others. Each has the voxels of
+    whole volumes to average, also with one frame.
 
     Args:
         channels: Channels of the volumes.

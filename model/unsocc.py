@@ -4,7 +4,9 @@
 wrap it for mmengine's loops.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Annotated, Any, NamedTuple
 
 import torch
@@ -248,9 +250,14 @@ class UnsOcc(BaseModel):
         """The full forward pass.
 
         Args:
-            batch: Frames with the fields that the sensors in use need.
+            batch: Frames with the fields that the sensors in use need, which are the same for all:
+                ``infer_frames`` predicts frames that lost different sensors.
             with_fields: Also return the volumes that training renders.
         """
+        if batch.sensors is not None and self.sensors == "both":
+            assert len(set(batch.sensors)) == 1, "infer_frames predicts frames apart"
+            with self._reading(batch.sensors[0]):
+                return self.infer(replace(batch, sensors=None), with_fields=with_fields)
         if self.uses_graphs:
             torch.compiler.cudagraph_mark_step_begin()
         camera = lidar = points = None
@@ -387,12 +394,46 @@ class UnsOcc(BaseModel):
             )
         return terms
 
+    def infer_frames(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Logits and elevation of frames of which each may have lost another sensor.
+
+        Frames with the same sensors are one forward pass.
+        """
+        if batch.sensors is None or self.sensors != "both" or len(set(batch.sensors)) == 1:
+            outputs = self.infer(batch)
+            return outputs.logits, outputs.elevation
+        logits: dict[int, Tensor] = {}
+        elevation: dict[int, Tensor] = {}
+        for sensors in MODALITIES:
+            frames = [frame for frame, left in enumerate(batch.sensors) if left == sensors]
+            if not frames:
+                continue
+            with self._reading(sensors):
+                outputs = self.infer(batch.of(frames))
+            # Copies, because the next pass may overwrite the outputs of this one.
+            logits |= zip(frames, outputs.logits.clone(), strict=True)
+            if outputs.elevation is not None:
+                elevation |= zip(frames, outputs.elevation.clone(), strict=True)
+        order = range(len(batch))
+        in_order = torch.stack([logits[frame] for frame in order])
+        return in_order, torch.stack([elevation[frame] for frame in order]) if elevation else None
+
+    @contextmanager
+    def _reading(self, sensors: str) -> Iterator[None]:
+        """Read these sensors meanwhile, and those of before afterwards."""
+        before = self.sensors
+        self.use_sensors(sensors)
+        try:
+            yield
+        finally:
+            self.use_sensors(before)
+
     def predict(self, batch: Batch) -> list[Prediction]:
         """The most probable label of every voxel, frame by frame."""
-        outputs = self.infer(batch)
-        labels = outputs.logits.argmax(dim=1).to(torch.uint8)
-        elevation = [None] * len(batch) if outputs.elevation is None else outputs.elevation
-        frames = zip(batch.stems, labels, elevation, outputs.logits, strict=True)
+        logits, elevation = self.infer_frames(batch)
+        labels = logits.argmax(dim=1).to(torch.uint8)
+        rows = [None] * len(batch) if elevation is None else elevation
+        frames = zip(batch.stems, labels, rows, logits, strict=True)
         return [Prediction(*frame) for frame in frames]
 
     def forward(
@@ -409,7 +450,7 @@ class UnsOcc(BaseModel):
             ValueError: If the mode is unknown, or the batch lacks a field.
         """
         if mode == "tensor":
-            return self.infer(batch).logits
+            return self.infer_frames(batch)[0]
         if mode == "loss":
             return self.losses(batch)
         if mode == "predict":

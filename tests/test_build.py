@@ -68,10 +68,13 @@ def test_every_config_builds(path, tmp_path):
 
 def test_ablations_are_the_same_on_both_data_sets():
     assert [path.stem for path in sorted(CONFIG.glob("minesim/ablation/*.py"))] == ABLATIONS
-    data_root = load_config(CONFIG / "minesim/minesim_full.py").data_root
+    reference = load_config(CONFIG / "minesim/minesim_full.py")
+    encoder = reference.model.parts.image_encoder
     for name in ABLATIONS:
         ours, other = (load_config(CONFIG / f"{data}/ablation/{name}.py") for data in DATA_SETS)
-        assert other.data_root == data_root
+        assert other.data_root == reference.data_root
+        assert other.model.parts.image_encoder == encoder
+        ours.model.parts.image_encoder = encoder  # MineSim's, of which a package has weights.
         for section in ("model", "modality", "runtime"):
             assert plain(ours[section]) == plain(other[section])
 
@@ -97,6 +100,12 @@ def test_an_ablation_is_trained_on_what_the_reference_is(name):
 def test_only_what_the_modality_needs_is_read(modality, training, fields):
     assert set(fields_of(modality, training=training)) == fields
     assert set(input_fields(modality)) == fields - {"occupancy", "depth_m"}
+
+
+def test_training_allows_no_missing_sensor(cfg):
+    cfg.dataset.allow_missing = True
+    with pytest.raises(ValueError, match=r"needs all sensors of each frame: remove dataset\.allow"):
+        build_dataset(cfg, "train", training=True)
 
 
 def test_training_reads_all_sensors(cfg):

@@ -3,7 +3,14 @@ import pytest
 
 from dataset import layout
 from dataset.check.findings import FrameReport
-from dataset.check.frame import FrameContent, check_frame, check_occupancy, check_texts, read_frame
+from dataset.check.frame import (
+    FrameContent,
+    check_frame,
+    check_image,
+    check_occupancy,
+    check_texts,
+    read_frame,
+)
 from dataset.formats import VehicleInfo
 from dataset.sample import VehicleState
 from tests.layout_files import write_tiny_unscenes3d
@@ -64,3 +71,12 @@ def test_stamps_are_those_of_the_frame(stem, stamp_s, found):
     check_texts(FrameContent(vehicle=vehicle(stamp_s)), report)
     assert [finding.check for finding in report.findings] == found
     np.testing.assert_array_equal(report.world_from_imu, np.eye(4))
+
+
+@pytest.mark.parametrize("color", [(0, 0, 0), (200, 10, 90)])
+def test_an_image_of_a_single_color_is_warned_of(color):
+    image = np.zeros((60, 96, 3), np.uint8) + np.uint8(color)
+    report = FrameReport("1.0")
+    check_image(FrameContent(image=image), report)
+    [finding] = report.findings
+    assert "single color" in finding.message

@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -231,3 +232,26 @@ def test_the_base_sections_are_complete(name):
     exec(text, values)
     kind = {"schedule": Schedule, "runtime": Runtime}[name]
     assert kind(**values[name])
+
+
+def test_configs_of_older_checkpoints_stay_complete(tmp_path):
+    """A key that is added later needs a default."""
+    required = {
+        kind: {
+            field.name for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING
+        }
+        for kind in (Schedule, Runtime)
+    }
+    assert required == {
+        Schedule: {
+            "epochs", "batch_size", "lr", "warmup_share", "min_lr_share", "weight_decay",
+            "gradient_accumulation", "clip_grad_norm", "ema_decay", "amp", "val_interval",
+        },
+        Runtime: {
+            "num_workers", "log_interval", "checkpoint_iters", "best_metric", "tensorboard",
+            "find_unused_parameters", "compile", "cudnn_benchmark",
+        },
+    }  # fmt: skip
+    cfg = load_config(write_toy_config(tmp_path))
+    cfg.schedule.pop("repeat_threshold", None)
+    assert read_section(cfg, "schedule", Schedule).repeat_threshold == 0.0

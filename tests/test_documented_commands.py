@@ -45,6 +45,8 @@ NETWORKS = {"out/demo": "both", "out/demo_camera": "camera", "out/demo_lidar": "
 EXTRA = {
     "tools/make_minesim.py": "--scenes 2 --frames 1 --val 1 --image-size 48x30 --map-voxel 0.3 "
     "--ground-cell 2 --workers 1",
+    "eval_robustness.py": "--limit 1 --corruptions dust --severities 3",
+    "tools/draw_corruptions.py": "--corruptions dust --severities 3",
     "tools/view.py": "--port 0",  # any free port: tests run in parallel
 }
 """Options that follow those of the page and so take precedence."""

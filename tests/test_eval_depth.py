@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ def test_networks_without_such_a_depth_are_rejected():
     batch = make_batch(1)
     with pytest.raises(ValueError, match="source of depth must be one of"):
         camera_depth(make_model(), batch, "label")
-    with pytest.raises(ValueError, match="modality 'lidar' has no camera"):
+    with pytest.raises(ValueError, match="sensors 'lidar' has no camera"):
         camera_depth(make_model(modality="lidar"), batch, "lift")
     with pytest.raises(ValueError, match="renders no depth"):
         camera_depth(make_model(rendering=None), batch, "rendered")
@@ -88,3 +89,11 @@ def test_the_command_line_scores_a_split(tmp_path, source, capsys):
     assert sample.stem in stems
     assert sample.depth_m is not None
     assert sample.occupancy is None
+
+
+def test_a_network_without_its_camera_has_no_depth():
+    network = make_model()
+    network.use_sensors("lidar")
+    batch = replace(make_batch(1), images=None, pixel_from_lidar=None)
+    with pytest.raises(ValueError, match=r"sensors 'lidar' has no camera depth .* leave out"):
+        camera_depth(network, batch, "lift")

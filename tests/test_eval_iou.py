@@ -149,3 +149,19 @@ def test_options_of_the_training_need_not_be_repeated(tmp_path, caplog):
     run(config, tmp_path / "out", f"--save-pred {tmp_path / 'pred'}")
     assert np.load(next((tmp_path / "pred").iterdir())).shape == (5, 5, 5)
     assert "grid.shape=(4, 4, 4) (trained with (5, 5, 5))" in caplog.text
+
+
+def test_frames_that_lack_a_sensor_are_scored_if_allowed(tmp_path, caplog):
+    scenes = {"scene_00006": "location_4_5"}
+    stems = write_tiny_unscenes3d(tmp_path / "data", scenes=scenes, sweeps=0)
+    (tmp_path / "data" / layout.relative_path(layout.IMAGES, stems[0])).unlink()
+    config = write_config(tmp_path)
+    torch.save(build_model(load_config(config)).state_dict(), tmp_path / "weights.pth")
+    words = f"--resume-from {tmp_path / 'weights.pth'} --data-root {tmp_path / 'data'}"
+    words += f" --batch-size 2 --json {tmp_path / 's.json'}"
+    with pytest.raises(FileNotFoundError):
+        run(config, tmp_path / "out", words)
+    run(config, tmp_path / "out", f"{words} --allow-missing")
+    assert json.loads((tmp_path / "s.json").read_text())["frames"] == 2
+    assert f"({stems[0]}); predicted from the LiDAR alone" in caplog.text
+    assert "calibration (" not in caplog.text

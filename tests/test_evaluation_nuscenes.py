@@ -360,3 +360,14 @@ def test_a_faulty_prediction_names_its_frame(tiny, dataset, painted, monkeypatch
     monkeypatch.setattr("engine.evaluation.nuscenes.LabelGridNetwork.forward", broken)
     with pytest.raises(ValueError, match=rf"frame {dataset.stems[0]}: the prediction"):
         evaluate(config, "--occ3d")
+
+
+def test_corruptions_know_where_the_lidar_is_and_the_frame_before(tmp_path):
+    root = write_tiny_nuscenes(
+        tmp_path / "nuscenes", scenes=(SCENE,), samples=2, sweeps=0, image_size=(9, 16)
+    ).root
+    inputs = NuScenes(root, "val", Reading(OCC3D, ["points"]))
+    frames = BenchmarkFrames(inputs, inputs, "occ3d")
+    assert frames.lidar_position_m(0) == pytest.approx(ego_from_sensor(LIDAR)[:3, 3])
+    assert [frames.previous(index) for index in range(2)] == [None, 0]
+    assert np.array_equal(frames.volume_from_label(frames.stems[0]), np.eye(4))

@@ -10,7 +10,7 @@ from dataset.occupancy_files import write_prediction
 from dataset.sample import Sample
 from engine.build.build import build_grid, build_model
 from engine.frames.sources import Recordings, SavedPredictions
-from engine.prediction.options import predict_live
+from engine.prediction.options import LivePrediction
 from engine.prediction.predictor import GridPredictor
 from engine.viewer.choice import CAMERAS, DIFFERENCE, ELEVATION, POINTS, extras_of, layers_of
 from tests.layout_files import TRUCK, write_tiny_unscenes3d
@@ -190,7 +190,7 @@ def test_a_network_predicts_on_demand(tmp_path, root):
     network = build_model(cfg)
     inputs = InputOptions.from_section(cfg.dataset)
     predictor = GridPredictor(network, build_grid(cfg), UNSCENES3D, inputs)
-    frames = Recordings(cfg, "val", predict=predict_live(predictor))
+    frames = Recordings(cfg, "val", predict=LivePrediction(predictor))
     frame = frames.read(0)
     assert not network.training
     assert frame.prediction.shape == (32, 32, 4)
@@ -211,7 +211,7 @@ def test_the_gaussians_of_the_network_are_those_it_trains_with():
         (expected,) = network(batch, mode="predict")
     inputs = InputOptions(IMAGE_SIZE)
     predictor = GridPredictor(network, GRID, UNSCENES3D, inputs, num_gaussians=50)
-    predicted = predict_live(predictor)(sample)
+    predicted = LivePrediction(predictor)(sample)
     np.testing.assert_array_equal(predicted.occupancy, expected.occupancy.numpy())
     splats = predicted.splats
     assert len(splats.centers_m) == 50

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dataset.minesim.scene.environment import CONDITIONS
+from dataset.minesim.sensors.lidar_models import LIDAR_MODELS
 from dataset.minesim.write.production import Summary
 from tools.make_minesim import make, parse_arguments, table, worker_count
 from utils.labels import NUSCENES
@@ -29,6 +31,31 @@ def test_options():
     assert arguments.workers == 2
     assert not arguments.sweeps
     assert arguments.val == 1
+
+
+def test_variation_options():
+    line = "--out x --scenes 4 --frames 5 --conditions dust,night --lidar mixed --camera-variation"
+    arguments = parse_arguments(line.split())
+    assert arguments.conditions == ("dust", "night")
+    assert arguments.lidar == tuple(LIDAR_MODELS)
+    assert arguments.camera_variation
+    assert not arguments.patches
+    every = parse_arguments(["--out", "x", "--scenes", "1", "--frames", "1", "--conditions", "all"])
+    assert every.conditions == CONDITIONS
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--conditions fog", "unknown name 'fog'; choose 'all' or from standard, wet"),
+        ("--lidar at128,sonar", "unknown name 'sonar'; choose 'mixed' or from livox_hap"),
+        ("--layout nuscenes --patches", "--patches can only be used with --layout unscenes3d"),
+    ],
+)
+def test_rejects_unknown_names_and_other_layouts(line, message, capsys):
+    with pytest.raises(SystemExit):
+        parse_arguments(["--out", "x", "--scenes", "1", "--frames", "1", *line.split()])
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "many"])

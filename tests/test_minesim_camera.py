@@ -3,14 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dataset.minesim.scene.dust import Puffs
+from dataset.minesim.scene.world import SceneObject
 from dataset.minesim.sensors.camera import CameraRenderer
 from dataset.minesim.sensors.lidar import scan
-from dataset.minesim.sensors.rig import (
-    CAMERA_POSITION_M,
-    LIDAR_HEIGHT_M,
-    Camera,
-    vehicle_from_lidar,
-)
+from dataset.minesim.sensors.lidar_models import LIDAR_MODELS
+from dataset.minesim.sensors.rig import CAMERA_POSITION_M, Camera, Rig
 from dataset.minesim.sensors.stage import make_stage
 from tests.minesim_world import TRUCK_BOX, tiny_world
 
@@ -35,7 +33,8 @@ def _take(stage, camera=CAMERA, seed=0):
 
 def _pixel(x, y, z, camera=CAMERA):
     """Return row and column of a point in the vehicle frame."""
-    u, v, depth = (camera.pixel_from_lidar @ np.array([x, y, z - LIDAR_HEIGHT_M, 1.0]))[:3]
+    rig = Rig(camera)
+    u, v, depth = (rig.pixel_from_lidar @ np.array([x, y, z - rig.lidar_height_m, 1.0]))[:3]
     return int(v / depth), int(u / depth)
 
 
@@ -78,11 +77,19 @@ def test_ego_truck_casts_a_shadow_in_front_of_it(stage):
 
 
 def test_lidar_points_match_the_depth_image(stage):
-    camera = Camera(480, 300)
-    rendered = _take(stage, camera)
-    pose = stage.world.drive.world_from_vehicle[TICK] @ vehicle_from_lidar()
-    points = scan(stage, pose, 1.0, np.random.default_rng(0)).points
-    homogeneous = points[:, :3] @ camera.pixel_from_lidar[:3, :3].T + camera.pixel_from_lidar[:3, 3]
+    _check_agreement(stage, Rig(Camera(480, 300)))
+
+
+def test_lidar_points_match_the_depth_image_on_another_rig(stage):
+    camera = Camera(480, 300, 1300.0, (-0.4, 0.7, 3.0), yaw_deg=3.0, pitch_deg=7.0, roll_deg=1.5)
+    _check_agreement(stage, Rig(camera, LIDAR_MODELS["at128"], 2.1))
+
+
+def _check_agreement(stage, rig):
+    rendered = _take(stage, rig.camera)
+    pose = stage.world.drive.world_from_vehicle[TICK] @ rig.vehicle_from_lidar
+    points = scan(stage, pose, 1.0, np.random.default_rng(0), model=rig.lidar).points
+    homogeneous = points[:, :3] @ rig.pixel_from_lidar[:3, :3].T + rig.pixel_from_lidar[:3, 3]
     depth = homogeneous[:, 2]
     points_in_view = (depth > 2) & (depth < 60)
     u, v = (homogeneous[points_in_view, :2] / depth[points_in_view, None]).T
@@ -125,3 +132,73 @@ def test_dust_lowers_contrast():
 def test_snow_is_exposed_darker():
     bare, snowy = (_take(make_stage(tiny_world(snow=snow))).image.mean() for snow in (False, True))
     assert snowy < bare  # The same albedo here: only the exposure differs.
+
+
+def _with(world, **changes):
+    return make_stage(replace(world, environment=replace(world.environment, **changes)))
+
+
+def test_a_plume_hazes_the_image_by_its_optical_depth(stage, rendered):
+    center, size = np.array([[18.0, 4.0, 2.0]], np.float32), np.array([1.5], np.float32)
+    plumes = Puffs(center, size, np.array([0.4], np.float32))
+    found = _take(_with(stage.world, plumes=plumes))
+    changed = np.abs(found.image.astype(int) - rendered.image.astype(int)).sum(axis=2)
+    truck = _pixel(20.1, 4.0, 2.0)  # Its rear, 8 m behind the plume.
+    assert changed[truck] > 60
+    assert changed[:, 150:].max() < 3  # Nothing to the right.
+    np.testing.assert_array_equal(found.depth_m, rendered.depth_m)
+    solid = _take(_with(stage.world, plumes=replace(plumes, extinction_per_m=size * 10)))
+    window = solid.image[truck[0] - 2 : truck[0] + 3, truck[1] - 2 : truck[1] + 3]
+    assert window.reshape(-1, 3).std(axis=0).max() < 5  # Only dust is left to see.
+
+
+def test_night_is_dark_except_near_the_lights(stage, rendered):
+    mast = SceneObject("light mast", 0, np.array([52.0, -3.0, 4.0]), np.array([2.2, 2, 8]), 3.1)
+    dark, lit = (
+        _take(make_stage(replace(tiny_world(sky="night"), objects=objects))).image.astype(int)
+        for objects in ((), (mast,))
+    )
+    assert dark.mean() < 0.5 * rendered.image.mean()
+    assert dark[_pixel(15.0, 0.0, 0.0)].sum() > 3 * dark[_pixel(45.0, 18.0, 0.0)].sum()
+    near, far = _pixel(43.0, -3.0, 0.0), _pixel(150.0, 0.0, 0.0)
+    assert lit[near].sum() > dark[near].sum() + 60
+    assert abs(lit[far].sum() - dark[far].sum()) < 30
+
+
+def test_headlights_cast_shadows_behind_the_truck():
+    dark = _take(make_stage(tiny_world(sky="night"))).image.astype(int)
+    behind, beside = _pixel(34.0, 4.0, 5.0), _pixel(19.9, 4.0, 1.5)
+    assert dark[beside].sum() > 2 * dark[behind].sum()
+
+
+def test_a_low_sun_glares_unless_it_is_hidden():
+    ahead = np.array([0.99, 0.05, 0.12]) / np.linalg.norm([0.99, 0.05, 0.12])
+    world = tiny_world(sky="low_sun")
+    glaring = _take(_with(world, sun_direction=ahead)).image.astype(int)
+    away = _take(_with(world, sun_direction=ahead * [-1.0, 1.0, 1.0])).image.astype(int)
+    assert glaring.max(axis=(0, 1)).min() >= 250  # The disc itself.
+    sky = slice(0, 45)
+    assert glaring[sky].mean() > away[sky].mean() + 10
+    wall = replace(world, vertices=world.vertices.copy())
+    on_truck = np.unique(wall.faces[wall.face_class == 2])
+    wall.vertices[on_truck] += (wall.vertices[on_truck] - TRUCK_BOX[0]) * [0.0, 12.0, 6.0]
+    hidden = _take(_with(wall, sun_direction=ahead)).image.astype(int)
+    road = _pixel(12.0, -1.0, 0.0)
+    assert hidden[road].sum() < glaring[road].sum()
+
+
+def test_dirt_on_the_lens_stays_in_place_and_changes_no_depth(stage, rendered):
+    dirty = [_take(_with(stage.world, lens_seed=seed)) for seed in (3, 3, 4)]
+    change = [np.abs(d.image.astype(int) - rendered.image.astype(int)).sum(axis=2) for d in dirty]
+    assert (change[0] > 30).mean() > 0.03
+    np.testing.assert_array_equal(dirty[0].image, dirty[1].image)
+    assert (dirty[0].image != dirty[2].image).mean() > 0.2
+    np.testing.assert_array_equal(dirty[0].depth_m, rendered.depth_m)
+
+
+def test_a_film_reflects_the_sky_at_grazing_angles(stage, rendered):
+    world = stage.world
+    wet = _take(make_stage(replace(world, face_film=np.ones(len(world.faces), np.float32))))
+    gain = wet.image.astype(int) - rendered.image.astype(int)
+    far, near = _pixel(60.0, 0.0, 0.0), _pixel(12.0, 0.0, 0.0)
+    assert gain[far][2] > gain[near][2] + 10  # Blue of the sky.

@@ -63,6 +63,8 @@ def test_counts_in_english(names, phrase):
     [
         ("dusk", 0.0, False, "A haul road runs through open ground at dusk."),
         ("hazy", 0.8, False, "in hazy light with dust in the air."),
+        ("night", 0.0, False, "at night, lit by headlights and light masts."),
+        ("low_sun", 0.0, False, "toward a low sun."),
         ("overcast", 0.0, True, "A snow-covered haul road runs through open ground under an over"),
     ],
 )
@@ -80,4 +82,18 @@ def test_describes_the_weather(sky, dust, snow, phrase):
 )
 def test_describes_the_roadside(height, phrase):
     world = replace(_world(), height_m=height)
+    assert phrase in caption(world, START, _depth(9.0), CAMERA)
+
+
+@pytest.mark.parametrize(
+    ("changes", "phrase"),
+    [
+        ({"condition": "dust", "dust": 0.5}, "under a clear sky through plumes of dust."),
+        ({"condition": "wet"}, "under a clear sky after rain and is wet."),
+        ({"lens_seed": 1}, "under a clear sky, seen through a dirty lens."),
+    ],
+)
+def test_describes_the_condition(changes, phrase):
+    world = _world()
+    world = replace(world, environment=replace(world.environment, **changes))
     assert phrase in caption(world, START, _depth(9.0), CAMERA)

@@ -2,6 +2,8 @@ import hashlib
 import json
 from dataclasses import replace
 
+import cv2
+import numpy as np
 import pytest
 
 from dataset import layout
@@ -9,7 +11,8 @@ from dataset.minesim.write import generate as module
 from dataset.minesim.write.generate import generate, make_scene
 from dataset.minesim.write.plan import SPLITS, VERSION, GenerateOptions
 from dataset.minesim.write.production import prepare_folder
-from tests.minesim_world import tiny_world
+from dataset.minesim.write.variation import Variation
+from tests.minesim_world import TRUCK, tiny_world
 
 OPTIONS = GenerateOptions(scenes=3, frames=2, image_size=(48, 30), map_voxel_m=0.3)
 
@@ -98,6 +101,60 @@ def _same_for_all(hashes):
         for name, value in hashes.items()
         if name.startswith(("calibs", "image_caption")) or name.endswith(("val.txt", "test.txt"))
     ]
+
+
+@pytest.mark.usefixtures("_tiny_worlds")
+def test_explicit_defaults_give_the_bytes_of_no_option(tmp_path):
+    options = replace(OPTIONS, scenes=1, frames=1)
+    explicit = Variation(conditions=("standard",), lidars=("livox_hap",))
+    generate(tmp_path / "a", options, workers=1, progress=False)
+    generate(tmp_path / "b", replace(options, variation=explicit), workers=1, progress=False)
+    first, second = _hashes(tmp_path / "a"), _hashes(tmp_path / "b")
+    assert first.pop("minesim.json") != second.pop("minesim.json")  # It records the options.
+    assert first == second
+
+
+@pytest.mark.usefixtures("_tiny_worlds")
+def test_each_scene_has_its_own_sensors_and_calibration(tmp_path):
+    models = ("hdl_32e", "livox_horizon", "vlp_16")
+    variation = Variation(lidars=models, camera=True)
+    options = replace(OPTIONS, scenes=2, frames=1, variation=variation)
+    generate(tmp_path, options, workers=1, progress=False)
+    about = json.loads((tmp_path / "minesim.json").read_text())
+    info = json.loads((tmp_path / "imagesets/scene_info.json").read_text())
+    assert about["options"]["variation"]["lidars"] == list(models)
+    heights = set()
+    for name, scene in info.items():
+        (stem,) = scene["samples"]
+        record = about["scene_sensors"][name]
+        lines = (tmp_path / f"calibs/{stem}.txt").read_text().splitlines()
+        matrices = {key: np.array(row.split(), float) for key, row in (x.split(":") for x in lines)}
+        assert matrices["Tr_velo_to_imu"][11] == pytest.approx(record["lidar_height_m"])
+        assert matrices["P2"][0] == pytest.approx(record["camera_focal_px"])
+        assert record["lidar"] in models
+        cloud = np.fromfile(tmp_path / f"clouds/{stem}.bin", np.float32).reshape(-1, 4)
+        assert 0 <= cloud[:, 3].min() < 100 < cloud[:, 3].max() <= 255
+        assert "The LiDAR is a" in (tmp_path / f"image_caption/{stem}.txt").read_text()
+        heights.add(record["lidar_height_m"])
+        _check_labels_project_on_the_truck(tmp_path, stem, matrices)
+    assert len(heights) == 2
+
+
+def _check_labels_project_on_the_truck(root, stem, matrices):
+    """Check that labeled voxels fall where the depth label has the depth of their object."""
+    rows = np.load(root / f"occ/{stem}.npy")
+    truck = layout.LABEL_GRID.meters_from_voxel(rows[rows[:, 3] == TRUCK, :3] + 0.5)
+    truck = truck[truck[:, 0] < truck[:, 0].min() + 0.2]  # Its rear, which faces the camera.
+    cam = truck @ matrices["Tr_velo_to_cam"].reshape(3, 4)[:, :3].T
+    cam += matrices["Tr_velo_to_cam"].reshape(3, 4)[:, 3]
+    u, v, depth = (cam @ matrices["P2"].reshape(3, 4)[:, :3].T).T
+    label = cv2.imread(str(root / f"depths/{stem}.png"), cv2.IMREAD_UNCHANGED) / 256
+    column, row = (u / depth).astype(int), (v / depth).astype(int)
+    inside = (column >= 0) & (column < label.shape[1]) & (row >= 0) & (row < label.shape[0])
+    seen = label[row[inside], column[inside]]
+    error = np.abs(seen - depth[inside])[seen > 0]
+    assert len(error) > 20
+    assert np.median(error) < 0.5  # Half a voxel, and the pitch of the camera.
 
 
 def test_worker_processes_write_the_same_bytes(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from dataset import layout
 from dataset.minesim.sensors.camera import CameraRenderer
 from dataset.minesim.sensors.lidar import scan
-from dataset.minesim.sensors.rig import LIDAR_HEIGHT_M, Camera, vehicle_from_lidar
+from dataset.minesim.sensors.rig import Camera, Rig, vehicle_from_lidar
 from dataset.minesim.sensors.stage import make_stage
 from dataset.minesim.write.labels import (
     DEPTH_RANGE_M,
@@ -22,6 +22,8 @@ from dataset.minesim.write.labels import (
 from tests.minesim_world import TRUCK, straight_drive, tiny_world
 
 CAMERA = Camera(480, 300)
+RIG = Rig(CAMERA)
+LIDAR_HEIGHT_M = RIG.lidar_height_m
 TICK = 20
 
 
@@ -154,7 +156,7 @@ def test_depth_label_matches_the_rendered_depth(stage, clip, pose, scanned):
         stage.world.drive.world_from_vehicle[TICK], np.random.default_rng(0)
     )
     points = np.concatenate([local_map(clip, pose)[0], scanned.points[:, :3]])
-    depth = depth_image(points, rendered.depth_m, CAMERA)
+    depth = depth_image(points, rendered.depth_m, RIG)
     valid = depth > 0
     assert 0.3 < valid.mean() < 0.7
     error = np.abs(depth[valid] / layout.DEPTH_UNITS_PER_M / rendered.depth_m[valid] - 1)
@@ -169,13 +171,13 @@ def _flat_depth(value=np.inf):
 
 def _ahead(*depths_m):
     """Return points on the optical axis, in the LiDAR frame."""
-    to_lidar = np.linalg.inv(CAMERA.pixel_from_lidar)
+    to_lidar = np.linalg.inv(RIG.pixel_from_lidar)
     pixels = [[240.5 * d, 150.5 * d, d, 1.0] for d in depths_m]
     return (np.array(pixels) @ to_lidar.T)[:, :3].astype(np.float32)
 
 
 def test_a_point_fills_its_splat_window():
-    depth = depth_image(_ahead(10.0), _flat_depth(), CAMERA)
+    depth = depth_image(_ahead(10.0), _flat_depth(), RIG)
     edge = splat_window(CAMERA) // 2
     rows, columns = np.nonzero(depth)
     assert (rows.min(), rows.max()) == (150 - edge, 150 + edge)
@@ -184,18 +186,18 @@ def test_a_point_fills_its_splat_window():
 
 
 def test_nearest_point_wins_and_occluded_points_are_dropped():
-    assert depth_image(_ahead(30.0, 10.0, 20.0), _flat_depth(), CAMERA)[150, 240] == 2560
-    assert not depth_image(_ahead(30.0), _flat_depth(10.0), CAMERA).any()
+    assert depth_image(_ahead(30.0, 10.0, 20.0), _flat_depth(), RIG)[150, 240] == 2560
+    assert not depth_image(_ahead(30.0), _flat_depth(10.0), RIG).any()
 
 
 def test_depths_out_of_range_are_dropped():
     low, high = DEPTH_RANGE_M
     points = _ahead(low - 0.1, high + 0.1, -5.0)
-    assert not depth_image(points, _flat_depth(), CAMERA).any()
+    assert not depth_image(points, _flat_depth(), RIG).any()
 
 
 def test_border_is_empty(clip, pose):
-    depth = depth_image(local_map(clip, pose)[0], _flat_depth(), CAMERA)
+    depth = depth_image(local_map(clip, pose)[0], _flat_depth(), RIG)
     edge = splat_window(CAMERA) // 2
     assert not depth[-edge:].any()
     assert not depth[:, :edge].any()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dataset import layout
-from dataset.minesim.sensors.rig import Camera, cam_from_lidar, vehicle_from_lidar
+from dataset.minesim.sensors.rig import Camera, Rig
 from dataset.minesim.write.writer import (
     Labels,
     VehicleRecording,
@@ -19,7 +19,7 @@ from dataset.minesim.write.writer import (
 )
 
 STEM = "1689903584.278848"
-CAMERA = Camera(48, 30)
+RIG = Rig(Camera(48, 30))
 
 
 def _recording():
@@ -45,7 +45,7 @@ def _matrices(text):
 
 
 def test_recording_reads_back(tmp_path):
-    write_recording(tmp_path, STEM, _recording(), CAMERA)
+    write_recording(tmp_path, STEM, _recording(), RIG)
     image = cv2.imread(str(tmp_path / "images" / f"{STEM}.jpg"))
     assert image.shape == (30, 48, 3)
     assert image[..., 2].mean() > 190 > image[..., 0].mean()  # OpenCV reads BGR.
@@ -82,14 +82,14 @@ def test_depth_images_have_no_filters(tmp_path):
 
 
 def test_every_folder_of_the_layout_is_written(tmp_path):
-    write_recording(tmp_path, STEM, _recording(), CAMERA)
+    write_recording(tmp_path, STEM, _recording(), RIG)
     write_labels(tmp_path, STEM, _labels())
     written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert written == {layout.relative_path(folder, STEM) for folder in layout.SUFFIXES}
 
 
 def test_calibration_projects_like_the_camera():
-    matrices = _matrices(calibration_text(CAMERA))
+    matrices = _matrices(calibration_text(RIG))
     assert {key: value.size for key, value in matrices.items()} == {
         "P2": 12, "R0_rect": 9, "Tr_velo_to_cam": 12, "Tr_velo_to_imu": 12,
     }  # fmt: skip
@@ -97,10 +97,10 @@ def test_calibration_projects_like_the_camera():
     rectify[:3, :3] = matrices["R0_rect"].reshape(3, 3)
     velo_to_cam[:3] = matrices["Tr_velo_to_cam"].reshape(3, 4)
     chain = matrices["P2"].reshape(3, 4) @ rectify @ velo_to_cam
-    np.testing.assert_allclose(chain, CAMERA.pixel_from_lidar[:3], atol=1e-9)
-    np.testing.assert_allclose(velo_to_cam, cam_from_lidar(), atol=1e-12)
+    np.testing.assert_allclose(chain, RIG.pixel_from_lidar[:3], atol=1e-9)
+    np.testing.assert_allclose(velo_to_cam, RIG.cam_from_lidar, atol=1e-12)
     np.testing.assert_allclose(
-        matrices["Tr_velo_to_imu"].reshape(3, 4), vehicle_from_lidar()[:3], atol=1e-12
+        matrices["Tr_velo_to_imu"].reshape(3, 4), RIG.vehicle_from_lidar[:3], atol=1e-12
     )
 
 
@@ -121,4 +121,4 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(OSError, match=rf"No space left on device: '.*{STEM}.jpg'"):
-        write_recording(tmp_path, STEM, _recording(), CAMERA)
+        write_recording(tmp_path, STEM, _recording(), RIG)

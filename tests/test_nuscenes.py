@@ -14,7 +14,7 @@ from dataset.nuscenes.frames import NuScenesFrames
 from dataset.nuscenes.index import CAMERAS, LIDAR
 from dataset.nuscenes.labels import BENCHMARKS, resample_labels
 from dataset.reading import Reading
-from dataset.sample import Sample, SampleKey, collate
+from dataset.sample import Loss, Sample, SampleKey, collate
 from dataset.transforms import coarsen_occupancy
 from engine.build.build import build_dataset, build_grid
 from tests.flat_options import build_flat
@@ -631,3 +631,26 @@ def test_a_neighbors_points_fall_on_its_depth(tiny, frame, augmentation):
         assert len(known) > 100
         assert (known > 0).all()  # Its own points, so that each pixel has one.
         assert (known - depth).abs().median() < 1e-2
+
+
+def test_a_key_frame_may_lack_a_sensor_if_allowed(own):
+    fields = ("images", "points", "pixel_from_lidar")
+    options = dict(fields=fields, split="train", grid=GRID, image_size=OUTPUT)
+    dataset = build_flat(NuScenes, own.root, **options)
+    paths = [dataset._files(row, {"images"}) for row in dataset._rows]
+    paths[0][2].unlink()
+    for path in paths[1]:
+        path.unlink()
+    with pytest.raises(FileNotFoundError, match="lack 7 files"):
+        build_flat(NuScenes, own.root, **options)
+    some, blind = build_flat(NuScenes, own.root, allow_missing=True, **options)
+    assert some.lost == (Loss.SOME_IMAGES,)
+    assert [bool(image.any()) for image in some.images] == [True, True, False, True, True, True]
+    assert (blind.images, blind.lost) == (None, (Loss.NO_IMAGE,))
+    [cloud] = dataset._files(dataset._rows[0], {"points"})
+    cloud.unlink()
+    assert build_flat(NuScenes, own.root, allow_missing=True, **options)[0].points is None
+    [cloud] = dataset._files(dataset._rows[1], {"points"})
+    cloud.unlink()
+    with pytest.raises(FileNotFoundError, match=r"1 of 2 key frames .* lack 7 files"):
+        build_flat(NuScenes, own.root, allow_missing=True, **options)

@@ -49,6 +49,7 @@ def test_a_read_only_folder_is_named(tmp_path, monkeypatch):
         ("eval_iou", "--py-config c.py --work-dir a.json"),
         ("eval_iou", "--py-config c.py --work-dir w --save-pred a.json"),
         ("eval_iou", "--py-config c.py --work-dir w --json folder"),
+        ("eval_robustness", "--py-config c.py --resume-from w --out a.json"),
         ("eval_depth", "--py-config c.py --json folder"),
         ("eval_novel_depth", "--py-config c.py --json folder"),
         ("eval_elevation", "--py-config c.py --json folder"),

@@ -1,5 +1,6 @@
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -135,3 +136,55 @@ def test_wrong_words_stop_before_anything_is_written(arguments, tmp_path, change
     with pytest.raises(error, match=message):
         run(arguments | change)
     assert not (tmp_path / "out").exists()
+
+
+def broken(data_root, folder):
+    """A copy in which the first frame lacks its image and the second its cloud."""
+    shutil.copytree(data_root, folder)
+    images, clouds = (sorted((folder / name).iterdir()) for name in ("images", "clouds"))
+    images[0].unlink()
+    clouds[1].write_bytes(b"")
+    return images[0].stem, clouds[1].stem
+
+
+def run_allowing(arguments):
+    words = [word for pair in arguments.items() for word in pair]
+    predict.main(predict.parse_arguments([*words, "--allow-missing", "--format", "npy", "points"]))
+
+
+def test_frames_that_lack_a_sensor_are_predicted_if_allowed(arguments, tmp_path, data_root, caplog):
+    blind, deaf = broken(data_root, tmp_path / "data")
+    changed = arguments | {"--data-root": str(tmp_path / "data"), "--batch-size": "2"}
+    with pytest.raises(FileNotFoundError, match=rf"images/ lacks 1 of 2: {blind}.*allow-missing"):
+        run(changed | {"--split": "val"})
+    run_allowing(changed)
+    assert {path.stem for path in (tmp_path / "out").glob("*.npy")} == {blind, deaf}
+    assert f"1 of 2 frames: the image is missing or a file of 0 bytes ({blind})" in caplog.text
+    assert f"the point cloud is missing or a file of 0 bytes ({deaf})" in caplog.text
+    assert "frames that lack a sensor but was trained without model.sensor_dropout" in caplog.text
+
+
+def test_a_recording_whose_frames_lack_a_sensor_is_predicted_if_allowed(
+    arguments, tmp_path, caplog
+):
+    stems = write_recording(tmp_path / "recording")
+    (tmp_path / f"recording/clouds/{stems[1]}.bin").unlink()
+    names = {"--images": "images", "--clouds": "clouds", "--calib": "calib.txt"}
+    paths = {option: str(tmp_path / "recording" / name) for option, name in names.items()}
+    arguments.pop("--data-root")
+    run_allowing(arguments | paths)
+    assert len(list((tmp_path / "out").glob("*.npy"))) == 2
+    assert f"0 bytes ({stems[1]}); predicted from the camera alone" in caplog.text
+
+
+def test_only_networks_of_both_sensors_can_lose_one(arguments):
+    with pytest.raises(ValueError, match="reads both sensors, this one reads 'lidar'"):
+        run_allowing(arguments | {"--sensors": "lidar"})
+
+
+def test_blank_images_are_warned_of(arguments, tmp_path, data_root, caplog):
+    shutil.copytree(data_root, tmp_path / "data")
+    path = sorted((tmp_path / "data/images").iterdir())[0]
+    cv2.imwrite(str(path), np.zeros((60, 96, 3), np.uint8))
+    run(arguments | {"--data-root": str(tmp_path / "data"), "--format": "npy"})
+    assert f"1 of 2 frames: the image has a single color ({path.stem}); check" in caplog.text

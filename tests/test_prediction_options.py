@@ -9,7 +9,13 @@ from dataset.occupancy_files import write_prediction
 from engine.build.build import build_model
 from engine.checkpoint.weights import read_weights
 from engine.command_line import read_config
-from engine.prediction.options import add_source_options, build_source, load_predictor
+from engine.frames.sources import SensorChoice
+from engine.prediction.options import (
+    add_source_options,
+    build_source,
+    live_sensors,
+    load_predictor,
+)
 from tests.layout_files import write_tiny_unscenes3d
 from tests.predict_config import write_config
 from tests.trained import save_trained
@@ -90,6 +96,7 @@ def test_predictions_alone(tmp_path):
         ("", "nothing to show: pass --py-config FILE, --resume-from FILE or --pred DIR"),
         ("--pred x --data-root y", "--data-root needs --py-config or --resume-from"),
         ("--pred x --resume-from y", "pass only one"),
+        ("--pred x --sensors lidar", "--sensors is for the network of --resume-from"),
         ("--pred x --scene y", "--scene needs --py-config or --resume-from"),
         ("--pred x --resume-from y --py-config z", "pass only one"),
     ],
@@ -97,3 +104,16 @@ def test_predictions_alone(tmp_path):
 def test_options_that_do_not_go_together(line, message):
     with pytest.raises(ValueError, match=message):
         build_source(parse(line.split()))
+
+
+def test_the_sensors_of_a_network_are_chosen_and_changed(words, tmp_path):
+    words += ["--resume-from", str(tmp_path / "weights.pth"), "--device", "cpu"]
+    source = build_source(parse([*words, "--sensors", "lidar"]))
+    choice = live_sensors(source)
+    assert isinstance(choice, SensorChoice)
+    assert (choice.sensors, choice.choices) == ("lidar", ("both", "camera", "lidar"))
+    choice.use_sensors("camera")
+    assert source.predict._predictor.network.sensors == "camera"
+    alone = build_source(parse([*words, "--cfg-options", "modality=lidar"]))
+    assert live_sensors(alone) is None
+    assert live_sensors(build_source(parse(words[:4]))) is None

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dataset.arrays import InputOptions
-from dataset.sample import Sample
+from dataset.sample import Loss, Sample
 from engine.build.build import build_model
 from engine.prediction.predictor import GridPredictor, PredictedGrid, build_unsocc
 from tests.model_inputs import GRID, IMAGE_SIZE, make_batch, make_model
@@ -149,3 +149,26 @@ def test_build_unsocc_needs_only_weights_that_contain_their_config(tmp_path, cap
     changed = build_unsocc(tmp_path / "w.pth", options={"dataset.image_size": (30, 48)})
     assert changed.inputs.image_size == (30, 48)
     assert "dataset.image_size=(30, 48) (trained with (60, 96))" in caplog.text
+
+
+def test_frames_that_lost_a_sensor_are_predicted_from_the_other():
+    predictor, (first, second) = predictor_of(), samples_of(make_batch(2))
+    blind = replace(first, images=None, pixel_from_lidar=None, lost=(Loss.NO_IMAGE,))
+    deaf = replace(second, points=None, lost=(Loss.NO_POINTS,))
+    found = predictor.predict([blind, second, deaf])
+    np.testing.assert_array_equal(found[1].occupancy, predictor.predict([second])[0].occupancy)
+    assert predictor.predict_with_gaussians(blind)[1] is None
+    assert predictor.predict_with_gaussians(deaf)[1] is not None
+    for sensors, sample, grid in (("lidar", first, found[0]), ("camera", second, found[2])):
+        predictor.network.use_sensors(sensors)
+        expected = predictor.predict([sample])[0]
+        np.testing.assert_allclose(grid.confidence, expected.confidence, rtol=1e-4)
+
+
+def test_build_unsocc_chooses_the_sensors(tmp_path, caplog):
+    cfg = load_config(write_config(tmp_path))
+    predictor = build_unsocc(save_trained(cfg, tmp_path / "w.pth"), sensors="lidar", device="cpu")
+    assert predictor.network.sensors == "lidar"
+    assert "from sensors 'lidar' but was trained without model.sensor_dropout" in caplog.text
+    with pytest.raises(ValueError, match="cannot predict from sensors 'radar'"):
+        build_unsocc(tmp_path / "w.pth", sensors="radar")

@@ -10,6 +10,7 @@ from dataset import layout
 from dataset.arrays import InputOptions
 from dataset.reading import Reading
 from dataset.recording import Recording, files_by_stem
+from dataset.sample import Loss, collate
 from dataset.unscenes3d import UnScenes3D
 from tests.recording_files import json_rig, write_json_rig, write_recording
 
@@ -166,3 +167,55 @@ def test_files_by_stem(tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(ValueError, match=r"found notes.txt"):
         files_by_stem(tmp_path, (".bin",))
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_a_frame_may_lack_a_sensor_if_allowed(root, empty):
+    first, second = open_all(root).stems
+    for name in (f"images/{first}.jpg", f"clouds/{second}.bin"):
+        (root / name).unlink()
+        if empty:
+            (root / name).touch()
+    with pytest.raises(
+        ValueError if empty else FileNotFoundError, match=r"an empty file|--allow-missing"
+    ):
+        [sample.stem for sample in open_all(root)]
+    blind, deaf = open_all(root, allow_missing=True)
+    assert (blind.images, blind.lost) == (None, (Loss.NO_IMAGE,))
+    assert (deaf.points, deaf.lost) == (None, (Loss.NO_CLOUD,))
+    assert collate([blind, deaf]).sensors == ["lidar", "camera"]
+
+
+def test_a_frame_without_any_sensor_is_an_error(root):
+    first, _ = open_all(root).stems
+    (root / f"images/{first}.jpg").write_bytes(b"")
+    (root / f"clouds/{first}.bin").write_bytes(b"")
+    with pytest.raises(ValueError, match=rf"frame {first} has nothing to predict from"):
+        open_all(root, allow_missing=True)[0]
+
+
+def test_a_cloud_of_no_points_is_lost(root):
+    first, _ = open_all(root).stems
+    (root / f"clouds/{first}.bin").unlink()
+    header = "VERSION .7\nFIELDS x y z intensity\nSIZE 4 4 4 4\nTYPE F F F F\nCOUNT 1 1 1 1\n"
+    header += "WIDTH 0\nHEIGHT 1\nVIEWPOINT 0 0 0 1 0 0 0\nPOINTS 0\nDATA binary\n"
+    (root / f"clouds/{first}.pcd").write_text(header)
+    assert open_all(root)[0].lost == (Loss.NO_POINTS,)
+    assert open_all(root, allow_missing=True)[0].points is None
+
+
+def test_one_of_several_cameras_is_black_where_it_is_missing(root, tmp_path):
+    content = json_rig()
+    content["cameras"]["rear"] = content["cameras"]["front"]
+    calibration = write_json_rig(tmp_path / "calib.json", content)
+    for camera in ("front", "rear"):
+        shutil.copytree(root / "images", tmp_path / "cameras" / camera)
+    stem = open_all(root).stems[0]
+    (tmp_path / f"cameras/rear/{stem}.jpg").unlink()
+    paths = dict(images=tmp_path / "cameras", calibration=calibration)
+    sample = open_all(root, **paths, allow_missing=True)[0]
+    assert sample.lost == (Loss.SOME_IMAGES,)
+    assert sample.images[0].any()
+    assert not sample.images[1].any()
+    (tmp_path / f"cameras/front/{stem}.jpg").unlink()
+    assert open_all(root, **paths, allow_missing=True)[0].lost == (Loss.NO_IMAGE,)

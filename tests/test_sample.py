@@ -1,9 +1,18 @@
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
 
-from dataset.sample import Batch, NeighborViews, Sample, SampleKey, VehicleState, collate
+from dataset.sample import (
+    Batch,
+    Loss,
+    NeighborViews,
+    Sample,
+    SampleKey,
+    VehicleState,
+    collate,
+)
 
 
 def sample(stem="1.0", **changes):
@@ -102,3 +111,31 @@ def test_a_batch_moves_whole():
     assert moved.captions == batch.captions
     assert moved.depth_m is None
     assert batch.images.device.type == "cpu"
+
+
+def test_frames_that_lost_a_sensor_go_into_one_batch():
+    images, matrix = torch.ones(2, 3, 4, 6, dtype=torch.uint8), 2 * torch.ones(2, 4, 4)
+    whole = Sample("1.0", images=images, points=torch.rand(5, 4), pixel_from_lidar=matrix)
+    blind = Sample("2.0", points=torch.rand(3, 4), lost=(Loss.NO_IMAGE,))
+    deaf = replace(whole, stem="3.0", points=None, lost=(Loss.NO_POINTS,))
+    batch = collate([whole, blind, deaf])
+    assert batch.sensors == ["both", "lidar", "camera"]
+    assert batch.lost == [(), (Loss.NO_IMAGE,), (Loss.NO_POINTS,)]
+    assert not batch.images[1].any()
+    assert batch.points[2].shape == (0, 4)
+    assert collate([blind]).sensors == ["lidar"]
+    assert collate([whole]).sensors is None
+    some = batch.of([2, 0])
+    assert some.stems == ["3.0", "1.0"]
+    assert torch.equal(some.images, batch.images[[2, 0]])
+    assert [len(points) for points in some.points] == [0, 5]
+    assert some.sensors is None
+    with pytest.raises(ValueError, match="lack 'images'"):
+        collate([whole, replace(blind, lost=())])
+
+
+def test_a_single_color_in_an_image_of_all_sensors_drops_nothing():
+    sample = Sample("1.0", images=torch.zeros(1, 3, 4, 6).byte(), points=torch.rand(5, 4))
+    batch = collate([replace(sample, lost=(Loss.BLANK_IMAGE,))])
+    assert batch.sensors is None
+    assert batch.lost == [(Loss.BLANK_IMAGE,)]

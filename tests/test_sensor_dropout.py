@@ -11,11 +11,13 @@ from model.sensor_dropout import SensorDropout, coarse_labels, frames_of, lost_s
 from tests.model_inputs import GRID, make_batch, make_model, model_config
 
 DROPOUT = dict(camera=0.5, lidar=0.5)
+CELLS = dict(near_right_m=(2.0, -4.0), cell_m=0.5, shape=(8, 8))
+ELEVATION = dict(type="ElevationHead", cells=CELLS)
 KEPT = {"camera": dict(points=None), "lidar": dict(images=None, pixel_from_lidar=None)}
 
 
-def robust_model(**changes):
-    parts = model_config()["parts"] | dict(branch=dict(type="BranchHead"))
+def robust_model(parts=None, **changes):
+    parts = (parts or model_config()["parts"]) | dict(branch=dict(type="BranchHead"))
     return make_model(parts=parts, sensor_dropout=DROPOUT, **changes)
 
 
@@ -147,3 +149,30 @@ def test_without_dropout_the_network_is_as_before():
     off = make_model(sensor_dropout=dict(camera=0.0, lidar=0.0))
     assert off.state_dict().keys() == make_model().state_dict().keys()
     assert off(make_batch(), mode="loss") == make_model()(make_batch(), mode="loss")
+
+
+@pytest.mark.parametrize("parts", [{}, {"elevation": ELEVATION}])
+def test_frames_that_lost_different_sensors_are_predicted_as_each_alone(parts):
+    model = robust_model(parts=model_config()["parts"] | parts).eval()
+    batch = replace(make_batch(4), sensors=["lidar", "both", "camera", "lidar"])
+    logits = model(batch)
+    predictions = model(batch, mode="predict")
+    assert model.sensors == "both"
+    for frame, sensors in enumerate(batch.sensors):
+        model.use_sensors(sensors)
+        alone = batch.of([frame])
+        torch.testing.assert_close(logits[frame], model(alone)[0], rtol=1e-4, atol=1e-4)
+        [expected] = model(alone, mode="predict")
+        assert predictions[frame].stem == expected.stem
+        if parts:
+            found = predictions[frame].elevation_m
+            torch.testing.assert_close(found, expected.elevation_m, rtol=1e-4, atol=1e-4)
+    model.use_sensors("lidar")
+    assert torch.equal(model(batch), model(replace(batch, sensors=None)))
+
+
+def test_an_error_leaves_the_sensors_of_the_network_as_they_were():
+    model, batch = robust_model().eval(), make_batch(2)
+    with pytest.raises(ValueError, match="without 'points'"):
+        model(replace(batch, points=None, sensors=["lidar", "both"]))
+    assert model.sensors == "both"

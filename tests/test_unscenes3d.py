@@ -14,7 +14,7 @@ from dataset import layout
 from dataset.augmentation import Augmentation
 from dataset.inventory import FIELD_FOLDERS
 from dataset.reading import Reading
-from dataset.sample import SampleKey, collate
+from dataset.sample import Loss, SampleKey, collate
 from dataset.unscenes3d import UnScenes3D
 from engine.build.build import build_dataset
 from tests.flat_options import build_flat
@@ -736,3 +736,93 @@ def test_neighbors_need_a_drive(own_root):
     (own_root / layout.IMAGESETS / layout.SCENE_INFO).unlink()
     with pytest.raises(ValueError, match=r"2 frames are in no drive of imagesets/scene_info\.json"):
         build(own_root, ["neighbors"], split="all")
+
+
+def test_the_frame_before_is_that_of_the_same_drive(root):
+    frames = build(root, ["points"], split="all")
+    for index, scene in enumerate(frames.scenes):
+        before = frames.previous(index)
+        earlier = [
+            stem
+            for stem, other in zip(frames.stems, frames.scenes, strict=True)
+            if scene and other == scene and float(stem) < float(frames.stems[index])
+        ]
+        assert (before is None) == (not earlier)
+        assert before is None or frames.stems[before] == max(earlier, key=float)
+    assert any(frames.previous(index) is not None for index in range(len(frames)))
+
+
+# --- frames that lack a sensor ---
+
+INPUTS = ("images", "points", "pixel_from_lidar")
+
+
+def path_in(root, folder, stem):
+    return root / layout.relative_path(folder, stem)
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_a_frame_may_lack_a_sensor_if_allowed(own_root, empty):
+    first, second = build(own_root, INPUTS).stems
+    for folder, stem in ((layout.IMAGES, first), (layout.CLOUDS, second)):
+        path_in(own_root, folder, stem).unlink()
+        if empty:
+            path_in(own_root, folder, stem).touch()
+    with pytest.raises(
+        ValueError if empty else FileNotFoundError, match=r"empty file|--allow-missing"
+    ):
+        build(own_root, INPUTS)[0]
+    dataset = build(own_root, INPUTS, allow_missing=True)
+    blind, deaf = dataset[0], dataset[1]
+    assert (blind.images, blind.pixel_from_lidar, blind.lost) == (None, None, (Loss.NO_IMAGE,))
+    assert blind.points is not None
+    assert (deaf.points, deaf.lost) == (None, (Loss.NO_CLOUD,))
+    assert deaf.images is not None
+    frames = collate([blind, deaf])
+    assert frames.sensors == ["lidar", "camera"]
+
+
+def test_every_frame_on_disk_with_a_sensor_is_read_if_allowed(own_root):
+    stems = build(own_root, INPUTS, split="all").stems
+    path_in(own_root, layout.IMAGES, stems[0]).unlink()
+    path_in(own_root, layout.CLOUDS, stems[1]).unlink()
+    for folder in (layout.IMAGES, layout.CLOUDS):
+        path_in(own_root, folder, stems[2]).unlink()
+    assert build(own_root, INPUTS, split="all").stems == stems[3:]
+    allowed = build(own_root, INPUTS, split="all", allow_missing=True)
+    assert allowed.stems == [*stems[:2], *stems[3:]]
+
+
+def test_a_frame_of_a_split_without_any_sensor_is_an_error(own_root):
+    stem = build(own_root, INPUTS).stems[1]
+    for folder in (layout.IMAGES, layout.CLOUDS):
+        path_in(own_root, folder, stem).unlink()
+    with pytest.raises(FileNotFoundError, match=rf"images/ and clouds/ both lack 1 of 2: {stem}"):
+        build(own_root, INPUTS, allow_missing=True)
+
+
+def test_what_is_no_sensor_may_not_be_missing(own_root):
+    path_in(own_root, layout.CALIBS, build(own_root, INPUTS).stems[0]).unlink()
+    with pytest.raises(FileNotFoundError, match="calibs/ lacks 1 of 2"):
+        build(own_root, INPUTS, allow_missing=True)
+
+
+def test_a_blank_image_is_told_and_dropped_if_allowed(own_root):
+    path = path_in(own_root, layout.IMAGES, build(own_root, INPUTS).stems[0])
+    cv2.imwrite(str(path), np.zeros((*RECORDED, 3), np.uint8))
+    kept = build(own_root, INPUTS)[0]
+    assert kept.lost == (Loss.BLANK_IMAGE,)
+    assert kept.images is not None
+    assert build(own_root, INPUTS, allow_missing=True)[0].images is None
+
+
+def test_earlier_sweeps_that_are_missing_are_left_out_and_named(own_root, caplog):
+    options = dict(split="all", num_sweeps=2)
+    dataset = build(own_root, ["images", "pixel_from_lidar", "points"], **options)
+    lost, following = dataset.stems[:2]
+    path_in(own_root, layout.CLOUDS, lost).unlink()
+    dataset = build(own_root, INPUTS, allow_missing=True, **options)
+    assert f"1 of {len(dataset)} point clouds of sweeps are missing" in caplog.text
+    assert dataset[0].lost == (Loss.NO_CLOUD,)
+    assert dataset.stems[1] == following
+    assert dataset[1].points[:, 4].unique().tolist() == [0.0]

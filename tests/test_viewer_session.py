@@ -316,3 +316,48 @@ def test_the_page_in_a_browser_shows_what_the_panel_says(session, client):
     missed = settle(lambda picture: (picture[..., 0] > picture[..., 2] + 80).sum() > 50)
     panel._boxes["missed"].value = False
     settle(lambda picture: (picture != missed).any(-1).sum() > 50)
+
+
+class TwoSensors:
+    """A network that sees a truck with the LiDAR only; stands in for a network's predictions."""
+
+    choices = ("both", "camera", "lidar")
+    sensors = "both"
+
+    def use_sensors(self, sensors):
+        self.sensors = sensors
+
+
+def test_the_sensors_of_the_network_are_changed_while_it_runs():
+    choice, source = TwoSensors(), TinySource()
+    read = source.read
+
+    def read_from_sensors(index):
+        frame = read(index)
+        if choice.sensors == "camera":
+            frame.predicted.occupancy[frame.predicted.occupancy == TRUCK] = 0
+        return frame
+
+    source.read = read_from_sensors
+    server = viser.ViserServer("127.0.0.1", free_port(), verbose=False)
+    session = Session(server, source, ahead=1, keep=3, sensors=choice)
+    try:
+        session.follow()
+        assert session._panel._sensors.options == choice.choices
+        assert f"{PREDICTION}/truck_objects" in nodes(session)
+        session._panel._sensors.value = "camera"
+        session.follow()
+        assert f"{PREDICTION}/truck_objects" not in nodes(session)
+        session._panel._sensors.value = "lidar"
+        session.follow()
+        assert f"{PREDICTION}/truck_objects" in nodes(session)
+        reads = len(source.reads)
+        session.follow()
+        assert len(source.reads) <= reads + 1  # The one ahead.
+    finally:
+        session.close()
+        server.stop()
+
+
+def test_without_a_choice_of_sensors_there_is_no_control(session):
+    assert session._panel.sensors is None

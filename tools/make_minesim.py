@@ -1,10 +1,13 @@
 """Generate an open-pit-mine data set in the UnScenes3D or the nuScenes layout.
 
     python tools/make_minesim.py --out data/minesim --scenes 20 --frames 20
+    python tools/make_minesim.py --out data/mine_mixed --scenes 40 --frames 10 --conditions all \
+        --patches --lidar mixed --camera-variation
     python tools/make_minesim.py --out data/mine_rig --scenes 10 --frames 20 --layout nuscenes
 
-The second command writes six cameras and a spinning LiDAR to data/mine_rig/nuscenes, with the
-labels of Occ3D, SurroundOcc and OpenOccupancy next to it.
+The second command draws weather, light, surfaces and sensors for each scene. The third writes six
+cameras and a spinning LiDAR to data/mine_rig/nuscenes, with the labels of Occ3D, SurroundOcc and
+OpenOccupancy next to it.
 
 The same seed gives the same bytes with any number of workers. Run the same command again to resume
 an interrupted run.
@@ -13,6 +16,7 @@ an interrupted run.
 import argparse
 import os
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 # The scenes are generated in parallel: threads within each would only compete for cores.
@@ -20,13 +24,16 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from dataset.minesim.scene.environment import CONDITIONS
 from dataset.minesim.sensors import rig
+from dataset.minesim.sensors.lidar_models import LIDAR_MODELS
 from dataset.minesim.write.generate import generate
 from dataset.minesim.write.nuscenes import rig as nuscenes_rig
 from dataset.minesim.write.nuscenes.generate import generate_nuscenes
 from dataset.minesim.write.nuscenes.plan import NuScenesOptions
 from dataset.minesim.write.plan import GROUND_CELL_RANGE_M, STEP_RANGE_M, GenerateOptions
 from dataset.minesim.write.production import Summary
+from dataset.minesim.write.variation import Variation
 from engine.command_line import parse_size
 from engine.number_options import count, number, whole_number
 from utils.console import run_script, start_logging
@@ -106,6 +113,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "(default: 0.4)",
     )
     parser.add_argument("--force", action="store_true", help="replace an existing MineSim data set")
+    _add_variation_options(parser)
     _add_nuscenes_options(parser)
     found = parser.parse_args(arguments)
     if found.image_size is None:
@@ -113,6 +121,54 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         found.image_size = of_layout[found.layout]
     _check_layout(parser, found)
     return found
+
+
+def _add_variation_options(parser: argparse.ArgumentParser) -> None:
+    only = parser.add_argument_group("only with --layout unscenes3d; each scene draws its own")
+    only.add_argument(
+        "--conditions",
+        type=one_of("all", CONDITIONS),
+        default=(),
+        metavar="NAME,…",
+        help=f"'all', or some of {', '.join(CONDITIONS)} (default: standard)",
+    )
+    only.add_argument(
+        "--patches",
+        action="store_true",
+        help="lay mud, water, oil and gravel on the ground that the LiDAR hardly tells apart",
+    )
+    only.add_argument(
+        "--lidar",
+        type=one_of("mixed", tuple(LIDAR_MODELS)),
+        default=(),
+        metavar="MODEL,…",
+        help=f"'mixed', or some of {', '.join(LIDAR_MODELS)} (default: livox_hap)",
+    )
+    only.add_argument(
+        "--camera-variation",
+        action="store_true",
+        help="vary the mounting and the focal length of the camera",
+    )
+
+
+def one_of(everything: str, known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
+    """Return a parser of names with commas between them, for argparse.
+
+    Args:
+        everything: Word that stands for all names.
+        known: The names.
+    """
+
+    def parse(text: str) -> tuple[str, ...]:
+        names = tuple(known) if text == everything else tuple(text.split(","))
+        wrong = [name for name in names if name not in known]
+        if wrong:
+            raise argparse.ArgumentTypeError(
+                f"unknown name '{wrong[0]}'; choose '{everything}' or from {', '.join(known)}"
+            )
+        return names
+
+    return parse
 
 
 def _add_nuscenes_options(parser: argparse.ArgumentParser) -> None:
@@ -137,6 +193,15 @@ def _check_layout(parser: argparse.ArgumentParser, found: argparse.Namespace) ->
     wrong = [name for name, value in given.items() if value is not None]
     if found.layout == "unscenes3d" and wrong:
         parser.error(f"{' and '.join(wrong)} can only be used with --layout nuscenes")
+    varied = {
+        "--conditions": found.conditions,
+        "--patches": found.patches,
+        "--lidar": found.lidar,
+        "--camera-variation": found.camera_variation,
+    }
+    if found.layout == "nuscenes" and any(varied.values()):
+        wrong = [name for name, value in varied.items() if value]
+        parser.error(f"{' and '.join(wrong)} can only be used with --layout unscenes3d")
     if found.layout == "nuscenes" and found.test:
         parser.error("--test can only be used with --layout unscenes3d: v1.0-mini has no test")
 
@@ -168,6 +233,12 @@ def make(arguments: argparse.Namespace) -> tuple[Summary, LabelSet]:
             sweeps=arguments.sweeps,
             map_voxel_m=arguments.map_voxel,
             ground_cell_m=arguments.ground_cell,
+            variation=Variation(
+                conditions=arguments.conditions,
+                patches=arguments.patches,
+                lidars=arguments.lidar,
+                camera=arguments.camera_variation,
+            ),
         )
         return generate(arguments.out, options, workers=workers, force=force), UNSCENES3D
     sweeps = 9 if arguments.num_sweeps is None else arguments.num_sweeps

@@ -19,7 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from engine.number_options import count, whole_number
-from engine.prediction.options import add_source_options, build_source
+from engine.prediction.options import add_source_options, build_source, live_sensors
 from utils.console import run_script, say, start_logging
 
 
@@ -85,7 +85,9 @@ def main(args: argparse.Namespace) -> None:
     from engine.viewer.session import Session
 
     server = viser.ViserServer(args.host, args.port, verbose=False)
-    session = Session(server, source, ahead=args.ahead, keep=args.keep)
+    session = Session(
+        server, source, ahead=args.ahead, keep=args.keep, sensors=live_sensors(source)
+    )
     say(f"{len(source.stems)} frames at http://{args.host}:{server.get_port()}  (Ctrl+C stops it)")
     try:
         session.run()

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataset.options import spread
 from engine.checkpoint.weights import read_weights
-from engine.command_line import parse_size, read_config
+from engine.command_line import parse_size, read_config, sensors_values
 from engine.frames.sources import FrameSource, Predicted, Recordings, ViewFrame
 from engine.number_options import count, number, positive, whole_number
 from engine.pictures.branch_figure import branch_tables, stack_pages
@@ -148,7 +148,7 @@ def _branches(args: argparse.Namespace) -> None:
     if args.resume_from is None or args.pred is not None:
         raise ValueError("branches are rendered by a network: pass --resume-from, not --pred")
     options, weights = figure_options(args), read_weights(args.resume_from)
-    cfg = read_config(args, weights=weights)
+    cfg = read_config(args, sensors_values(args), weights=weights)
     labels = label_set(cfg.labels)
     network = load_predictor(args, cfg, weights).network
     source = Recordings(cfg, args.split, stems=args.stems, scene=args.scene, annotations=LABELS)

@@ -3,6 +3,7 @@
 import ast
 import codecs
 import copy
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,6 @@ class Schedule:
 
     epochs: int
     batch_size: int
-    repeat_threshold: float
     lr: float
     warmup_share: float
     min_lr_share: float
@@ -55,6 +55,7 @@ class Schedule:
     ema_decay: float
     amp: str
     val_interval: int
+    repeat_threshold: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -194,13 +195,19 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
 def read_section(cfg: Config, name: str, kind: type[Section]) -> Section:
     """Read the section ``name`` into the dataclass ``kind``.
 
+    A field with a default may be missing: checkpoints carry configs that are older than it.
+
     Raises:
         ValueError: If a key is missing or unknown, or a value has the wrong type.
     """
     values, where = mapping_of(cfg, name), place_of(cfg)
     check_fields(values, kind, name, where)
     hints = annotations_of(kind)
-    missing = sorted(hints.keys() - values.keys())
+    missing = sorted(
+        field.name
+        for field in dataclasses.fields(kind)  # type: ignore[arg-type]
+        if field.default is dataclasses.MISSING and field.name not in values
+    )
     if missing:
         raise ValueError(f"{name} of {where} is missing {missing}")
     return kind(

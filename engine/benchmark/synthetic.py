@@ -13,8 +13,8 @@ from mmengine.config import Config
 from torch import Tensor
 
 from dataset.augmentation import Choices
-from dataset.minesim.sensors.lidar import FOV_DEG, TILT_DEG
-from dataset.minesim.sensors.rig import REFERENCE_SIZE, Camera
+from dataset.minesim.sensors.lidar_models import LIVOX_HAP
+from dataset.minesim.sensors.rig import REFERENCE_SIZE, Camera, Rig
 from dataset.sample import Batch
 from dataset.transforms import image_transform
 from engine.build.build import build_grid, fields_of, has_elevation
@@ -110,8 +110,9 @@ def scan(
     azimuth, elevation, depth, intensity, age = torch.rand(5, 2 * number, generator=generator).to(
         occupancy.device
     )
-    azimuth = torch.deg2rad(FOV_DEG[0] * (azimuth - 0.5))
-    elevation = torch.deg2rad(FOV_DEG[1] * (elevation - 0.5) + TILT_DEG)
+    azimuth = torch.deg2rad(LIVOX_HAP.fov_deg[0] * (azimuth - 0.5))
+    elevation = LIVOX_HAP.fov_deg[1] * (elevation - 0.5) + LIVOX_HAP.center_deg
+    elevation = torch.deg2rad(elevation)
     ahead = torch.cos(elevation)
     directions = torch.stack(
         [ahead * torch.cos(azimuth), ahead * torch.sin(azimuth), torch.sin(elevation)], dim=1
@@ -130,7 +131,7 @@ def front_camera(cfg: Config) -> Float[Tensor, "4 4"]:
     width, height = REFERENCE_SIZE
     crop = cfg.dataset.get("image_crop", (0.0, 0.0, 1.0, 1.0))
     resize = image_transform((height, width), tuple(cfg.dataset.image_size), crop, Choices())
-    projection = resize.matrix() @ Camera(width, height).pixel_from_lidar
+    projection = resize.matrix() @ Rig(Camera(width, height)).pixel_from_lidar
     return torch.from_numpy(projection).float()
 
 

@@ -86,6 +86,7 @@ def build_dataset(
     fields: Sequence[str] | None = None,
     stems: Sequence[str] | None = None,
     seed: int = 0,
+    allow_missing: bool = False,
 ) -> FrameDataset:
     """Build the data set of a config.
 
@@ -96,6 +97,7 @@ def build_dataset(
         fields: Fields to read; None for those that the modality and ``training`` need.
         stems: Frames to read; None for the full split.
         seed: Random seed of the augmentation.
+        allow_missing: Whether a frame may lack its images or its point cloud, which are then None.
 
     Raises:
         FileNotFoundError: If the data is missing.
@@ -114,8 +116,15 @@ def build_dataset(
         "grid": build_grid(cfg),
         "fields": tuple(fields or _default_fields(cfg, sensors, training)),
     }
+    if training and cfg.dataset.get("allow_missing"):
+        raise ValueError(
+            "training needs all sensors of each frame: remove dataset.allow_missing, and see "
+            "model.sensor_dropout"
+        )
     if stems is not None:
         injected["stems"] = list(stems)
+    if allow_missing:
+        injected["allow_missing"] = True
     if training:
         injected |= {"augmentation": plain(cfg.get("augmentation")), "seed": seed}
         if novel_views(cfg):
@@ -163,13 +172,32 @@ def build_model(cfg: Config, *, seed: int = 0) -> UnsOcc:
     sensors = sensors_of(cfg)
     if sensors != cfg.modality:
         network.use_sensors(sensors)
-        if network.sensor_dropout is None:
-            logger.warning(
-                "the network predicts from sensors '%s' but was trained without "
-                "model.sensor_dropout, so a missing sensor is new to it",
-                sensors,
-            )
+        _warn_without_dropout(network, f"from sensors '{sensors}'")
     return network
+
+
+def check_allow_missing(cfg: Config, network: UnsOcc) -> None:
+    """Check that a network can predict frames that lack a sensor; warn if that is new to it.
+
+    Raises:
+        ValueError: If it reads a single sensor.
+    """
+    sensors = sensors_of(cfg)
+    if sensors != "both":
+        raise ValueError(
+            f"--allow-missing needs a network that reads both sensors, this one reads '{sensors}': "
+            "leave the option out"
+        )
+    _warn_without_dropout(network, "frames that lack a sensor")
+
+
+def _warn_without_dropout(network: UnsOcc, what: str) -> None:
+    if network.sensor_dropout is None:
+        logger.warning(
+            "the network predicts %s but was trained without model.sensor_dropout, so a missing "
+            "sensor is new to it",
+            what,
+        )
 
 
 def load_network(cfg: Config, weights: TrainedWeights, device: torch.device) -> UnsOcc:

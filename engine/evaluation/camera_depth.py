@@ -81,8 +81,11 @@ def camera_depth(network: UnsOcc, batch: Batch, source: str) -> Float[Tensor, "B
     """
     if source not in SOURCES:
         raise ValueError(f"source of depth must be one of {sorted(SOURCES)}, got '{source}'")
-    if not network.uses_camera:
-        raise ValueError("a network of modality 'lidar' has no camera depth to score")
+    if network.sensors == "lidar":
+        raise ValueError(
+            "a network that predicts from sensors 'lidar' has no camera depth to score: leave out "
+            "sensors=lidar, or pass the weights of a network with a camera"
+        )
     outputs = network.infer(batch, with_fields=source == "rendered")
     assert outputs.camera is not None, "has a camera"
     assert batch.images is not None, "read with images"

@@ -14,6 +14,7 @@ from dataset.arrays import InputOptions
 from dataset.frame_dataset import FrameDataset
 from engine.build.build import amp_dtype, build_grid, eval_loader, place
 from engine.evaluation.loop import EvalLoop
+from engine.evaluation.lost_sensor_hook import LostSensorHook
 from engine.evaluation.occupancy_metric import OccupancyMetric
 from engine.evaluation.registration_hook import RegistrationHook
 from engine.metrics.occupancy import OccupancyScores
@@ -32,6 +33,7 @@ class Evaluation(NamedTuple):
         metric: Compares predictions and labels.
         grid: Description of the grid.
         facts: Further entries of the JSON output.
+        allow_missing: Whether frames may lack a sensor.
     """
 
     frames: FrameDataset
@@ -39,6 +41,7 @@ class Evaluation(NamedTuple):
     metric: OccupancyMetric
     grid: str
     facts: dict[str, Any]
+    allow_missing: bool = False
 
     def table(self) -> str:
         """Format the scores for a terminal; call after the evaluation has run."""
@@ -79,7 +82,11 @@ def build_evaluator(
     crop = InputOptions.from_section(cfg.dataset).image_crop
     return Trainer(
         model=wrap_network(network, process, False),
-        custom_hooks=[ProgressHook(), RegistrationHook(build_grid(cfg), crop)],
+        custom_hooks=[
+            ProgressHook(),
+            RegistrationHook(build_grid(cfg), crop),
+            LostSensorHook(allow_missing=evaluation.allow_missing),
+        ],
         **evaluation_section(loader, [evaluation.metric], dtype),
         **runner_options(cfg, runtime, work_dir, process),
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float64, UInt8
 from mmengine.config import Config
 
 from dataset.frame_dataset import FrameDataset
@@ -67,6 +67,14 @@ class BenchmarkFrames(FrameDataset):
     def neighbors(self, count: int) -> list[list[int]]:
         """Return, for each key frame, the nearest key frames in time of its scene."""
         return self._inputs.neighbors(count)
+
+    def previous(self, index: int) -> int | None:
+        """Return the index of the key frame before, in the same scene; None if there is none."""
+        return self._inputs.previous(index)
+
+    def lidar_position_m(self, index: int) -> Float64[np.ndarray, "3"]:
+        """Return the position of the LiDAR in the frame of the points [m]."""
+        return self._inputs.lidar_position_m(index)
 
     def index_of(self, stem: str) -> int:
         """Return the index of a key frame."""
@@ -185,7 +193,14 @@ def nuscenes_evaluation(cfg: Config, network: UnsOcc, args: argparse.Namespace) 
         "scoring on the labels of %s; choose others with --occ3d or --benchmark",
         evaluated.source.name,
     )
-    frames = _frames(cfg, args.split, evaluated, options.use_mask)
+    inputs = build_dataset(
+        cfg,
+        args.split,
+        fields=input_fields(sensors_of(cfg)),
+        allow_missing=args.allow_missing,
+    )
+    assert isinstance(inputs, NuScenes), "by EVALUATIONS"
+    frames = _with_labels(inputs, cfg, args.split, evaluated, options.use_mask)
     convention = args.convention or (OCC3D if evaluated.source.name == OCC3D else "default")
     return Evaluation(
         frames,
@@ -204,6 +219,7 @@ def nuscenes_evaluation(cfg: Config, network: UnsOcc, args: argparse.Namespace) 
             "voxel_m": evaluated.grid.voxel_m,
             "range_m": [*evaluated.grid.origin_m, *evaluated.grid.end_m],
         },
+        args.allow_missing,
     )
 
 
@@ -244,9 +260,10 @@ def write_occ3d(folder: Path, occupancy: UInt8[np.ndarray, "X Y Z"]) -> Path:
     return path
 
 
-def _frames(cfg: Config, split: str, evaluated: EvaluatedGrid, use_mask: bool) -> BenchmarkFrames:
-    """Build the key frames of a split, with inputs and labels each in their own frame."""
-    inputs = build_dataset(cfg, split, fields=input_fields(sensors_of(cfg)))
+def _with_labels(
+    inputs: NuScenes, cfg: Config, split: str, evaluated: EvaluatedGrid, use_mask: bool
+) -> BenchmarkFrames:
+    """Add labels to the key frames of a split, with inputs and labels each in their own frame."""
     source = evaluated.source
     labels_cfg = deepcopy(cfg)
     if cfg.dataset.get("labels_source", OCC3D) != source.name:
@@ -260,6 +277,5 @@ def _frames(cfg: Config, split: str, evaluated: EvaluatedGrid, use_mask: bool) -
         "shape": evaluated.fine.shape,
     }
     labels = build_dataset(labels_cfg, split, fields=("occupancy",), stems=inputs.stems)
-    assert isinstance(inputs, NuScenes), "by EVALUATIONS"
     assert isinstance(labels, NuScenes), "by EVALUATIONS"
     return BenchmarkFrames(inputs, labels, source.name)

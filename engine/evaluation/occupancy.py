@@ -11,8 +11,9 @@ from mmengine.config import Config
 from dataset.frame_dataset import FrameDataset
 from dataset.layout import LABEL_GRID
 from dataset.nuscenes.dataset import NuScenes
-from engine.build.build import build_dataset, build_grid
+from engine.build.build import build_dataset, build_grid, check_allow_missing
 from engine.build.dataset_class import dataset_class
+from engine.command_line import add_missing_option
 from engine.evaluation.evaluator import Evaluation
 from engine.evaluation.nuscenes import nuscenes_evaluation
 from engine.evaluation.nuscenes_options import add_nuscenes_options, reject_nuscenes_options
@@ -24,6 +25,7 @@ from utils.outputs import output_folder
 
 def add_occupancy_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``build_evaluation``, except the split."""
+    add_missing_option(parser)
     add = parser.add_argument
     add("--convention", choices=sorted(CONVENTIONS), help="convention for means; default: "
         "'default', or that of the benchmark")  # fmt: skip
@@ -44,6 +46,8 @@ def build_evaluation(cfg: Config, network: UnsOcc, args: argparse.Namespace) -> 
         FileNotFoundError: If data files or labels are missing.
         ValueError: If the config, an option or the data is invalid.
     """
+    if args.allow_missing:
+        check_allow_missing(cfg, network)
     build = EVALUATIONS.get(dataset_class(cfg), config_grid_evaluation)
     return build(cfg, network, args)
 
@@ -58,7 +62,8 @@ def config_grid_evaluation(cfg: Config, network: UnsOcc, args: argparse.Namespac
     reject_nuscenes_options(args, cfg.dataset.type)
     metric = OccupancyMetric(cfg.labels, args.convention or "default", args.save_pred)
     grid = describe_grid(build_grid(cfg), LABEL_GRID)
-    return Evaluation(build_dataset(cfg, args.split), network, metric, grid, {})
+    frames = build_dataset(cfg, args.split, allow_missing=args.allow_missing)
+    return Evaluation(frames, network, metric, grid, {}, args.allow_missing)
 
 
 EVALUATIONS: dict[

@@ -29,8 +29,12 @@ class RegistrationHook(Hook):
             [None] * len(data_batch) if values is None else values
             for values in (data_batch.images, data_batch.pixel_from_lidar, data_batch.points)
         )
-        for stem, *frame in zip(data_batch.stems, images, matrices, points, strict=True):
-            self._watch.see(stem, *frame)
+        sensors = data_batch.sensors or ["both"] * len(data_batch)
+        frames = zip(data_batch.stems, sensors, images, matrices, points, strict=True)
+        for stem, left, image, matrix, cloud in frames:
+            if left == "lidar":
+                image = matrix = None
+            self._watch.see(stem, image, matrix, None if left == "camera" else cloud)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Judge the frames seen."""

@@ -86,6 +86,26 @@ class FrameSource(Protocol):
         ...
 
 
+@runtime_checkable
+class SensorChoice(Protocol):
+    """A network behind a frame source, with a choice of the sensors that it predicts from.
+
+    Attributes:
+        choices: What can be chosen.
+    """
+
+    choices: tuple[str, ...]
+
+    @property
+    def sensors(self) -> str:
+        """What is chosen."""
+        ...
+
+    def use_sensors(self, sensors: str) -> None:
+        """Predict from these sensors from now on."""
+        ...
+
+
 class Recordings:
     """Frames of a data set, each with a prediction if there is a predictor.
 
@@ -97,6 +117,9 @@ class Recordings:
         among: Only frames among these, in the data set's order; None: all.
         scene: Only frames of this drive; None: all.
         annotations: Fields to read besides sensor data, for frames that have them.
+
+    Attributes:
+        predict: As given.
 
     Raises:
         FileNotFoundError: If the data is missing.
@@ -115,7 +138,7 @@ class Recordings:
         annotations: Sequence[str] = ANNOTATIONS,
     ) -> None:
         self.grid, self.labels = build_grid(cfg), label_set(cfg.labels)
-        self._predict = predict
+        self.predict = predict
         data = dataset_class(cfg)
         fields = [field for field in SENSORS if data.may_have(cfg.data_root, field)]
         if not {"images", "pixel_from_lidar"} <= set(fields):
@@ -137,7 +160,7 @@ class Recordings:
         """Read and predict a frame."""
         stem = self.stems[index]
         sample = replace(self._main[self._place[stem]], **self._annotations.of(stem))
-        return ViewFrame(sample, self._predict(sample) if self._predict else None)
+        return ViewFrame(sample, self.predict(sample) if self.predict else None)
 
     def _keep_scene(self, scene: str) -> None:
         """Drop the frames of other drives."""

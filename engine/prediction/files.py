@@ -6,7 +6,7 @@
 | npz | ``STEM.npz`` | as in Occ3D's ``labels.npz``: semantics, mask_camera, mask_lidar |
 | ply | ``STEM.ply`` | centers of the occupied voxels, colored by class, with labels |
 | png | ``STEM.png`` | a figure: input, prediction, label and errors |
-| points | ``points/STEM.png`` | LiDAR points projected into the camera images |
+| points | ``points/STEM.png`` | LiDAR points projected into the images; not if one is lost |
 | confidence | ``confidence/STEM.npy`` | probability of the label, float16 (X, Y, Z) |
 | entropy | ``entropy/STEM.npy`` | entropy over all labels [nat], float16 (X, Y, Z) |
 """
@@ -84,6 +84,8 @@ class FrameWriter:
 
     def _points(self, sample: Sample, predicted: PredictedGrid) -> None:
         del predicted
+        if sample.lost and (sample.images is None or sample.points is None):
+            return  # The warning about the lost sensor names the frame.
         if sample.images is None or sample.pixel_from_lidar is None or sample.points is None:
             raise ValueError(
                 f"frame {sample.stem}: the kind 'points' needs images and LiDAR points, but the "

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from torch.utils.data import Dataset, Subset
 
 from dataset.arrays import InputOptions
+from dataset.lost_sensors import LossWatch
 from dataset.options import restrict, spread
 from dataset.recording import Recording
 from dataset.registration import RegistrationWatch
@@ -39,6 +40,7 @@ class PredictionFrames(Dataset[Sample]):
         stems: Only these frames, in this order; None: all of the split.
         limit: Maximum number of frames, spread evenly; 0: all.
         with_extras: Whether to read the optional fields too.
+        allow_missing: Whether frames may lack their images or their point cloud.
 
     Attributes:
         stems: Stem of each frame.
@@ -56,8 +58,11 @@ class PredictionFrames(Dataset[Sample]):
         stems: Sequence[str] | None = None,
         limit: int = 0,
         with_extras: bool = True,
+        allow_missing: bool = False,
     ) -> None:
-        self._inputs = build_dataset(cfg, split, fields=input_fields(sensors_of(cfg)))
+        self._inputs = build_dataset(
+            cfg, split, fields=input_fields(sensors_of(cfg)), allow_missing=allow_missing
+        )
         self._index = {stem: number for number, stem in enumerate(self._inputs.stems)}
         self.stems = spread(restrict(list(self._index), stems, split), limit)
         fields = EXTRAS if with_extras else ()
@@ -93,6 +98,7 @@ def open_recording(
     *,
     stems: Sequence[str] | None = None,
     limit: int = 0,
+    allow_missing: bool = False,
 ) -> Subset[Sample]:
     """Open a custom recording, with the inputs of a config's network.
 
@@ -101,6 +107,7 @@ def open_recording(
         paths: Paths of the recording; parts that the network does not read may be None.
         stems: Only these frames, in this order; None: all.
         limit: Maximum number of frames, spread evenly; 0: all.
+        allow_missing: Whether frames may lack their images or their cloud.
 
     Raises:
         FileNotFoundError: If a folder or a file of a frame is missing.
@@ -134,6 +141,7 @@ def open_recording(
         clouds=used.get("clouds"),
         calibration=used["calib"],
         stems=stems,
+        allow_missing=allow_missing,
     )
     return Subset(recording, spread(range(len(recording)), limit))
 
@@ -172,10 +180,12 @@ def predict_frames(
     *,
     batch_size: int = 1,
     num_workers: int = 0,
+    allow_missing: bool = False,
 ) -> TimeSpent:
     """Predict frames and write the files of each.
 
-    Warns once of each thing about the calibration that cannot be right.
+    Warns once of each thing about the calibration that cannot be right, and of each kind of data
+    that frames lack.
 
     Args:
         predictor: The network.
@@ -183,6 +193,7 @@ def predict_frames(
         writer: Writes the files.
         batch_size: Frames per batch; the last batch may have fewer.
         num_workers: Number of loader processes; 0 reads in this process.
+        allow_missing: Whether frames may lack a sensor, for the warnings.
 
     Returns:
         Time spent on each step.
@@ -196,11 +207,13 @@ def predict_frames(
     progress = Progress("predict", len(frames))
     began = time.perf_counter()
     watch = RegistrationWatch(predictor.grid, predictor.inputs.image_crop)
+    losses = LossWatch(allow_missing=allow_missing)
     loader = FrameLoader(frames, batch_size=batch_size, num_workers=num_workers, collate_fn=list)
     for samples in loader:
         read = time.perf_counter()
         for sample in samples:
             watch.see(sample.stem, sample.images, sample.pixel_from_lidar, sample.points)
+            losses.see(sample.stem, sample.lost)
         predictions = predictor.predict(samples)
         predicted = time.perf_counter()
         timing.frames += len(samples)
@@ -213,4 +226,5 @@ def predict_frames(
         timing.write_s += began - predicted
     progress.close()
     watch.close()
+    losses.close()
     return timing

@@ -1,7 +1,8 @@
 """Command-line options that select frames and predictions, shared by several tools."""
 
 import argparse
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,13 @@ from dataset.sample import Sample
 from dataset.splits import SPLITS
 from engine.build.build import build_grid
 from engine.checkpoint.weights import TrainedWeights, read_weights
-from engine.command_line import add_config_options, add_device_option, read_config
+from engine.command_line import (
+    add_config_options,
+    add_device_option,
+    add_sensors_option,
+    read_config,
+    sensors_values,
+)
 from engine.frames.sources import (
     ANNOTATIONS,
     FrameSource,
@@ -22,6 +29,7 @@ from engine.frames.sources import (
 from engine.frames.splats import splats_of
 from engine.number_options import count
 from engine.prediction.predictor import GridPredictor, build_predictor
+from utils.config import MODALITIES
 from utils.labels import FREE, LABEL_SETS, label_set
 
 
@@ -50,6 +58,7 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--gaussians", type=count, metavar="N", help="Gaussians per frame (default: as in training)"
     )
+    add_sensors_option(group)
     add_device_option(group)
 
 
@@ -68,13 +77,15 @@ def build_source(
     """
     if args.pred is not None and args.resume_from is not None:
         raise ValueError("--pred and --resume-from both give predictions: pass only one of them")
+    if args.sensors is not None and args.resume_from is None:
+        raise ValueError("--sensors is for the network of --resume-from: pass both")
     if args.py_config is None and args.resume_from is None:
         return _predictions_alone(args)
     chosen = {"split": args.split, "stems": args.stems, "scene": args.scene}
     if args.resume_from is not None:
         weights = read_weights(args.resume_from)
-        cfg = read_config(args, weights=weights)
-        predict = predict_live(load_predictor(args, cfg, weights))
+        cfg = read_config(args, sensors_values(args), weights=weights)
+        predict = LivePrediction(load_predictor(args, cfg, weights))
         return Recordings(cfg, **chosen, predict=predict, annotations=annotations)
     cfg = read_config(args)
     if args.pred is None:
@@ -93,18 +104,50 @@ def load_predictor(args: argparse.Namespace, cfg: Config, weights: TrainedWeight
     return build_predictor(cfg, weights, device=args.device, num_gaussians=args.gaussians)
 
 
-def predict_live(predictor: GridPredictor) -> Callable[[Sample], Predicted]:
-    """Return a function that predicts single frames, with Gaussians if the network has any."""
-    colors = predictor.labels.colors
-    of_classes = [color for label, color in enumerate(colors) if label != FREE]
-    class_colors = np.array(of_classes, dtype=np.uint8)
+class LivePrediction:
+    """Predicts single frames, with Gaussians if the network has any; any thread may call it.
 
-    def predict(sample: Sample) -> Predicted:
-        grid, gaussians = predictor.predict_with_gaussians(sample)
-        splats = None if gaussians is None else splats_of(gaussians, class_colors)
+    Args:
+        predictor: The network.
+
+    Attributes:
+        choices: The sensors that it can predict from, of which it uses ``sensors``.
+    """
+
+    def __init__(self, predictor: GridPredictor) -> None:
+        self._predictor, self._lock = predictor, threading.Lock()
+        colors = predictor.labels.colors
+        of_classes = [color for label, color in enumerate(colors) if label != FREE]
+        self._class_colors = np.array(of_classes, dtype=np.uint8)
+        modality = predictor.network.modality
+        self.choices: tuple[str, ...] = MODALITIES if modality == "both" else (modality,)
+
+    @property
+    def sensors(self) -> str:
+        """The sensors that frames are predicted from: "both", "camera" or "lidar"."""
+        return str(self._predictor.network.sensors)
+
+    def use_sensors(self, sensors: str) -> None:
+        """Predict from these sensors from now on; waits for the frame that is being predicted.
+
+        Raises:
+            ValueError: If the network cannot.
+        """
+        with self._lock:
+            self._predictor.network.use_sensors(sensors)
+
+    def __call__(self, sample: Sample) -> Predicted:
+        """Predict a frame."""
+        with self._lock:
+            grid, gaussians = self._predictor.predict_with_gaussians(sample)
+        splats = None if gaussians is None else splats_of(gaussians, self._class_colors)
         return Predicted(grid.occupancy, splats)
 
-    return predict
+
+def live_sensors(source: FrameSource) -> LivePrediction | None:
+    """Return the choice of sensors of a source that predicts on demand from one or the other."""
+    predict = source.predict if isinstance(source, Recordings) else None
+    return predict if isinstance(predict, LivePrediction) and len(predict.choices) > 1 else None
 
 
 def _predictions_alone(args: argparse.Namespace) -> FrameSource:

@@ -122,7 +122,7 @@ class GridPredictor:
             ValueError: If a required field is None.
         """
         network = self.network
-        if network.refinement is None or network.sensors == "lidar":
+        if network.refinement is None or network.sensors == "lidar" or sample.images is None:
             return self.predict([sample])[0], None
         batch = self._inputs_of([sample])["batch"]
         size = (batch.images.shape[-2], batch.images.shape[-1])
@@ -139,7 +139,10 @@ class GridPredictor:
 
     def _inputs_of(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """Return the network's inputs: the sensor data, on its device."""
-        sensors = [Sample(s.stem, s.scene, s.images, s.points, s.pixel_from_lidar) for s in samples]
+        sensors = [
+            Sample(s.stem, s.scene, s.images, s.points, s.pixel_from_lidar, lost=s.lost)
+            for s in samples
+        ]
         return self.network.data_preprocessor(collate(sensors), False)
 
     def _autocast(self) -> AbstractContextManager:
@@ -151,6 +154,7 @@ def build_unsocc(
     weights: str | Path,
     config: str | Path | None = None,
     *,
+    sensors: str | None = None,
     device: str = "auto",
     amp: str = "off",
     options: Mapping[str, Any] | None = None,
@@ -161,6 +165,8 @@ def build_unsocc(
         weights: ``model_state_dict.pth`` or ``latest.pth`` of a training run, or a safetensors
             file.
         config: Config file; None: the config in the weights, which then must contain it.
+        sensors: What to predict from, "both", "camera" or "lidar"; the arrays of the other sensor
+            may be None. None: all that the network was built for.
         device: "auto" (a GPU if there is one), "cpu" or "cuda".
         amp: Precision on a GPU: "off", "bf16" or "fp16".
         options: Config values to override, by dotted key.
@@ -171,7 +177,8 @@ def build_unsocc(
             does not support the precision.
     """
     trained = read_weights(weights)
-    cfg = trained_config(trained, config, options or {})
+    chosen = {} if sensors is None else {"sensors": sensors}
+    cfg = trained_config(trained, config, {**(options or {}), **chosen})
     return build_predictor(cfg, trained, device=device, amp=amp)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import viser
 
+from engine.frames.sources import SensorChoice
 from engine.pictures.frame_errors import ERRORS
 from engine.viewer.choice import CAMERAS, DIFFERENCE, EXTRAS, LAYERS, POINTS, Choice
 from engine.viewer.voxels import VoxelGroup
@@ -29,6 +30,7 @@ class ControlPanel:
         gui: GUI to add the controls to.
         labels: Classes that can be hidden.
         count: Number of frames.
+        sensors: What the network can predict from; None if there is no choice.
         changed: Called on each change by the user, from any thread.
 
     Attributes:
@@ -37,7 +39,12 @@ class ControlPanel:
     """
 
     def __init__(
-        self, gui: viser.GuiApi, labels: LabelSet, count: int, changed: Callable[[], None]
+        self,
+        gui: viser.GuiApi,
+        labels: LabelSet,
+        count: int,
+        sensors: SensorChoice | None,
+        changed: Callable[[], None],
     ) -> None:
         self._changed, self._count = changed, count
         self._swatches: dict[str, Any] = {}
@@ -54,6 +61,15 @@ class ControlPanel:
             "Frames / s", 1, 20, 1, 2, disabled=count < 2, hint="Slower if loading takes longer"
         )
         self._layer: Any = gui.add_dropdown("Voxels", LAYERS, initial_value=LAYERS[0])
+        self._sensors: Any = None
+        if sensors is not None:
+            self._sensors = gui.add_dropdown(
+                "Predict from",
+                sensors.choices,
+                initial_value=sensors.sensors,
+                hint="Sensors that the network reads",
+            )
+            self._sensors.on_update(lambda _: changed())
         self._ground = gui.add_checkbox("Ground", True, hint="Road, terrain and mud")
         self._extras = {name: gui.add_checkbox(name, name in (POINTS, CAMERAS)) for name in EXTRAS}
         self.views = gui.add_button_group("View from", VIEWS)
@@ -92,6 +108,11 @@ class ControlPanel:
             ground=self._ground.value,
             extras=frozenset(name for name, box in self._extras.items() if box.value),
         )
+
+    @property
+    def sensors(self) -> str | None:
+        """Sensors to predict from; None if there is no choice."""
+        return None if self._sensors is None else str(self._sensors.value)
 
     def go_to(self, index: int) -> None:
         """Move the slider to a frame."""

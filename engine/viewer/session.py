@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import viser
 
-from engine.frames.sources import FrameSource, ViewFrame
+from engine.frames.sources import FrameSource, SensorChoice, ViewFrame
 from engine.pictures.frame_errors import frame_scores
 from engine.viewer.choice import extras_of, layers_of, nearest_layer
 from engine.viewer.control_panel import VIEWS, ControlPanel
@@ -34,12 +34,19 @@ class Session:
         source: The sequence.
         ahead: Number of frames to prepare after the current one.
         keep: Number of frames to keep in memory and in the browser.
+        sensors: What the network of the source can predict from; None: there is no choice.
     """
 
     def __init__(
-        self, server: viser.ViserServer, source: FrameSource, *, ahead: int = 6, keep: int = 24
+        self,
+        server: viser.ViserServer,
+        source: FrameSource,
+        *,
+        ahead: int = 6,
+        keep: int = 24,
+        sensors: SensorChoice | None = None,
     ) -> None:
-        self._server, self._source = server, source
+        self._server, self._source, self._sensors = server, source, sensors
         self._ahead = min(ahead, keep - 1)
         self._keep = keep
         self._wake, self._is_closed = threading.Event(), False
@@ -49,7 +56,8 @@ class Session:
         self._next_s = 0.0
         self._next_camera = 0
         _set_light(server.scene)
-        self._panel = ControlPanel(server.gui, source.labels, len(source.stems), self._wake.set)
+        count = len(source.stems)
+        self._panel = ControlPanel(server.gui, source.labels, count, sensors, self._wake.set)
         self._panel.views.on_click(self._move_camera)
         self._panel.screenshot.on_click(self._save_screenshot)
         position, target = self._viewpoint(VIEWS[0])
@@ -78,6 +86,7 @@ class Session:
 
     def follow(self) -> None:
         """Show what the panel selects; wait until the frame is read."""
+        self._use_sensors()
         index = self._panel.index
         self._loader.want(upcoming(index, len(self._source.stems), self._ahead))
         if not self._loader.is_ready(index):
@@ -102,6 +111,19 @@ class Session:
             self._next_s = time.monotonic() + self._panel.period_s
         self._shown = index
         self._panel.set_status(self._describe(frame, index))
+
+    def _use_sensors(self) -> None:
+        """Predict from the sensors of the panel, and drop the frames predicted from others."""
+        wanted = self._panel.sensors
+        if self._sensors is None or wanted is None or wanted == self._sensors.sensors:
+            return
+        self._panel.set_status(f"Predicting from {wanted} …")
+        self._loader.close()
+        self._sensors.use_sensors(wanted)
+        self._loader = Loader(self._source.read, keep=self._keep)
+        for nodes in self._nodes.values():
+            nodes.remove()
+        self._nodes, self._shown = {}, None
 
     def _play(self) -> None:
         """Advance to the next frame when it is due and loaded."""

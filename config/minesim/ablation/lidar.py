@@ -1,4 +1,5 @@
 # lidar of UnScenes3D, on MineSim at full size.
-_base_ = "../../unscenes3d/ablation/lidar.py"
+_base_ = ["../../unscenes3d/ablation/lidar.py", "../../_base_/minesim_encoder.py"]
+model = dict(parts=dict(image_encoder={{_base_._image_encoder}}))
 data_root = "data/minesim"
 dataset = dict(split_source="lists")

@@ -1,4 +1,5 @@
 # no_render_fusion of UnScenes3D, on MineSim at full size.
-_base_ = "../../unscenes3d/ablation/no_render_fusion.py"
+_base_ = ["../../unscenes3d/ablation/no_render_fusion.py", "../../_base_/minesim_encoder.py"]
+model = dict(parts=dict(image_encoder={{_base_._image_encoder}}))
 data_root = "data/minesim"
 dataset = dict(split_source="lists")

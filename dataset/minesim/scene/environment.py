@@ -6,8 +6,15 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-Sky = Literal["clear", "hazy", "overcast", "dusk"]
+from dataset.minesim.scene.dust import Puffs
+
+Sky = Literal["clear", "hazy", "overcast", "dusk", "low_sun", "night"]
 SKIES: tuple[Sky, ...] = ("clear", "hazy", "overcast", "dusk")
+"""Skies that scenes draw; the others belong to a condition."""
+
+Condition = Literal["standard", "wet", "dust", "low_sun", "night", "lens_dirt"]
+CONDITIONS: tuple[Condition, ...] = ("standard", "wet", "dust", "low_sun", "night", "lens_dirt")
+"""Conditions of a scene; "standard" is a scene as drawn without any."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +27,9 @@ class Environment:
         haze_m: Visual range: the distance at which contrast falls to 2 % [m].
         dust: Airborne dust near the ground, from 0 (none) to 1 (thick).
         snow: Whether the ground is snow-covered; face colors and materials already reflect it.
+        condition: The condition of the scene, which the other fields already reflect.
+        plumes: Dust plumes; None if there are none.
+        lens_seed: Seed of the dirt on the camera's lens; None if it is clean.
     """
 
     sun_direction: Float[np.ndarray, "3"]
@@ -27,6 +37,9 @@ class Environment:
     haze_m: float
     dust: float
     snow: bool
+    condition: Condition = "standard"
+    plumes: Puffs | None = None
+    lens_seed: int | None = None
 
 
 def draw_environment(
@@ -65,10 +78,14 @@ _SUN_DEG: dict[Sky, tuple[float, float]] = {
     "hazy": (15.0, 50.0),
     "overcast": (30.0, 60.0),
     "dusk": (1.5, 6.0),
+    "low_sun": (4.0, 9.0),
+    "night": (30.0, 60.0),  # The moon; its light is part of the sky's.
 }
 _RANGE_M: dict[Sky, tuple[float, float]] = {
     "clear": (6000.0, 20000.0),
     "hazy": (500.0, 1800.0),
     "overcast": (1500.0, 5000.0),
     "dusk": (2000.0, 8000.0),
+    "low_sun": (2500.0, 9000.0),
+    "night": (2000.0, 8000.0),
 }

@@ -6,6 +6,7 @@ label voxels close to the published ones.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -75,6 +76,11 @@ KINDS: tuple[Kind, ...] = (
 )
 
 
+_NIGHT_MASTS = Kind(
+    "light mast", "free", (machines.light_mast,), {"near": 1.6, "shoulder": 1.0, "far": 0.4}
+)
+
+
 def place_objects(
     rng: np.random.Generator, ground: Ground, terrain: Terrain, end_m: float, *, plants: bool
 ) -> Placer:
@@ -97,6 +103,11 @@ def place_objects(
     if plants:
         _tufts(placer)
     return placer
+
+
+def place_light_masts(placer: Placer, rng: np.random.Generator) -> None:
+    """Place light masts beside the road for work at night, drawn by ``rng`` alone."""
+    replace(placer, rng=rng).scatter(_NIGHT_MASTS)
 
 
 def _variants(rng: np.random.Generator, builder: Builder, count: int = 6) -> Callable[[], Mesh]:

@@ -7,14 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int32, UInt8
+from jaxtyping import Float, Float32, Int32, UInt8
 
+from dataset.minesim.scene.conditions import apply_condition, sky_of, snow_of
 from dataset.minesim.scene.drive import Drive, draw_speed, drive_along
-from dataset.minesim.scene.environment import Environment, Sky, draw_environment
+from dataset.minesim.scene.environment import Condition, Environment, Sky, draw_environment
 from dataset.minesim.scene.ground import build_ground
 from dataset.minesim.scene.locations import REGIONS, location
 from dataset.minesim.scene.mesh import merge
-from dataset.minesim.scene.placement import place_objects
+from dataset.minesim.scene.patches import Surface, add_patches, add_rain, dry_surface
+from dataset.minesim.scene.placement import place_light_masts, place_objects
 from dataset.minesim.scene.placer import SceneObject
 from dataset.minesim.scene.road import Waves, draw_road
 from dataset.minesim.scene.terrain import Terrain
@@ -35,6 +37,8 @@ WORLD_STREAM = 0
 """Random stream, within a data set, that draws the worlds."""
 BACKGROUND = 0
 """Class of faces that stay unlabeled."""
+_CONDITION_STREAM, _PATCH_STREAM, _RAIN_STREAM = 5, 6, 7
+"""Random streams of a scene that only its options use; 0 to 4 draw the scene itself."""
 _BEHIND_M = 12.0  # Fine ground behind the first pose.
 _AHEAD_M = 84.0  # Fine ground beyond the last pose: slightly more than the label grid covers.
 
@@ -51,6 +55,8 @@ class WorldOptions:
         location: One of ``LOCATIONS``.
         sky: Kind of sky.
         snow: Whether there is snow.
+        condition: The condition; it overrides sky and snow where it needs to.
+        patches: Whether patches of mud, water, oil and gravel lie on the ground.
 
     Raises:
         ValueError: If a number is out of range or the location is unknown.
@@ -62,6 +68,8 @@ class WorldOptions:
     location: str | None = None
     sky: Sky | None = None
     snow: bool | None = None
+    condition: Condition = "standard"
+    patches: bool = False
 
     def __post_init__(self) -> None:
         """Validate the ranges and the location's name."""
@@ -85,6 +93,7 @@ class World:
         face_class: ``UNSCENES3D`` label; 0 is background.
         face_material: Index into ``MATERIALS``.
         face_color: Linear (not sRGB) RGB albedo, 0–1.
+        face_film: Share of each face that a film of water or oil covers, 0–1; None if all are dry.
         objects: The named objects of the scene.
         drive: Motion of the ego vehicle, which is not part of the mesh.
         environment: Light and weather.
@@ -102,9 +111,18 @@ class World:
     environment: Environment
     location: str
     height_m: Callable[[np.ndarray], np.ndarray]
+    face_film: Float32[np.ndarray, "F"] | None = None
 
 
-def world_of_scene(seed: int, number: int, *, duration_s: float, cell_m: float) -> World:
+def world_of_scene(
+    seed: int,
+    number: int,
+    *,
+    duration_s: float,
+    cell_m: float,
+    condition: Condition = "standard",
+    patches: bool = False,
+) -> World:
     """Build a scene of a data set; its scenes cycle through all regions.
 
     Args:
@@ -112,11 +130,15 @@ def world_of_scene(seed: int, number: int, *, duration_s: float, cell_m: float) 
         number: Index of the scene in the data set.
         duration_s: Length of the drive [s].
         cell_m: Edge of the ground triangles on the road [m].
+        condition: The condition of the scene.
+        patches: Whether patches of mud, water, oil and gravel lie on the ground.
     """
     rng = np.random.default_rng((seed, WORLD_STREAM, number))
     order = np.random.default_rng((seed, WORLD_STREAM)).permutation(len(LOCATIONS))
     region = LOCATIONS[order[number % len(LOCATIONS)]]
-    options = WorldOptions(duration_s=duration_s, cell_m=cell_m, location=region)
+    options = WorldOptions(
+        duration_s=duration_s, cell_m=cell_m, location=region, condition=condition, patches=patches
+    )
     return build_world(int(rng.integers(2**31)), options)
 
 
@@ -133,7 +155,10 @@ def build_world(seed: int, options: WorldOptions | None = None) -> World:
     )
     drawn = REGIONS[int(course_rng.integers(len(REGIONS)))]
     region = location(options.location) if options.location else drawn
-    environment = draw_environment(light_rng, region.snow_share, options.sky, options.snow)
+    condition_rng = np.random.default_rng((seed, _CONDITION_STREAM))
+    sky = sky_of(options.condition, condition_rng) or options.sky
+    snow = options.snow if snow_of(options.condition) is None else snow_of(options.condition)
+    environment = draw_environment(light_rng, region.snow_share, sky, snow)
     speed = draw_speed(drive_rng)
     end_m = float(speed.distance_m(np.array([options.duration_s]))[0])
     road = draw_road(course_rng, region, (0.0, end_m + 80.0))
@@ -149,16 +174,32 @@ def build_world(seed: int, options: WorldOptions | None = None) -> World:
     sway = Waves.draw(drive_rng, (90.0, 47.0), 0.02)
     drive = drive_along(road, ground.height_m, speed, sway, options.duration_s)
     placer = place_objects(place_rng, ground, terrain, end_m, plants=not environment.snow)
+    if options.condition == "night":
+        place_light_masts(placer, condition_rng)
     mesh = merge([ground.mesh, *placer.meshes])
+    label = np.concatenate([ground.face_class, placer.face_class()])
+    surface = _surface(dry_surface(mesh, label), drive, seed, options)
+    objects = tuple(placer.objects)
     return World(
         vertices=mesh.vertices.astype(np.float32),
         faces=mesh.faces.astype(np.int32),
-        face_class=np.concatenate([ground.face_class, placer.face_class()]),
+        face_class=surface.label,
         face_material=mesh.face_material,
-        face_color=mesh.face_color.astype(np.float32),
-        objects=tuple(placer.objects),
+        face_color=surface.color.astype(np.float32),
+        face_film=surface.film if surface.film.any() else None,
+        objects=objects,
         drive=drive,
-        environment=environment,
+        environment=apply_condition(environment, options.condition, drive, objects, condition_rng),
         location=region.name,
         height_m=ground.height_m,
     )
+
+
+def _surface(surface: Surface, drive: Drive, seed: int, options: WorldOptions) -> Surface:
+    """Lay the patches and the rain that the options ask for on the ground."""
+    if options.patches:
+        path_m = drive.world_from_vehicle[:, :3, 3]
+        surface = add_patches(surface, path_m, np.random.default_rng((seed, _PATCH_STREAM)))
+    if options.condition == "wet":
+        surface = add_rain(surface, np.random.default_rng((seed, _RAIN_STREAM)))
+    return surface

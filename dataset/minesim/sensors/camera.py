@@ -9,9 +9,11 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32, Int64, UInt8
 
+from dataset.minesim.sensors.lamps import Lamps
+from dataset.minesim.sensors.lens import glare, glow, soiled
 from dataset.minesim.sensors.raycast import Hits
 from dataset.minesim.sensors.shading import Shader, Spots
-from dataset.minesim.sensors.sky import Light, make_light
+from dataset.minesim.sensors.sky import make_light
 from dataset.minesim.sensors.stage import Stage
 
 _BAND_PIXELS = 48 * 1024
@@ -25,6 +27,8 @@ _NOISE = 1.5
 """Standard deviation of the sensor noise, in 8-bit steps."""
 _BLUR_PX = 0.55
 """Lens blur in an image 1920 pixels wide."""
+_GLARE_RAYS = 64
+_GLARE_COLOR = np.array([1.0, 0.86, 0.62], dtype=np.float32)
 _CAMERAS_KEPT = 8
 """Number of cameras whose lens tables are cached: enough for a whole rig."""
 
@@ -83,6 +87,7 @@ class CameraRenderer:
         self._camera = camera
         self._light = make_light(stage.world.environment)
         self._shader = Shader(stage, self._light)
+        self._lamps = Lamps(stage) if self._light.is_night else None
 
     def with_camera(self, camera: Pinhole) -> "CameraRenderer":
         """Return a copy that renders the same scene through another camera."""
@@ -101,6 +106,7 @@ class CameraRenderer:
         image = np.empty((camera.height, camera.width, 3), dtype=np.uint8)
         depth = np.empty((camera.height, camera.width), dtype=np.float32)
         lengths, vignette = _ray_lengths(camera), _vignette(camera)
+        sunshine = self._sunshine(world_from_cam)
         for start in range(0, camera.height, rows_per_band):
             band = slice(start, start + rows_per_band)
             directions = camera.rays[band].reshape(-1, 3) @ rotation
@@ -108,11 +114,44 @@ class CameraRenderer:
             hits = self._stage.caster.first_hits(
                 world_from_cam[:3, 3].astype(np.float32), directions
             )
-            color = self._band(hits, directions / length[:, None], length, world_from_vehicle)
+            rays = directions / length[:, None]
+            color = self._band(hits, rays, length, world_from_vehicle)
+            if sunshine > 0:
+                veil = sunshine * glare(rays, light.sun_direction)
+                color += veil[:, None] * _GLARE_COLOR
             color *= vignette[band].reshape(-1, 1)
             image[band] = _tone(color).reshape(image[band].shape)
             depth[band] = np.where(hits.face < 0, np.inf, hits.distance).reshape(depth[band].shape)
-        return CameraFrame(_finish(image, light, rng), depth)
+        return CameraFrame(self._finish(image, rng), depth)
+
+    def _sunshine(self, world_from_cam: Float[np.ndarray, "4 4"]) -> float:
+        """Return the share of the sun that shines onto the lens, 0–1; 0 under a high sun."""
+        light = self._light
+        facing = float(world_from_cam[:3, 2] @ light.sun_direction)
+        if light.disc <= 0 or facing <= 0:
+            return 0.0
+        toward_sun = light.sun_direction + _disc_jitter(_GLARE_RAYS)
+        eye = np.tile(world_from_cam[:3, 3].astype(np.float32), (_GLARE_RAYS, 1))
+        return float(1.0 - self._stage.caster.are_blocked(eye, toward_sun).mean())
+
+    def _finish(
+        self, image: UInt8[np.ndarray, "H W 3"], rng: np.random.Generator
+    ) -> UInt8[np.ndarray, "H W 3"]:
+        """Apply the lens, with its dirt, and sensor noise, which is stronger at dusk."""
+        height, width = image.shape[:2]
+        soft = cv2.GaussianBlur(image, (0, 0), max(0.3, _BLUR_PX * width / 1920))
+        if self._lamps is not None:
+            soft = glow(soft)
+        lens_seed = self._stage.world.environment.lens_seed
+        if lens_seed is not None:
+            soft = soiled(soft, lens_seed)
+        strength = _NOISE * (2.5 if self._light.is_dusk else 1.0)
+        table = np.rint(128.0 + strength * _noise_field()).astype(np.uint8)
+        shift = rng.integers(0, 512, size=2)
+        table = np.roll(table, shift, axis=(0, 1))
+        repeats = (-(-height // 512), -(-width // 512), 1)
+        noise = np.tile(table, repeats)[:height, :width]
+        return cv2.addWeighted(soft, 1.0, noise, 1.0, -128.0)
 
     def _band(
         self,
@@ -131,6 +170,12 @@ class CameraRenderer:
         if len(on_ground):
             spots = self._spots(hits, rays, length, on_ground, world_from_vehicle)
             color[on_ground] = self._shader.color(spots, self._camera.focal_px[0])
+        plumes = self._stage.world.environment.plumes
+        if plumes is not None:
+            eye = (world_from_vehicle @ self._camera.vehicle_from_cam)[:3, 3].astype(np.float32)
+            reach = np.where(is_sky, np.float32(np.inf), hits.distance * length)
+            veil = 1.0 - np.exp(-plumes.optical_depth(eye, rays, reach))
+            color += veil[:, None] * (self._light.dust_color(rays) - color)
         return color
 
     def _spots(
@@ -153,7 +198,11 @@ class CameraRenderer:
                 point[sunny] - 0.02 * ray[sunny], distance[sunny], world_from_vehicle
             )
             sunlight = self._soften(sunlight, index, len(rays))
-        return Spots(face, hits.u[index], hits.v[index], point, ray, distance, sunlight)
+        lamplight = None
+        if self._lamps is not None:
+            normal = self._shader.normal(face, hits.u[index], hits.v[index])
+            lamplight = self._lamps.irradiance(point, normal, world_from_vehicle)
+        return Spots(face, hits.u[index], hits.v[index], point, ray, distance, sunlight, lamplight)
 
     def _soften(
         self, sunlight: Float32[np.ndarray, "M"], index: Int64[np.ndarray, "M"], num_rays: int
@@ -230,18 +279,3 @@ def _tone(color: Float32[np.ndarray, "R 3"]) -> UInt8[np.ndarray, "R 3"]:
 def _noise_field() -> Float32[np.ndarray, "512 512 3"]:
     """Return unit-variance Gaussian noise."""
     return np.random.default_rng(11).standard_normal((512, 512, 3), dtype=np.float32)
-
-
-def _finish(
-    image: UInt8[np.ndarray, "H W 3"], light: Light, rng: np.random.Generator
-) -> UInt8[np.ndarray, "H W 3"]:
-    """Apply lens blur and sensor noise, which is stronger at dusk."""
-    height, width = image.shape[:2]
-    soft = cv2.GaussianBlur(image, (0, 0), max(0.3, _BLUR_PX * width / 1920))
-    strength = _NOISE * (2.5 if light.is_dusk else 1.0)
-    table = np.rint(128.0 + strength * _noise_field()).astype(np.uint8)
-    shift = rng.integers(0, 512, size=2)
-    table = np.roll(table, shift, axis=(0, 1))
-    repeats = (-(-height // 512), -(-width // 512), 1)
-    noise = np.tile(table, repeats)[:height, :width]
-    return cv2.addWeighted(soft, 1.0, noise, 1.0, -128.0)

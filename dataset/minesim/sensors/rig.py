@@ -1,7 +1,7 @@
 """Sensor poses on the ego truck, and the camera intrinsics.
 
 Vehicle frame: on the ground below the LiDAR, x forward, y left, z up; it is also the IMU frame.
-LiDAR frame: the same axes, ``LIDAR_HEIGHT_M`` higher. Camera frame: x right, y down, z forward.
+LiDAR frame: the same axes, at the height of the LiDAR. Camera frame: x right, y down, z forward.
 """
 
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
-LIDAR_HEIGHT_M = 2.65
-"""Puts a level road in the middle of a layer of the label grid, not on a layer boundary."""
+from dataset.minesim.sensors.lidar_models import LIVOX_HAP, LidarModel
+
 CAMERA_POSITION_M = (-1.0, 0.0, 5.3)
 """Camera in the vehicle frame: on the cab, one meter behind the LiDAR on the bumper."""
 CAMERA_PITCH_DEG = 5.24
@@ -22,27 +22,11 @@ REFERENCE_FOCAL_PX = 1700.0
 """Focal length of an image of ``REFERENCE_SIZE``: 58.9° × 38.9°."""
 
 
-def vehicle_from_lidar() -> Float[np.ndarray, "4 4"]:
-    """Return the pose of the LiDAR on the vehicle; ``Tr_velo_to_imu`` of every frame."""
+def vehicle_from_lidar(height_m: float = LIVOX_HAP.height_m[0]) -> Float[np.ndarray, "4 4"]:
+    """Return the pose of the LiDAR on the vehicle."""
     pose = np.eye(4)
-    pose[2, 3] = LIDAR_HEIGHT_M
+    pose[2, 3] = height_m
     return pose
-
-
-def vehicle_from_cam() -> Float[np.ndarray, "4 4"]:
-    """Return the pose of the camera on the vehicle."""
-    pitch = np.deg2rad(CAMERA_PITCH_DEG)
-    forward = np.array([np.cos(pitch), 0.0, -np.sin(pitch)])
-    right = np.array([0.0, -1.0, 0.0])
-    pose = np.eye(4)
-    pose[:3, :3] = np.stack([right, np.cross(forward, right), forward], axis=1)
-    pose[:3, 3] = CAMERA_POSITION_M
-    return pose
-
-
-def cam_from_lidar() -> Float[np.ndarray, "4 4"]:
-    """Return camera from LiDAR; ``Tr_velo_to_cam`` of every frame."""
-    return np.linalg.inv(vehicle_from_cam()) @ vehicle_from_lidar()
 
 
 @dataclass(frozen=True)
@@ -52,6 +36,11 @@ class Camera:
     Attributes:
         width: Image width [px].
         height: Image height [px].
+        reference_focal_px: Focal length of an image of ``REFERENCE_SIZE``.
+        position_m: Position in the vehicle frame.
+        yaw_deg: Heading of the axis, left of forward.
+        pitch_deg: Depression of the axis below the horizon.
+        roll_deg: Turn about the axis, clockwise as seen in the direction of view.
 
     Raises:
         ValueError: If the image is smaller than 16×16.
@@ -59,6 +48,11 @@ class Camera:
 
     width: int
     height: int
+    reference_focal_px: float = REFERENCE_FOCAL_PX
+    position_m: tuple[float, float, float] = CAMERA_POSITION_M
+    yaw_deg: float = 0.0
+    pitch_deg: float = CAMERA_PITCH_DEG
+    roll_deg: float = 0.0
 
     def __post_init__(self) -> None:
         """Reject sizes too small for any label."""
@@ -71,12 +65,21 @@ class Camera:
     def focal_px(self) -> tuple[float, float]:
         """Focal length along u and v [px]."""
         scale_u, scale_v = self.width / REFERENCE_SIZE[0], self.height / REFERENCE_SIZE[1]
-        return REFERENCE_FOCAL_PX * scale_u, REFERENCE_FOCAL_PX * scale_v
+        return self.reference_focal_px * scale_u, self.reference_focal_px * scale_v
 
     @property
     def vehicle_from_cam(self) -> Float[np.ndarray, "4 4"]:
         """Pose of the camera on the vehicle; the same at any size."""
-        return vehicle_from_cam()
+        yaw, pitch, roll = np.deg2rad([self.yaw_deg, self.pitch_deg, self.roll_deg])
+        flat = np.array([np.cos(yaw), np.sin(yaw), 0.0])
+        forward = np.cos(pitch) * flat - [0.0, 0.0, np.sin(pitch)]
+        right = np.array([np.sin(yaw), -np.cos(yaw), 0.0])
+        down = np.cross(forward, right)
+        turned = np.cos(roll) * right + np.sin(roll) * down
+        pose = np.eye(4)
+        pose[:3, :3] = np.stack([turned, np.cross(forward, turned), forward], axis=1)
+        pose[:3, 3] = self.position_m
+        return pose
 
     @property
     def p2(self) -> Float[np.ndarray, "3 4"]:
@@ -90,13 +93,6 @@ class Camera:
             ]
         )
 
-    @property
-    def pixel_from_lidar(self) -> Float[np.ndarray, "4 4"]:
-        """Map (x, y, z, 1) in the LiDAR frame to (u·d, v·d, d, 1), with d the depth [m]."""
-        intrinsics = np.eye(4)
-        intrinsics[:3] = self.p2
-        return intrinsics @ cam_from_lidar()
-
     @cached_property
     def rays(self) -> Float32[np.ndarray, "H W 3"]:
         """Ray through each pixel center in the camera frame, scaled to z = 1."""
@@ -106,6 +102,38 @@ class Camera:
         rays[..., 1] = ((np.arange(self.height) + 0.5 - self.height / 2) / focal_v)[:, None]
         rays.setflags(write=False)
         return rays
+
+
+@dataclass(frozen=True)
+class Rig:
+    """The sensors of the ego truck: a front camera and a LiDAR.
+
+    Attributes:
+        camera: The camera.
+        lidar: The LiDAR.
+        lidar_height_m: Height of the LiDAR above the ground [m].
+    """
+
+    camera: Camera
+    lidar: LidarModel = LIVOX_HAP
+    lidar_height_m: float = LIVOX_HAP.height_m[0]
+
+    @property
+    def vehicle_from_lidar(self) -> Float[np.ndarray, "4 4"]:
+        """Pose of the LiDAR on the vehicle; ``Tr_velo_to_imu`` of every frame of a scene."""
+        return vehicle_from_lidar(self.lidar_height_m)
+
+    @property
+    def cam_from_lidar(self) -> Float[np.ndarray, "4 4"]:
+        """Camera from LiDAR; ``Tr_velo_to_cam`` of every frame of a scene."""
+        return np.linalg.inv(self.camera.vehicle_from_cam) @ self.vehicle_from_lidar
+
+    @property
+    def pixel_from_lidar(self) -> Float[np.ndarray, "4 4"]:
+        """Map (x, y, z, 1) in the LiDAR frame to (u·d, v·d, d, 1), with d the depth [m]."""
+        intrinsics = np.eye(4)
+        intrinsics[:3] = self.camera.p2
+        return intrinsics @ self.cam_from_lidar
 
 
 def ego_truck() -> tuple[Float32[np.ndarray, "V 3"], Int[np.ndarray, "F 3"]]:

@@ -33,6 +33,7 @@ class Spots:
         ray: Unit viewing direction.
         distance_m: Distance from the camera [m].
         sunlight: Share of the sun's disc that is visible, 0–1.
+        lamplight: Irradiance of lamps at night; None by day.
     """
 
     face: Int32[np.ndarray, "M"]
@@ -42,6 +43,7 @@ class Spots:
     ray: Float32[np.ndarray, "M 3"]
     distance_m: Float32[np.ndarray, "M"]
     sunlight: Float32[np.ndarray, "M"]
+    lamplight: Float32[np.ndarray, "M 3"] | None = None
 
 
 class Shader:
@@ -55,7 +57,11 @@ class Shader:
     def __init__(self, stage: Stage, light: Light) -> None:
         self.light = light
         self._stage = stage
-        self._rows = _corner_rows(stage, light)
+        normal, color = _corner_normals_and_colors(stage, _is_smooth(stage))
+        self._rows = _corner_rows(stage, light, normal, color)
+        film = stage.world.face_film
+        self._film = None if film is None else _corner_film(stage, film)
+        self._normals = normal if light.is_night or film is not None else None
         self._contrast = _by_face(stage, [material.contrast for material in MATERIALS])
         self._emission = _by_face(stage, [material.emission for material in MATERIALS])
         heading = stage.world.drive.world_from_vehicle[:, :2, 0].sum(axis=0)
@@ -67,6 +73,17 @@ class Shader:
     def sun_cosine(self, face: Int32[np.ndarray, "M"]) -> Float32[np.ndarray, "M"]:
         """Return the cosine between each face normal and the sun; negative if it faces away."""
         return self._stage.face_normal[face] @ self.light.sun_direction
+
+    def normal(
+        self,
+        face: Int32[np.ndarray, "M"],
+        u: Float32[np.ndarray, "M"],
+        v: Float32[np.ndarray, "M"],
+    ) -> Float32[np.ndarray, "M 3"]:
+        """Return the smooth unit normals of points on faces, at night and on wet ground only."""
+        assert self._normals is not None, "normals are kept for lamps and films only"
+        found = _interpolate(self._normals[face], u, v)
+        return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6)
 
     def color(self, spots: Spots, focal_px: float) -> Float32[np.ndarray, "M 3"]:
         """Return the linear RGB that reaches the camera.
@@ -96,6 +113,8 @@ class Shader:
         )
         color = self._with_lamps(color, albedo, spots)
         color = self._with_reflections(color, spots)
+        if self._film is not None:
+            color = self._with_film(color, spots, self._film, pattern)
         return self._through_air(color, spots)
 
     def _pattern(
@@ -143,6 +162,8 @@ class Shader:
         emission = self._emission[spots.face]
         if emission.any():
             color = color + albedo * (emission * (4.0 if self.light.is_dusk else 0.5))[:, None]
+        if spots.lamplight is not None:
+            return color + albedo * spots.lamplight
         if not self.light.is_dusk:
             return color
         reach = np.exp(spots.distance_m * (-1.0 / 28.0))
@@ -159,17 +180,50 @@ class Shader:
             return color
         normal, ray = self._stage.face_normal[spots.face[glossy]], spots.ray[glossy]
         cosine = np.einsum("mk,mk->m", normal, ray)
-        mirrored = ray - 2.0 * cosine[:, None] * normal
+        reflection = self._mirrored(ray, normal, cosine, spots.sunlight[glossy])
         share = gloss[glossy] * (0.2 + 0.6 * (1.0 - np.minimum(np.abs(cosine), 1.0)) ** 3)
+        mixed = color.copy()
+        mixed[glossy] += share[:, None] * (reflection - color[glossy])
+        return mixed
+
+    def _mirrored(
+        self,
+        ray: Float32[np.ndarray, "K 3"],
+        normal: Float32[np.ndarray, "K 3"],
+        cosine: Float32[np.ndarray, "K"],
+        sunlight: Float32[np.ndarray, "K"],
+    ) -> Float32[np.ndarray, "K 3"]:
+        """Return the light of sky, ground and sun that a mirror reflects along rays."""
+        mirrored = ray - 2.0 * cosine[:, None] * normal
         sees_sky = np.clip(6.0 * mirrored[:, 2] + 0.5, 0.0, 1.0)
         ground = 0.35 * (self.light.ambient + 0.3 * self.light.sun)
         reflection = self.light.sky(mirrored) * sees_sky[:, None]
         reflection += (1.0 - sees_sky)[:, None] * ground
         highlight = np.maximum(mirrored @ self.light.sun_direction, 0.0) ** 80
-        highlight *= 6.0 * spots.sunlight[glossy]
+        highlight *= 6.0 * sunlight
         reflection += highlight[:, None] * self.light.sun
+        return reflection
+
+    def _with_film(
+        self,
+        color: Float32[np.ndarray, "M 3"],
+        spots: Spots,
+        film: Float32[np.ndarray, "F 3"],
+        pattern: Float32[np.ndarray, "M"],
+    ) -> Float32[np.ndarray, "M 3"]:
+        """Add reflections in films of water and oil, which collect between the clods."""
+        cover = _interpolate(film[spots.face][..., None], spots.u, spots.v)[:, 0]
+        covered = np.flatnonzero(cover > 0.05)
+        if len(covered) == 0:
+            return color
+        cover = np.clip(cover[covered] * (1.0 - 0.9 * pattern[covered]), 0.0, 1.0)
+        normal = self.normal(spots.face[covered], spots.u[covered], spots.v[covered])
+        ray = spots.ray[covered]
+        cosine = np.einsum("mk,mk->m", normal, ray)
+        reflection = self._mirrored(ray, normal, cosine, spots.sunlight[covered])
+        share = cover * (0.03 + 0.8 * (1.0 - np.clip(np.abs(cosine), 0.1, 1.0)) ** 5)
         mixed = color.copy()
-        mixed[glossy] += share[:, None] * (reflection - color[glossy])
+        mixed[covered] += share[:, None] * (reflection - color[covered])
         return mixed
 
     def _through_air(
@@ -192,13 +246,36 @@ def _by_face(stage: Stage, values: list[float]) -> Float32[np.ndarray, "F"]:
     return np.array(values, dtype=np.float32)[stage.world.face_material]
 
 
-def _corner_rows(stage: Stage, light: Light) -> Float32[np.ndarray, "F 24"]:
+def _interpolate(
+    corners: Float32[np.ndarray, "M 3 K"], u: Float32[np.ndarray, "M"], v: Float32[np.ndarray, "M"]
+) -> Float32[np.ndarray, "M K"]:
+    """Interpolate values at the corners of faces."""
+    first, second, third = corners[:, 0], corners[:, 1], corners[:, 2]
+    return first + u[:, None] * (second - first) + v[:, None] * (third - first)
+
+
+def _is_smooth(stage: Stage) -> Bool[np.ndarray, "F"]:
+    """Return which faces share normals and colors with their neighbors."""
+    is_smooth = np.array([material.texture in _SMOOTH_TEXTURES for material in MATERIALS])
+    return is_smooth[stage.world.face_material]
+
+
+def _corner_film(stage: Stage, film: Float32[np.ndarray, "F"]) -> Float32[np.ndarray, "F 3"]:
+    """Return the film at the corners of faces, averaged over the faces that share a corner."""
+    faces = stage.world.faces
+    total, count = _vertex_sum(faces, film[:, None], len(stage.world.vertices))
+    return (total[:, 0] / np.maximum(count, 1)).astype(np.float32)[faces]
+
+
+def _corner_rows(
+    stage: Stage,
+    light: Light,
+    normal: Float32[np.ndarray, "F 3 3"],
+    color: Float32[np.ndarray, "F 3 3"],
+) -> Float32[np.ndarray, "F 24"]:
     """Return the values that shading interpolates on each face: first vertex, then two edges."""
     world = stage.world
-    is_smooth = np.array([material.texture in _SMOOTH_TEXTURES for material in MATERIALS])
-    smooth = is_smooth[world.face_material]
-    normal, color = _corner_normals_and_colors(stage, smooth)
-    is_wall = smooth & (world.face_class == _TERRAIN)
+    is_wall = _is_smooth(stage) & (world.face_class == _TERRAIN)
     along, across = road_coordinates(world.vertices, world.drive.world_from_vehicle)
     corners = np.empty((len(world.faces), 3, _CHANNELS), dtype=np.float32)
     corners[..., 0] = normal @ light.sun_direction

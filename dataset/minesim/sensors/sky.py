@@ -29,6 +29,7 @@ class _Look:
         glow: Strength of the glow around the sun.
         clouds: How much clouds vary the brightness.
         haze: Color that distant objects fade to.
+        disc: Strength of the sun's disc; 0 if it is never in the image or hidden.
     """
 
     elevation_deg: tuple[float, ...]
@@ -38,6 +39,7 @@ class _Look:
     glow: float
     clouds: float
     haze: Color
+    disc: float = 0.0
 
 
 _LOOKS: dict[Sky, _Look] = {
@@ -102,9 +104,43 @@ _LOOKS: dict[Sky, _Look] = {
         clouds=0.35,
         haze=linear_rgb(62, 80, 108),
     ),
+    "low_sun": _Look(
+        elevation_deg=(0.0, 3.0, 8.0, 18.0, 40.0, 90.0),
+        gradient=(
+            linear_rgb(246, 214, 168),
+            linear_rgb(240, 216, 184),
+            linear_rgb(214, 214, 208),
+            linear_rgb(160, 190, 220),
+            linear_rgb(98, 142, 204),
+            linear_rgb(54, 92, 156),
+        ),
+        sun=(0.56, 0.42, 0.24),
+        ambient=(0.120, 0.150, 0.190),
+        glow=0.3,
+        clouds=0.0,
+        haze=linear_rgb(238, 208, 164),
+        disc=6.0,
+    ),
+    "night": _Look(
+        elevation_deg=(0.0, 3.0, 10.0, 90.0),
+        gradient=(
+            linear_rgb(30, 34, 44),
+            linear_rgb(22, 27, 38),
+            linear_rgb(14, 19, 30),
+            linear_rgb(7, 10, 18),
+        ),
+        sun=(0.0, 0.0, 0.0),
+        ambient=(0.0050, 0.0065, 0.0095),
+        glow=0.0,
+        clouds=0.3,
+        haze=linear_rgb(24, 28, 38),
+    ),
 }
 
+_DUST_ALBEDO = np.array([0.62, 0.55, 0.44], dtype=np.float32)
 _LOOKUP_SIZE = 1024
+_DISC_SHARPNESS = 9000.0
+"""The disc fades within about one degree, as the camera overexposes it."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +156,9 @@ class Light:
         dust: Airborne dust near the ground, from 0 (none) to 1 (thick).
         glow: Strength of the glow around the sun.
         clouds: How much clouds vary the brightness of the sky.
+        disc: Strength of the sun's disc, which also glares in the lens; 0 for none.
         is_dusk: Whether lamps are on.
+        is_night: Whether lamps are the only light to speak of.
     """
 
     sun_direction: Float32[np.ndarray, "3"]
@@ -131,7 +169,9 @@ class Light:
     dust: float
     glow: float
     clouds: float
+    disc: float
     is_dusk: bool
+    is_night: bool
     _gradient: Float32[np.ndarray, "E 3"]
 
     def sky(self, directions: Float32[np.ndarray, "M 3"]) -> Float32[np.ndarray, "M 3"]:
@@ -151,7 +191,16 @@ class Light:
             away = 1.0 - toward_sun
             halo = self.glow * (0.35 * np.exp(-6.0 * away) + np.exp(-60.0 * away))
             color += halo[:, None] * (0.8 * self.haze + 0.1)
+        if self.disc > 0:
+            disc = self.disc * np.exp(_DISC_SHARPNESS * (toward_sun - 1.0))
+            color += disc[:, None] * np.array([1.0, 0.9, 0.7], np.float32)
         return color
+
+    def dust_color(self, directions: Float32[np.ndarray, "M 3"]) -> Float32[np.ndarray, "M 3"]:
+        """Return the color of thick airborne dust in unit directions: brighter toward the sun."""
+        level = self.ambient + self.sun * max(float(self.sun_direction[2]), 0.25)
+        forward = np.maximum(directions @ self.sun_direction, 0.0) ** 6
+        return (0.85 + 0.5 * forward)[:, None] * (level * _DUST_ALBEDO)
 
 
 def make_light(environment: Environment) -> Light:
@@ -160,7 +209,7 @@ def make_light(environment: Environment) -> Light:
     direction = np.asarray(environment.sun_direction, dtype=np.float32)
     direction = direction / np.linalg.norm(direction)
     # The camera exposes for the ground: the sun's elevation changes contrast, not brightness.
-    exposure = 0.68 if environment.snow and environment.sky != "dusk" else 1.0
+    exposure = 0.68 if environment.snow and environment.sky not in {"dusk", "night"} else 1.0
     sun = np.array(look.sun, np.float32) / max(float(direction[2]), 0.25)
     ambient = np.array(look.ambient, np.float32)
     return Light(
@@ -172,7 +221,9 @@ def make_light(environment: Environment) -> Light:
         dust=environment.dust,
         glow=look.glow,
         clouds=look.clouds,
-        is_dusk=environment.sky == "dusk",
+        disc=look.disc,
+        is_dusk=environment.sky in {"dusk", "night"},
+        is_night=environment.sky == "night",
         _gradient=_gradient_table(look),
     )
 

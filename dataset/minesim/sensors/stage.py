@@ -10,6 +10,9 @@ from dataset.minesim.scene.world import World
 from dataset.minesim.sensors.raycast import Caster
 from dataset.minesim.sensors.rig import ego_truck
 
+_FILM_LOSS = 0.1
+"""Share of the LiDAR's light that a film of water or oil takes."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -22,7 +25,7 @@ class Stage:
         face_normal: Unit normals, pointing outward.
         face_label: Class of each face; 0 is background.
         face_reflectance: Diffuse reflectance of each face at the LiDAR wavelength.
-        face_gloss: Share of specular reflection of each face.
+        face_gloss: Share of specular reflection of each face, without any film on it.
     """
 
     world: World
@@ -37,6 +40,9 @@ class Stage:
 def make_stage(world: World) -> Stage:
     """Build the ray caster and tables of a world."""
     reflectance = np.array([m.lidar_reflectance for m in MATERIALS], dtype=np.float32)
+    face_reflectance = reflectance[world.face_material]
+    if world.face_film is not None:
+        face_reflectance = face_reflectance * (1.0 - _FILM_LOSS * world.face_film)
     gloss = np.array([m.gloss for m in MATERIALS], dtype=np.float32)
     return Stage(
         world=world,
@@ -44,7 +50,7 @@ def make_stage(world: World) -> Stage:
         ego_shadow=Caster(*ego_truck()),
         face_normal=face_normals(world),
         face_label=world.face_class,
-        face_reflectance=reflectance[world.face_material],
+        face_reflectance=face_reflectance,
         face_gloss=gloss[world.face_material],
     )
 

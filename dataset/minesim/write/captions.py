@@ -7,7 +7,7 @@ from jaxtyping import Float, Float32
 
 from dataset.minesim.scene.environment import Environment
 from dataset.minesim.scene.world import SceneObject, World
-from dataset.minesim.sensors.rig import Camera, vehicle_from_cam
+from dataset.minesim.sensors.rig import Camera
 
 IN_VIEW_M = 80.0
 _WALL_M = 3.0
@@ -49,7 +49,7 @@ def objects_in_view(
     An object counts if it is within ``IN_VIEW_M`` and the depth at its center's pixel matches its
     own.
     """
-    cam_from_world = np.linalg.inv(world_from_vehicle @ vehicle_from_cam())
+    cam_from_world = np.linalg.inv(world_from_vehicle @ camera.vehicle_from_cam)
     seen: Counter[tuple[str, str]] = Counter()
     for thing in world.objects:
         column, row, depth = _pixel(thing, cam_from_world, camera)
@@ -113,5 +113,13 @@ def _weather(environment: Environment) -> str:
         "hazy": "in hazy light",
         "overcast": "under an overcast sky",
         "dusk": "at dusk",
+        "low_sun": "toward a low sun",
+        "night": "at night, lit by headlights and light masts",
     }[environment.sky]
-    return f"{sky} with dust in the air" if environment.dust > 0.3 else sky
+    if environment.condition == "dust":
+        return f"{sky} through plumes of dust"
+    if environment.condition == "wet":
+        return f"{sky} after rain and is wet"
+    if environment.dust > 0.3:
+        sky = f"{sky} with dust in the air"
+    return f"{sky}, seen through a dirty lens" if environment.lens_seed is not None else sky

@@ -9,7 +9,6 @@ import numpy as np
 
 from dataset import layout
 from dataset.minesim.scene.world import WORLD_STREAM, world_of_scene
-from dataset.minesim.sensors.rig import Camera
 from dataset.minesim.sensors.stage import make_stage
 from dataset.minesim.write.plan import GenerateOptions, scene_name, split_of_scenes
 from dataset.minesim.write.production import (
@@ -22,6 +21,7 @@ from dataset.minesim.write.production import (
 )
 from dataset.minesim.write.recorder import Recorder, write_scene
 from dataset.minesim.write.schedule import Frame, drive_seconds, plan_frames
+from dataset.minesim.write.variation import describe, draw_condition, draw_rig
 from utils.folder_lock import locked
 from utils.labels import UNSCENES3D
 from utils.whole_files import write_whole
@@ -62,21 +62,25 @@ def make_scene(
 ) -> None:
     """Generate one scene and move it into place."""
     seed = (options.seed, _SENSOR_STREAM, number)
+    condition = draw_condition(options.variation, options.seed, number)
+    rig = draw_rig(options.variation, options.image_size, options.seed, number)
     world = world_of_scene(
         options.seed,
         number,
         duration_s=drive_seconds(options.frames),
         cell_m=options.ground_cell_m,
+        condition=condition,
+        patches=options.variation.patches,
     )
-    camera = Camera(*options.image_size)
-    recorder = Recorder(make_stage(world), camera, seed, map_voxel_m=options.map_voxel_m)
+    recorder = Recorder(make_stage(world), rig, seed, map_voxel_m=options.map_voxel_m)
     folder = begin_scene(root, number)
-    recorded = write_scene(recorder, _frames(options, number), folder, camera, on_frame)
+    recorded = write_scene(recorder, _frames(options, number), folder, rig, on_frame)
     note = {
         "location": world.location,
         "samples": recorded.samples,
         "sweeps": recorded.sweeps,
         "voxels": recorded.voxels.tolist(),
+        "sensors": describe(condition, rig),
     }
     end_scene(root, number, note)
 
@@ -102,6 +106,7 @@ def _finish(root: Path, options: GenerateOptions, notes: list[dict[str, Any]]) -
     scenes = {split: tuple(scene_name(n) for n in numbers) for split, numbers in splits.items()}
     about = {
         "scenes": scenes,
+        "scene_sensors": {scene_name(n): note["sensors"] for n, note in enumerate(notes)},
         "voxels": {name: int(count) for name, count in zip(names, voxels, strict=True)},
     }
     finish(root, options, about)

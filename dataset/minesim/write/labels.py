@@ -1,7 +1,8 @@
 """Labels made as for the recorded data: accumulate the scans of a drive, then crop every frame.
 
-The accumulated map is noise-free and knows the class of each point. It yields the occupancy rows,
-depth image, elevation image and local map of every labeled frame.
+The accumulated map is noise-free and knows the class of each point. It is always scanned by the
+default LiDAR through clean air, so that labels do not depend on the sensors and the weather. It
+yields the occupancy rows, depth image, elevation image and local map of every labeled frame.
 """
 
 from dataclasses import dataclass
@@ -11,8 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32, Int64, UInt8, UInt16
 
 from dataset import layout
-from dataset.minesim.sensors.lidar import MAX_RANGE_M, detection_probability, rosette
-from dataset.minesim.sensors.rig import Camera, vehicle_from_lidar
+from dataset.minesim.sensors.lidar import detection_probability, rosette
+from dataset.minesim.sensors.rig import Camera, Rig, vehicle_from_lidar
 from dataset.minesim.sensors.stage import Stage
 from utils.geometry import VoxelGrid
 
@@ -94,7 +95,7 @@ def _clean_scan(
     hits = stage.caster.first_hits(origin, directions)
     detection, _ = detection_probability(stage, hits, directions)
     is_seen = rng.random(len(pattern), dtype=np.float32) < detection
-    is_seen &= hits.distance < min(_SCAN_RANGE_M, MAX_RANGE_M)
+    is_seen &= hits.distance < _SCAN_RANGE_M
     points = origin + directions[is_seen] * hits.distance[is_seen, None]
     return points, stage.face_label[hits.face[is_seen]]
 
@@ -170,7 +171,7 @@ def occupancy_rows(
 def depth_image(
     points: Float32[np.ndarray, "N 3"],
     surface_depth_m: Float32[np.ndarray, "H W"],
-    camera: Camera,
+    rig: Rig,
 ) -> UInt16[np.ndarray, "H W"]:
     """Make the depth label: visible map points, each splatted over a small window.
 
@@ -178,13 +179,14 @@ def depth_image(
         points: Points of the map and of the frame's own scan, LiDAR frame [m].
         surface_depth_m: Camera depth of the first surface in each pixel, inf if there is none;
             points beyond it are hidden.
-        camera: The camera.
+        rig: The camera and the LiDAR.
 
     Returns:
         Depth [m] times 256. The nearest point wins where windows overlap. 0 means no label, which
         includes a border of half a window.
     """
-    column, row, depth = _project(points, camera)
+    camera = rig.camera
+    column, row, depth = _project(points, rig)
     shown = (depth >= DEPTH_RANGE_M[0]) & (depth <= DEPTH_RANGE_M[1])
     shown &= (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
     column, row, depth = (a[shown] for a in (column, row, depth))
@@ -217,10 +219,10 @@ def splat_window(camera: Camera) -> int:
 
 
 def _project(
-    points: Float32[np.ndarray, "N 3"], camera: Camera
+    points: Float32[np.ndarray, "N 3"], rig: Rig
 ) -> tuple[Float32[np.ndarray, "N"], Float32[np.ndarray, "N"], Float32[np.ndarray, "N"]]:
     """Return column, row [px] and camera depth [m]; pixels are invalid at depths below 0.1 m."""
-    matrix = camera.pixel_from_lidar.astype(np.float32)
+    matrix = rig.pixel_from_lidar.astype(np.float32)
     homogeneous = points @ matrix[:3, :3].T + matrix[:3, 3]
     depth = homogeneous[:, 2]
     safe = np.maximum(depth, 0.1)

@@ -1,10 +1,11 @@
 """Options of a generated data set, and the assignment of scenes to splits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from dataset.minesim.sensors.rig import Camera
+from dataset.minesim.write.variation import Variation
 
 VERSION = 3
 """Version of the output; increase it whenever a seed gives different bytes."""
@@ -48,6 +49,7 @@ class GenerateOptions:
     sweeps: bool = True
     map_voxel_m: float = 0.1
     ground_cell_m: float = 0.4
+    variation: Variation = field(default_factory=Variation)
 
     def __post_init__(self) -> None:
         """Validate the options."""

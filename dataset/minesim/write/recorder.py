@@ -9,7 +9,7 @@ from jaxtyping import Float, Float32, Int64
 
 from dataset.minesim.sensors.camera import CameraFrame, CameraRenderer
 from dataset.minesim.sensors.lidar import Scan, scan
-from dataset.minesim.sensors.rig import Camera, vehicle_from_lidar
+from dataset.minesim.sensors.rig import Rig
 from dataset.minesim.sensors.stage import Stage
 from dataset.minesim.write.captions import caption
 from dataset.minesim.write.labels import (
@@ -21,6 +21,7 @@ from dataset.minesim.write.labels import (
     occupancy_rows,
 )
 from dataset.minesim.write.schedule import Frame
+from dataset.minesim.write.variation import sensor_sentence
 from dataset.minesim.write.writer import Labels, VehicleRecording, write_labels, write_recording
 from utils.labels import UNSCENES3D
 
@@ -48,18 +49,18 @@ class Recorder:
 
     Args:
         stage: The scene.
-        camera: The camera.
+        rig: The camera and the LiDAR.
         seed: Random seed of the sensor noise.
         map_voxel_m: Voxel size of the accumulated map, which keeps one point per voxel [m].
     """
 
     def __init__(
-        self, stage: Stage, camera: Camera, seed: tuple[int, ...], *, map_voxel_m: float = 0.1
+        self, stage: Stage, rig: Rig, seed: tuple[int, ...], *, map_voxel_m: float = 0.1
     ) -> None:
         self._stage = stage
-        self._camera = camera
+        self._rig = rig
         self._seed = seed
-        self._renderer = CameraRenderer(stage, camera)
+        self._renderer = CameraRenderer(stage, rig.camera)
         map_rng = np.random.default_rng((*seed, _MAP))
         self._clip: ClipMap = accumulate(stage, map_rng, voxel_m=map_voxel_m)
 
@@ -70,9 +71,10 @@ class Recorder:
         seen = self._renderer.take(pose, self._rng(_CAMERA, frame))
         cloud = scan(
             self._stage,
-            pose @ vehicle_from_lidar(),
+            pose @ self._rig.vehicle_from_lidar,
             float(drive.time_s[frame.tick]),
             self._rng(_LIDAR, frame),
+            model=self._rig.lidar,
         )
         recording = VehicleRecording(
             seen.image,
@@ -87,14 +89,16 @@ class Recorder:
         self, world_from_vehicle: Float[np.ndarray, "4 4"], seen: CameraFrame, cloud: Scan
     ) -> Labels:
         """Make the labels of one frame as for the recorded data."""
-        points, label = local_map(self._clip, world_from_vehicle @ vehicle_from_lidar())
+        rig = self._rig
+        points, label = local_map(self._clip, world_from_vehicle @ rig.vehicle_from_lidar)
+        scene = caption(self._stage.world, world_from_vehicle, seen.depth_m, rig.camera)
         own: Float32[np.ndarray, "N 3"] = cloud.points[~cloud.is_dust, :3]
         return Labels(
             occupancy=occupancy_rows(points, label),
-            depth=depth_image(np.concatenate([points, own]), seen.depth_m, self._camera),
+            depth=depth_image(np.concatenate([points, own]), seen.depth_m, rig),
             elevation=elevation_image(points),
             local_map=points,
-            caption=caption(self._stage.world, world_from_vehicle, seen.depth_m, self._camera),
+            caption=scene + sensor_sentence(rig),
         )
 
     def _rng(self, purpose: int, frame: Frame) -> np.random.Generator:
@@ -105,7 +109,7 @@ def write_scene(
     recorder: Recorder,
     frames: tuple[Frame, ...],
     folder: Path,
-    camera: Camera,
+    rig: Rig,
     on_frame: Callable[[], None],
 ) -> Recorded:
     """Record frames and write their files below a folder.
@@ -114,13 +118,13 @@ def write_scene(
         recorder: The sensors.
         frames: The frames to record.
         folder: Root of the data set, or a temporary folder with the same tree.
-        camera: The camera.
+        rig: The camera and the LiDAR.
         on_frame: Called after each frame.
     """
     voxels = np.zeros(UNSCENES3D.num_classes, dtype=np.int64)
     for frame in frames:
         recording, labels = recorder.record(frame)
-        write_recording(folder, frame.stem, recording, camera)
+        write_recording(folder, frame.stem, recording, rig)
         if labels is not None:
             write_labels(folder, frame.stem, labels)
             voxels += np.bincount(labels.occupancy[:, 3], minlength=len(voxels))

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int32, UInt8, UInt16
 
 from dataset import layout
-from dataset.minesim.sensors.rig import Camera, cam_from_lidar, vehicle_from_lidar
+from dataset.minesim.sensors.rig import Rig
 from dataset.occupancy_files import write_array
 from utils.quaternions import quaternion_xyzw
 from utils.whole_files import write_whole
@@ -60,12 +60,12 @@ class Labels:
     caption: str
 
 
-def write_recording(root: Path, stem: str, recording: VehicleRecording, camera: Camera) -> None:
+def write_recording(root: Path, stem: str, recording: VehicleRecording, rig: Rig) -> None:
     """Write the image, points, calibration and vehicle state of a frame below ``root``."""
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     write_encoded(_path(root, layout.IMAGES, stem), recording.image[..., ::-1], quality)
     write_whole(_path(root, layout.CLOUDS, stem), recording.points.tobytes())
-    write_whole(_path(root, layout.CALIBS, stem), calibration_text(camera))
+    write_whole(_path(root, layout.CALIBS, stem), calibration_text(rig))
     vehicle = vehicle_text(
         stem, recording.world_from_vehicle, recording.velocity_mps, recording.acceleration_mps2
     )
@@ -81,13 +81,13 @@ def write_labels(root: Path, stem: str, labels: Labels) -> None:
     write_whole(_path(root, layout.CAPTIONS, stem), labels.caption)
 
 
-def calibration_text(camera: Camera) -> str:
-    """Format the calibration as KITTI text; it is the same for every frame."""
+def calibration_text(rig: Rig) -> str:
+    """Format the calibration as KITTI text; it is the same for every frame of a scene."""
     matrices = {
-        "P2": camera.p2,
+        "P2": rig.camera.p2,
         "R0_rect": np.eye(3),
-        "Tr_velo_to_cam": cam_from_lidar()[:3],
-        "Tr_velo_to_imu": vehicle_from_lidar()[:3],
+        "Tr_velo_to_cam": rig.cam_from_lidar[:3],
+        "Tr_velo_to_imu": rig.vehicle_from_lidar[:3],
     }
     lines = [f"{key}: {_numbers(matrix)}" for key, matrix in matrices.items()]
     return "\n".join(lines) + "\n"

@@ -1,0 +1,1 @@
+"""Sensor corruptions for the robustness benchmark: pure functions, and transforms of Samples."""

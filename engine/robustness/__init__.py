@@ -1,0 +1,1 @@
+"""The robustness benchmark: scores under sensor corruptions."""
