@@ -12,6 +12,7 @@ from jaxtyping import Float, Num, UInt8
 from dataset import transforms
 from dataset.augmentation import Choices
 from dataset.cloud_rule import CloudRule, intensity_contradiction
+from dataset.image_decoding import EncodedImage
 from dataset.options import checked_crop, checked_size
 from dataset.sample import Sample
 
@@ -19,7 +20,7 @@ _POINTS = CloudRule(1.0)
 _AXIS_TOLERANCE = 0.01
 """Tolerance of the length of the camera axis; covers the rounding of printed matrices."""
 
-Images = Sequence[UInt8[np.ndarray, "_ _ 3"]]
+Images = Sequence[UInt8[np.ndarray, "_ _ 3"] | EncodedImage]
 
 
 def as_array(name: str, values: Any) -> np.ndarray:
@@ -96,7 +97,7 @@ def sample_from_arrays(
     Args:
         stem: Name of the frame.
         options: How recordings are preprocessed for the network.
-        images: Recorded RGB image of each camera; their sizes may differ.
+        images: Recorded RGB image of each camera, or its file; their sizes may differ.
         pixel_from_lidar: Each camera's projection into its recorded image: maps (x, y, z, 1) [m]
             to (u·d, v·d, d, 1), d the camera depth [m], pixel centers at integer + 0.5.
         points: x, y, z [m], intensity 0–1 and optionally age [s], in the frame of the network's
@@ -132,10 +133,13 @@ def _view_fields(
         raise ValueError("the dataset section has no image_size: set the input size of the network")
     pixels, matrices = [], []
     for image, matrix in zip(images, pixel_from_lidar, strict=True):
-        _check_view(stem, image, matrix)
-        size = (image.shape[0], image.shape[1])
+        _check_projection(stem, matrix)
+        size = _size_of(stem, image)
         window = transforms.image_transform(size, options.image_size, options.image_crop, Choices())
-        resized = window.image(np.ascontiguousarray(image))
+        if isinstance(image, EncodedImage):
+            resized = window.decoded(image)
+        else:
+            resized = window.image(np.ascontiguousarray(image))
         pixels.append(transforms.input_pixels(resized, Choices()))
         matrices.append(window.matrix() @ matrix.astype(np.float64))
     return {
@@ -144,12 +148,18 @@ def _view_fields(
     }
 
 
-def _check_view(stem: str, image: np.ndarray, matrix: np.ndarray) -> None:
+def _size_of(stem: str, image: np.ndarray | EncodedImage) -> tuple[int, int]:
+    if isinstance(image, EncodedImage):
+        return image.size
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise ValueError(
             f"frame {stem}: an image must be uint8 RGB (height, width, 3), got {image.dtype} "
             f"{image.shape}"
         )
+    return image.shape[0], image.shape[1]
+
+
+def _check_projection(stem: str, matrix: np.ndarray) -> None:
     is_projection = (
         matrix.shape == (4, 4)
         and bool(np.isfinite(matrix).all())

@@ -5,11 +5,11 @@ the data set, the calibration of a recording or the config gives it. ``contradic
 with the numbers, and ``normalized`` turns them into x, y, z [m] and an intensity of 0–1.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64, Num
+from jaxtyping import Float, Float64, Int64, Num
 
 DTYPES = ("float32", "float64", "float16")
 WIDTHS = (4, 3, 5, 6, 7, 8)
@@ -214,8 +214,7 @@ def likely_layout(data: bytes) -> CloudRule | None:
         if not widths or len(data) < _FEW_ROWS * size * min(widths):
             continue
         numbers = np.frombuffer(data, stored)
-        entropy = {width: _entropy(numbers, width) for width in widths}
-        width = _clearest(entropy)
+        width = _clearest(_entropies(numbers, widths))
         rows = numbers.reshape(-1, width)
         if impossible_positions(rows) is None and np.ptp(rows[:, :2], axis=0).min() > 0:
             return CloudRule(None, width, dtype)
@@ -293,9 +292,10 @@ def _is_ring(sample: Float[np.ndarray, "P C"]) -> bool:
 def _clearer_width(points: Num[np.ndarray, "P C"], columns: int) -> int | None:
     """Return a number of columns that fits the numbers far better than the given one, if any."""
     numbers = np.ascontiguousarray(points).reshape(-1)
-    entropy = {width: _entropy(numbers, width) for width in WIDTHS if numbers.size % width == 0}
-    given = entropy.get(columns, _entropy(numbers, columns))
-    best = _clearest(entropy)
+    widths = [width for width in WIDTHS if numbers.size % width == 0]
+    entropy = _entropies(numbers, {*widths, columns})
+    given = entropy[columns]
+    best = _clearest({width: entropy[width] for width in widths})
     gain = given - entropy[best]
     if best == columns:
         return None
@@ -313,8 +313,8 @@ def _clearest(entropy: Mapping[int, float]) -> int:
     return min(width for width in entropy if best % width == 0 and entropy[width] <= limit)
 
 
-def _entropy(numbers: Num[np.ndarray, " n"], width: int) -> float:
-    """Measure how irregular the columns of rows of ``width`` numbers are [nat per number].
+def _entropies(numbers: Num[np.ndarray, " n"], widths: Iterable[int]) -> dict[int, float]:
+    """Measure how irregular the columns of rows of each width are [nat per number].
 
     A wrong width mixes the columns, which have distributions of their own. The mean entropy of a
     number given its column is therefore lowest for the right one, and the same for multiples of it.
@@ -328,7 +328,11 @@ def _entropy(numbers: Num[np.ndarray, " n"], width: int) -> float:
     value = np.arcsinh(np.clip(number, -1e40, 1e40))
     low, high = value.min(), value.max()
     cell = ((value - low) * ((_BINS - 1e-6) / max(high - low, 1e-12))).astype(np.int64)
-    count = np.bincount((index % width) * _BINS + cell)
-    share = count[count > 0] / len(index)
-    joint = -float((share * np.log(share)).sum()) + (len(share) - 1) / (2 * len(index))
-    return joint - float(np.log(width))
+    return {width: _entropy(cell, index % width) - float(np.log(width)) for width in widths}
+
+
+def _entropy(cell: Int64[np.ndarray, " n"], column: Int64[np.ndarray, " n"]) -> float:
+    """Return the joint entropy of histogram cells and columns [nat]."""
+    count = np.bincount(column * _BINS + cell)
+    share = count[count > 0] / len(cell)
+    return -float((share * np.log(share)).sum()) + (len(share) - 1) / (2 * len(cell))

@@ -5,6 +5,9 @@ transparent pixels, and print colors.
 """
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -16,6 +19,13 @@ _SOS, _EOI = 0xDA, 0xD9
 _BARE = frozenset({0x01, *range(0xD0, 0xD9)})  # Markers without a segment.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # The next marker after coded data.
 _PRINT_CHANNELS = 4
+_RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+_REDUCED = {
+    1: 0,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,  # The flag without color, which _RGB states.
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
 _COPY_AGAIN = "The file is corrupt: copy it again from the data set's archive."
 
 
@@ -32,21 +42,62 @@ def decode_image(where: str, data: bytes) -> np.ndarray:
     Raises:
         ValueError: If the image is truncated, in print colors or not an image.
     """
-    # Decoders silently pad a truncated image.
-    if data.startswith(_JPEG):
-        is_whole = _is_whole_jpeg(where, data)
-    elif data.startswith(_PNG):
-        is_whole = _is_whole_png(data)
-    else:
-        is_whole = True
-    if not is_whole:
-        found = f"one cut off at byte {len(data)}"
-        raise ValueError(f"{where}: expected a complete image, found {found}. {_COPY_AGAIN}")
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if image is None:
-        found = f"{len(data)} bytes that cannot be decoded"
-        raise ValueError(f"{where}: expected an image (JPEG or PNG), found {found}. {_COPY_AGAIN}")
-    return image
+    _check_whole(where, data)
+    return _decoded(where, data, cv2.IMREAD_UNCHANGED)
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """An image file in memory, decoded on demand.
+
+    Attributes:
+        where: The file, for errors.
+        data: Its content.
+        image_max: As for ``rgb_from_stored``.
+    """
+
+    where: str
+    data: bytes
+    image_max: float | int | None = None
+
+    @property
+    def is_jpeg(self) -> bool:
+        """Whether it can be decoded at a reduced size."""
+        return self.data.startswith(_JPEG)
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """Height and width; of a JPEG without decoding it.
+
+        Raises:
+            ValueError: If the image is invalid.
+        """
+        stated = _jpeg_size(self.data) if self.is_jpeg else None
+        if stated is not None:
+            return stated
+        image = self.rgb()
+        return image.shape[0], image.shape[1]
+
+    def rgb(self, reduction: int = 1) -> UInt8[np.ndarray, "H W 3"]:
+        """Decode it to 8-bit RGB.
+
+        Args:
+            reduction: 1, or 2, 4 or 8 for a JPEG to be decoded at that fraction of its size,
+                rounded up.
+
+        Raises:
+            ValueError: Like ``decode_image`` and ``rgb_from_stored``.
+        """
+        if not self.is_jpeg:
+            assert reduction == 1, "only JPEGs can be decoded at a reduced size"
+            return self._converted
+        _check_whole(self.where, self.data)
+        return _decoded(self.where, self.data, _RGB | _REDUCED[reduction])
+
+    @cached_property
+    def _converted(self) -> UInt8[np.ndarray, "H W 3"]:
+        stored = decode_image(self.where, self.data)
+        return rgb_from_stored(self.where, stored, self.image_max)
 
 
 def rgb_from_stored(
@@ -70,6 +121,27 @@ def rgb_from_stored(
         stored = _scaled(where, stored, image_max)
     code = cv2.COLOR_GRAY2RGB if stored.ndim == 2 else cv2.COLOR_BGR2RGB
     return cv2.cvtColor(stored, code)
+
+
+def _check_whole(where: str, data: bytes) -> None:
+    """Reject a truncated JPEG or PNG, which decoders silently pad."""
+    if data.startswith(_JPEG):
+        is_whole = _is_whole_jpeg(where, data)
+    elif data.startswith(_PNG):
+        is_whole = _is_whole_png(data)
+    else:
+        is_whole = True
+    if not is_whole:
+        found = f"one cut off at byte {len(data)}"
+        raise ValueError(f"{where}: expected a complete image, found {found}. {_COPY_AGAIN}")
+
+
+def _decoded(where: str, data: bytes, flags: int) -> np.ndarray:
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if image is None:
+        found = f"{len(data)} bytes that cannot be decoded"
+        raise ValueError(f"{where}: expected an image (JPEG or PNG), found {found}. {_COPY_AGAIN}")
+    return image
 
 
 def _without_alpha(where: str, stored: np.ndarray) -> np.ndarray:
@@ -114,31 +186,49 @@ def _likely(dtype: np.dtype, high: float) -> str:
 def _is_whole_jpeg(where: str, data: bytes) -> bool:
     """Return whether the first image of a JPEG file reaches its end marker.
 
-    Segments are skipped by their length, so markers inside a thumbnail do not count.
-
     Raises:
         ValueError: If its channels are print colors (CMYK), which have no fixed meaning as RGB.
+    """
+    for marker, at in _jpeg_markers(data):
+        if marker in _SOF and data[at + 7 : at + 8] == bytes([_PRINT_CHANNELS]):
+            raise ValueError(
+                f"{where}: expected RGB or gray, found a JPEG in print colors (CMYK). Convert "
+                "it to RGB."
+            )
+        if marker == _EOI:
+            return True
+    return False
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Return the height and width of the first image of a JPEG file; None if not stated."""
+    for marker, at in _jpeg_markers(data):
+        if marker in _SOF:
+            height, width = (int.from_bytes(data[at + i : at + i + 2], "big") for i in (3, 5))
+            return (height, width) if height and width else None
+    return None
+
+
+def _jpeg_markers(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the markers of the first image of a JPEG file, with the positions behind them.
+
+    Segments are skipped by their length, so markers inside a thumbnail do not count.
     """
     at = len(_JPEG)
     while at + 1 < len(data):
         marker = data[at + 1]
         if data[at] != 0xFF or marker == 0xFF:  # Fill bytes, or garbage that decoders skip.
             at += 1
-        elif marker == _EOI:
-            return True
-        elif marker in _BARE:
-            at += 2
-        else:
-            if marker in _SOF and data[at + 9 : at + 10] == bytes([_PRINT_CHANNELS]):
-                raise ValueError(
-                    f"{where}: expected RGB or gray, found a JPEG in print colors (CMYK). Convert "
-                    "it to RGB."
-                )
-            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-            if marker == _SOS:
-                found = _MARKER.search(data, at)
-                at = len(data) if found is None else found.start()
-    return False
+            continue
+        at += 2
+        yield marker, at
+        if marker == _EOI:
+            return
+        if marker not in _BARE:
+            at += int.from_bytes(data[at : at + 2], "big")
+        if marker == _SOS:
+            found = _MARKER.search(data, at)
+            at = len(data) if found is None else found.start()
 
 
 def _is_whole_png(data: bytes) -> bool:

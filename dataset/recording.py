@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
 from PIL import Image
 from torch.utils.data import Dataset
 
 from dataset import formats
-from dataset.arrays import InputOptions, sample_from_arrays
+from dataset.arrays import Images, InputOptions, sample_from_arrays
 from dataset.clouds import SUFFIXES as CLOUD_SUFFIXES
 from dataset.inventory import require_file, time_order
 from dataset.layout import IMAGE_SUFFIXES
@@ -99,7 +98,7 @@ class Recording(Dataset[Sample]):
         )
         return with_losses(sample, self._fields, drop=self._allow_missing)
 
-    def _read_images(self, stem: str) -> list[UInt8[np.ndarray, "_ _ 3"]] | None:
+    def _read_images(self, stem: str) -> Images | None:
         """Read the image of each camera, black where only some are lost; None if there is none."""
         paths = [camera.get(stem) for camera in self._images]
         if not any(paths):
@@ -107,7 +106,7 @@ class Recording(Dataset[Sample]):
         return [
             np.zeros((*size, 3), np.uint8)
             if path is None
-            else formats.read_image(path, image_max=self._rig.image_max)
+            else formats.open_image(path, image_max=self._rig.image_max)
             for path, size in zip(paths, self._sizes, strict=True)
         ]
 

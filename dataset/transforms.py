@@ -5,18 +5,23 @@ moves points, labels and poses and multiplies in its inverse. Either way, a poin
 same image content before and after.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32, Float64, UInt8
+from jaxtyping import Float, Float32, Float64, Shaped, UInt8
 
 from dataset import layout
 from dataset.augment.image import augment_image
 from dataset.augment.ranges import Stream
 from dataset.augmentation import Choices
+from dataset.image_decoding import EncodedImage
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE
+
+_REDUCTIONS = (1, 2, 4, 8)
+"""Fractions of its size that a JPEG can be decoded at."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +33,13 @@ class ImageTransform:
             outside the image are black and have no depth.
         size: Height and width of the result.
         flip: Whether to flip horizontally.
+        reduction: A JPEG is decoded at this fraction of its size; divides the window.
     """
 
     window: tuple[int, int, int, int]
     size: tuple[int, int]
     flip: bool = False
+    reduction: int = 1
 
     def matrix(self) -> Float64[np.ndarray, "4 4"]:
         """Return pixel_from_recorded, which maps (u·d, v·d, d, 1) to the same in the result."""
@@ -46,29 +53,41 @@ class ImageTransform:
             matrix[0, 2] += width
         return matrix
 
-    def image(self, recorded: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "H W 3"]:
-        """Transform an image, with area interpolation to shrink and linear to enlarge."""
-        cropped = _crop(recorded, self.window)
+    def decoded(self, encoded: EncodedImage) -> UInt8[np.ndarray, "H W 3"]:
+        """Decode an image, a JPEG at a reduced size if that is enough, and transform it."""
+        reduction = self.reduction if encoded.is_jpeg else 1
+        return self.image(encoded.rgb(reduction), reduction=reduction)
+
+    def image(
+        self, recorded: UInt8[np.ndarray, "h w 3"], *, reduction: int = 1
+    ) -> UInt8[np.ndarray, "H W 3"]:
+        """Transform an image, with area interpolation to shrink and linear to enlarge.
+
+        Args:
+            recorded: RGB.
+            reduction: Fraction of its recorded size that it was decoded at.
+        """
+        top, left, bottom, right = (edge // reduction for edge in self.window)
+        cropped = _crop(recorded, (top, left, bottom, right))
         height, width = self.size
         shrinks = height <= cropped.shape[0] and width <= cropped.shape[1]
         method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         resized = cv2.resize(cropped, (width, height), interpolation=method)
         return cv2.flip(resized, 1) if self.flip else resized
 
-    def depth(self, recorded: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "H W"]:
-        """Transform a depth map, with nearest pixels: an average with 0 is not a depth."""
+    def depth(self, recorded: Shaped[np.ndarray, "h w"]) -> Shaped[np.ndarray, "H W"]:
+        """Transform a depth map in any unit, with nearest pixels: an average with 0 is no depth."""
         top, left, bottom, right = self.window
         height, width = self.size
         rows = top + _nearest(bottom - top, height)
         columns = left + _nearest(right - left, width)
         if self.flip:
             columns = columns[::-1]
-        row_inside = (rows >= 0) & (rows < recorded.shape[0])
-        column_inside = (columns >= 0) & (columns < recorded.shape[1])
-        depth = np.zeros(self.size, np.float32)
-        depth[np.ix_(row_inside, column_inside)] = recorded[
-            np.ix_(rows[row_inside], columns[column_inside])
-        ]
+        row_inside = _span(rows, recorded.shape[0])
+        column_inside = _span(columns, recorded.shape[1])
+        depth = np.zeros(self.size, recorded.dtype)
+        found = recorded[rows[row_inside]].take(columns[column_inside], axis=1)
+        depth[row_inside, column_inside] = found
         return depth
 
 
@@ -94,8 +113,21 @@ def image_transform(
         half = 0.5 * extent / choices.image_scale
         first = round(center - half)
         starts_ends.append((first, max(round(center + half), first + 1)))
-    (top, bottom), (left, right) = starts_ends
-    return ImageTransform((top, left, bottom, right), size, choices.image_flip)
+    extents = [end - start for start, end in starts_ends]
+    reduction = _reduction(extents, size)
+    (top, bottom), (left, right) = (
+        (start // reduction * reduction, end // reduction * reduction) for start, end in starts_ends
+    )
+    return ImageTransform((top, left, bottom, right), size, choices.image_flip, reduction)
+
+
+def _reduction(extents: Sequence[int], size: tuple[int, int]) -> int:
+    """Return the fraction of the recorded size that is enough for a result of this size.
+
+    It is the smallest that leaves the window at least as large as the result along both axes.
+    """
+    scale = min(extent // pixels for extent, pixels in zip(extents, size, strict=True))
+    return max(reduction for reduction in _REDUCTIONS if reduction <= max(scale, 1))
 
 
 def input_pixels(
@@ -128,7 +160,7 @@ def within_range(
     cloud: Float32[np.ndarray, "P F"], max_range_m: float
 ) -> Float32[np.ndarray, "Q F"]:
     """Keep the points with x below ``max_range_m``."""
-    return cloud[cloud[:, 0] < max_range_m]
+    return cloud.compress(cloud[:, 0] < max_range_m, axis=0)  # Ten times as fast as by mask.
 
 
 def jitter_colors(
@@ -182,14 +214,34 @@ def transform_occupancy(
         occupancy: The labels.
         grid: The grid of the labels.
     """
-    x, y, _ = grid.shape
-    origin = np.array(grid.origin_m[:2])
-    centers_m = origin + (np.moveaxis(np.indices((x, y)), 0, -1) + 0.5) * grid.voxel_m
-    source = np.floor((_source_of(dst_from_src, centers_m) - origin) / grid.voxel_m).astype(int)
-    inside = ((source >= 0) & (source < (x, y))).all(axis=-1)
-    moved = np.full_like(occupancy, IGNORE)
-    moved[inside] = occupancy[source[inside, 0], source[inside, 1]]
+    x, y, z = grid.shape
+    src_from_dst = np.linalg.inv(dst_from_src)
+    column = np.zeros((x, y), np.int64)
+    inside = np.ones((x, y), bool)
+    for axis, count in enumerate((x, y)):
+        source_m = _source_on_axis(src_from_dst[axis], grid)
+        index = np.floor((source_m - grid.origin_m[axis]) / grid.voxel_m).astype(np.int64)
+        inside &= (index >= 0) & (index < count)
+        column = column * count + index
+    column[~inside] = x * y
+    ignored = np.full((1, z), IGNORE, np.uint8)
+    columns = np.concatenate([occupancy.reshape(x * y, z), ignored])
+    moved = columns.take(column, axis=0)  # (X, Y, Z)
     return _shifted_up(moved, round(dst_from_src[2, 3] / grid.voxel_m))
+
+
+def _source_on_axis(row: Float64[np.ndarray, " 4"], grid: VoxelGrid) -> Float64[np.ndarray, "X Y"]:
+    """Return one coordinate of the source of each column of voxels [m].
+
+    Args:
+        row: Row of the transform from the result to the source, which does not depend on z.
+        grid: The grid.
+    """
+    x_m, y_m = (
+        grid.origin_m[axis] + (np.arange(grid.shape[axis]) + 0.5) * grid.voxel_m
+        for axis in range(2)
+    )
+    return (row[0] * x_m)[:, None] + (row[1] * y_m) + row[3]
 
 
 def _shifted_up(labels: UInt8[np.ndarray, "X Y Z"], voxels: int) -> UInt8[np.ndarray, "X Y Z"]:
@@ -270,6 +322,12 @@ def _source_of(
 def _nearest(recorded: int, size: int) -> np.ndarray:
     """Return the index of the recorded pixel at the center of each of ``size`` pixels."""
     return np.floor((np.arange(size) + 0.5) * recorded / size).astype(int)
+
+
+def _span(indices: np.ndarray, end: int) -> slice:
+    """Return where monotonic indices are within 0 to ``end``."""
+    inside = np.flatnonzero((indices >= 0) & (indices < end))
+    return slice(inside[0], inside[-1] + 1) if len(inside) else slice(0)
 
 
 def _crop(image: np.ndarray, window: tuple[int, int, int, int]) -> np.ndarray:

@@ -192,20 +192,20 @@ class UnScenes3D(SampleDataset):
 
     def _read_view(self, stem: str, choices: Choices) -> FrameParts:
         """Read the parts in the image plane."""
-        recorded_size, image, depth_m = self._recorded_size, None, None
+        recorded_size, image, depth = self._recorded_size, None, None
         if "images" in self._fields:
             path = self._path(layout.IMAGES, stem)
-            image = None if self._is_lost(path) else formats.read_image(path)
-            if image is not None and recorded_size not in (None, image.shape[:2]):
+            image = None if self._is_lost(path) else formats.open_image(path)
+            if image is not None and recorded_size not in (None, image.size):
                 raise ValueError(
                     f"{path} (frame {stem}): expected the recorded_size {recorded_size}, found "
-                    f"{image.shape[:2]} (height, width). Correct the option or the image"
+                    f"{image.size} (height, width). Correct the option or the image"
                 )
-            recorded_size = recorded_size if image is None else _size_of(image)
+            recorded_size = recorded_size if image is None else image.size
         if "depth_m" in self._fields:
             path = self._path(layout.DEPTHS, stem)
-            depth_m = formats.read_depth_m(path, image_size=recorded_size)
-            recorded_size = _size_of(depth_m)
+            depth = formats.read_depth_units(path, image_size=recorded_size)
+            recorded_size = _size_of(depth)
         if recorded_size is None:
             return FrameParts()
         window = self._image_transform(recorded_size, choices)
@@ -213,8 +213,8 @@ class UnScenes3D(SampleDataset):
         if "pixel_from_lidar" in self._fields:
             matrix = window.matrix() @ self._read_projection(stem)
         return FrameParts(
-            image=None if image is None else window.image(image),
-            depth_m=None if depth_m is None else window.depth(depth_m),
+            image=None if image is None else window.decoded(image),
+            depth_m=None if depth is None else formats.depth_from_units(window.depth(depth)),
             pixel_from_lidar=matrix,
         )
 
@@ -232,10 +232,10 @@ class UnScenes3D(SampleDataset):
         self, index: int, choices: Choices
     ) -> tuple[Float64[np.ndarray, "1 4 4"], Float32[np.ndarray, "1 H W"]]:
         stem = self.stems[index]
-        depth_m = formats.read_depth_m(self._path(layout.DEPTHS, stem))
-        window = self._image_transform(_size_of(depth_m), choices)
+        depth = formats.read_depth_units(self._path(layout.DEPTHS, stem))
+        window = self._image_transform(_size_of(depth), choices)
         pixel_from_lidar = window.matrix() @ self._read_projection(stem)
-        return pixel_from_lidar[None], window.depth(depth_m)[None]
+        return pixel_from_lidar[None], formats.depth_from_units(window.depth(depth))[None]
 
     def _projection_of(self, index: int) -> Float64[np.ndarray, "4 4"]:
         return self._read_projection(self.stems[index])

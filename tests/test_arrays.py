@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -5,6 +6,7 @@ import torch
 from dataset import layout
 from dataset.arrays import InputOptions, as_array, sample_from_arrays
 from dataset.formats import read_calibration, read_cloud, read_image
+from dataset.image_decoding import EncodedImage
 from dataset.reading import Reading
 from dataset.unscenes3d import UnScenes3D
 from tests.layout_files import write_tiny_unscenes3d
@@ -39,6 +41,19 @@ def test_arrays_become_the_sample_that_the_data_set_reads(tmp_path):
     )
     for field in ("images", "points", "pixel_from_lidar"):
         assert torch.equal(getattr(found, field), getattr(expected, field)), field
+
+
+def test_image_files_may_take_the_place_of_arrays():
+    pixels = cv2.resize(np.random.default_rng(0).integers(0, 255, (6, 8, 3), np.uint8), (320, 200))
+    data = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 98])[1].tobytes()
+    inputs = ([EncodedImage("a.jpg", data)], [EncodedImage("a.jpg", data).rgb()])
+    file, array = (
+        sample_from_arrays("a", OPTIONS, images=images, pixel_from_lidar=[MATRIX])
+        for images in inputs
+    )
+    assert torch.equal(file.pixel_from_lidar, array.pixel_from_lidar)
+    # The file is decoded at a quarter of its size, so only the anti-aliasing differs.
+    assert 0 < (file.images.int() - array.images.int()).abs().float().mean() < 1
 
 
 def test_cameras_may_have_images_of_several_sizes():

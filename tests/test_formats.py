@@ -219,7 +219,7 @@ def write_png(path, array):
 
 def test_depth_is_meters(path):
     write_png(path, np.array([[0, 256, 384], [1, 20480, 65535]], np.uint16))
-    depth = formats.read_depth_m(path, image_size=(2, 3))
+    depth = formats.read_depth_m(path)
     assert depth.dtype == np.float32
     np.testing.assert_array_equal(depth, [[0, 1, 1.5], [1 / 256, 80, 65535 / 256]])
 
@@ -227,7 +227,7 @@ def test_depth_is_meters(path):
 def test_depth_of_another_size_than_the_image_is_rejected(path):
     write_png(path, np.zeros((2, 3), np.uint16))
     with pytest.raises(ValueError, match="expected the size of the image, 4×2, found 3×2"):
-        formats.read_depth_m(path, image_size=(2, 4))
+        formats.read_depth_units(path, image_size=(2, 4))
 
 
 @pytest.mark.parametrize("read", [formats.read_depth_m, formats.read_elevation_m])

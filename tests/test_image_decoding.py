@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataset.image_decoding import decode_image, rgb_from_stored
+from dataset.image_decoding import EncodedImage, decode_image, rgb_from_stored
 
 COLORS = cv2.resize(np.random.default_rng(0).integers(0, 255, (3, 4, 3)).astype(np.uint8), (60, 40))
 """Smooth RGB, so that JPEG keeps its colors."""
@@ -19,7 +19,7 @@ def encoded(image: Image.Image | np.ndarray, kind: str, **options) -> bytes:
 
 
 def read(data: bytes, image_max: float | None = None) -> np.ndarray:
-    return rgb_from_stored("a.png", decode_image("a.png", data), image_max)
+    return EncodedImage("a.png", data, image_max).rgb()
 
 
 # --- channels ---
@@ -38,6 +38,17 @@ def test_jpegs_in_color_and_gray(mode):
     assert np.abs(found.astype(int) - np.array(image.convert("RGB"))).max() < 12  # Lossy.
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_jpegs_have_their_stored_pixels_in_rgb_order(mode):
+    image = Image.fromarray(COLORS).convert(mode)
+    turned = image.getexif()
+    turned[0x0112] = 6  # Orientation: a quarter turn, which the calibration does not know.
+    data = encoded(image, "JPEG", exif=turned)
+    stored = rgb_from_stored("a.jpg", decode_image("a.jpg", data), None)
+    np.testing.assert_array_equal(read(data), stored)
+    assert stored.shape == COLORS.shape
+
+
 def test_transparent_pixels_are_rejected():
     pixels = np.dstack([COLORS, np.full(COLORS.shape[:2], 255, np.uint8)])
     pixels[:10, :, 3] = 0
@@ -49,6 +60,42 @@ def test_print_colors_are_rejected():
     data = encoded(Image.fromarray(COLORS).convert("CMYK"), "JPEG")
     with pytest.raises(ValueError, match=r"^a\.png: expected RGB or gray, found .*CMYK.*Convert"):
         read(data)
+
+
+# --- size ---
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_the_size_is_that_of_the_stored_pixels(kind, mode):
+    image = Image.fromarray(COLORS[:31]).convert(mode)
+    turned = image.getexif()
+    turned[0x0112] = 6
+    assert EncodedImage("a", encoded(image, kind, exif=turned)).size == (31, 60)
+
+
+def test_the_size_of_a_jpeg_needs_only_its_header():
+    data = encoded(COLORS, "JPEG")
+    cut = EncodedImage("a", data[:-40])
+    assert cut.size == (40, 60)
+    with pytest.raises(ValueError, match="expected a complete image"):
+        cut.rgb()
+    with pytest.raises(ValueError, match="expected a complete image"):
+        _ = EncodedImage("a", data[:100]).size
+
+
+@pytest.mark.parametrize("reduction", [2, 4, 8])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_jpegs_are_decoded_at_a_reduced_size(reduction, mode):
+    image = Image.fromarray(cv2.resize(COLORS, (119, 75))).convert(mode)
+    data = encoded(image, "JPEG", quality=98)
+    found = EncodedImage("a", data).rgb(reduction)
+    assert found.shape == (-(-75 // reduction), -(-119 // reduction), 3)
+    whole = read(data)[: 72 // reduction * reduction, : 112 // reduction * reduction]
+    means = cv2.resize(whole, None, fx=1 / reduction, fy=1 / reduction, interpolation=3)
+    difference = np.abs(found[: means.shape[0], : means.shape[1]].astype(int) - means)
+    assert difference.mean() < 1
+    assert difference.max() < 9
 
 
 # --- bit depth ---

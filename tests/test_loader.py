@@ -1,5 +1,8 @@
+import ctypes
+import resource
 from collections import namedtuple
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -86,3 +89,23 @@ def test_tensors_are_found_at_any_depth():
     points, second, third = torch.zeros(1, 4), torch.zeros(2), torch.zeros(3)
     value = (Sample(stem="a", points=points), [{"b": second}, None, 3], third, "text")
     assert [len(tensor) for tensor in tensors_of(value)] == [1, 2, 3]
+
+
+class LargeArrays:
+    """Frames that fill arrays as large as decoded images, and count the new pages of memory."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, key):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(5):
+            decoded = [np.ones(size, np.uint8) for size in (7_000_000, 5_000_000, 2_000_000)]
+            del decoded
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="without glibc")
+def test_workers_reuse_the_memory_of_freed_arrays():
+    first, second = FrameLoader(LargeArrays(), num_workers=1, batch_size=None)
+    assert second < 100 < first

@@ -1,4 +1,6 @@
 import errno
+import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -63,6 +65,20 @@ def test_labels_read_back(tmp_path):
     local = np.fromfile(tmp_path / "localmap_clouds" / f"{STEM}.bin", np.float32)
     assert local.shape == (9,)
     assert (tmp_path / "image_caption" / f"{STEM}.txt").read_text() == "A road."
+
+
+def test_depth_images_have_no_filters(tmp_path):
+    depth = np.arange(30 * 48, dtype=np.uint16).reshape(30, 48)
+    write_labels(tmp_path, STEM, replace(_labels(), depth=depth))
+    data = (tmp_path / "depths" / f"{STEM}.png").read_bytes()
+    at, packed = 8, b""
+    while at < len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        packed += data[at + 8 : at + 8 + length] if data[at + 4 : at + 8] == b"IDAT" else b""
+        at += 12 + length
+    rows = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(30, 1 + 2 * 48)
+    assert not rows[:, 0].any()
+    np.testing.assert_array_equal(rows[:, 1:].copy().view(">u2"), depth)
 
 
 def test_every_folder_of_the_layout_is_written(tmp_path):

@@ -125,8 +125,8 @@ def test_deep_images_are_scaled_by_the_calibrations_white_level(root):
         open_all(root)[0]
     calibration = write_json_rig(root / "calib.json", json_rig(image_max=4080))
     found = open_all(root, calibration=calibration)[0].images
-    shutil.rmtree(root / "images")
-    shutil.copytree(root / "layout/images", root / "images")
+    for path in sorted((root / "images").iterdir()):
+        cv2.imwrite(str(path), cv2.imread(str(root / f"layout/images/{path.stem}.jpg")))
     assert torch.equal(found, open_all(root)[0].images)
 
 

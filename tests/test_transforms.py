@@ -1,10 +1,12 @@
 import math
 
+import cv2
 import numpy as np
 import pytest
 
 from dataset import layout, transforms
 from dataset.augmentation import Choices
+from dataset.image_decoding import EncodedImage
 from utils.geometry import VoxelGrid
 from utils.labels import IGNORE
 
@@ -62,6 +64,14 @@ def test_depth_is_looked_up_and_never_mixed():
     np.testing.assert_array_equal(mirrored.depth(recorded), expected[:, ::-1])
 
 
+def test_stored_depth_is_looked_up_in_its_own_unit():
+    stored = np.arange(60, dtype=np.uint16).reshape(6, 10)
+    transform = transforms.ImageTransform((0, 0, 6, 10), (3, 5))
+    found = transform.depth(stored)
+    assert found.dtype == np.uint16
+    np.testing.assert_array_equal(found / 256, transform.depth((stored / 256).astype(np.float32)))
+
+
 def test_windows_wholly_outside_are_black_and_without_depth():
     for window in [(70, 0, 90, 80), (-30, 0, -10, 80), (0, 90, 60, 99)]:
         transform = transforms.ImageTransform(window, (5, 6))
@@ -78,8 +88,8 @@ def test_shrinking_takes_area_means():
 
 def test_image_transform_by_hand():
     def window(crop=WHOLE, **choices):
-        transform = transforms.image_transform((100, 200), (10, 20), crop, Choices(**choices))
-        assert transform.size == (10, 20)
+        transform = transforms.image_transform((100, 200), (100, 200), crop, Choices(**choices))
+        assert transform.size == (100, 200)
         return transform.window
 
     assert window() == (0, 0, 100, 200)
@@ -290,3 +300,65 @@ def test_coarsening_of_one_value(value):
 def test_factor_that_does_not_divide_is_rejected(factor):
     with pytest.raises(ValueError, match=rf"{factor} does not divide the shape \(8, 8, 2\)"):
         transforms.coarsen_occupancy(random_labels(), factor)
+
+
+# --- JPEGs decoded at a reduced size ---
+
+
+@pytest.mark.parametrize(
+    ("recorded", "size", "reduction"),
+    [
+        ((1200, 1920), (384, 1280), 1),  # 3.1 rows, but only 1.5 columns.
+        ((900, 1600), (256, 704), 2),
+        ((900, 1600), (96, 264), 4),
+        ((900, 1600), (450, 800), 2),
+        ((899, 1600), (450, 800), 1),
+        ((900, 1600), (10, 10), 8),
+        ((100, 100), (200, 200), 1),
+    ],
+)
+def test_no_more_is_reduced_than_the_result_needs(recorded, size, reduction):
+    assert transforms.image_transform(recorded, size, WHOLE, Choices()).reduction == reduction
+
+
+@pytest.mark.parametrize("scale", [0.7, 1.0, 1.3])
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (0.113, -0.071)])
+def test_reduced_windows_are_whole_pixels(scale, shift):
+    choices = Choices(image_scale=scale, image_shift=shift)
+    crop = (0.3535, 0.01, 1.0, 0.99)
+    window = transforms.image_transform((901, 1603), (96, 264), crop, choices)
+    top, left, bottom, right = window.window
+    assert window.reduction > 1
+    assert all(edge % window.reduction == 0 for edge in window.window)
+    assert bottom - top >= 96 * window.reduction
+    assert right - left >= 264 * window.reduction
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("size", [(90, 140), (45, 70), (20, 33)])
+def test_reduced_jpegs_land_where_the_matrix_says(size, flip):
+    blob = np.zeros((203, 301, 3), np.uint8)
+    cv2.circle(blob, (160, 90), 30, (255, 255, 255), -1)
+    rows, columns = np.indices(blob.shape[:2]) + 0.5
+    weight = blob[..., 0] / blob[..., 0].sum()
+    middle = [(columns * weight).sum(), (rows * weight).sum(), 1, 1]
+    choices = Choices(image_scale=1.02, image_shift=(0.01, -0.03), image_flip=flip)
+    window = transforms.image_transform(blob.shape[:2], size, WHOLE, choices)
+    assert window.reduction > 1
+    data = cv2.imencode(".jpg", blob, [cv2.IMWRITE_JPEG_QUALITY, 98])[1].tobytes()
+    found = window.decoded(EncodedImage("a", data))
+    assert found.shape == (*size, 3)
+    rows, columns = np.indices(size) + 0.5
+    weight = found[..., 0] / found[..., 0].sum(dtype=float)
+    u, v, _, _ = window.matrix() @ middle
+    assert (columns * weight).sum() == pytest.approx(u, abs=0.1)
+    assert (rows * weight).sum() == pytest.approx(v, abs=0.1)
+
+
+def test_other_formats_are_reduced_by_the_resize_alone():
+    rng = np.random.default_rng(0)
+    recorded = rng.integers(0, 255, (90, 160, 3)).astype(np.uint8)
+    window = transforms.image_transform((90, 160), (30, 40), WHOLE, Choices())
+    assert window.reduction == 2
+    data = cv2.imencode(".png", recorded[..., ::-1])[1].tobytes()
+    np.testing.assert_array_equal(window.decoded(EncodedImage("a", data)), window.image(recorded))

@@ -196,7 +196,7 @@ class NuScenes(SampleDataset):
             seen = transforms.input_projection(pixel_from_volume, choices, camera=number)
             matrices.append(seen)
             if reads_images:
-                image = window.image(self._read_image(camera))
+                image = self._read_image(camera, window)
                 images.append(transforms.input_pixels(image, choices, camera=number))
             if "depth_m" in self._fields and cloud is not None:
                 depths.append(depth_of_points(pixel_from_volume, cloud, self.image_size))
@@ -209,11 +209,13 @@ class NuScenes(SampleDataset):
             found["pixel_from_lidar"] = torch.from_numpy(np.stack(matrices)).float()
         return found
 
-    def _read_image(self, camera: int) -> UInt8[np.ndarray, "H W 3"]:
-        """Read the image of a recording, black if it is lost."""
+    def _read_image(
+        self, camera: int, window: transforms.ImageTransform
+    ) -> UInt8[np.ndarray, "H W 3"]:
+        """Read the image of a recording, cropped and resized; black if it is lost."""
         if self._is_lost(self._frames.path(camera)):
-            return np.zeros((*self._frames.image_size(camera), 3), np.uint8)
-        return self._frames.read_image(camera)
+            return np.zeros((*window.size, 3), np.uint8)
+        return window.decoded(self._frames.open_image(camera))
 
     def _volume_fields(
         self, row: int, cloud: Float32[np.ndarray, "P 4"] | None, choices: Choices

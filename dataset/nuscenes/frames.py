@@ -10,13 +10,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Float64, UInt8
+from jaxtyping import Float32, Float64
 
 from dataset import formats, transforms
 from dataset.augment.cloud import augment_cloud
 from dataset.augment.ranges import Stream
 from dataset.augmentation import Choices
 from dataset.cloud_rule import NUSCENES_CLOUD
+from dataset.image_decoding import EncodedImage
 from dataset.nuscenes import labels as nuscenes_labels
 from dataset.nuscenes.index import LIDAR_SLOT, KeyFrameIndex
 from dataset.sweep_ages import sweep_ages_s
@@ -115,19 +116,19 @@ class NuScenesFrames:
         cam_from_volume = np.linalg.inv(world_from_cam) @ self.world_from_volume(row)
         return index.pixel_from_sensor(recording) @ cam_from_volume
 
-    def read_image(self, camera: int) -> UInt8[np.ndarray, "H W 3"]:
-        """Read the image of a recording.
+    def open_image(self, camera: int) -> EncodedImage:
+        """Read the image of a recording, without decoding it yet.
 
         Raises:
             FileNotFoundError: If it is missing.
             ValueError: If it is corrupt, or its size differs from the tables.
         """
         path, size = self.path(camera), self.image_size(camera)
-        image = formats.read_image(path)
-        if image.shape[:2] != size:
+        image = formats.open_image(path)
+        if image.size != size:
             raise ValueError(
                 f"{path}: expected {size} (height, width) as in sample_data.json, got "
-                f"{image.shape[:2]}. The calibration needs the recorded size: copy the file again"
+                f"{image.size}. The calibration needs the recorded size: copy the file again"
             )
         return image
 

@@ -1,8 +1,10 @@
 """The data loader of all scripts: frames read by worker processes, which cannot hang it."""
 
+import ctypes
 import dataclasses
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,10 @@ TIMEOUT_S = 300
 """Longest time without a batch; reading one takes seconds, also from a slow disk."""
 PREFETCH = 2
 """Batches that each worker reads ahead."""
+KEPT_BYTES = 256 * 2**20
+"""Free memory that a worker keeps at most; a full-size frame needs a tenth of it."""
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # Of malloc.h.
+_LARGEST_MMAP_THRESHOLD = 32 * 2**20  # Of glibc; larger arrays are returned.
 
 
 class FrameLoader(DataLoader):
@@ -34,7 +40,7 @@ class FrameLoader(DataLoader):
     def __init__(self, frames: Any, *, num_workers: int, **options: Any) -> None:
         if num_workers:
             options |= {"timeout": TIMEOUT_S, "prefetch_factor": PREFETCH}
-        super().__init__(frames, num_workers=num_workers, worker_init_fn=_use_one_thread, **options)
+        super().__init__(frames, num_workers=num_workers, worker_init_fn=_set_up_worker, **options)
         self._has_room = num_workers == 0
 
     def __iter__(self) -> Any:
@@ -82,7 +88,20 @@ def tensors_of(value: Any) -> Iterator[Tensor]:
             yield from tensors_of(getattr(value, field.name))
 
 
-def _use_one_thread(worker: int) -> None:
-    """Keep OpenCV from starting threads in a worker process."""
+def _set_up_worker(worker: int) -> None:
+    """Keep OpenCV from starting threads in a worker process, and its freed memory for the next."""
     del worker
     cv2.setNumThreads(0)
+    keep_freed_memory()
+
+
+def keep_freed_memory() -> None:
+    """Keep the memory of freed arrays in this process instead of returning it to the system.
+
+    Otherwise each frame gets new pages for its decoded images, and the system fills them with
+    zeros first. Only glibc has this option; elsewhere nothing changes.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_TRIM_THRESHOLD, KEPT_BYTES)
+        mallopt(_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
