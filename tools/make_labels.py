@@ -42,6 +42,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--out", type=output_folder, required=True, metavar="DIR", help="folder of the data set")
     add("--camera", metavar="NAME", help="camera to use if the recordings have several")
     add(
+        "--mapping",
+        type=Path,
+        metavar="FILE",
+        help="classes of point labels, boxes and masks, such as config/labels/kitti.json",
+    )
+    add(
         "--rest",
         choices=REST_CLASSES,
         default="barrier",
@@ -120,7 +126,7 @@ def main(arguments: argparse.Namespace) -> None:
     """
     options = LabelOptions(**({"rest": arguments.rest} | dict(arguments.set)))
     recordings = {"train": arguments.recordings, "val": arguments.val, "test": arguments.test}
-    job = LabelJob(recordings, arguments.out, options, arguments.camera)
+    job = LabelJob(recordings, arguments.out, options, arguments.camera, arguments.mapping)
     left = make_labels(job, workers=arguments.workers, shard=arguments.shard)
     if left:
         print(f"{left} clips are left to other shards")

@@ -9,6 +9,8 @@ _BITS = 19
 """Bits of each coordinate of a cell: 2^19 cells of 0.1 m are 52 km."""
 _CLASS_BITS = 5
 _MERGE_ROWS = 1 << 20
+_SPLIT_M = 0.06
+"""Difference in height of two halves of a surface: three times the noise of a LiDAR."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class CellMap:
         index = _unpacked(cell[starts]) - (1 << (_BITS - 1))
         points = (index.astype(np.float32) + np.float32(0.5)) * np.float32(self._cell_m)
         points += offset.astype(np.float32)
-        return MapPoints(points, count, _winners(rows, starts))
+        return _without_splits(cell[starts], MapPoints(points, count, _winners(rows, starts)))
 
     def _flush(self) -> None:
         if self._pending:
@@ -124,6 +126,28 @@ def _winners(rows: _Rows, starts: Int64[np.ndarray, " M"]) -> UInt8[np.ndarray, 
     rank = np.where(label > 0, (rows.count.astype(np.int64) << _CLASS_BITS) + 31 - label, 0)
     best = np.maximum.reduceat(rank, starts)
     return np.where(best > 0, 31 - (best & 31), 0).astype(np.uint8)
+
+
+def _without_splits(cell: Int64[np.ndarray, " M"], found: MapPoints) -> MapPoints:
+    """Merge cells on top of each other whose mean points are so close that they are one surface.
+
+    Noise splits level ground that lies on a border between cells in two.
+    """
+    points, count = found.points, found.count
+    is_split = (np.diff(cell) == 1) & (np.diff(points[:, 2]) < _SPLIT_M)
+    # Of three in a row, only the lower two are merged.
+    is_split[1:] &= ~is_split[:-1]
+    lower = np.flatnonzero(is_split)
+    upper = lower + 1
+    weight = count[[lower, upper]] / (count[lower] + count[upper])  # (2, K)
+    points[lower] = points[lower] * weight[0][:, None] + points[upper] * weight[1][:, None]
+    label = found.label.copy()
+    takes_upper = (count[upper] > count[lower]) & (label[upper] > 0)
+    label[lower] = np.where(takes_upper | (label[lower] == 0), label[upper], label[lower])
+    count[lower] += count[upper]
+    kept = np.ones(len(points), bool)
+    kept[upper] = False
+    return MapPoints(points[kept], count[kept], label[kept])
 
 
 def _starts(key: Int64[np.ndarray, " R"]) -> Int64[np.ndarray, " M"]:

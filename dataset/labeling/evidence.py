@@ -13,6 +13,9 @@ from jaxtyping import Bool, Float32, Float64, Int32, Int64
 _TILE = 32
 """Voxels along each edge of a tile."""
 _TILE_VOXELS = _TILE**3
+_ARRAYS = ("_seen", "_hits", "_passes", "_absences", "_before_first", "_until_last")
+_BIN_DEG = 1.0
+"""Directions without a point are found in bins this wide."""
 _SAMPLES = 1 << 20
 """Samples on rays per step of the loop."""
 
@@ -24,12 +27,14 @@ class Counts:
     Attributes:
         hits: Clouds with a point in the voxel.
         passes: Clouds with a ray through it and no point in it.
-        passes_outside: The passes before the first or after the last of the hits.
+        absences: Clouds with such a ray, or with no point at all in its direction.
+        absences_outside: The absences before the first or after the last of the hits.
     """
 
     hits: Int32[np.ndarray, " N"]
     passes: Int32[np.ndarray, " N"]
-    passes_outside: Int32[np.ndarray, " N"]
+    absences: Int32[np.ndarray, " N"]
+    absences_outside: Int32[np.ndarray, " N"]
 
 
 class Evidence:
@@ -54,14 +59,16 @@ class Evidence:
         self._seen = np.zeros(0, np.uint16)  # Number of the last cloud that counted here.
         self._hits = np.zeros(0, np.uint16)
         self._passes = np.zeros(0, np.uint16)
-        self._before_first = np.zeros(0, np.uint16)  # Passes before the first hit.
-        self._until_last = np.zeros(0, np.uint16)  # Passes before the last hit.
+        self._absences = np.zeros(0, np.uint16)
+        self._before_first = np.zeros(0, np.uint16)  # Absences before the first hit.
+        self._until_last = np.zeros(0, np.uint16)  # Absences before the last hit.
 
     def add(
         self,
         origin_m: Float32[np.ndarray, "3"],
         hits_m: Float32[np.ndarray, "P 3"],
         rays_m: Float32[np.ndarray, "R 3"],
+        silent_m: Float32[np.ndarray, "S 3"],
         margin_m: float,
     ) -> None:
         """Add one cloud.
@@ -70,19 +77,25 @@ class Evidence:
             origin_m: Position of the LiDAR.
             hits_m: Points that count as hits.
             rays_m: Ends of the rays that count as passes.
+            silent_m: Ends of rays without a point, which count as absences only.
             margin_m: Passes end this far before the end.
         """
         self._cloud += 1
         voxel = self._fresh(hits_m)
         self._before_first[voxel] = np.where(
-            self._hits[voxel] == 0, self._passes[voxel], self._before_first[voxel]
+            self._hits[voxel] == 0, self._absences[voxel], self._before_first[voxel]
         )
-        self._until_last[voxel] = self._passes[voxel]
+        self._until_last[voxel] = self._absences[voxel]
         self._hits[voxel] += np.uint16(1)  # Once for repeated indices.
         self._seen[voxel] = self._cloud
         for samples in ray_samples(origin_m, rays_m, margin_m, float(self._voxel_m)):
             voxel = self._fresh(samples)
             self._passes[voxel] += np.uint16(1)
+            self._absences[voxel] += np.uint16(1)
+            self._seen[voxel] = self._cloud
+        for samples in ray_samples(origin_m, silent_m, 0.0, float(self._voxel_m)):
+            voxel = self._fresh(samples)
+            self._absences[voxel] += np.uint16(1)
             self._seen[voxel] = self._cloud
 
     def at(self, points_m: Float32[np.ndarray, "N 3"]) -> Counts:
@@ -92,15 +105,16 @@ class Evidence:
         slot[inside] = self._slot[tile]
         known = slot >= 0
         flat = slot[known] * _TILE_VOXELS + local[known[inside]]
-        before, until, passes = (
+        before, until, absences = (
             values[flat].astype(np.int32)
-            for values in (self._before_first, self._until_last, self._passes)
+            for values in (self._before_first, self._until_last, self._absences)
         )
-        found = np.zeros((3, len(points_m)), np.int32)
+        found = np.zeros((4, len(points_m)), np.int32)
         found[0, known] = self._hits[flat]
-        found[1, known] = passes
-        found[2, known] = before + passes - until
-        return Counts(found[0], found[1], found[2])
+        found[1, known] = self._passes[flat]
+        found[2, known] = absences
+        found[3, known] = before + absences - until
+        return Counts(found[0], found[1], found[2], found[3])
 
     def passes_at(self, points_m: Float32[np.ndarray, "N 3"]) -> Int32[np.ndarray, " N"]:
         """Return the passes of the voxels that hold points."""
@@ -145,7 +159,7 @@ class Evidence:
         needed = self._used * _TILE_VOXELS
         if needed > len(self._hits):
             size = max(needed, 3 * len(self._hits) // 2 // _TILE_VOXELS * _TILE_VOXELS)
-            for name in ("_seen", "_hits", "_passes", "_before_first", "_until_last"):
+            for name in _ARRAYS:
                 grown = np.zeros(size, np.uint16)
                 old = getattr(self, name)
                 grown[: len(old)] = old
@@ -173,6 +187,42 @@ def ray_samples(
         along = (number.astype(np.float32) + np.float32(0.5)) * np.float32(step_m)
         yield origin_m + np.repeat(direction[first:last], part, axis=0) * along[:, None]
         first = last
+
+
+class SilentDirections:
+    """Directions in which a LiDAR finds nothing now, but found something in another cloud.
+
+    Rays into the sky give no point, so that things that moved on against it leave no other
+    evidence. Directions in which no cloud of the clip has had a point so far do not count.
+    """
+
+    def __init__(self) -> None:
+        self._columns, self._rows = round(360 / _BIN_DEG), round(180 / _BIN_DEG)
+        self._ever = np.zeros(self._columns * self._rows, bool)
+
+    def find(
+        self, points: Float32[np.ndarray, "P 3"], reach_m: float
+    ) -> Float32[np.ndarray, "S 3"]:
+        """Return the ends of rays in such directions.
+
+        Args:
+            points: A whole cloud, LiDAR frame [m].
+            reach_m: Length of the rays.
+        """
+        x, y, z = points.T
+        column = np.floor((np.degrees(np.arctan2(y, x)) + 180) / _BIN_DEG).astype(np.int64)
+        row = np.floor((np.degrees(np.arctan2(z, np.hypot(x, y))) + 90) / _BIN_DEG)
+        now = np.zeros_like(self._ever)
+        now[row.astype(np.int64) * self._columns + column % self._columns] = True
+        rows, columns = np.divmod(np.flatnonzero(self._ever & ~now), self._columns)
+        self._ever |= now
+        part = np.array([0.25, 0.75])
+        azimuth = np.radians((columns[:, None, None] + part) * _BIN_DEG - 180)
+        elevation = np.radians((rows[:, None, None] + part[:, None]) * _BIN_DEG - 90)
+        flat = np.cos(elevation)
+        up = np.broadcast_to(np.sin(elevation), (len(rows), 2, 2))
+        ends = np.stack([flat * np.cos(azimuth), flat * np.sin(azimuth), up], axis=-1)
+        return (ends.reshape(-1, 3) * reach_m).astype(np.float32)
 
 
 def thin_rays(

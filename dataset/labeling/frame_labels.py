@@ -17,6 +17,14 @@ from utils.labels import FREE, IGNORE
 _GRID = layout.LABEL_GRID
 _NEAR_MOVERS = 3
 """Points that something that moves needs in the voxels around one of them; fewer are noise."""
+_BIN_DEG = 1.0
+_SOLID_SHARE = 0.25
+"""Share of the points in a direction, this wide, that must be on something that moves: dust lets
+most rays through."""
+_RAY_SPACING = 0.01
+"""Distance between the rays of a cloud, as a share of the range."""
+_FEWER, _FAR_FEWER = 2, 10
+"""A voxel that holds only noise of its neighbor has this many times fewer points, or far fewer."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,7 @@ def label_frame(
     options = clip.options
     clip_from_lidar = clip.clip_from_lidar(world_from_lidar)
     points, label, is_pseudo = _crop(clip, clip_from_lidar)
-    movers, mover_label = _movers(clip, sweep, clip_from_lidar)
+    movers, mover_label, stays = _movers(clip, sweep, clip_from_lidar)
     shown = np.concatenate([points, movers])
     occupancy = np.full(_GRID.shape, IGNORE, np.uint8)
     occupancy.reshape(-1)[_free_voxels(clip, clip_from_lidar)] = FREE
@@ -82,11 +90,16 @@ def label_frame(
     guessed[_voxels_of(points[is_pseudo])[0]] = True
     occupied = (occupancy.reshape(-1) != FREE) & (occupancy.reshape(-1) != IGNORE)
     in_map = _between(points[:, 0], LOCAL_MAP_X_M) & _between(points[:, 1], LOCAL_MAP_Y_M)
-    own = sweep.points[:, :3]
+    own = np.concatenate([sweep.points[stays, :3], movers])
     depth, in_camera = None, None
     if view is not None:
         every = np.concatenate([points, own])
-        spacing = np.full(len(every), options.map_voxel_m, np.float32)
+        spacing = np.concatenate(
+            [
+                np.full(len(points), options.map_voxel_m, np.float32),
+                np.linalg.norm(own, axis=1) * np.float32(_RAY_SPACING),
+            ]
+        )
         depth = visible_depth(every, spacing, view.pixel_from_lidar, view.size, options)
         in_camera = seen_by_camera(occupancy, view.pixel_from_lidar, view.size)
     return FrameLabels(
@@ -131,8 +144,11 @@ def _crop(
 
 def _movers(
     clip: ClipMap, sweep: Sweep, clip_from_lidar: Float64[np.ndarray, "4 4"]
-) -> tuple[Float32[np.ndarray, "N 3"], UInt8[np.ndarray, " N"]]:
-    """Return the points of the frame's own cloud on things that move, and their class."""
+) -> tuple[Float32[np.ndarray, "N 3"], UInt8[np.ndarray, " N"], Bool[np.ndarray, " P"]]:
+    """Return the points of the frame's own cloud on things that move, and their class.
+
+    The last is which points of the cloud are static. Others, neither one nor the other, are dust.
+    """
     own = sweep.points[:, :3]
     placed = own @ clip_from_lidar[:3, :3].T.astype(np.float32)
     placed += clip_from_lidar[:3, 3].astype(np.float32)
@@ -140,10 +156,10 @@ def _movers(
     if clip.options.remove_movers:
         moved |= clip.has_moved(placed)
     points, placed, label = own[moved], placed[moved], sweep.label[moved]
-    dense = _is_dense(points)
+    dense = _is_dense(points) & _is_solid(own, moved)
     points, placed, label = points[dense], placed[dense], label[dense]
     guess = clip.guess(placed)
-    return points, np.where(label > 0, label, guess).astype(np.uint8)
+    return points, np.where(label > 0, label, guess).astype(np.uint8), ~moved
 
 
 def _is_dense(points: Float32[np.ndarray, "N 3"]) -> Bool[np.ndarray, " N"]:
@@ -159,6 +175,21 @@ def _is_dense(points: Float32[np.ndarray, "N 3"]) -> Bool[np.ndarray, " N"]:
     dense = np.zeros(len(points), bool)
     dense[inside] = np.asarray(around) >= _NEAR_MOVERS
     return dense
+
+
+def _is_solid(
+    points: Float32[np.ndarray, "P 3"], moved: Bool[np.ndarray, " P"]
+) -> Bool[np.ndarray, " N"]:
+    """Return which of the moving points are where most rays of the cloud end on such points."""
+    x, y, z = points.T
+    columns = round(360 / _BIN_DEG)
+    column = np.floor(np.degrees(np.arctan2(y, x)) / _BIN_DEG).astype(np.int64) % columns
+    row = np.floor((np.degrees(np.arctan2(z, np.hypot(x, y))) + 90) / _BIN_DEG).astype(np.int64)
+    direction = row * columns + column
+    every = np.bincount(direction)
+    moving = np.bincount(direction[moved], minlength=len(every))
+    solid: Bool[np.ndarray, " N"] = (moving >= _SOLID_SHARE * every)[direction[moved]]
+    return solid
 
 
 def _hide_behind(
@@ -216,7 +247,10 @@ def _is_noise(
     points: Float32[np.ndarray, "N 3"],
     boundary_m: float,
 ) -> Bool[np.ndarray, " V"]:
-    """Return voxels whose points all lie at the face of a neighbor with twice as many points."""
+    """Return voxels whose points all lie at the face of a fuller neighbor, or that have few.
+
+    Both hold noise of the surface in the neighbor.
+    """
     grid = np.zeros(np.array(_GRID.shape) + 2, np.int32)
     x, y, z = np.unravel_index(voxel, _GRID.shape)
     grid[x + 1, y + 1, z + 1] = count
@@ -233,7 +267,8 @@ def _is_noise(
             beyond = np.bincount(of_point[away > limit], minlength=len(voxel))
             shift = np.eye(3, dtype=int)[axis] * side + 1
             neighbor = grid[x + shift[0], y + shift[1], z + shift[2]]
-            is_noise |= (beyond == 0) & (neighbor >= 2 * count)
+            is_noise |= (beyond == 0) & (neighbor >= _FEWER * count)
+            is_noise |= neighbor >= _FAR_FEWER * count
     return is_noise
 
 

@@ -44,9 +44,16 @@ class Ground:
         self, points_m: Float32[np.ndarray, "N 3"]
     ) -> tuple[Float32[np.ndarray, " N"], Bool[np.ndarray, " N"]]:
         """Return the height of the ground below or above points [m], and whether to drive on it."""
+        x, y = self.cells_of(points_m)
+        return self.height_m[x, y], self.is_driveable[x, y]
+
+    def cells_of(
+        self, points_m: Float32[np.ndarray, "N 3"]
+    ) -> tuple[Int64[np.ndarray, " N"], Int64[np.ndarray, " N"]]:
+        """Return the cell of each point, the nearest one if outside."""
         index = np.floor((points_m[:, :2] - self.low_m.astype(np.float32)) / self.cell_m)
         x, y = np.clip(index.astype(np.int64), 0, np.array(self.height_m.shape) - 1).T
-        return self.height_m[x, y], self.is_driveable[x, y]
+        return x, y
 
     def filled_points(self) -> Float32[np.ndarray, "N 3"]:
         """Return a point in the middle of each filled cell [m]."""

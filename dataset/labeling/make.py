@@ -16,12 +16,14 @@ import numpy as np
 from jaxtyping import Float64
 
 from dataset import layout
+from dataset.calibration import split_projection
 from dataset.formats import open_image, read_json
 from dataset.labeling.clip_map import build_clip_map
 from dataset.labeling.drive import Clip, Drive, cut_clips, read_drive
 from dataset.labeling.frame_labels import FrameLabels, View, label_frame
+from dataset.labeling.mapping import ClassMapping, read_mapping
 from dataset.labeling.options import LabelOptions
-from dataset.labeling.sweeps import SweepReader
+from dataset.labeling.sweeps import SweepReader, sources_of
 from dataset.layout_files import PNG_OPTIONS, calibration_text, vehicle_text, write_encoded
 from dataset.occupancy_files import write_archive, write_array
 from dataset.splits import SPLITS
@@ -50,12 +52,14 @@ class LabelJob:
         out: Folder of the data set.
         options: How labels are made.
         camera: Name of the camera to use, if the recordings have several.
+        mapping: Classes of point labels, boxes and masks; needed if a recording has any.
     """
 
     recordings: Mapping[str, Sequence[Path]]
     out: Path
     options: LabelOptions = field(default_factory=LabelOptions)
     camera: str | None = None
+    mapping: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ def make_labels(
 def label_clip(task: _Task) -> None:
     """Label one clip and write its files."""
     job, drive, clip = task.job, task.drive, task.clip
-    reader = SweepReader(drive, job.options)
+    reader = SweepReader(drive, job.options, _mapping(job))
     clip_map = build_clip_map(reader, clip.context, job.options)
     motion = _motion(drive)
     view = None
@@ -146,6 +150,12 @@ def _plan(job: LabelJob) -> tuple[list[_Task], list[dict[str, Any]]]:
     owner: dict[str, Path] = {}
     for split, recording in _all_recordings(job):
         drive = read_drive(recording, job.camera)
+        sources = sources_of(recording)
+        if sources and job.mapping is None:
+            raise ValueError(
+                f"{recording}: expected a file that says what the classes of its "
+                f"{' and '.join(sources)} mean, found none: state it with --mapping"
+            )
         for stem in drive.stems:
             if stem in owner:
                 raise ValueError(
@@ -162,6 +172,10 @@ def _plan(job: LabelJob) -> tuple[list[_Task], list[dict[str, Any]]]:
             scenes[-1]["tasks"].append(len(tasks))
             tasks.append(_Task(job, drive, clip, note))
     return tasks, scenes
+
+
+def _mapping(job: LabelJob) -> ClassMapping | None:
+    return None if job.mapping is None else read_mapping(job.mapping)
 
 
 def _all_recordings(job: LabelJob) -> list[tuple[str, Path]]:
@@ -203,6 +217,7 @@ def _settings(job: LabelJob) -> dict[str, Any]:
             for split in SPLITS
         },
         "camera": job.camera,
+        "mapping": None if job.mapping is None else read_json(job.mapping),
         "options": asdict(job.options),
     }
 
@@ -238,6 +253,7 @@ def _finish(job: LabelJob, tasks: Sequence[_Task], scenes: Sequence[Mapping[str,
                 },
                 "unobserved": int(voxels[IGNORE]),
             },
+            "sources": {str(path): sources_of(path) for _, path in _all_recordings(job)},
             "pseudo": {
                 "is_pseudo": share > 0,
                 "share_of_occupied_voxels": round(share, 4),
@@ -311,23 +327,6 @@ def _write_recording(out: Path, drive: Drive, frame: int, motion: _Motion) -> No
         cv2.cvtColor(image, cv2.COLOR_RGB2BGR),
         [cv2.IMWRITE_PNG_COMPRESSION, 3],
     )
-
-
-def split_projection(
-    pixel_from_lidar: Float64[np.ndarray, "4 4"],
-) -> tuple[Float64[np.ndarray, "3 4"], Float64[np.ndarray, "4 4"]]:
-    """Split a projection into camera matrix, f 0 u, 0 f v, 0 0 1, and pose of the camera."""
-    p2 = np.zeros((3, 4))
-    p2[2, 2] = 1.0
-    cam_from_lidar = np.eye(4)
-    cam_from_lidar[2] = pixel_from_lidar[2]
-    for row in (0, 1):
-        center = pixel_from_lidar[row, :3] @ pixel_from_lidar[2, :3]
-        rest = pixel_from_lidar[row] - center * pixel_from_lidar[2]
-        focal = np.linalg.norm(rest[:3])
-        p2[row, row], p2[row, 2] = focal, center
-        cam_from_lidar[row] = rest / focal
-    return p2, cam_from_lidar
 
 
 def _path(out: Path, folder: str, stem: str) -> Path:

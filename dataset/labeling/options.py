@@ -27,6 +27,10 @@ class LabelOptions:
         remove_movers: Whether to remove points that other rays have passed through.
         mover_passes: Clouds whose rays must have passed before or after for removal.
         mover_ratio: Removal needs this many of them per cloud that hit the voxel.
+        through_ratio: Removal also follows if this many clouds passed at any time per cloud that
+            hit: dust and foliage, which most rays pass through.
+        silent_m: Directions in which only other clouds have points count as passed this far, for
+            removal only [m]; 0 turns it off.
         mover_shadow_m: Free space this far behind moving points is unobserved in their frame [m].
         boundary_m: A voxel with few points, all this close to a fuller neighbor, holds only noise
             of that neighbor's surface and is ignored [m].
@@ -58,7 +62,9 @@ class LabelOptions:
     remove_movers: bool = True
     mover_passes: int = 3
     mover_ratio: float = 1.0
-    mover_shadow_m: float = 3.0
+    through_ratio: float = 3.0
+    silent_m: float = 40.0
+    mover_shadow_m: float = 12.0
     boundary_m: float = 0.05
     ground_cell_m: float = 0.3
     ground_step_m: float = 0.06

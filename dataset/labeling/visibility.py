@@ -1,7 +1,7 @@
 """What the camera of a frame sees of the map: depth without hidden points, and visible voxels."""
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, UInt8, UInt16
+from jaxtyping import Bool, Float32, Float64, Int64, UInt8, UInt16
 
 from dataset import layout
 from dataset.labeling.options import LabelOptions
@@ -12,6 +12,8 @@ _HIDDEN_SHARE, _HIDDEN_M = 0.03, 0.3
 """Points farther than the first surface by this share of the depth and this distance are hidden."""
 _CAMERA_HEIGHT_M = 2.0
 """Height above the ground that sets how fast depth may grow within a footprint."""
+_BLOCKS = 160
+"""Blocks across an image in which nearer points of a cloud hide farther ones."""
 _STRIDE = 4
 """Pixels between the rays of the visibility mask."""
 
@@ -78,6 +80,34 @@ def _first_surface(
         grown = np.repeat(np.repeat(block.reshape(rows, columns), edge, 0), edge, 1)
         np.minimum(nearest, grown[:height, :width], out=nearest)
     return nearest
+
+
+def first_hits(
+    points: Float32[np.ndarray, "N 3"],
+    pixel_from_lidar: Float64[np.ndarray, "4 4"],
+    size: tuple[int, ...],
+) -> tuple[Int64[np.ndarray, " M"], Int64[np.ndarray, " M"], Int64[np.ndarray, " M"]]:
+    """Return the points of one cloud that the camera sees, with their column and row.
+
+    Args:
+        points: Points of the cloud, LiDAR frame [m].
+        pixel_from_lidar: The projection.
+        size: Height and width of the image.
+    """
+    height, width = size
+    projected = points @ pixel_from_lidar[:3, :3].T + pixel_from_lidar[:3, 3]
+    depth = projected[:, 2]
+    safe = np.maximum(depth, 1e-3)
+    column, row = np.floor(projected[:, :2] / safe[:, None]).T
+    ahead = (depth > DEPTH_RANGE_M[0]) & (column >= 0) & (column < width)
+    seen = np.flatnonzero(ahead & (row >= 0) & (row < height))
+    x, y = column[seen].astype(np.int64), row[seen].astype(np.int64)
+    block = max(1, width // _BLOCKS)
+    flat = y // block * (width // block + 1) + x // block
+    nearest = np.full(flat.max(initial=0) + 1, np.inf)
+    np.minimum.at(nearest, flat, depth[seen])
+    shown = depth[seen] <= nearest[flat] * (1 + 3 * _HIDDEN_SHARE) + _HIDDEN_M
+    return seen[shown], x[shown], y[shown]
 
 
 def seen_by_camera(
