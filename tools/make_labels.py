@@ -12,9 +12,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 # Clips are labeled in parallel: threads within each would only compete for cores.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -23,11 +21,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataset.labeling.make import LabelJob, make_labels
 from dataset.labeling.options import REST_CLASSES, LabelOptions
+from engine.label_options import setting
 from engine.number_options import count
 from utils.console import run_script, start_logging
 from utils.outputs import output_folder
-
-OPTIONS = {option.name: option for option in fields(LabelOptions)}
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -74,33 +71,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     if not (parsed.recordings or parsed.val or parsed.test):
         parser.error("expected at least one RECORDING")
     return parsed
-
-
-def setting(text: str) -> tuple[str, bool | int | float | str | tuple[float, ...]]:
-    """Parse ``OPTION=VALUE``; values of several numbers have commas.
-
-    Raises:
-        argparse.ArgumentTypeError: If there is no such option, or the value has another type.
-    """
-    name, _, value = text.partition("=")
-    if name not in OPTIONS:
-        raise argparse.ArgumentTypeError(
-            f"unknown option '{name}'; choose from {', '.join(OPTIONS)}"
-        )
-    default: Any = OPTIONS[name].default
-    try:
-        if isinstance(default, bool):
-            return name, {"true": True, "false": False}[value.lower()]
-        if isinstance(default, tuple):
-            numbers = tuple(float(number) for number in value.split(","))
-            if len(numbers) != len(default):
-                raise ValueError
-            return name, numbers
-        return name, type(default)(value)
-    except (KeyError, ValueError):
-        raise argparse.ArgumentTypeError(
-            f"{name}: expected a value like {default}, got '{value}'"
-        ) from None
 
 
 def shard(text: str) -> tuple[int, int]:

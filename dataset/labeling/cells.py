@@ -73,7 +73,7 @@ class CellMap:
         starts = _starts(cell)
         if not len(starts):
             return MapPoints(np.zeros((0, 3), np.float32), rows.count, np.zeros(0, np.uint8))
-        count = np.add.reduceat(rows.count, starts)
+        count = np.add.reduceat(rows.count, starts, dtype=np.int32)
         offset = np.add.reduceat(rows.offset, starts, axis=0) / count[:, None]
         index = _unpacked(cell[starts]) - (1 << (_BITS - 1))
         points = (index.astype(np.float32) + np.float32(0.5)) * np.float32(self._cell_m)
@@ -114,7 +114,7 @@ def _merge(rows: _Rows) -> _Rows:
     starts = _starts(key)
     if not len(starts):
         return rows
-    count = np.add.reduceat(rows.count[order], starts)
+    count = np.add.reduceat(rows.count[order], starts, dtype=np.int32)
     offset = np.add.reduceat(rows.offset[order], starts, axis=0)
     return _Rows(key[starts], count, offset)
 

@@ -19,7 +19,7 @@ _PATH_M = 1.0
 _PATH_HEIGHT_M = 0.5
 """Largest height of these cells above or below the wheels."""
 _LINKS = [(dx, dy) for dx in range(4) for dy in range(-3, 4) if (dx, dy) > (0, 0)]
-"""Neighbors up to three cells away: the rings of a LiDAR leave gaps."""
+"""Neighbors up to three cells away, without a known cell between: rings of a LiDAR leave gaps."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,9 @@ def fit_ground(
     start = _path_cells(height, low, cell_m, wheels_m)
     step = options.ground_step_m
     ground = _connected(height, start, options.terrain_slope * cell_m, step)
+    is_flat = ground & (_slope(height, cell_m) <= options.driveable_slope)
     driveable = _connected(
-        np.where(ground, height, np.nan), start, options.driveable_slope * cell_m, step
+        np.where(is_flat, height, np.float32(np.nan)), start, options.driveable_slope * cell_m, step
     )
     height = np.where(ground, height, np.float32(np.nan))
     filled = _filled(height, options.fill_m / cell_m)
@@ -153,6 +154,9 @@ def _connected(
         limit = rise * float(np.hypot(dx, dy)) + step
         with np.errstate(invalid="ignore"):
             linked = np.abs(height[here] - height[there]) <= limit
+        for part in range(1, max(dx, abs(dy))):
+            between = round(dx * part / max(dx, abs(dy))), round(dy * part / max(dx, abs(dy)))
+            linked &= ~known[_moved(here, *between)]
         pairs.append(np.stack([number[here][linked], number[there][linked]]))
     a, b = np.concatenate(pairs, axis=1)
     group = np.arange(known.sum())
@@ -172,11 +176,32 @@ def _connected(
     return found
 
 
-def _shifted(shape: tuple[int, int], dx: int, dy: int) -> tuple[tuple[slice, slice], ...]:
+def _shifted(shape: tuple[int, ...], dx: int, dy: int) -> tuple[tuple[slice, ...], ...]:
     """Return the slices of all cells with a neighbor at (dx, dy), and of these neighbors."""
     here = slice(0, shape[0] - dx), slice(max(0, -dy), shape[1] - max(0, dy))
-    there = slice(dx, shape[0]), slice(max(0, dy), shape[1] - max(0, -dy))
-    return here, there
+    return here, _moved(here, dx, dy)
+
+
+def _moved(window: tuple[slice, ...], dx: int, dy: int) -> tuple[slice, ...]:
+    return tuple(
+        slice(part.start + step, part.stop + step)
+        for part, step in zip(window, (dx, dy), strict=True)
+    )
+
+
+def _slope(height: Float32[np.ndarray, "X Y"], cell_m: float) -> Float32[np.ndarray, "X Y"]:
+    """Return rise over run between the cells on both sides; 0 where they are unknown."""
+    squared = np.zeros_like(height)
+    for axis in (0, 1):
+        rise = np.zeros_like(height)
+        for reach in (1, 2):  # The wider one, which noise matters less to, if it is known.
+            before, after = np.roll(height, reach, axis), np.roll(height, -reach, axis)
+            for rolled, edge in ((before, slice(0, reach)), (after, slice(-reach, None))):
+                rolled[(slice(None),) * axis + (edge,)] = np.nan
+            found = (after - before) / np.float32(2 * reach * cell_m)
+            rise = np.where(np.isnan(found), rise, found)
+        squared += rise**2
+    return np.sqrt(squared)
 
 
 def _filled(height: Float32[np.ndarray, "X Y"], gap: float) -> Float32[np.ndarray, "X Y"]:

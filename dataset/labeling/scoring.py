@@ -1,6 +1,6 @@
 """How right labels are: against clouds that did not make them, and against a known truth."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -12,7 +12,8 @@ _GRID = layout.LABEL_GRID
 _STEP_M = _GRID.voxel_m / 4
 _RAYS = 10_000
 """Rays of a cloud that are followed, evenly spaced in the file."""
-PARTS = ("ended", "in_occupied", "in_unobserved", "in_free", "followed", "passed_through")
+TRUTH_RANGE_M = 50.0
+"""Range that is compared with a truth: MineSim's reaches 55 m from the way of the vehicle."""
 
 
 @dataclass
@@ -38,7 +39,8 @@ class HeldOutScore:
 
     def __add__(self, other: "HeldOutScore") -> "HeldOutScore":
         """Add up the counts."""
-        return HeldOutScore(*(getattr(self, part) + getattr(other, part) for part in PARTS))
+        parts = (getattr(self, f.name) + getattr(other, f.name) for f in fields(self))
+        return HeldOutScore(*parts)
 
 
 def score_held_out(
@@ -112,9 +114,9 @@ class TruthScore:
         only_truth: Voxels that only the truth has occupied.
         same_class: Voxels occupied in both that have the same class.
         stray: Occupied voxels of the label without an occupied one of the truth in the 27 around.
-        elevation_cells: Cells with both elevations.
+        cells: Cells with both elevations.
         elevation_m: Sum of their absolute differences [m].
-        depth_pixels: Pixels with both depths.
+        pixels: Pixels with both depths.
         depth_share: Sum of their absolute differences as shares of the true depth.
     """
 
@@ -123,7 +125,62 @@ class TruthScore:
     only_truth: int = 0
     same_class: int = 0
     stray: int = 0
-    elevation_cells: int = 0
+    cells: int = 0
     elevation_m: float = 0.0
-    depth_pixels: int = 0
+    pixels: int = 0
     depth_share: float = 0.0
+
+    def __add__(self, other: "TruthScore") -> "TruthScore":
+        """Add up the counts."""
+        parts = (getattr(self, f.name) + getattr(other, f.name) for f in fields(self))
+        return TruthScore(*parts)
+
+
+def score_truth(label: UInt8[np.ndarray, "X Y Z"], truth: UInt8[np.ndarray, "X Y Z"]) -> TruthScore:
+    """Compare occupancy with the truth, up to ``TRUTH_RANGE_M`` from the LiDAR.
+
+    Args:
+        label: Labels; 255 is unobserved.
+        truth: The truth; 255 is unknown.
+    """
+    x, y = (
+        (np.arange(n) + 0.5) * _GRID.voxel_m + low
+        for n, low in zip(_GRID.shape[:2], _GRID.origin_m[:2], strict=True)
+    )
+    near = np.hypot(x[:, None], y) <= TRUTH_RANGE_M
+    known = (label != IGNORE) & (truth != IGNORE) & near[..., None]
+    labeled, true = (label != FREE) & known, (truth != FREE) & known
+    around = truth != FREE
+    for axis in range(3):
+        around = around | np.roll(around, 1, axis) | np.roll(around, -1, axis)
+    both = labeled & true
+    return TruthScore(
+        both=int(both.sum()),
+        only_label=int((labeled & ~true).sum()),
+        only_truth=int((true & ~labeled).sum()),
+        same_class=int((label == truth)[both].sum()),
+        stray=int((labeled & ~around).sum()),
+    )
+
+
+def score_images(
+    elevation_m: tuple[Float32[np.ndarray, "rows cols"], Float32[np.ndarray, "rows cols"]],
+    depth_m: tuple[Float32[np.ndarray, "H W"], Float32[np.ndarray, "H W"]] | None,
+) -> TruthScore:
+    """Compare elevation and depth with the truth.
+
+    Args:
+        elevation_m: Label and truth; NaN where unknown.
+        depth_m: Label and truth; 0 where unknown. None without a camera.
+    """
+    label, truth = elevation_m
+    known = np.isfinite(label) & np.isfinite(truth)
+    score = TruthScore(
+        cells=int(known.sum()), elevation_m=float(np.abs(label - truth)[known].sum())
+    )
+    if depth_m is None:
+        return score
+    label, truth = depth_m
+    known = (label > 0) & (truth > 0)
+    off = np.abs(label[known] - truth[known]) / truth[known]
+    return score + TruthScore(pixels=int(known.sum()), depth_share=float(off.sum()))

@@ -14,8 +14,8 @@ _CAMERA_HEIGHT_M = 2.0
 """Height above the ground that sets how fast depth may grow within a footprint."""
 _BLOCKS = 160
 """Blocks across an image in which nearer points of a cloud hide farther ones."""
-_STRIDE = 4
-"""Pixels between the rays of the visibility mask."""
+_RAY_DEG = 0.25
+"""Angle between the rays of the visibility mask: a voxel 70 m away."""
 
 
 def visible_depth(
@@ -115,7 +115,7 @@ def seen_by_camera(
     pixel_from_lidar: Float64[np.ndarray, "4 4"],
     size: tuple[int, int],
 ) -> Bool[np.ndarray, "X Y Z"]:
-    """Return the voxels that rays of the camera reach: up to the first that is not free.
+    """Return the voxels that the camera sees: up to the first that is not free, included.
 
     Unobserved voxels end a ray without being seen.
 
@@ -125,28 +125,54 @@ def seen_by_camera(
         size: Height and width of the image.
     """
     grid = layout.LABEL_GRID
+    focal = float(np.linalg.norm(np.cross(pixel_from_lidar[0, :3], pixel_from_lidar[2, :3])))
+    stride = focal * np.radians(_RAY_DEG)
+    first = _first_depth(occupancy, pixel_from_lidar, size, stride)
+    known = np.argwhere(occupancy != IGNORE)
+    centers = grid.meters_from_voxel(known.astype(np.float32) + np.float32(0.5))
+    projected = centers @ pixel_from_lidar[:3, :3].T.astype(np.float32)
+    projected += pixel_from_lidar[:3, 3].astype(np.float32)
+    depth = np.maximum(projected[:, 2], 1e-3)
+    column, row = (projected[:, :2] / depth[:, None]).T
+    inside = (projected[:, 2] > 0) & (column >= 0) & (column < size[1])
+    inside &= (row >= 0) & (row < size[0])
+    y, x = (row[inside] / stride).astype(np.int64), (column[inside] / stride).astype(np.int64)
+    seen = np.zeros(len(known), bool)
+    seen[inside] = depth[inside] <= first[y, x] + grid.voxel_m / 2
+    found = np.zeros(grid.shape, bool)
+    found[tuple(known[seen].T)] = True
+    return found
+
+
+def _first_depth(
+    occupancy: UInt8[np.ndarray, "X Y Z"],
+    pixel_from_lidar: Float64[np.ndarray, "4 4"],
+    size: tuple[int, int],
+    stride: float,
+) -> Float32[np.ndarray, "rows cols"]:
+    """Return the camera depth of the first voxel along each ray that is not free [m]; inf if none.
+
+    For an unobserved voxel, it is the depth right before it.
+    """
+    grid = layout.LABEL_GRID
     lidar_from_pixel = np.linalg.inv(pixel_from_lidar)
-    v, u = np.mgrid[_STRIDE / 2 : size[0] : _STRIDE, _STRIDE / 2 : size[1] : _STRIDE]
+    rows, columns = (int(np.ceil(edge / stride)) for edge in size)
+    v, u = np.mgrid[:rows, :columns] * stride + stride / 2
     ends = np.stack([u, v, np.ones_like(u)], axis=-1).reshape(-1, 3)
     direction = (ends @ lidar_from_pixel[:3, :3].T).astype(np.float32)  # Per meter of depth.
     start = lidar_from_pixel[:3, 3].astype(np.float32)
-    speed = np.linalg.norm(direction, axis=1, keepdims=True)
-    direction /= speed
-    seen = np.zeros(occupancy.size, bool)
-    flat = occupancy.reshape(-1)
-    far = float(np.linalg.norm(np.abs(np.array([grid.end_m, grid.origin_m])).max(axis=0)))
+    first = np.full(len(direction), np.inf, np.float32)
+    going = np.arange(len(direction))
     shape = np.array(grid.shape)
-    for distance in np.arange(0.5, far, 0.5, dtype=np.float32) * np.float32(grid.voxel_m):
-        index = np.floor(grid.voxel_from_meters(start + direction * distance)).astype(np.int64)
+    step = grid.voxel_m / 2
+    farthest = float(np.linalg.norm(np.abs([grid.end_m, grid.origin_m]).max(axis=0)))
+    for depth in np.arange(step / 2, farthest, step, dtype=np.float32):
+        index = np.floor(grid.voxel_from_meters(start + direction[going] * depth)).astype(np.int64)
         inside = ((index >= 0) & (index < shape)).all(axis=1)
+        label = np.zeros(len(going), np.uint8)
         x, y, z = index[inside].T
-        voxel = (x * grid.shape[1] + y) * grid.shape[2] + z
-        label = flat[voxel]
-        seen[voxel[label != IGNORE]] = True
-        going = np.ones(len(direction), bool)
-        going[np.flatnonzero(inside)[label != FREE]] = False
-        beyond = (index[:, 0] >= shape[0]) & (direction[:, 0] > 0)
-        direction = direction[going & ~beyond]
-        if not len(direction):
-            break
-    return seen.reshape(occupancy.shape)
+        label[inside] = occupancy[x, y, z]
+        ended = label != FREE
+        first[going[ended]] = depth - np.where(label[ended] == IGNORE, np.float32(grid.voxel_m), 0)
+        going = going[~ended]
+    return first.reshape(rows, columns)
