@@ -25,15 +25,15 @@ def mover(frame: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return (x, 2.0, 0.0), (x + length, 2.0 + width, height)
 
 
-def write_drive(root: Path, *, frames: int = 30, has_mover: bool = True) -> list[str]:
+def write_drive(root: Path, *, frames: int = 30, start_s: float = START_S) -> list[str]:
     """Write a recording; return its stems."""
     stems, lines = [], []
     for folder in ("clouds", "images"):
         (root / folder).mkdir(parents=True)
     for frame in range(frames):
-        stem = f"{START_S + 0.1 * frame:.3f}"
+        stem = f"{start_s + 0.1 * frame:.3f}"
         x = SPEED_MPS * 0.1 * frame
-        solids = [ROAD, WALL, *([mover(frame)] if has_mover else [])]
+        solids = [ROAD, WALL, mover(frame)]
         points = scan(np.array([x, 0.0, LIDAR_HEIGHT_M]), solids)
         rows = np.column_stack([points, np.full(len(points), 0.5)]).astype("<f4")
         rows.tofile(root / "clouds" / f"{stem}.bin")

@@ -14,6 +14,8 @@ from dataset.labeling.options import LabelOptions
 from dataset.labeling.sweeps import SweepReader
 from utils.labels import IGNORE, UNSCENES3D
 
+_AHEAD_M = 12.0
+"""Way ahead of the last pose that counts as driven: the ground below the vehicle is out of view."""
 _KEPT_M = 0.1
 """Points up to this height above the ground never move: rays at grazing angles pass there, too."""
 _MOST = 0.5
@@ -102,7 +104,8 @@ def build_clip_map(reader: SweepReader, frames: Sequence[int], options: LabelOpt
             "your vehicle, found none: check the clouds, and range and vehicle of the options"
         )
     down = poses[:, :3, :3] @ np.array([0.0, 0.0, -layout.LIDAR_HEIGHT_M])
-    ground = fit_ground(merged.points, path + down, options)
+    ahead = path[-1] + down[-1] + poses[-1, :3, 0] * _AHEAD_M
+    ground = fit_ground(merged.points, np.vstack([path + down, ahead]), options)
     kept = np.ones(len(merged.points), bool)
     columns = np.zeros(ground.height_m.shape, bool)
     if options.remove_movers:

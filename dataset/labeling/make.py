@@ -33,8 +33,6 @@ from utils.parallel import map_in_processes
 from utils.whole_files import write_json, write_whole
 
 INFO_FILE = "labels.json"
-VISIBILITY = "visibility"
-"""Folder of masks: ``STEM.npz`` with ``mask_lidar`` and ``mask_camera``."""
 VERSION = 1
 """Version of the labels; increase it whenever a recording gives other bytes."""
 _WORK = ".labels"
@@ -274,7 +272,7 @@ def _write_labels(out: Path, stem: str, labels: FrameLabels) -> None:
     masks = {"mask_lidar": observed}
     if labels.in_camera is not None:
         masks["mask_camera"] = labels.in_camera
-    write_archive(out / VISIBILITY / f"{stem}.npz", masks)
+    write_archive(out / layout.VISIBILITY / f"{stem}.npz", masks)
     if labels.depth is not None:
         write_encoded(_path(out, layout.DEPTHS, stem), labels.depth, PNG_OPTIONS)
     write_encoded(_path(out, layout.ELEVATION, stem), labels.elevation, PNG_OPTIONS)
