@@ -144,7 +144,7 @@ class _Graph(Generic[Result]):
         mode = "thread_local"
         with torch.cuda.graph(self._graph, stream=stream, capture_error_mode=mode):
             self._outputs = forward(self._inputs, room or None)
-        self._num_voxels = torch.zeros(len(room), dtype=torch.int64).pin_memory()
+        self._num_voxels = torch.zeros(len(room), dtype=torch.int64, pin_memory=bool(room))
         self._done = torch.cuda.Event()
 
     def has_room_for_points(self, batch: Batch) -> bool:
