@@ -34,7 +34,7 @@ class Recorder(Hook):
         self.stop_after = stop_after
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        self.losses.append(outputs["loss"].item())
+        self.losses.append(outputs["loss"])
         self.seen += data_batch.stems
         if len(self.losses) == self.stop_after:
             raise Stop
