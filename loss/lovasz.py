@@ -69,7 +69,11 @@ def _jaccard_steps(
     bits = error.view(torch.int64 if error.dtype == torch.float64 else torch.int32)
     order = bits.sort().indices  # Smallest error first, so "before" is what follows.
     in_order = is_class.gather(-1, order)
-    class_left = in_order.cumsum(-1, dtype=torch.int32)  # G − F
+    # A GPU sums one long row faster than a few.
+    class_left = in_order.flatten().cumsum(0, dtype=torch.int32).view_as(in_order)  # G − F
+    if in_order.ndim > 1:
+        of_class = in_order.sum(-1, keepdim=True, dtype=torch.int32)
+        class_left = class_left - (of_class.cumsum(0, dtype=torch.int32) - of_class)
     voxels = error.shape[-1]
     before = torch.arange(voxels - 1, -1, -1, dtype=torch.int32, device=error.device)  # F + B
     # G + B is at least 1, except for a class without voxels, whose steps are 0.
