@@ -83,6 +83,29 @@ class SeedHook(Hook):
         torch.manual_seed(seed)
 
 
+class RecentScalarsHook(Hook):
+    """Forgets logged scalars but for the last ones, which the log averages.
+
+    mmengine copies the history of each scalar whenever it adds a value: after 100,000 iterations,
+    that takes 12 ms an iteration.
+
+    Args:
+        number: Values to keep.
+    """
+
+    priority = "VERY_LOW"
+
+    def __init__(self, number: int):
+        self.number = number
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Limit the histories that there are."""
+        for history in runner.message_hub.log_scalars.values():
+            history.max_length = self.number
+
+
 class AverageHook(Hook):
     """Keeps an exponential moving average of the weights, and validates with it.
 
