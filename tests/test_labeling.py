@@ -395,7 +395,11 @@ def test_a_ray_through_something_counts_and_the_surface_it_ends_on_does_not():
     occupancy = np.zeros(GRID.shape, np.uint8)
     occupancy[100:103, 128, 13] = BARRIER
     end = np.array([[30.4, 0.1, 0.1], [60.0, 0.1, 0.2], [60.0, 10.0, 0.2]], np.float32)
-    assert passes_through(occupancy, end).tolist() == [False, True, False]
+    passed, deep = passes_through(occupancy, end)
+    assert passed.tolist() == [False, True, False]
+    assert not deep.any()  # It is one voxel wide.
+    occupancy[100:103, 127:130, 12:15] = BARRIER
+    assert passes_through(occupancy, end)[1].tolist() == [False, True, False]
     score = score_held_out(occupancy, np.concatenate([end, [[-5, 0, 0]]]).astype(np.float32))
     assert (score.ended, score.in_occupied, score.in_free) == (3, 1, 2)
 

@@ -41,6 +41,7 @@ class CheckResult:
     Attributes:
         held_out: Against clouds that did not make the labels.
         truth: Against the truth.
+        of_truth: The truth itself against the clouds of its frames: what no label can surpass.
         seconds: CPU time of labels that use all clouds [s].
         clouds: Clouds that they were made from.
         frames: Frames that were labeled.
@@ -48,6 +49,7 @@ class CheckResult:
 
     held_out: HeldOutScore = field(default_factory=HeldOutScore)
     truth: TruthScore = field(default_factory=TruthScore)
+    of_truth: HeldOutScore = field(default_factory=HeldOutScore)
     seconds: float = 0.0
     clouds: int = 0
     frames: int = 0
@@ -113,11 +115,14 @@ def _check_frame(
     if drive.pixel_from_lidar is not None:
         view = View(drive.pixel_from_lidar, open_image(drive.images[stem]).size)
     start = time.process_time()
-    labels = label_frame(clip_map, reader.read(frame), drive.world_from_lidar[frame], view)
+    sweep = reader.read(frame)
+    labels = label_frame(clip_map, sweep, drive.world_from_lidar[frame], view)
     result.seconds += time.process_time() - start
     result.frames += 1
     rows = read_occupancy_rows(folder / layout.relative_path(layout.OCCUPANCY, stem))
-    result.truth += score_truth(labels.occupancy, occupancy_from_rows(rows))
+    truth = occupancy_from_rows(rows)
+    result.truth += score_truth(labels.occupancy, truth)
+    result.of_truth += score_held_out(truth, sweep.points[:, :3])
     elevation = read_elevation_m(folder / layout.relative_path(layout.ELEVATION, stem))
     depth = None
     if labels.depth is not None:
@@ -136,6 +141,7 @@ def table(result: CheckResult) -> str:
                   held.in_occupied + held.in_unobserved, held.ended),
             _line("held-out points in occupied voxels", held.in_occupied, held.ended),
             _line("held-out rays through occupied voxels", held.passed_through, held.followed),
+            _line("  of these, more than half a voxel deep", held.passed_deep, held.followed),
         ]  # fmt: skip
     if truth.both:
         occupied = truth.both + truth.only_label
@@ -143,6 +149,21 @@ def table(result: CheckResult) -> str:
             _line("IoU with the truth, observed voxels", truth.both, occupied + truth.only_truth),
             _line("classes that agree with the truth", truth.same_class, truth.both),
             _line("occupied voxels far from any of the truth", truth.stray, occupied),
+            _line(
+                "points in occupied voxels of the truth",
+                result.of_truth.in_occupied,
+                result.of_truth.ended,
+            ),
+            _line(
+                "rays through occupied voxels of the truth",
+                result.of_truth.passed_through,
+                result.of_truth.followed,
+            ),
+            _line(
+                "  of these, more than half a voxel deep",
+                result.of_truth.passed_deep,
+                result.of_truth.followed,
+            ),
         ]
     if truth.cells:
         lines.append(f"{'elevation error [cm]':<52}{100 * truth.elevation_m / truth.cells:>9.2f}")

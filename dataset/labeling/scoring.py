@@ -28,6 +28,7 @@ class HeldOutScore:
         followed: Rays that were followed.
         passed_through: Those that passed through occupied voxels for more than half a voxel, and
             then through free ones, before the point.
+        passed_deep: Those of them that were more than half a voxel inside of occupied space.
     """
 
     ended: int = 0
@@ -36,6 +37,7 @@ class HeldOutScore:
     in_free: int = 0
     followed: int = 0
     passed_through: int = 0
+    passed_deep: int = 0
 
     def __add__(self, other: "HeldOutScore") -> "HeldOutScore":
         """Add up the counts."""
@@ -56,40 +58,61 @@ def score_held_out(
     inside = label >= 0
     ends = label[inside]
     rays = points[inside][:: -(-int(inside.sum()) // _RAYS) or 1]
+    passed, deep = passes_through(occupancy, rays)
     return HeldOutScore(
         ended=len(ends),
         in_occupied=int(((ends != FREE) & (ends != IGNORE)).sum()),
         in_unobserved=int((ends == IGNORE).sum()),
         in_free=int((ends == FREE).sum()),
         followed=len(rays),
-        passed_through=int(passes_through(occupancy, rays).sum()),
+        passed_through=int(passed.sum()),
+        passed_deep=int(deep.sum()),
     )
 
 
 def passes_through(
     occupancy: UInt8[np.ndarray, "X Y Z"], ends: Float32[np.ndarray, "R 3"]
-) -> Bool[np.ndarray, " R"]:
+) -> tuple[Bool[np.ndarray, " R"], Bool[np.ndarray, " R"]]:
     """Return the rays from the origin that cross occupied voxels before they reach their end.
 
     The surface that a ray ends on does not count: the occupied voxels that are connected to its
-    end along the ray. Of others, more than half a voxel must be crossed.
+    end along the ray. Of others, more than half a voxel must be crossed. The second result is which
+    rays get more than half a voxel away from all free and unobserved space.
     """
     range_m = np.linalg.norm(ends, axis=1)
     direction = ends / range_m[:, None]
     has_left = np.zeros(len(ends), bool)
     crossed = np.zeros(len(ends), np.float32)
     passed = np.zeros(len(ends), bool)
+    deep = np.zeros(len(ends), bool)
     going = np.arange(len(ends))
     back = np.float32(_STEP_M / 2)
     while len(going):
-        label = labels_at(occupancy, direction[going] * (range_m[going] - back)[:, None])
+        points = direction[going] * (range_m[going] - back)[:, None]
+        label = labels_at(occupancy, points)
         is_occupied = (label > FREE) & (label != IGNORE)
         has_left[going] |= label == FREE
         crossed[going] = np.where(is_occupied & has_left[going], crossed[going] + _STEP_M, 0)
         passed[going] |= crossed[going] > _GRID.voxel_m / 2
+        inside = np.flatnonzero(is_occupied & has_left[going])
+        deep[going[inside]] |= _is_deep(occupancy, points[inside])
         back += np.float32(_STEP_M)
-        going = going[(range_m[going] > back) & ~passed[going]]
-    return passed
+        going = going[range_m[going] > back]
+    return passed, deep & passed
+
+
+def _is_deep(
+    occupancy: UInt8[np.ndarray, "X Y Z"], points: Float32[np.ndarray, "P 3"]
+) -> Bool[np.ndarray, " P"]:
+    """Return the points whose surroundings up to half a voxel along each axis are occupied."""
+    deep = np.ones(len(points), bool)
+    for axis in range(3):
+        for side in (-0.5, 0.5):
+            shift = np.zeros(3, np.float32)
+            shift[axis] = side * _GRID.voxel_m
+            label = labels_at(occupancy, points + shift)
+            deep &= (label > FREE) & (label != IGNORE)
+    return deep
 
 
 def labels_at(
