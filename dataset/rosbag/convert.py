@@ -18,6 +18,7 @@ from jaxtyping import Float32, Float64, UInt8
 
 from dataset.cloud_rule import estimated_intensity_max
 from dataset.formats import read_json
+from dataset.recorded_poses import POSES, write_poses
 from dataset.rig import read_rig
 from dataset.rosbag.bag import Bag, Message
 from dataset.rosbag.camera import Camera, read_camera
@@ -35,7 +36,6 @@ from dataset.rosbag.survey import (
 from dataset.rosbag.sweeps import TIME_FIELDS, Sweep, read_sweep
 from utils.folder_lock import locked
 from utils.progress import with_progress
-from utils.quaternions import quaternion_xyzw
 from utils.whole_files import remove_leftovers, write_json, write_whole
 
 SETTINGS = "conversion.json"
@@ -96,7 +96,9 @@ def convert(bag: Bag, paths: Sequence[Path], out: Path, options: ConversionOptio
         written = [frame for frame in frames if frame.stem not in writer.dropped]
         _require_frames(bag, written, left_out)
         if poses is not None:
-            _write_poses(out, written, poses)
+            matrices, _ = poses(_stamps(written))
+            stems = [frame.stem for frame in written]
+            write_poses(out / POSES, dict(zip(stems, matrices, strict=True)))
         write_json(_calibration(out, options, mounts, writer, written), out / "calib.json")
     for reason, count in (+left_out).items():
         logger.warning("left out: %d %s", count, reason)
@@ -427,18 +429,6 @@ def _calibration(
 
 def _largest_intensity(path: Path) -> float:
     return float(np.fromfile(path, "<f4").reshape(-1, 4)[:, 3].max())
-
-
-def _write_poses(out: Path, frames: Sequence[Frame], poses: PoseSource) -> None:
-    """Write STEM x y z qx qy qz qw, the transform world_from_lidar, of each frame."""
-    matrices, _ = poses(_stamps(frames))
-    lines = [
-        " ".join(
-            [frame.stem, *(f"{v:.12g}" for v in (*pose[:3, 3], *quaternion_xyzw(pose[:3, :3])))]
-        )
-        for frame, pose in zip(frames, matrices, strict=True)
-    ]
-    write_whole(out / "poses.txt", "\n".join(lines) + "\n")
 
 
 def _stamps(frames: Sequence[Frame]) -> np.ndarray:
