@@ -41,12 +41,14 @@ class _Check(NamedTuple):
     """A measure of each step, which must not exceed a bound.
 
     Attributes:
-        expected: The rule, with the bound left open.
+        rule: What is expected, up to the bound.
+        form: Format of a value.
         values: The measure; larger is worse.
         bound: The largest that is allowed; both are negative where larger is better.
     """
 
-    expected: str
+    rule: str
+    form: str
     values: Float64[np.ndarray, " p"]
     bound: float
 
@@ -86,20 +88,22 @@ def implausible(
     changes = np.maximum(np.abs(np.diff(speeds)) - tolerated, 0.0)
     accelerations = np.append(0.0, changes / ((spans_s[1:] + spans_s[:-1]) / 2))
     checks = (
-        _Check("an overlap of at least {:.0%} with the next cloud", -pairs.overlap, -min_overlap),
-        _Check("a speed of at most {:.0f} m/s", speeds, MAX_SPEED_MPS),
-        _Check("a turn rate of at most {:.0f}°/s", turns, MAX_TURN_DPS),
-        _Check("an acceleration of at most {:.0f} m/s²", accelerations, MAX_ACCELERATION_MPS2),
+        _Check(
+            "an overlap with the next cloud of at least", "{:.0%}", -pairs.overlap, -min_overlap
+        ),
+        _Check("a speed of at most", "{:.0f} m/s", speeds, MAX_SPEED_MPS),
+        _Check("a turn rate of at most", "{:.0f}°/s", turns, MAX_TURN_DPS),
+        _Check("an acceleration of at most", "{:.0f} m/s²", accelerations, MAX_ACCELERATION_MPS2),
     )
     for check in checks:
         bad = np.flatnonzero(check.values > check.bound)
         if len(bad):
             worst = int(bad[np.argmax(check.values[bad])])
-            unit = "{" + check.expected.partition("{")[2].removesuffix(" with the next cloud")
+            bound, value = (check.form.format(abs(v)) for v in (check.bound, check.values[worst]))
+            names = shortlist([stems[int(index)] for index in bad])
             return (
-                f"frame {stems[worst]}: expected {check.expected.format(abs(check.bound))}, found "
-                f"{unit.format(abs(check.values[worst]))}. This holds for {len(bad)} of "
-                f"{len(speeds)} steps, those after {shortlist([stems[index] for index in bad])}"
+                f"frame {stems[worst]}: expected {check.rule} {bound}, found {value}; {len(bad)} "
+                f"of {len(speeds)} steps fail, those after {names}"
             )
     return None
 

@@ -64,6 +64,8 @@ def thinned(points: Points, voxel_m: float) -> Bool[np.ndarray, " _"]:
 
 def find_surfaces(points: Points) -> Surfaces:
     """Fit a plane to the points of each voxel, and keep those that are flat and wide enough."""
+    if not len(points):
+        return Surfaces(np.zeros(0, np.int64), np.zeros((0, 3)), np.zeros((0, 3)))
     keys, voxel, counts = np.unique(
         voxel_keys(points, VOXEL_M), return_inverse=True, return_counts=True
     )
