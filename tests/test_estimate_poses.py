@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from dataset.odometry import estimate
+from dataset.odometry import estimate, tracking
 from dataset.recorded_poses import POSES, read_poses, write_poses
 from tests.drive_files import true_poses, write_drive
 from tools import estimate_poses
@@ -15,8 +15,10 @@ FRAMES = 6
 
 
 @pytest.fixture
-def kiss():
+def kiss(monkeypatch):
+    """kiss-icp, with one trial at the start, which is quicker."""
     pytest.importorskip("kiss_icp", reason="kiss-icp is not installed")
+    monkeypatch.setattr(tracking, "START_SPEEDS_MPS", (8.0,))
 
 
 @pytest.fixture
@@ -56,6 +58,15 @@ def test_poses_of_a_drive(drive, capsys):
     first = (drive / POSES).read_bytes()
     run(drive)  # Estimated poses may be replaced, and become the same.
     assert (drive / POSES).read_bytes() == first
+
+
+@pytest.mark.usefixtures("kiss")
+def test_a_drive_may_start_fast(tmp_path, monkeypatch):
+    monkeypatch.setattr(tracking, "START_SPEEDS_MPS", (0.0, 15.0))
+    poses = true_poses(4, speed_mps=14.0)
+    write_drive(tmp_path, poses)
+    run(tmp_path)
+    assert errors_m(tmp_path, poses).max() < 0.1
 
 
 @pytest.mark.usefixtures("kiss")

@@ -12,11 +12,13 @@ GOOD = PairQuality(np.full(4, 0.9), np.full(4, 0.02))
 
 
 def test_overlap_counts_points_with_one_in_an_adjacent_voxel():
-    points = np.array([[5.1, 0, 0], [10.1, 0, 0], [15.1, 0, 0], [25.1, 0, 0], [90.0, 0, 0]])
-    other = np.array([[5.35, 0, 0], [10.1, 0.5, 0], [15.1, 0.1, 0.1]])  # 90 m is too far away.
-    assert overlap(points, other, np.eye(4)) == 0.5
-    assert overlap(points, other[:0], np.eye(4)) == 0
-    assert overlap(points[4:], other, np.eye(4)) == 0
+    points = np.array([[5.1, 0, 1], [10.1, 0, 1], [15.1, 0, 1], [25.1, 0, 1], [90.0, 0, 1]])
+    ground = points - [0, 0, 2]
+    cloud = np.concatenate([points, ground])  # The last is too far away.
+    other = np.array([[5.35, 0, 1], [10.1, 0.5, 1], [15.1, 0.1, 1.1]])
+    assert overlap(cloud, np.concatenate([other, ground]), np.eye(4)) == 0.5
+    assert overlap(cloud, other[:0], np.eye(4)) == 0
+    assert overlap(ground, ground, np.eye(4)) == 0  # The ground alone says nothing.
 
 
 def test_overlap_tells_right_poses_from_wrong_ones():
@@ -25,9 +27,9 @@ def test_overlap_tells_right_poses_from_wrong_ones():
     first, second = (sweep(world, pose, index) for index, pose in enumerate(poses))
     right = np.linalg.inv(poses[0]) @ poses[1]
     wrong = right.copy()
-    wrong[2, 3] += 0.6
-    assert overlap(first, second, right) > 0.7
-    assert overlap(first, second, wrong) < 0.45
+    wrong[1, 3] += 1.0
+    assert overlap(first, second, right) > 0.75
+    assert overlap(first, second, wrong) < 0.3
 
 
 def test_motion_between_frames():

@@ -209,7 +209,7 @@ def _estimate_stretch(part: Stretch, options: SweepOptions) -> None:
     def read(index: int) -> Float64[np.ndarray, "P 3"]:
         return read_sweep(part.paths[index], options, None)
 
-    poses = tracking.track(read, count)
+    poses = tracking.track(read, part.times_s)
     for _ in range(2 if options.has_times else 1):
         motions = sweeps.velocities(poses, part.times_s)
         scans = [_scan(read_sweep(part.paths[i], options, motions[i])) for i in range(count)]

@@ -6,7 +6,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
 from dataset.odometry.surfaces import thinned, voxel_keys
 from dataset.odometry.sweeps import rotation_vectors
@@ -22,6 +22,9 @@ MAX_ACCELERATION_MPS2 = 30.0
 SPEED_TOLERANCE = 0.2
 """Share of the speed that may change at once, as stamps are not exact."""
 _SOURCE_VOXEL_M = 0.5
+_COLUMN_M = 2.0
+_GROUND_M = 0.5
+"""Points less above the lowest one of their column, of this width, may be ground."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,11 @@ def overlap(
 ) -> float:
     """Return the share of points that another cloud confirms, see ``OVERLAP_M``.
 
-    Only points within ``OVERLAP_RANGE_M`` count, one per voxel; 0 without any.
+    Only points above the ground and within ``OVERLAP_RANGE_M`` count, one per voxel; 0 without any.
+    Rings on flat ground look the same wherever the vehicle is.
     """
     near = points[np.linalg.norm(points, axis=1) < OVERLAP_RANGE_M]
+    near = near[_is_upright(near)]
     near = near[thinned(near, _SOURCE_VOXEL_M)]
     moved = other @ here_from_other[:3, :3].T + here_from_other[:3, 3]
     moved = moved[np.linalg.norm(moved, axis=1) < OVERLAP_RANGE_M + 2 * OVERLAP_M]
@@ -72,6 +77,15 @@ def overlap(
     around = near[:, None] + OVERLAP_M * np.array(list(product((-1, 0, 1), repeat=3)))
     keys = voxel_keys(around.reshape(-1, 3), OVERLAP_M).reshape(-1, 27)
     return float(np.isin(keys, occupied).any(axis=1).mean())
+
+
+def _is_upright(points: Float64[np.ndarray, "p 3"]) -> Bool[np.ndarray, " p"]:
+    """Return which points are clearly above the lowest one of their column."""
+    flat = points * (1.0, 1.0, 0.0)
+    _, column = np.unique(voxel_keys(flat, _COLUMN_M), return_inverse=True)
+    lowest = np.full(column.max(initial=-1) + 1, np.inf)
+    np.minimum.at(lowest, column, points[:, 2])
+    return points[:, 2] > lowest[column] + _GROUND_M
 
 
 def implausible(

@@ -1,22 +1,29 @@
 """First poses of consecutive point clouds, by kiss-icp, each cloud against a map of those before.
 
 kiss-icp assumes that the vehicle stands still at first. If it does not, the first poses can be
-wrong by meters. They are therefore estimated again backward, from where the motion is known.
+wrong by meters. Several speeds are therefore tried, and the one after which the first clouds
+overlap most is used.
 """
 
 import importlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 
+from dataset.odometry.quality import overlap
+from dataset.odometry.surfaces import thinned
+
 VOXEL_M = 0.8
 """Voxel of kiss-icp's map. Smaller ones are slower, and what follows refines the poses."""
 MAX_RANGE_M = 100.0
-START_FRAMES = 40
-"""Frames that are estimated backward. kiss-icp recovers from its start within a few."""
+START_SPEEDS_MPS = (0.0, 5.0, 10.0, 15.0, 25.0)
+"""Speeds ahead that are tried. kiss-icp finds those between them."""
+START_FRAMES = 7
+"""Frames that tell them apart."""
+_START_VOXEL_M = 0.4  # Fewer points make the trials quick.
 
 Points = Float64[np.ndarray, "_ 3"]
 Matrices = Float64[np.ndarray, "n 4 4"]
@@ -32,25 +39,32 @@ def tracker_version() -> str:
     return version("kiss-icp")
 
 
-def track(read: Callable[[int], Points], count: int) -> Matrices:
+def track(read: Callable[[int], Points], times_s: Sequence[float]) -> Matrices:
     """Return first_from_lidar of each cloud.
 
     Args:
         read: Returns the points of a cloud [m] by its number.
-        count: Number of clouds, in time order.
+        times_s: Times of the clouds, increasing.
 
     Raises:
         ValueError: If kiss-icp is not installed.
     """
-    forward = _run((read(index) for index in range(count)), np.eye(4))
-    last = min(START_FRAMES, count - 1)
-    if not last:
-        return forward
-    backward_step = np.linalg.inv(forward[last]) @ forward[last - 1]
-    backward = _run((read(index) for index in range(last, -1, -1)), backward_step)[::-1]
-    start = np.linalg.inv(backward[0]) @ backward
-    rest = np.linalg.inv(forward[last]) @ forward[last + 1 :]
-    return np.concatenate([start, start[-1] @ rest])
+    first = [read(index) for index in range(min(START_FRAMES, len(times_s)))]
+    first = [points[thinned(points, _START_VOXEL_M)] for points in first]
+    steps = []
+    for speed_mps in START_SPEEDS_MPS:
+        step = np.eye(4)
+        step[0, 3] = speed_mps * (times_s[1] - times_s[0])
+        steps.append(step)
+    overlaps = [_mean_overlap(first, _run(first, step)) for step in steps]
+    return _run((read(index) for index in range(len(times_s))), steps[int(np.argmax(overlaps))])
+
+
+def _mean_overlap(clouds: Sequence[Points], poses: Matrices) -> float:
+    relative = np.linalg.inv(poses[:-1]) @ poses[1:]
+    return float(
+        np.mean([overlap(*pair) for pair in zip(clouds[:-1], clouds[1:], relative, strict=True)])
+    )
 
 
 def _run(clouds: Iterable[Points], step: Float64[np.ndarray, "4 4"]) -> Matrices:
