@@ -36,7 +36,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add(
         "--min-overlap",
         type=number(0.0, 1.0),
-        default=0.6,
+        default=0.5,
         metavar="SHARE",
         help="smallest share of points that a neighboring cloud confirms (default: %(default)s)",
     )
