@@ -49,7 +49,7 @@ $(INSTALLED): requirements.txt constraints.txt
 	$(call install,requirements.txt)
 	@touch "$(VENV)/.installed"
 
-$(INSTALLED)-dev: requirements-dev.txt requirements.txt constraints.txt
+$(INSTALLED)-dev: requirements-dev.txt requirements-poses.txt requirements.txt constraints.txt
 	$(call install,requirements-dev.txt)
 	@touch "$(VENV)/.installed-dev" "$(VENV)/.installed"
 
