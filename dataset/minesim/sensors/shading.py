@@ -84,7 +84,7 @@ class Shader:
     ) -> Float32[np.ndarray, "M 3"]:
         """Return the smooth unit normals of points on faces, at night and on wet ground only."""
         assert self._normals is not None, "normals are kept for lamps and films only"
-        found = _interpolate(self._normals[face], u, v)
+        found = _interpolate(self._normals.take(face, axis=0), u, v)
         return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6)
 
     def color(self, spots: Spots, focal_px: float) -> Float32[np.ndarray, "3 M"]:
@@ -217,7 +217,8 @@ class Shader:
         pattern: Float32[np.ndarray, "M"],
     ) -> None:
         """Add reflections in films of water and oil, which collect between the clods."""
-        cover = _interpolate(film[spots.face][..., None], spots.u, spots.v)[:, 0]
+        corners = film.take(spots.face, axis=0)[..., None]
+        cover = _interpolate(corners, spots.u, spots.v)[:, 0]
         covered = np.flatnonzero(cover > 0.05)
         if len(covered) == 0:
             return
@@ -282,7 +283,7 @@ def _corner_rows(
     corners = np.empty((len(world.faces), 3, _CHANNELS), dtype=np.float32)
     corners[..., 0] = normal @ light.sun_direction
     corners[..., 1] = 0.5 + 0.5 * normal[..., 2]
-    corners[..., 2], corners[..., 3] = along[world.faces], across[world.faces]
+    corners[..., 2], corners[..., 3] = along.take(world.faces), across.take(world.faces)
     corners[..., 4] = np.clip((0.92 - normal[..., 2]) * 4.0, 0.0, 1.0) * is_wall[:, None]
     corners[..., 5:] = color
     corners[:, 1:] -= corners[:, :1]
@@ -301,7 +302,7 @@ def _corner_normals_and_colors(
     total, count = _vertex_sum(faces, own, len(stage.world.vertices))
     shared = (total / np.maximum(count, 1.0)[:, None]).astype(np.float32)
     shared[:, :3] /= np.maximum(np.linalg.norm(shared[:, :3], axis=1, keepdims=True), 1e-6)
-    at_corner = shared[faces]  # (smooth faces, 3, 6)
+    at_corner = shared.take(faces, axis=0)  # (smooth faces, 3, 6)
     is_bent = np.einsum("fck,fk->fc", at_corner[..., :3], own[:, :3]) < _CREASE_COS
     own_normal[rows] = np.where(is_bent[..., None], own_normal[rows], at_corner[..., :3])
     own_color[rows] = at_corner[..., 3:]
