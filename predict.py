@@ -61,7 +61,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--stems", nargs="+", metavar="STEM", help="predict only these frames")
     add("--limit", type=whole_number(0), default=0, metavar="N",
         help="predict N frames, evenly spaced (default: 0, all)")  # fmt: skip
-    add("--amp", choices=PRECISIONS, default="off", help="mixed precision on a GPU (default: off)")
+    add("--amp", choices=PRECISIONS, default="off", help="mixed precision; on a CPU off or "
+        "bf16 (default: off)")  # fmt: skip
     add("--batch-size", type=count, default=1, metavar="N", help="frames per batch (default: 1)")
     add("--split", choices=("all", *SPLITS), help="split of the data set; all: every frame on "
         "disk, in a split or not (default: all)")  # fmt: skip
