@@ -172,6 +172,7 @@ def test_gradients_are_clipped_if_asked(cfg):
 
 def test_precisions():
     assert amp_dtype("off", CPU) is None
+    assert amp_dtype("bf16", CPU) is torch.bfloat16
     assert amp_dtype("bf16", torch.device("cuda")) is torch.bfloat16
     with pytest.raises(ValueError, match="fp16 needs a CUDA device, this is a cpu"):
         amp_dtype("fp16", CPU)

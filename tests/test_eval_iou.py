@@ -125,9 +125,17 @@ def test_a_config_of_another_data_set_is_rejected(trained):
         run(*trained, "--dataset nuscenes")
 
 
-def test_half_precision_needs_a_gpu(trained):
-    with pytest.raises(ValueError, match="precision bf16 needs a CUDA device"):
-        run(*trained, "--amp bf16")
+def test_fp16_needs_a_gpu(trained):
+    with pytest.raises(ValueError, match="precision fp16 needs a CUDA device"):
+        run(*trained, "--amp fp16")
+
+
+def test_a_cpu_scores_in_bf16(trained, tmp_path):
+    scores = []
+    for amp in ("off", "bf16"):
+        run(*trained, f"--amp {amp} --json {tmp_path / amp}")
+        scores.append(json.loads((tmp_path / amp).read_text())["iou"])
+    assert scores[1] == pytest.approx(scores[0], rel=0.05)
 
 
 def test_the_weights_are_enough(trained, tmp_path, caplog):

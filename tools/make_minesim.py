@@ -34,8 +34,7 @@ from dataset.minesim.write.nuscenes.plan import NuScenesOptions
 from dataset.minesim.write.plan import GROUND_CELL_RANGE_M, STEP_RANGE_M, GenerateOptions
 from dataset.minesim.write.production import Summary
 from dataset.minesim.write.variation import Variation
-from engine.command_line import parse_size
-from engine.number_options import count, number, whole_number
+from engine.number_options import count, number, parse_size, whole_number
 from utils.console import run_script, start_logging
 from utils.labels import NUSCENES, UNSCENES3D, LabelSet
 from utils.outputs import output_folder

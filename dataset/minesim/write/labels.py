@@ -29,6 +29,7 @@ _SCAN_RANGE_M = 55.0
 _SCAN_PATTERNS = 12
 """Number of ray patterns that scans cycle through; a new one per scan would only cost time."""
 _SCANS_PER_CHUNK = 24
+_MAX_VOTES = (1 << 32) - 1
 
 
 @dataclass(frozen=True)
@@ -160,12 +161,13 @@ def occupancy_rows(
     x, y, z = index[inside].T
     voxel = (x * grid.shape[1] + y) * grid.shape[2] + z
     pairs, votes = np.unique(voxel * 256 + label[inside], return_counts=True)
-    voxel, vote_label = pairs // 256, pairs % 256
-    order = np.lexsort((vote_label, -votes, voxel))
-    winner = order[np.concatenate([[True], np.diff(voxel[order]) > 0])] if len(order) else order
-    x, yz = np.divmod(voxel[winner], grid.shape[1] * grid.shape[2])
+    # By voxel, most votes first, then label: a sort of packed words is faster than a lexsort.
+    packed = np.sort((pairs >> 8 << 40) | (_MAX_VOTES - votes << 8) | (pairs & 255))
+    is_winner = np.diff(packed >> 40, prepend=-1) > 0
+    voxel, vote_label = packed[is_winner] >> 40, packed[is_winner] & 255
+    x, yz = np.divmod(voxel, grid.shape[1] * grid.shape[2])
     y, z = np.divmod(yz, grid.shape[2])
-    return np.stack([x, y, z, vote_label[winner]], axis=1).astype(np.int32)
+    return np.stack([x, y, z, vote_label], axis=1).astype(np.int32)
 
 
 def depth_image(
