@@ -10,7 +10,7 @@ import csv
 import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from functools import partial
 from pathlib import Path
 
@@ -27,8 +27,10 @@ from dataset.formats import (
     read_vehicle_info,
 )
 from dataset.inventory import path_of, require_folders
+from dataset.splits import load_scenes
 from utils.labels import UNSCENES3D
 from utils.parallel import map_in_processes
+from utils.shortlist import shortlist
 from utils.whole_files import write_whole
 
 TOLERANCE = 0.005
@@ -167,6 +169,63 @@ def compare(found: Mapping[str, Fingerprint], expected: Mapping[str, Fingerprint
         identical=sum(here == there for here, there in same),
         different=dict(sorted(different.items())),
     )
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A data set that is the expected one.
+
+    Attributes:
+        title: Name and version of the data.
+        hash: Hash of the file of expected fingerprints.
+        comparison: How the drives compare with it.
+    """
+
+    title: str
+    hash: str
+    comparison: Comparison
+
+    def describe(self) -> str:
+        """Say how the data set compares with the expected one."""
+        found = self.comparison
+        return (
+            f"{self.title}: all {found.drives} drives are the same up to rounding; "
+            f"{found.same_labels} have equal labels, {found.identical} of them equal inputs, too"
+        )
+
+    def to_json(self) -> dict[str, str | int]:
+        """Return plain values."""
+        counts = {key: value for key, value in asdict(self.comparison).items() if value != {}}
+        return {"title": self.title, "hash": self.hash} | counts
+
+
+def verify(root: Path, file: Path, *, workers: int | None = None) -> Verified:
+    """Compare a data set with fingerprints.
+
+    Args:
+        root: The data set.
+        file: The expected fingerprints.
+        workers: Number of processes; None for one per core.
+
+    Raises:
+        FileNotFoundError: If a file of the data set, or the fingerprints, are missing.
+        ValueError: If the data set differs from what is expected.
+    """
+    expected, title = read_fingerprints(file)
+    scenes = load_scenes(root)
+    if not scenes:
+        raise FileNotFoundError(
+            f"{root} has no {layout.IMAGESETS}/{layout.SCENE_INFO}, which lists its drives: make "
+            f"the data set ({title}) first"
+        )
+    result = compare(fingerprint_drives(root, scenes, workers=workers), expected)
+    if result.different:
+        examples = shortlist([f"{name} {why}" for name, why in result.different.items()])
+        raise ValueError(
+            f"{root} is not the data of {file} ({title}): {len(result.different)} of "
+            f"{len(expected)} drives differ: {examples}. Make it again with the same version"
+        )
+    return Verified(title, hashlib.sha256(file.read_bytes()).hexdigest()[:16], result)
 
 
 def write_fingerprints(found: Mapping[str, Fingerprint], title: str, path: Path) -> None:
