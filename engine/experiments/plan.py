@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -143,8 +144,8 @@ class Run:
 
 def shown_command(words: Sequence[str]) -> str:
     """Return a command as a user would type it in the folder of the repository."""
-    script = Path(words[1]).relative_to(_ROOT)
-    return " ".join(["python", str(script), *words[2:]])
+    shown = [word.removeprefix(f"{_ROOT}/") for word in words[1:]]
+    return shlex.join(["python", *shown])
 
 
 def _script(name: str, options: Sequence[str]) -> tuple[str, ...]:
