@@ -4,6 +4,7 @@
 wrap it for mmengine's loops.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +20,7 @@ from loss.balance import weighted_terms
 from loss.depth import depth_bin_cross_entropy, downsample_depth
 from loss.elevation import elevation_loss
 from loss.occupancy import occupancy_terms
+from model.captured import CapturedForward
 from model.fusion import Fused
 from model.lidar_encoder import LidarFeatures
 from model.lift import Lifted
@@ -56,6 +58,8 @@ from utils.registry import MODELS
 DENSE_PARTS = ("image_encoder", "lift", "fusion", "decoder", "head")
 """Parts free of sparse convolutions and of shapes that change with the frame."""
 
+logger = logging.getLogger(__name__)
+
 
 class Outputs(NamedTuple):
     """Outputs of a forward pass: the logits, and what else training supervises."""
@@ -86,6 +90,7 @@ class UnsOcc(BaseModel):
 
     Attributes:
         sensors: What ``infer`` reads: "both", "camera" or "lidar"; ``use_sensors`` sets it.
+        captured: The forward pass as CUDA graphs, once ``capture`` was called.
         label_views: ``model.render.views.label_views``, or its compiled form.
 
     Raises:
@@ -115,7 +120,8 @@ class UnsOcc(BaseModel):
         self.sensor_dropout = None
         if sensor_dropout is not None and modality == "both" and any(sensor_dropout.values()):
             self.sensor_dropout = SensorDropout(**sensor_dropout)
-        self.lidar_stream, self.uses_graphs = SideStream(), False
+        self.lidar_stream = SideStream()
+        self.captured: CapturedForward[Outputs] | None = None
         self.label_views = label_views
         self.rendering = RenderOptions(**rendering) if rendering and self.uses_camera else None
         self._build(Parts(**parts), coarsening)
@@ -201,12 +207,11 @@ class UnsOcc(BaseModel):
         names += ["lost_sensor"] if self.sensor_dropout is not None else []
         return names
 
-    def compile_dense(self, mode: str, parts: Sequence[str] = DENSE_PARTS) -> list[str]:
+    def compile_dense(self, mode: str = "default", parts: Sequence[str] = DENSE_PARTS) -> list[str]:
         """Compile the parts whose shapes are fixed, and ``label_views``, when they first run.
 
         Args:
-            mode: The mode of torch.compile. With "reduce-overhead", which replays CUDA graphs, the
-                outputs of ``infer`` are valid until its next call only: not for training.
+            mode: The mode of torch.compile.
             parts: Names of the parts; those that were not built are skipped.
 
         Returns:
@@ -222,8 +227,34 @@ class UnsOcc(BaseModel):
             getattr(self, name).compile(options=options)
         if names:
             self.label_views = torch.compile(label_views, options=options)
-        self.uses_graphs = bool(names) and mode == "reduce-overhead"
         return names
+
+    def capture(self) -> None:
+        """From now on, ``infer`` replays CUDA graphs, unless gradients are recorded.
+
+        The first call with other shapes captures a graph. Outputs of ``infer`` are then valid until
+        its next call only. Call this again after moving the network, or replacing a part. A network
+        of which a part waits for the GPU cannot be captured, and runs as before, with a warning.
+
+        Raises:
+            ValueError: If the network is not on a GPU.
+        """
+        if not self.class_weights.is_cuda:
+            raise ValueError(
+                f"CUDA graphs need a network on a GPU, got {self.class_weights.device}"
+            )
+        waiting = [part for part in self.children() if getattr(part, "waits_for_device", False)]
+        if waiting:
+            logger.warning(
+                "%s waits for the GPU in each frame, so that no CUDA graph can hold the forward "
+                "pass: it runs without",
+                " and ".join(type(part).__name__ for part in waiting),
+            )
+            return
+        count = (lambda points: self.lidar_encoder(points).num_voxels) if self.uses_lidar else None
+        self.captured = CapturedForward(
+            lambda batch, room: self._run(batch, room=room), count, lambda: self.sensors
+        )
 
     def init_weights(self) -> None:
         """Load pretrained weights. The Runner calls this before training, not before scoring."""
@@ -258,19 +289,44 @@ class UnsOcc(BaseModel):
             assert len(set(batch.sensors)) == 1, "infer_frames predicts frames apart"
             with self._reading(batch.sensors[0]):
                 return self.infer(replace(batch, sensors=None), with_fields=with_fields)
-        if self.uses_graphs:
-            torch.compiler.cudagraph_mark_step_begin()
-        camera = lidar = points = None
-        begun = self.lidar_stream.begin(self.pixel_class_weights.device)
+        needed = self._needed(batch)
+        if self.captured is None or with_fields or self.training or torch.is_grad_enabled():
+            return self._run(needed, with_fields=with_fields)
+        return self.captured(needed)
+
+    def _needed(self, batch: Batch) -> Batch:
+        """Return the batch with the data of the sensors in use only.
+
+        Raises:
+            ValueError: If it lacks some of that.
+        """
+        needed = Batch(batch.stems, batch.scenes)
         if self.sensors != "lidar":
-            images = required(batch, "images")
+            needed.images = required(batch, "images")
+            needed.pixel_from_lidar = required(batch, "pixel_from_lidar")
+        if self.sensors != "camera":
+            needed.points = required(batch, "points")
+        return needed
+
+    def _run(
+        self, batch: Batch, *, with_fields: bool = False, room: Sequence[int] | None = None
+    ) -> Outputs:
+        """The forward pass of the sensor data in a batch.
+
+        Args:
+            batch: Frames with the fields of the sensors in use only.
+            with_fields: Also return the volumes that training renders.
+            room: As for ``LidarEncoder``.
+        """
+        camera = lidar = None
+        images, points = batch.images, batch.points
+        begun = self.lidar_stream.begin(self.pixel_class_weights.device)
+        if images is not None:
             features = self.image_encoder(images)
             height, width = images.shape[-2:]
-            projection = required(batch, "pixel_from_lidar")
-            camera = self.lift(features, projection, (height, width))
-        if self.sensors != "camera":
-            points = required(batch, "points")
-            lidar = self.lidar_stream.run(begun, lambda: self.lidar_encoder(points))
+            camera = self.lift(features, batch.pixel_from_lidar, (height, width))
+        if points is not None:
+            lidar = self.lidar_stream.run(begun, lambda: self.lidar_encoder(points, room))
         fused, decoded, logits = self._fuse(
             (camera and camera.volume, lidar and lidar.volume),
             (camera and camera.evidence, lidar and lidar.evidence),
