@@ -134,9 +134,10 @@ def test_runs_are_recorded_and_not_repeated(run, monkeypatch):
     assert first["config"]["schedule"]["epochs"] == run.load_config().schedule.epochs
     Queue(FACTS, [], 1).execute([run, other])
     assert len(calls()) == 6
-    more = change(run, robustness_frames=5, latency=True)
+    Queue(FACTS, [], 1).execute([change(run, latency=True)])
+    more = change(run, robustness_frames=5)
     Queue(FACTS, [], 1).execute([more])
-    assert calls()[6:] == ["7 robustness", "7 latency"]
+    assert calls()[6:] == ["7 latency", "7 robustness"]
     [found, _] = read_records(run.settings.results)
     assert found["robustness"] == {"frames": 5, "clean_miou": 0.4, "mra": {"all": 0.9}}
     assert found["latency"]["median_ms"] == 5.0
@@ -152,6 +153,19 @@ def test_a_failed_run_resumes_where_it_failed(run, monkeypatch):
     (run.settings.work_root / "fails").unlink()
     assert Queue(FACTS, [], 1).execute([run]) == {}
     assert calls() == ["7 train", "7 val", "7 val", "7 test"]
+
+
+def test_a_failure_after_scoring_leaves_the_scores(run, monkeypatch):
+    calls = stand_in(monkeypatch, run, fails_at=("latency",))
+    run = change(run, latency=True)
+    assert list(Queue(FACTS, [], 1).execute([run])) == [run.name]
+    [record] = read_records(run.settings.results)
+    assert record["scores"]["test"] == SCORES
+    assert "latency" not in record
+    (run.settings.work_root / "fails").unlink()
+    assert Queue(FACTS, [], 1).execute([run]) == {}
+    assert calls() == ["7 train", "7 val", "7 test", "7 latency", "7 latency"]
+    assert "latency" in read_records(run.settings.results)[0]
 
 
 def test_results_of_other_settings_are_refused(run, monkeypatch):
@@ -191,7 +205,7 @@ def test_the_commit_of_the_code():
 def test_a_record_needs_all_steps(run):
     write_logs(run.work_dir, [{"loss": 1.0, "time": 0.5, "step": 4}])
     with pytest.raises(FileNotFoundError, match=r"scores_val\.json not found; run tools/bench\.py"):
-        make_record(run, FACTS)
+        make_record(run, FACTS, ("train", "val", "test"))
 
 
 def test_variants_by_name_and_path(run):

@@ -137,7 +137,8 @@ class Run:
         if settings.latency:
             timing = work / "latency.json"
             precision = "fp32" if settings.amp == "off" else settings.amp
-            timed = (*config, "--precision", precision, "--json", str(timing), *options)
+            replayed = () if settings.amp == "off" else ("--compile", "--capture")  # Needs a GPU.
+            timed = (*config, "--precision", precision, "--json", str(timing), *replayed, *options)
             found.append(Step(LATENCY, _script("tools/benchmark.py", timed), timing))
         return found
 

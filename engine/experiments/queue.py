@@ -17,7 +17,7 @@ from queue import SimpleQueue
 
 import torch
 
-from engine.experiments.plan import Run, Step
+from engine.experiments.plan import SPLITS, Run, Step
 from engine.experiments.record import Facts, is_recorded, make_record
 from utils.folder_lock import locked
 from utils.whole_files import write_json
@@ -101,7 +101,9 @@ class Queue:
             logger.info("%s: %s took %.0f s", run.name, step.name, time.monotonic() - start)
             done[step.name] = list(step.words[1:])
             write_json({"identity": identity, "done": done}, note)
-        record = make_record(run, self._facts)
+            if done.keys() >= set(SPLITS):  # A failure of a later step leaves the scores.
+                write_json(make_record(run, self._facts, done), run.record)
+        record = make_record(run, self._facts, done)
         write_json(record, run.record)
         scores = record["scores"]["test"]
         logger.info("%s: %.2f mIoU on test; %s", run.name, 100 * (scores["miou"] or 0), run.record)

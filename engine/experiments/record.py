@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,14 +51,19 @@ def commit_of_code() -> str:
     return commit + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
 
 
-def make_record(run: Run, facts: Facts) -> Record:
+def make_record(run: Run, facts: Facts, done: Collection[str]) -> Record:
     """Gather the record of a run from the files of its steps.
+
+    Args:
+        run: The run; its training and scoring are done.
+        facts: What all records of the session share.
+        done: Names of the finished steps.
 
     Raises:
         FileNotFoundError: If a step has not written its file.
     """
     cfg = run.load_config()
-    steps = {step.name: step for step in run.steps()}
+    steps = {step.name: step for step in run.steps() if step.name in done}
     record: Record = {
         "format": FORMAT,
         "variant": run.config.stem,
@@ -80,6 +85,9 @@ def make_record(run: Run, facts: Facts) -> Record:
         "training": training_cost(run.work_dir, cfg.schedule.batch_size),
         "scores": {split: _read(steps[split].output) for split in SPLITS},
     }
+    if run.record.is_file():  # What an earlier session measured on demand.
+        before = _read(run.record)
+        record |= {name: before[name] for name in (ROBUSTNESS, LATENCY) if name in before}
     if ROBUSTNESS in steps:
         found = _read(steps[ROBUSTNESS].output)
         frames = run.settings.robustness_frames
