@@ -8,17 +8,20 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
 from dataset.sample import Batch, NeighborViews
 from loss.balance import weighted_terms
 from loss.depth import depth_bin_cross_entropy, downsample_depth
 from loss.elevation import elevation_loss
+from loss.label_counts import LabelCounts
 from loss.occupancy import occupancy_terms
 from model.captured import CapturedForward
 from model.fusion import Fused
@@ -30,7 +33,6 @@ from model.objective import (
     OCCUPANCY_TERMS,
     SPLAT_TERMS,
     LossOptions,
-    check_finite,
     class_balance,
     term_weights,
     volume_term_names,
@@ -38,7 +40,7 @@ from model.objective import (
 from model.parts import Parts, build_part
 from model.prediction import Prediction
 from model.preprocess import BatchPreprocessor
-from model.render.views import label_views
+from model.render.views import Views, label_views
 from model.sensor_dropout import SensorDropout, branch_terms, lost_sensor_term
 from model.sensor_norm import sensors_are, set_sensors, split_norms
 from model.streams import SideStream
@@ -50,13 +52,16 @@ from model.supervision import (
     splat_terms,
     volume_terms,
 )
+from model.training_step import training_step
 from utils.config import MODALITIES
 from utils.geometry import VoxelGrid
 from utils.labels import LabelSet, label_set
 from utils.registry import MODELS
 
-DENSE_PARTS = ("image_encoder", "lift", "fusion", "decoder", "head")
+DENSE_PARTS = ("image_encoder", "lift", "fusion", "decoder", "head", "refinement")
 """Parts free of sparse convolutions and of shapes that change with the frame."""
+DENSE_FUNCTIONS = ("label_views", "occupancy_terms", "image_terms", "ray_targets", "volume_terms")
+"""Functions of the loss likewise, which are attributes of the network."""
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +96,8 @@ class UnsOcc(BaseModel):
     Attributes:
         sensors: What ``infer`` reads: "both", "camera" or "lidar"; ``use_sensors`` sets it.
         captured: The forward pass as CUDA graphs, once ``capture`` was called.
-        label_views: ``model.render.views.label_views``, or its compiled form.
+        label_views: ``model.render.views.label_views``, or its compiled form; so are the other
+            ``DENSE_FUNCTIONS``.
 
     Raises:
         ValueError: If the modality or a loss weight's name is unknown, or a term that the network
@@ -122,7 +128,12 @@ class UnsOcc(BaseModel):
             self.sensor_dropout = SensorDropout(**sensor_dropout)
         self.lidar_stream = SideStream()
         self.captured: CapturedForward[Outputs] | None = None
-        self.label_views = label_views
+        self.label_views, self.occupancy_terms = label_views, occupancy_terms
+        self.image_terms, self.ray_targets, self.volume_terms = (
+            image_terms,
+            ray_targets,
+            volume_terms,
+        )
         self.rendering = RenderOptions(**rendering) if rendering and self.uses_camera else None
         self._build(Parts(**parts), coarsening)
         options = LossOptions(**loss)
@@ -208,7 +219,7 @@ class UnsOcc(BaseModel):
         return names
 
     def compile_dense(self, mode: str = "default", parts: Sequence[str] = DENSE_PARTS) -> list[str]:
-        """Compile the parts whose shapes are fixed, and ``label_views``, when they first run.
+        """Compile the parts whose shapes are fixed, and the losses, when they first run.
 
         Args:
             mode: The mode of torch.compile.
@@ -217,7 +228,7 @@ class UnsOcc(BaseModel):
         Returns:
             Names of the compiled parts.
         """
-        names = [name for name in parts if hasattr(self, name)]
+        names = [name for name in parts if getattr(self, name, None) is not None]
         options = torch._inductor.list_mode_options(mode)
         if self.class_weights.is_cuda:
             # ``place`` has set the memory formats. The compiler's own layout pass handles 2D only,
@@ -225,8 +236,8 @@ class UnsOcc(BaseModel):
             options["layout_optimization"] = False
         for name in names:
             getattr(self, name).compile(options=options)
-        if names:
-            self.label_views = torch.compile(label_views, options=options)
+        for name in DENSE_FUNCTIONS if names else ():
+            setattr(self, name, torch.compile(getattr(self, name), options=options))
         return names
 
     def capture(self) -> None:
@@ -362,44 +373,67 @@ class UnsOcc(BaseModel):
             seen += [] if part is None else [part]
         return fused, decoded, self.head(decoded, seen)
 
+    def train_step(self, data: Batch, optim_wrapper: OptimWrapper) -> dict[str, float]:
+        """Train on a batch, for mmengine's loop; see ``model.training_step``."""
+        return training_step(self, self.data_preprocessor, data, optim_wrapper)
+
     def losses(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Weighted terms of the loss by name.
 
+        Nothing here waits for a GPU, but the LiDAR encoder and the rasterizer of the Gaussians.
+
         Raises:
-            FloatingPointError: If a term is not finite. It is raised here, before the weights
-                change.
+            ValueError: If a label is no class.
         """
         labels = required(batch, "occupancy")
-        outputs = self.infer(batch, with_fields=self.rendering is not None)
-        terms = occupancy_terms(outputs.logits, labels, self.class_weights)
+        # First in the queue of a GPU, so that no loss waits for them.
+        counts = LabelCounts(labels, self.labels.num_classes)
+        counts.start_copy()
+        views = None if self.rendering is None else self._label_views(batch, self.rendering)
+        outputs = self.infer(batch, with_fields=views is not None)
+        counts.present()
+        terms: dict[str, Tensor] = {}
+        if self.rendering is not None and views is not None:
+            with torch.autocast(labels.device.type, enabled=False):
+                terms |= self._rendering_terms(batch, outputs, views, self.rendering)
+        terms |= self.occupancy_terms(outputs.logits, labels, self.class_weights, counts)
         if outputs.camera is not None and batch.depth_m is not None:
             depth_m = downsample_depth(batch.depth_m, self.image_encoder.stride)
-            edges_m = self.lift.bins.edges_m().to(depth_m.device)
+            edges_m = self.lift.bins.edges_m().to(depth_m.device, non_blocking=True)
             terms["depth"] = depth_bin_cross_entropy(outputs.camera.depth_logits, depth_m, edges_m)
-        if self.rendering is not None:
-            with torch.autocast(labels.device.type, enabled=False):
-                terms |= self._rendering_terms(batch, outputs, self.rendering)
         if outputs.elevation is not None:
             terms["elevation"] = elevation_loss(outputs.elevation, required(batch, "elevation_m"))
         if outputs.camera is not None and outputs.lidar is not None:
-            terms |= self._sensor_terms(outputs.camera, outputs.lidar, labels)
-        weights = {name: self.loss_weights[name] for name in terms}
-        weighted = weighted_terms(terms, weights)
-        check_finite(weighted, batch.stems)
-        return weighted
+            terms |= self._sensor_terms(outputs.camera, outputs.lidar, labels, counts)
+        weights = {name: weight for name, weight in self.loss_weights.items() if name in terms}
+        return weighted_terms({name: terms[name] for name in weights}, weights)
+
+    def _label_views(self, batch: Batch, options: RenderOptions) -> Views:
+        """Render the labels, in float32, which meters and pixels need."""
+        labels, images = required(batch, "occupancy"), required(batch, "images")
+        with torch.autocast(labels.device.type, enabled=False):
+            return self.label_views(
+                labels,
+                self.grid,
+                required(batch, "pixel_from_lidar"),
+                images.shape[-2:],
+                stride=options.stride,
+                virtual=options.virtual,
+            )
 
     def _sensor_terms(
-        self, camera: Lifted, lidar: LidarFeatures, labels: Tensor
+        self, camera: Lifted, lidar: LidarFeatures, labels: Tensor, counts: LabelCounts
     ) -> dict[str, Float[Tensor, ""]]:
         """Terms of each sensor alone: of its own branch, and of the network without the other."""
         terms: dict[str, Tensor] = {}
+        score = partial(self._score, counts)
         if self.branches:
             volumes = {"camera": camera.volume, "lidar": lidar.volume}
-            terms |= branch_terms(self.branches, volumes, labels, self._score)
+            terms |= branch_terms(self.branches, volumes, labels, score)
         if self.sensor_dropout is not None:
             frames = self.sensor_dropout.draw(len(labels), labels.device)
             terms["lost_sensor"] = lost_sensor_term(
-                camera, lidar, labels, frames, fuse=self._fuse_from, score=self._score
+                camera, lidar, labels, frames, fuse=self._fuse_from, score=score
             )
         return terms
 
@@ -410,37 +444,30 @@ class UnsOcc(BaseModel):
         with sensors_are(self, sensors):
             return self._fuse(volumes, evidence)[2]
 
-    def _score(self, logits: Tensor, labels: Tensor) -> Float[Tensor, ""]:
-        """Return the weighted sum of the occupancy terms."""
-        terms = occupancy_terms(logits, labels, self.class_weights)
+    def _score(self, among: LabelCounts, logits: Tensor, labels: Tensor) -> Float[Tensor, ""]:
+        """Return the weighted sum of the occupancy terms for a selection of labels."""
+        counts = LabelCounts(labels, self.labels.num_classes, among)
+        terms = occupancy_terms(logits, labels, self.class_weights, counts)
         return torch.stack([self.loss_weights[name] * terms[name] for name in terms]).sum()
 
     def _rendering_terms(
-        self, batch: Batch, outputs: Outputs, options: RenderOptions
+        self, batch: Batch, outputs: Outputs, views: Views, options: RenderOptions
     ) -> dict[str, Float[Tensor, ""]]:
         """Terms of everything that is rendered, in float32, which meters and pixels need."""
         images, projection = required(batch, "images"), required(batch, "pixel_from_lidar")
-        views = self.label_views(
-            required(batch, "occupancy"),
-            self.grid,
-            projection,
-            images.shape[-2:],
-            stride=options.stride,
-            virtual=options.virtual,
-        )
         weight = self.pixel_class_weights
         terms: dict[str, Tensor] = {}
-        if outputs.camera is not None and outputs.camera.class_logits is not None:
-            terms |= image_terms(outputs.camera.class_logits, views, weight)
-        if self.fusion.fields:
-            targets = ray_targets(views, images, batch.depth_m, self.feature_grid, options)
-            terms |= volume_terms(outputs.fused, self.feature_grid, targets, weight, options)
-        if self.refinement is not None:
+        if self.refinement is not None:  # First: its rasterizer waits for what was queued before.
             size = (views.height, views.width)
             gaussians = self.refinement(
                 outputs.decoded, outputs.logits, views.pixel_from_lidar, size
             )
             terms |= splat_terms(gaussians, views, weight, options)
+        if outputs.camera is not None and outputs.camera.class_logits is not None:
+            terms |= self.image_terms(outputs.camera.class_logits, views, weight)
+        if self.fusion.fields:
+            targets = self.ray_targets(views, images, batch.depth_m, self.feature_grid, options)
+            terms |= self.volume_terms(outputs.fused, self.feature_grid, targets, weight, options)
         if options.novel_views:
             others: NeighborViews = required(batch, "neighbors")
             cameras = torch.cat([projection, others.pixel_from_lidar.flatten(1, 2)], dim=1)

@@ -187,12 +187,12 @@ def test_recorded_frames_are_timed_as_asked(tmp_path, monkeypatch):
 
     def measure(cfg, clock, *, amp, compiled, iterations, warmup):
         asked.append((amp, compiled, iterations, warmup))
-        return "times"
+        return {"decode": 1.0}
 
     monkeypatch.setattr(module, "time_end_to_end", measure)
     cfg = tiny_config(tmp_path, modality="lidar")
     assert benchmark(cfg, options(), CPU)["end_to_end"] == {}
-    assert benchmark(cfg, options(end_to_end=True), CPU)["end_to_end"] == {"fp32": "times"}
+    assert benchmark(cfg, options(end_to_end=True), CPU)["end_to_end"] == {"fp32": {"decode": 1.0}}
     assert asked == [("off", False, 2, 1)]
 
 

@@ -10,6 +10,7 @@ from dataset.arrays import InputOptions
 from dataset.sample import Loss, Sample
 from engine.build.build import build_model
 from engine.prediction.predictor import GridPredictor, PredictedGrid, build_unsocc
+from model.unsocc import DENSE_PARTS
 from tests.model_inputs import GRID, IMAGE_SIZE, make_batch, make_model
 from tests.predict_config import write_config
 from tests.trained import save_trained
@@ -190,10 +191,7 @@ def test_a_compiled_predictor_gives_the_same(monkeypatch):
     assert not predictor.is_compiled
     predictor.compile()
     assert predictor.is_compiled
-    network = predictor.network
-    assert parts == [
-        *(network.image_encoder, network.lift, network.fusion, network.decoder, network.head)
-    ]
+    assert parts == [getattr(predictor.network, name) for name in DENSE_PARTS]
     for got, expected in zip(predictor.predict(samples), wanted, strict=True):
         np.testing.assert_array_equal(got.occupancy, expected.occupancy)
 
