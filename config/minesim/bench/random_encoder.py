@@ -10,8 +10,10 @@ model = dict(
         ),
     ),
     sensor_dropout={{_base_._sensor_dropout}},
+    loss={{_base_._loss}},
 )
 data_root = {{_base_._data_root}}
 dataset = {{_base_._dataset}}
+augmentation = {{_base_._augmentation}}
 schedule = {{_base_._schedule}}
 runtime = {{_base_._runtime}}
