@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
@@ -14,6 +15,10 @@ OCCUPANCY_TERMS = ("cross_entropy", "lovasz_softmax", "sem_scal", "geo_scal")
 IMAGE_TERMS = ("image_semantic", "image_lovasz")
 BRANCH_TERMS = ("camera_branch", "lidar_branch")
 SPLAT_TERMS = ("splat_semantic", "splat_lovasz", "splat_depth")
+LABELS, LIDAR = "labels", "lidar"
+SUPERVISIONS = (LABELS, LIDAR)
+"""What training can learn from."""
+LIDAR_TERMS = ("ray_termination", "unexplained_occupancy")
 TERMS = (
     *OCCUPANCY_TERMS,
     "depth",
@@ -27,8 +32,33 @@ TERMS = (
     "novel_depth",
     *BRANCH_TERMS,
     "lost_sensor",
+    *LIDAR_TERMS,
 )
-"""All terms of the loss: of the logits, the lift, the volumes, the Gaussians, and the rest."""
+"""All terms: of the logits, the lift, the volumes, the Gaussians, the rest, and without labels."""
+
+
+@dataclass(frozen=True)
+class LabelFreeOptions:
+    """What supervises training without labels.
+
+    Attributes:
+        sources: Other frames of the scene, nearest in time, labeled or not.
+        rays: LiDAR rays a frame, of its own sweep and of those frames'.
+
+    Raises:
+        ValueError: If a number is out of its range.
+    """
+
+    sources: int = 4
+    rays: int = 4096
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        if self.sources < 1 or self.rays < 1:
+            raise ValueError(
+                "loss.label_free needs positive sources and rays, got "
+                f"{self.sources} and {self.rays}"
+            )
 
 
 @dataclass(frozen=True)
@@ -42,12 +72,32 @@ class LossOptions:
         class_counts: Labeled voxels of each class in a typical frame, free first, which give the
             class weights in the cross entropy of images; None: all alike.
         effective_number_beta: How far those go from all alike (0) to 1 / count (1).
+        supervision: What training learns from, of ``SUPERVISIONS``. Without labels, the rendering
+            of labels, the branches and sensor dropout have no effect.
+        label_free: What that is, for a supervision without labels.
+
+    Raises:
+        ValueError: If the supervision is unknown.
     """
 
     weights: Mapping[str, float]
     class_weights: Sequence[float] | None = None
     class_counts: Sequence[int] | None = None
     effective_number_beta: float = 0.0
+    supervision: str = LABELS
+    label_free: Annotated[dict, LabelFreeOptions] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the supervision."""
+        if self.supervision not in SUPERVISIONS:
+            raise ValueError(
+                f"loss.supervision must be one of {SUPERVISIONS}, got '{self.supervision}'"
+            )
+
+    @property
+    def label_free_options(self) -> LabelFreeOptions:
+        """The options of training without labels."""
+        return LabelFreeOptions(**(self.label_free or {}))
 
 
 def volume_term_names(fields: Collection[str]) -> list[str]:

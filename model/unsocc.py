@@ -20,11 +20,14 @@ from loss.depth import depth_bin_cross_entropy, downsample_depth
 from loss.elevation import elevation_loss
 from loss.occupancy import occupancy_terms
 from model.fusion import Fused
+from model.label_free import depth_of_rays, lidar_terms, occupied_labels
 from model.lidar_encoder import LidarFeatures
 from model.lift import Lifted
 from model.objective import (
     BRANCH_TERMS,
     IMAGE_TERMS,
+    LABELS,
+    LIDAR_TERMS,
     OCCUPANCY_TERMS,
     SPLAT_TERMS,
     LossOptions,
@@ -112,14 +115,17 @@ class UnsOcc(BaseModel):
         self.uses_camera, self.uses_lidar = modality != "lidar", modality != "camera"
         self.feature_grid = self.grid.coarsen(coarsening)
         self.modality = self.sensors = modality
+        options = LossOptions(**loss)
+        self.supervision = options.supervision
         self.sensor_dropout = None
+        if self.supervision != LABELS:
+            rendering, sensor_dropout = None, None
         if sensor_dropout is not None and modality == "both" and any(sensor_dropout.values()):
             self.sensor_dropout = SensorDropout(**sensor_dropout)
         self.lidar_stream, self.uses_graphs = SideStream(), False
         self.label_views = label_views
         self.rendering = RenderOptions(**rendering) if rendering and self.uses_camera else None
         self._build(Parts(**parts), coarsening)
-        options = LossOptions(**loss)
         self.loss_weights = term_weights(options.weights, self._terms())
         weights, pixel_weights = class_balance(options, self.labels)
         self.register_buffer("class_weights", weights, persistent=False)
@@ -180,13 +186,16 @@ class UnsOcc(BaseModel):
             for part in (self.fusion, self.decoder, self.head):
                 split_norms(part)
         self.branches = nn.ModuleDict()
-        if parts.branch is not None and self.uses_camera and self.uses_lidar:
+        is_labeled = self.supervision == LABELS
+        if parts.branch is not None and is_labeled and self.uses_camera and self.uses_lidar:
             for sensor, width in (("camera", camera_channels), ("lidar", lidar_channels)):
                 branch = build_part(parts.branch, in_channels=width, num_classes=num_classes)
                 self.branches[sensor] = branch
 
     def _terms(self) -> list[str]:
         """Names of the loss terms that the parts allow for."""
+        if self.supervision != LABELS:
+            return [*(["depth"] if self.uses_camera else []), *LIDAR_TERMS]
         names = [*OCCUPANCY_TERMS]
         if self.uses_camera:
             names.append("depth")
@@ -313,13 +322,41 @@ class UnsOcc(BaseModel):
             FloatingPointError: If a term is not finite. It is raised here, before the weights
                 change.
         """
+        if self.supervision == LABELS:
+            terms = self._labeled_terms(batch)
+        else:
+            terms = self._label_free_terms(batch)
+        weights = {name: self.loss_weights[name] for name in terms}
+        weighted = weighted_terms(terms, weights)
+        check_finite(weighted, batch.stems)
+        return weighted
+
+    def _label_free_terms(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+        """Terms of training without labels, in float32, which meters and pixels need."""
+        outputs = self.infer(batch)
+        rays = required(batch, "lidar_rays")
+        with torch.autocast(outputs.logits.device.type, enabled=False):
+            terms = lidar_terms(outputs.logits.float(), self.grid, rays)
+            if outputs.camera is not None:
+                size = required(batch, "images").shape[-2:]
+                stride = self.image_encoder.stride
+                depth_m = depth_of_rays(rays, required(batch, "pixel_from_lidar"), size, stride)
+                terms["depth"] = self._depth_term(outputs.camera, depth_m)
+        return terms
+
+    def _depth_term(self, camera: Lifted, depth_m: Float[Tensor, "B N h w"]) -> Float[Tensor, ""]:
+        """Return the loss of the depth that the lift predicts, at the cells of its feature map."""
+        edges_m = self.lift.bins.edges_m().to(depth_m.device)
+        return depth_bin_cross_entropy(camera.depth_logits, depth_m, edges_m)
+
+    def _labeled_terms(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+        """Terms that compare the outputs with labels."""
         labels = required(batch, "occupancy")
         outputs = self.infer(batch, with_fields=self.rendering is not None)
         terms = occupancy_terms(outputs.logits, labels, self.class_weights)
         if outputs.camera is not None and batch.depth_m is not None:
             depth_m = downsample_depth(batch.depth_m, self.image_encoder.stride)
-            edges_m = self.lift.bins.edges_m().to(depth_m.device)
-            terms["depth"] = depth_bin_cross_entropy(outputs.camera.depth_logits, depth_m, edges_m)
+            terms["depth"] = self._depth_term(outputs.camera, depth_m)
         if self.rendering is not None:
             with torch.autocast(labels.device.type, enabled=False):
                 terms |= self._rendering_terms(batch, outputs, self.rendering)
@@ -327,10 +364,7 @@ class UnsOcc(BaseModel):
             terms["elevation"] = elevation_loss(outputs.elevation, required(batch, "elevation_m"))
         if outputs.camera is not None and outputs.lidar is not None:
             terms |= self._sensor_terms(outputs.camera, outputs.lidar, labels)
-        weights = {name: self.loss_weights[name] for name in terms}
-        weighted = weighted_terms(terms, weights)
-        check_finite(weighted, batch.stems)
-        return weighted
+        return terms
 
     def _sensor_terms(
         self, camera: Lifted, lidar: LidarFeatures, labels: Tensor
@@ -429,9 +463,16 @@ class UnsOcc(BaseModel):
             self.use_sensors(before)
 
     def predict(self, batch: Batch) -> list[Prediction]:
-        """The most probable label of every voxel, frame by frame."""
+        """The most probable label of every voxel, frame by frame.
+
+        A network that was trained without labels does not tell classes apart: they share the
+        probability of being occupied, and a voxel is occupied if that is above one half.
+        """
         logits, elevation = self.infer_frames(batch)
-        labels = logits.argmax(dim=1).to(torch.uint8)
+        if self.supervision == LABELS:
+            labels = logits.argmax(dim=1).to(torch.uint8)
+        else:
+            labels = occupied_labels(logits)
         rows = [None] * len(batch) if elevation is None else elevation
         frames = zip(batch.stems, labels, rows, logits, strict=True)
         return [Prediction(*frame) for frame in frames]

@@ -64,9 +64,16 @@ model = dict(
             camera_branch=0.5,
             lidar_branch=0.5,
             lost_sensor=1.0,
+            ray_termination=1.0,
+            unexplained_occupancy=1.0,
         ),
         class_weights=None,  # in the cross entropy, free first; None: all alike
         class_counts=None,  # voxels a frame, for the cross entropy of images; None: all alike
         effective_number_beta=0.99,  # how far those weights go from all alike (0) to 1 / count (1)
+        supervision="labels",  # labels | lidar: what training learns from
+        label_free=dict(  # without labels
+            sources=4,  # other frames of the drive, nearest in time, labeled or not
+            rays=4096,  # LiDAR rays a frame, of its own sweep and of those frames'
+        ),
     ),
 )
