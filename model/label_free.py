@@ -1,4 +1,4 @@
-"""Supervision without labels: the loss terms that compare the predicted occupancy with LiDAR rays.
+"""Supervision by LiDAR rays: the loss terms of training from sweeps and poses.
 
 A ray of a LiDAR point is free before the point and ends at it, in the frame's own sweep and in
 those of neighboring frames.

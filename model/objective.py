@@ -15,9 +15,10 @@ OCCUPANCY_TERMS = ("cross_entropy", "lovasz_softmax", "sem_scal", "geo_scal")
 IMAGE_TERMS = ("image_semantic", "image_lovasz")
 BRANCH_TERMS = ("camera_branch", "lidar_branch")
 SPLAT_TERMS = ("splat_semantic", "splat_lovasz", "splat_depth")
-LABELS, LIDAR = "labels", "lidar"
-SUPERVISIONS = (LABELS, LIDAR)
-"""What training can learn from."""
+LABELS, VIDEO, LIDAR, BOTH = "labels", "video", "lidar", "both"
+SUPERVISIONS = (LABELS, VIDEO, LIDAR, BOTH)
+"""What training can learn from: labels, video, LiDAR rays, or video and LiDAR rays."""
+VIDEO_TERMS = ("photometric", "plane_smoothness", "unit_slope")
 LIDAR_TERMS = ("ray_termination", "unexplained_occupancy")
 TERMS = (
     *OCCUPANCY_TERMS,
@@ -33,6 +34,7 @@ TERMS = (
     *BRANCH_TERMS,
     "lost_sensor",
     *LIDAR_TERMS,
+    *VIDEO_TERMS,
 )
 """All terms: of the logits, the lift, the volumes, the Gaussians, the rest, and without labels."""
 
@@ -44,6 +46,11 @@ class LabelFreeOptions:
     Attributes:
         sources: Other frames of the scene, nearest in time, labeled or not.
         rays: LiDAR rays a frame, of its own sweep and of those frames'.
+        segments: Segments of a camera's ray.
+        depths_m: Camera depths where those begin and end [m].
+        blur_m: How far the surface is blurred for camera rays [m].
+        ground_m: Height of level ground in the frame of the grid, where the surface of an
+            untrained network is [m].
 
     Raises:
         ValueError: If a number is out of its range.
@@ -51,6 +58,10 @@ class LabelFreeOptions:
 
     sources: int = 4
     rays: int = 4096
+    segments: int = 64
+    depths_m: tuple[float, float] = (3.0, 80.0)
+    blur_m: float = 0.2
+    ground_m: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -58,6 +69,12 @@ class LabelFreeOptions:
             raise ValueError(
                 "loss.label_free needs positive sources and rays, got "
                 f"{self.sources} and {self.rays}"
+            )
+        near_m, far_m = self.depths_m
+        if self.segments < 1 or not 0 < near_m < far_m or self.blur_m <= 0:
+            raise ValueError(
+                "loss.label_free needs positive segments and blur_m, and depths_m with "
+                f"0 < near < far, got {self.segments}, {self.blur_m:g} and {self.depths_m}"
             )
 
 
@@ -93,6 +110,16 @@ class LossOptions:
             raise ValueError(
                 f"loss.supervision must be one of {SUPERVISIONS}, got '{self.supervision}'"
             )
+
+    @property
+    def uses_video(self) -> bool:
+        """Whether video supervises, so that the network predicts a surface."""
+        return self.supervision in (VIDEO, BOTH)
+
+    @property
+    def uses_rays(self) -> bool:
+        """Whether LiDAR rays supervise."""
+        return self.supervision in (LIDAR, BOTH)
 
     @property
     def label_free_options(self) -> LabelFreeOptions:

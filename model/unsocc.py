@@ -30,6 +30,7 @@ from model.objective import (
     LIDAR_TERMS,
     OCCUPANCY_TERMS,
     SPLAT_TERMS,
+    VIDEO_TERMS,
     LossOptions,
     check_finite,
     class_balance,
@@ -51,6 +52,8 @@ from model.supervision import (
     splat_terms,
     volume_terms,
 )
+from model.surface import Surface, occupied_by, surface_of
+from model.video import VIDEO_STRIDE, video_terms
 from utils.config import MODALITIES
 from utils.geometry import VoxelGrid
 from utils.labels import LabelSet, label_set
@@ -69,6 +72,7 @@ class Outputs(NamedTuple):
     camera: Lifted | None
     lidar: LidarFeatures | None
     elevation: Float[Tensor, "B rows cols"] | None
+    surface: Surface | None = None
 
 
 @MODELS.register_module()
@@ -116,7 +120,9 @@ class UnsOcc(BaseModel):
         self.feature_grid = self.grid.coarsen(coarsening)
         self.modality = self.sensors = modality
         options = LossOptions(**loss)
-        self.supervision = options.supervision
+        self.supervision, self.uses_rays = options.supervision, options.uses_rays
+        self.label_free = options.label_free_options
+        self.has_surface = options.uses_video
         self.sensor_dropout = None
         if self.supervision != LABELS:
             rendering, sensor_dropout = None, None
@@ -195,7 +201,9 @@ class UnsOcc(BaseModel):
     def _terms(self) -> list[str]:
         """Names of the loss terms that the parts allow for."""
         if self.supervision != LABELS:
-            return [*(["depth"] if self.uses_camera else []), *LIDAR_TERMS]
+            names = ["depth"] if self.uses_camera else []
+            names += LIDAR_TERMS if self.uses_rays else ()
+            return [*names, *(VIDEO_TERMS if self.has_surface else ())]
         names = [*OCCUPANCY_TERMS]
         if self.uses_camera:
             names.append("depth")
@@ -285,12 +293,16 @@ class UnsOcc(BaseModel):
             (camera and camera.evidence, lidar and lidar.evidence),
             with_fields=with_fields,
         )
+        surface = None
+        if self.has_surface:
+            surface = surface_of(logits, self.grid, self.label_free.ground_m)
+            logits = occupied_by(surface, logits, self.grid)
         elevation = None
         if self.elevation is not None:
             if self.uses_lidar and points is None:
                 points = [decoded.new_zeros(0, 4)] * len(decoded)
             elevation = self.elevation(decoded, points)
-        return Outputs(logits, decoded, fused, camera, lidar, elevation)
+        return Outputs(logits, decoded, fused, camera, lidar, elevation, surface)
 
     def _fuse(
         self,
@@ -334,13 +346,24 @@ class UnsOcc(BaseModel):
     def _label_free_terms(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Terms of training without labels, in float32, which meters and pixels need."""
         outputs = self.infer(batch)
-        rays = required(batch, "lidar_rays")
+        terms: dict[str, Tensor] = {}
+        depth_m: Tensor | None = None
         with torch.autocast(outputs.logits.device.type, enabled=False):
-            terms = lidar_terms(outputs.logits.float(), self.grid, rays)
-            if outputs.camera is not None:
-                size = required(batch, "images").shape[-2:]
-                stride = self.image_encoder.stride
-                depth_m = depth_of_rays(rays, required(batch, "pixel_from_lidar"), size, stride)
+            if outputs.surface is not None:
+                stride = self.image_encoder.stride if self.uses_camera else VIDEO_STRIDE
+                rendered = video_terms(
+                    outputs.surface, self.grid, required(batch, "video"), self.label_free, stride
+                )
+                terms |= rendered.terms
+                depth_m = rendered.depth_m * (rendered.opacity > 0.5)
+            if self.uses_rays:
+                rays = required(batch, "lidar_rays")
+                terms |= lidar_terms(outputs.logits.float(), self.grid, rays)
+                if outputs.camera is not None:
+                    size = required(batch, "images").shape[-2:]
+                    projection = required(batch, "pixel_from_lidar")
+                    depth_m = depth_of_rays(rays, projection, size, self.image_encoder.stride)
+            if outputs.camera is not None and depth_m is not None:
                 terms["depth"] = self._depth_term(outputs.camera, depth_m)
         return terms
 

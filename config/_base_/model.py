@@ -66,14 +66,21 @@ model = dict(
             lost_sensor=1.0,
             ray_termination=1.0,
             unexplained_occupancy=1.0,
+            photometric=10.0,
+            plane_smoothness=0.1,
+            unit_slope=0.1,
         ),
         class_weights=None,  # in the cross entropy, free first; None: all alike
         class_counts=None,  # voxels a frame, for the cross entropy of images; None: all alike
         effective_number_beta=0.99,  # how far those weights go from all alike (0) to 1 / count (1)
-        supervision="labels",  # labels | lidar: what training learns from
+        supervision="labels",  # labels | video | lidar | both: what training learns from
         label_free=dict(  # without labels
             sources=4,  # other frames of the drive, nearest in time, labeled or not
             rays=4096,  # LiDAR rays a frame, of its own sweep and of those frames'
+            segments=64,  # of a camera's ray
+            depths_m=(3.0, 80.0),  # camera depths where those begin and end
+            blur_m=0.2,  # of the surface, for camera rays
+            ground_m=0.0,  # height of level ground in the grid's frame
         ),
     ),
 )

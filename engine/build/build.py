@@ -170,8 +170,11 @@ def novel_views(cfg: Config) -> int:
 
 
 def _default_fields(cfg: Config, modality: str, training: bool) -> tuple[str, ...]:
-    if training and loss_options(cfg).supervision != LABELS:
-        return (*input_fields(modality), "lidar_rays")
+    options = loss_options(cfg)
+    if training and options.supervision != LABELS:
+        rays = ("lidar_rays",) if options.uses_rays else ()
+        video = ("video",) if options.uses_video else ()
+        return (*input_fields(modality), *rays, *video)
     fields = [*fields_of(modality, training=training)]
     if training and has_elevation(cfg):
         fields.append("elevation_m")

@@ -1,0 +1,157 @@
+"""Losses of rays from what cameras see: training from video and poses.
+
+A ray of one image is cut into S segments. For each, the pixels around the ray are compared with
+those of other images where a surface in the segment would be seen. The depth is right where they
+look alike. These errors are constants: what is trained is the probability of ending in a segment.
+
+Conventions: V other images, P pixels of a patch, colors 0–1. Where nothing counts, a loss is a
+differentiable 0.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+_SSIM_SHARE = 0.85
+_SSIM_MEAN, _SSIM_VARIANCE = 0.01**2, 0.01**2
+
+
+def patch_error(
+    patch: Float[Tensor, "*rays P 3"], seen: Float[Tensor, "*rays P 3"]
+) -> Float[Tensor, "*rays"]:
+    """Difference of two patches: 0.85 · (1 − SSIM) / 2 + 0.15 · L1, 0 to 1.
+
+    Args:
+        patch: Colors around a ray.
+        seen: Colors of the same points in another image.
+
+    Source: Godard et al., "Digging into self-supervised monocular depth estimation", ICCV 2019.
+        The window of SSIM is the patch.
+    """
+    absolute = (patch - seen).abs().mean(dim=(-1, -2))
+    mean_patch, mean_seen = patch.mean(-2), seen.mean(-2)
+    off_patch, off_seen = patch - mean_patch[..., None, :], seen - mean_seen[..., None, :]
+    luminance = 2 * mean_patch * mean_seen + _SSIM_MEAN
+    luminance = luminance / (mean_patch.square() + mean_seen.square() + _SSIM_MEAN)
+    structure = 2 * (off_patch * off_seen).mean(-2) + _SSIM_VARIANCE
+    spread = off_patch.square().mean(-2) + off_seen.square().mean(-2) + _SSIM_VARIANCE
+    ssim = (luminance * structure / spread).mean(-1)
+    return _SSIM_SHARE * 0.5 * (1 - ssim) + (1 - _SSIM_SHARE) * absolute
+
+
+def match_exposure(
+    images: Float[Tensor, "B V 3 H W"], target: Float[Tensor, "B 3 H W"]
+) -> Float[Tensor, "B V 3 H W"]:
+    """Give images the mean and the contrast of another, channel by channel.
+
+    The gain is limited to 0.8–1.25: what else differs is in the scene.
+    """
+    means, mean = images.mean(dim=(-1, -2), keepdim=True), target.mean(dim=(-1, -2), keepdim=True)
+    spreads = images.std(dim=(-1, -2), keepdim=True).clamp(min=1e-3)
+    spread = target.std(dim=(-1, -2), keepdim=True)
+    gain = (spread[:, None] / spreads).clamp(0.8, 1.25)
+    return (images - means) * gain + mean[:, None]
+
+
+def best_sources(
+    errors: Float[Tensor, "B V R S"], in_view: Bool[Tensor, "B V R S"]
+) -> tuple[Float[Tensor, "B R S"], Bool[Tensor, "B R S"]]:
+    """Mean error over the better half of the images that see a point; of two, the minimum.
+
+    A surface that is hidden in one image is often visible in another. The minimum over many would
+    always be the image with the least parallax, in which every depth looks alike.
+
+    Args:
+        errors: Error in each image.
+        in_view: Whether the image sees the point.
+
+    Returns:
+        Errors, 0 where no image sees the point, and where one does.
+    """
+    number = max(1, errors.shape[1] // 2)
+    ordered = errors.masked_fill(~in_view, torch.inf).sort(dim=1).values[:, :number]
+    counts = ordered.isfinite()
+    total = torch.where(counts, ordered, 0.0).sum(dim=1)
+    return total / counts.sum(dim=1).clamp(min=1), counts.any(dim=1)
+
+
+def photometric_loss(
+    weights: Float[Tensor, "B R S"],
+    errors: Float[Tensor, "B R S"],
+    is_seen: Bool[Tensor, "B R S"],
+    is_outside: Bool[Tensor, "B R S"],
+    counts: Bool[Tensor, "B R"],
+) -> Float[Tensor, ""]:
+    """Expected photometric error under the termination distribution of rays, above the least.
+
+    Args:
+        weights: Probability that the ray ends in each segment; the rest passes.
+        errors: Error of each segment.
+        is_seen: Whether an image sees the segment; else its error is the ray's mean.
+        is_outside: Segments outside the volume. A ray that passes may end in any of them.
+        counts: Rays that count.
+
+    Returns:
+        Mean over the rays that count.
+    """
+    least = errors.masked_fill(~is_seen, torch.inf).amin(-1, keepdim=True)
+    least = torch.where(least.isfinite(), least, 0.0)
+    excess = torch.where(is_seen, errors - least, 0.0)
+    mean = excess.sum(-1, keepdim=True) / is_seen.sum(-1, keepdim=True).clamp(min=1)
+    excess = torch.where(is_seen, excess, mean)
+    beyond = excess.masked_fill(~(is_outside & is_seen), torch.inf).amin(-1)
+    beyond = torch.where(beyond.isfinite(), beyond, mean[..., 0])
+    expected = (weights * excess).sum(-1) + (1 - weights.sum(-1)) * beyond
+    return torch.where(counts, expected, 0.0).sum() / counts.sum().clamp(min=1)
+
+
+def is_explained(
+    errors: Float[Tensor, "B R S"],
+    is_seen: Bool[Tensor, "B R S"],
+    unmoved: Float[Tensor, "B R"],
+    *,
+    limit: float,
+) -> Bool[Tensor, "B R"]:
+    """Rays whose images a static scene explains at some depth.
+
+    What moves like the vehicle looks alike without any motion, and other movers look alike at no
+    depth.
+
+    Args:
+        errors: Error of each segment.
+        is_seen: Whether an image sees the segment.
+        unmoved: Error of the same pixels of the other images.
+        limit: Largest error of the best segment.
+    """
+    least = errors.masked_fill(~is_seen, torch.inf).amin(-1)
+    return (least < unmoved) & (least < limit)
+
+
+def plane_smoothness(
+    inverse_depth: Float[Tensor, "M h w"], image: Float[Tensor, "M 3 h w"]
+) -> Float[Tensor, ""]:
+    """Second differences of inverse depth, as shares of its mean, less where colors change.
+
+    The inverse depth of a plane is linear in the pixel, so that planes of any slope cost nothing.
+
+    Args:
+        inverse_depth: One over the camera depth of a lattice of pixels [1/m].
+        image: Their colors, 0–1.
+    """
+    scaled = inverse_depth / inverse_depth.mean(dim=(-1, -2), keepdim=True).clamp(min=1e-6)
+    total = scaled.new_zeros(())
+    for axis in (-1, -2):
+        bend = scaled.diff(n=2, dim=axis).abs()
+        edge = image.diff(dim=axis).abs().mean(dim=1)
+        size = edge.shape[axis] - 1
+        edges = edge.narrow(axis, 0, size) + edge.narrow(axis, 1, size)
+        total = total + (bend * torch.exp(-10 * edges)).mean()
+    return total
+
+
+def unit_slope(gradient: Float[Tensor, "B 3 X Y Z"]) -> Float[Tensor, ""]:
+    """Mean squared difference of a distance's slope from 1: one meter per meter.
+
+    Source: Gropp et al., "Implicit geometric regularization for learning shapes", ICML 2020.
+    """
+    return (gradient.square().sum(1).clamp(min=1e-12).sqrt() - 1).square().mean()
