@@ -175,6 +175,8 @@ class UnsOcc(BaseModel):
             num_classes=num_classes,
             coarsening=coarsening,
         )
+        if self.has_surface:  # The score of "free" is a distance, at first to level ground.
+            nn.init.zeros_(self.head.classify.bias)
         self.refinement = self.elevation = None
         if parts.refinement is not None and self.rendering is not None:
             self.refinement = build_part(

@@ -14,7 +14,10 @@ from tests.nuscenes_files import write_tiny_nuscenes
 from utils.config import load_config
 from utils.geometry import project_points
 
-LIDAR = {"model.loss.supervision": "lidar", "model.loss.label_free": dict(sources=2, rays=300)}
+LIDAR = {
+    "model.loss.supervision": "lidar",
+    "model.loss.label_free": dict(sources=2, rays=300, segments=8, depths_m=(3.0, 40.0)),
+}
 
 
 @pytest.fixture(scope="module")
@@ -40,20 +43,30 @@ def load(path, **options):
     return cfg
 
 
+RAY_TERMS = {"loss_ray_termination", "loss_unexplained_occupancy"}
+VIDEO_TERMS = {"loss_photometric", "loss_plane_smoothness", "loss_unit_slope"}
+TERMS = {"lidar": RAY_TERMS, "video": VIDEO_TERMS, "both": RAY_TERMS | VIDEO_TERMS}
+
+
 @pytest.mark.parametrize("data", ["unscenes3d", "nuscenes"])
+@pytest.mark.parametrize("supervision", ["lidar", "video", "both"])
 @pytest.mark.parametrize("modality", ["both", "camera", "lidar"])
-def test_training_opens_no_label(data, modality, request):
-    cfg = load(request.getfixturevalue(data), modality=modality, model__loss__class_counts=None)
+def test_training_opens_no_label(data, modality, supervision, request):
+    options = dict(modality=modality, model__loss__class_counts=None)
+    options["model__loss__supervision"] = supervision
+    cfg = load(request.getfixturevalue(data), **options)
     frames = build_dataset(cfg, "train", training=True)
     batch = collate([frames[0]])
     assert batch.occupancy is batch.depth_m is None
-    assert batch.lidar_rays.ends_m.shape == (1, 300, 3)
+    assert (batch.lidar_rays is None) == (supervision == "video")
+    assert (batch.video is None) == (supervision == "lidar")
     network = build_model(cfg)
     losses = network.losses(batch)
-    expected = {"loss_ray_termination", "loss_unexplained_occupancy"}
-    assert set(losses) == expected | ({"loss_depth"} if modality != "lidar" else set())
+    assert set(losses) == TERMS[supervision] | ({"loss_depth"} if modality != "lidar" else set())
     sum(losses.values()).backward()
     assert network.head.classify.weight.grad.abs().sum() > 0
+    prediction = network.eval().predict(batch)[0]
+    assert prediction.occupancy.shape == network.grid.shape
 
 
 @pytest.mark.parametrize("data", ["unscenes3d", "nuscenes"])
@@ -83,6 +96,29 @@ def test_rays_are_augmented_like_the_points(unscenes3d):
         assert distance_m.min(dim=1).values.max() < 1e-3
         pixels, _ = project_points(sample.pixel_from_lidar[0], ends_m)
         assert pixels.isfinite().all()
+
+
+@pytest.mark.parametrize("data", ["unscenes3d", "nuscenes"])
+def test_projections_of_the_video_go_through_the_world(data, request):
+    cfg = load(request.getfixturevalue(data), model__loss__supervision="both")
+    sample = build_dataset(cfg, "train", training=True)[0]
+    assert torch.equal(sample.video.images[0], sample.images)
+    torch.testing.assert_close(sample.video.pixel_from_lidar[0], sample.pixel_from_lidar)
+    # Both vehicles drive ahead: the next frame's front camera is nearer to what is ahead.
+    ahead = torch.tensor([[20.0, 0.0, 0.0]])
+    _, depth_m = project_points(sample.video.pixel_from_lidar[:2, 0], ahead.expand(2, -1, -1))
+    assert depth_m[1] < depth_m[0] - 0.5
+
+
+def test_a_scene_with_too_few_frames_has_images_that_see_nothing(tmp_path):
+    write_tiny_unscenes3d(tmp_path / "data", labels=False, frames=1, sweeps=1)
+    cfg = load(
+        write_config(tmp_path, "unscenes3d", tmp_path / "data"), model__loss__supervision="video"
+    )
+    video = build_dataset(cfg, "train", training=True)[0].video
+    assert video.pixel_from_lidar[:2].any(dim=(1, 2, 3)).all()
+    assert not video.pixel_from_lidar[2].any()
+    assert not video.images[2].any()
 
 
 def test_poses_are_required_before_training(tmp_path):
