@@ -4,7 +4,7 @@ A ray of one image is cut into S segments. For each, the pixels around the ray a
 those of other images where a surface in the segment would be seen. The depth is right where they
 look alike. These errors are constants: what is trained is the probability of ending in a segment.
 
-Conventions: V other images, P pixels of a patch, colors 0–1. Where nothing counts, a loss is a
+Conventions: V other images, P pixels of a patch, gray levels 0–1. Where nothing counts, a loss is a
 differentiable 0.
 """
 
@@ -17,31 +17,31 @@ _SSIM_MEAN, _SSIM_VARIANCE = 0.01**2, 0.01**2
 
 
 def patch_error(
-    patch: Float[Tensor, "*rays P 3"], seen: Float[Tensor, "*rays P 3"]
+    patch: Float[Tensor, "*rays P"], seen: Float[Tensor, "*rays P"]
 ) -> Float[Tensor, "*rays"]:
     """Difference of two patches: 0.85 · (1 − SSIM) / 2 + 0.15 · L1, 0 to 1.
 
     Args:
-        patch: Colors around a ray.
-        seen: Colors of the same points in another image.
+        patch: Gray levels around a ray.
+        seen: Gray levels of the same points in another image.
 
     Source: Godard et al., "Digging into self-supervised monocular depth estimation", ICCV 2019.
         The window of SSIM is the patch.
     """
-    absolute = (patch - seen).abs().mean(dim=(-1, -2))
-    mean_patch, mean_seen = patch.mean(-2), seen.mean(-2)
-    off_patch, off_seen = patch - mean_patch[..., None, :], seen - mean_seen[..., None, :]
+    absolute = (patch - seen).abs().mean(-1)
+    mean_patch, mean_seen = patch.mean(-1), seen.mean(-1)
+    off_patch, off_seen = patch - mean_patch[..., None], seen - mean_seen[..., None]
     luminance = 2 * mean_patch * mean_seen + _SSIM_MEAN
     luminance = luminance / (mean_patch.square() + mean_seen.square() + _SSIM_MEAN)
-    structure = 2 * (off_patch * off_seen).mean(-2) + _SSIM_VARIANCE
-    spread = off_patch.square().mean(-2) + off_seen.square().mean(-2) + _SSIM_VARIANCE
-    ssim = (luminance * structure / spread).mean(-1)
+    structure = 2 * (off_patch * off_seen).mean(-1) + _SSIM_VARIANCE
+    spread = off_patch.square().mean(-1) + off_seen.square().mean(-1) + _SSIM_VARIANCE
+    ssim = luminance * structure / spread
     return _SSIM_SHARE * 0.5 * (1 - ssim) + (1 - _SSIM_SHARE) * absolute
 
 
 def match_exposure(
-    images: Float[Tensor, "B V 3 H W"], target: Float[Tensor, "B 3 H W"]
-) -> Float[Tensor, "B V 3 H W"]:
+    images: Float[Tensor, "B V C H W"], target: Float[Tensor, "B C H W"]
+) -> Float[Tensor, "B V C H W"]:
     """Give images the mean and the contrast of another, channel by channel.
 
     The gain is limited to 0.8–1.25: what else differs is in the scene.
@@ -56,10 +56,10 @@ def match_exposure(
 def best_sources(
     errors: Float[Tensor, "B V R S"], in_view: Bool[Tensor, "B V R S"]
 ) -> tuple[Float[Tensor, "B R S"], Bool[Tensor, "B R S"]]:
-    """Mean error over the better half of the images that see a point; of two, the minimum.
+    """Mean error over all images that see a point but the worst; of two, the minimum.
 
     A surface that is hidden in one image is often visible in another. The minimum over many would
-    always be the image with the least parallax, in which every depth looks alike.
+    often be the image with the least parallax, in which every depth looks alike.
 
     Args:
         errors: Error in each image.
@@ -68,7 +68,7 @@ def best_sources(
     Returns:
         Errors, 0 where no image sees the point, and where one does.
     """
-    number = max(1, errors.shape[1] // 2)
+    number = max(1, errors.shape[1] - 1)
     ordered = errors.masked_fill(~in_view, torch.inf).sort(dim=1).values[:, :number]
     counts = ordered.isfinite()
     total = torch.where(counts, ordered, 0.0).sum(dim=1)
@@ -105,6 +105,42 @@ def photometric_loss(
     return torch.where(counts, expected, 0.0).sum() / counts.sum().clamp(min=1)
 
 
+def best_depth(
+    errors: Float[Tensor, "B R S"], is_seen: Bool[Tensor, "B R S"], depths_m: Float[Tensor, "S"]
+) -> tuple[Float[Tensor, "B R"], Bool[Tensor, "B R"]]:
+    """Depth of the least error, between segments by a parabola, and whether it is distinct.
+
+    Args:
+        errors: Error of each segment.
+        is_seen: Whether an image sees the segment.
+        depths_m: Depth of each segment; each is the same share of its depth [m].
+
+    Returns:
+        Depths [m]. A distinct minimum is less than half of the ray's mean error, and neither the
+        first nor the last segment.
+    """
+    costs = errors.masked_fill(~is_seen, torch.inf)
+    least, place = costs.min(-1)
+    mean = torch.where(is_seen, errors, 0.0).sum(-1) / is_seen.sum(-1).clamp(min=1)
+    middle = place.clamp(1, costs.shape[-1] - 2)
+    before, at, after = (costs.gather(-1, middle[..., None] + step)[..., 0] for step in (-1, 0, 1))
+    bend = before - 2 * at + after
+    is_sure = (place == middle) & bend.isfinite() & (bend > 0) & (least < 0.5 * mean)
+    shift = torch.where(is_sure, 0.5 * (before - after) / bend, 0.0)
+    step = (depths_m[1] / depths_m[0]).log()
+    return depths_m[middle] * (shift * step).exp(), is_sure
+
+
+def matched_surface(
+    distance: Float[Tensor, "B R"], counts: Bool[Tensor, "B R"]
+) -> Float[Tensor, ""]:
+    """Mean distance of the surface from where rays match best, for rays that count.
+
+    The absolute value makes it the median of wrong matches, which are in front and behind.
+    """
+    return torch.where(counts, distance.abs(), 0.0).sum() / counts.sum().clamp(min=1)
+
+
 def is_explained(
     errors: Float[Tensor, "B R S"],
     is_seen: Bool[Tensor, "B R S"],
@@ -128,7 +164,7 @@ def is_explained(
 
 
 def plane_smoothness(
-    inverse_depth: Float[Tensor, "M h w"], image: Float[Tensor, "M 3 h w"]
+    inverse_depth: Float[Tensor, "M h w"], image: Float[Tensor, "M C h w"]
 ) -> Float[Tensor, ""]:
     """Second differences of inverse depth, as shares of its mean, less where colors change.
 

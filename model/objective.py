@@ -18,7 +18,7 @@ SPLAT_TERMS = ("splat_semantic", "splat_lovasz", "splat_depth")
 LABELS, VIDEO, LIDAR, BOTH = "labels", "video", "lidar", "both"
 SUPERVISIONS = (LABELS, VIDEO, LIDAR, BOTH)
 """What training can learn from: labels, video, LiDAR rays, or video and LiDAR rays."""
-VIDEO_TERMS = ("photometric", "plane_smoothness", "unit_slope")
+VIDEO_TERMS = ("photometric", "matched_surface", "plane_smoothness", "unit_slope")
 LIDAR_TERMS = ("ray_termination", "unexplained_occupancy")
 TERMS = (
     *OCCUPANCY_TERMS,
@@ -60,7 +60,7 @@ class LabelFreeOptions:
     rays: int = 4096
     segments: int = 64
     depths_m: tuple[float, float] = (3.0, 80.0)
-    blur_m: float = 0.2
+    blur_m: float = 0.1
     ground_m: float = 0.0
 
     def __post_init__(self) -> None:

@@ -91,13 +91,18 @@ def absorption(
     Source: Wang et al., "NeuS", NeurIPS 2021.
     """
     points_m = rays.at(edges_m.expand(*rays.origins.shape[:2], -1))  # (B, R, edges, 3)
-    sampled = grid_sample(
-        surface.distance_m[:, None],
-        grid.sampling_from_meters(points_m)[:, None],
-        padding_mode="border",
-        align_corners=False,
-    )[:, 0, 0]  # (B, R, edges)
-    passed = logsigmoid(sampled / blur_m)
+    passed = logsigmoid(distance_at(surface, grid, points_m) / blur_m)
     absorbed = (passed[..., :-1] - passed[..., 1:]).clamp(min=0.0)
     is_inside = grid.contains(points_m)
     return absorbed * (is_inside[..., :-1] & is_inside[..., 1:])
+
+
+def distance_at(
+    surface: Surface, grid: VoxelGrid, points_m: Float[Tensor, "B *any 3"]
+) -> Float[Tensor, "B *any"]:
+    """Interpolated distance from the surface at points [m]; that of the border outside the grid."""
+    where = grid.sampling_from_meters(points_m).reshape(len(points_m), -1, 1, 1, 3)
+    sampled = grid_sample(
+        surface.distance_m[:, None], where, padding_mode="border", align_corners=False
+    )
+    return sampled.view(points_m.shape[:-1])

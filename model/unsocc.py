@@ -357,7 +357,7 @@ class UnsOcc(BaseModel):
                     outputs.surface, self.grid, required(batch, "video"), self.label_free, stride
                 )
                 terms |= rendered.terms
-                depth_m = rendered.depth_m * (rendered.opacity > 0.5)
+                depth_m = rendered.matched_m
             if self.uses_rays:
                 rays = required(batch, "lidar_rays")
                 terms |= lidar_terms(outputs.logits.float(), self.grid, rays)

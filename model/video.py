@@ -7,15 +7,17 @@ of its other cameras, at many depths.
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
-from torch.nn.functional import grid_sample
+from torch.nn.functional import avg_pool2d, grid_sample, pad
 
 from dataset.sample import VideoImages
 from loss.photometric import (
+    best_depth,
     best_sources,
     is_explained,
     match_exposure,
+    matched_surface,
     patch_error,
     photometric_loss,
     plane_smoothness,
@@ -24,14 +26,15 @@ from loss.photometric import (
 from model.objective import LabelFreeOptions
 from model.render.rays import Rays, pixel_rays
 from model.render.volume import termination_weights
-from model.surface import Surface, absorption
+from model.surface import Surface, absorption, distance_at
 from utils.geometry import VoxelGrid, project_points
 
 VIDEO_STRIDE = 8
 """Pixels between rays for a network without a camera, along rows and columns."""
-PATCH_PX = 5
-"""Edge of the patches that are compared."""
-LARGEST_ERROR = 0.25
+PATCH_PX = (-2, 0, 2)
+"""Rows and columns of the patches that are compared, from their centers. As the images are blurred
+by 3 pixels before, nothing between them is left out."""
+LARGEST_ERROR = 0.15
 """Rays without a smaller error at any depth are not used: they show something that moves."""
 
 
@@ -42,27 +45,26 @@ class Proposals(NamedTuple):
         errors: Photometric error of each segment.
         is_seen: Whether another image sees it.
         counts: Rays that a static scene explains.
-        colors: Colors of the own pixels, 0–1.
+        gray: Gray levels of the own pixels, 0–1.
     """
 
     errors: Float[Tensor, "B R S"]
     is_seen: Bool[Tensor, "B R S"]
     counts: Bool[Tensor, "B R"]
-    colors: Float[Tensor, "B R 3"]
+    gray: Float[Tensor, "B R"]
 
 
 class VideoResult(NamedTuple):
-    """Terms, and the depth that was rendered on the way.
+    """Terms, and what else the images tell.
 
     Attributes:
         terms: Terms of the loss by name.
-        depth_m: Camera depth of the lattice of rays [m].
-        opacity: Probability that each ray ends inside the grid.
+        matched_m: Camera depth where the lattice of rays matches other images best [m]; 0 where
+            no depth is distinctly the best.
     """
 
     terms: dict[str, Float[Tensor, ""]]
-    depth_m: Float[Tensor, "B N h w"]
-    opacity: Float[Tensor, "B N h w"]
+    matched_m: Float[Tensor, "B N h w"]
 
 
 def segment_edges(options: LabelFreeOptions, device: torch.device) -> Float[Tensor, "edges"]:
@@ -104,17 +106,23 @@ def video_terms(
     is_outside = ~grid.contains(rays.at(middles_m.expand(*rays.origins.shape[:2], -1)))
     opacity = weights.sum(-1)
     inverse = (weights / middles_m).sum(-1) + (1 - opacity) / edges_m[-1]
-    maps = [part.view(batch * cameras, *lattice) for part in (inverse, opacity)]
-    colors = found.colors.view(batch * cameras, *lattice, 3).movedim(-1, 1)
+    best_m, is_sure = best_depth(found.errors, found.is_seen, middles_m)
+    is_sure &= found.counts
+    matches_m = rays.at(best_m[..., None])[:, :, 0]
     terms = {
         "photometric": photometric_loss(
             weights, found.errors, found.is_seen, is_outside, found.counts
         ),
-        "plane_smoothness": plane_smoothness(maps[0], colors),
+        "matched_surface": matched_surface(
+            distance_at(surface, grid, matches_m) / grid.voxel_m,
+            is_sure & grid.contains(matches_m),
+        ),
+        "plane_smoothness": plane_smoothness(
+            inverse.view(batch * cameras, *lattice), found.gray.view(batch * cameras, 1, *lattice)
+        ),
         "unit_slope": unit_slope(surface.gradient),
     }
-    shape = (batch, cameras, *lattice)
-    return VideoResult(terms, 1 / maps[0].detach().view(shape), maps[1].detach().view(shape))
+    return VideoResult(terms, torch.where(is_sure, best_m, 0.0).view(batch, cameras, *lattice))
 
 
 def lattice_pixels(
@@ -138,7 +146,8 @@ def proposals(
         pixels: Centers of the patches, the same in each own image.
         depths_m: Camera depths [m].
     """
-    images, cameras = video.images.float() / 255, video.images.shape[2]
+    cameras = video.images.shape[2]
+    images = blurred_gray(video.images.flatten(0, 2)).unflatten(0, video.images.shape[:3])
     projections = video.pixel_from_lidar
     found = []
     for camera in range(cameras):
@@ -165,19 +174,19 @@ def proposals(
 
 
 def _proposals_of(
-    own: Float[Tensor, "B 3 H W"],
+    own: Float[Tensor, "B 1 H W"],
     pixel_from_lidar: Float[Tensor, "B 4 4"],
-    sources: Float[Tensor, "B V 3 H W"],
+    sources: Float[Tensor, "B V 1 H W"],
     source_from_lidar: Float[Tensor, "B V 4 4"],
     pixels: Float[Tensor, "P 2"],
     depths_m: Float[Tensor, "S"],
 ) -> Proposals:
     """Compare the patches of one own image with its sources."""
     batch, number = sources.shape[:2]
-    reach = torch.arange(PATCH_PX, device=pixels.device) - PATCH_PX // 2
+    reach = torch.tensor(PATCH_PX, device=pixels.device)
     offsets = torch.stack(torch.meshgrid(reach, reach, indexing="xy"), dim=-1).reshape(-1, 2)
     around = (pixels[:, None] + offsets).reshape(1, -1, 2).expand(batch, -1, -1)  # (B, R·P, 2)
-    patches = colors_at(own, around).unflatten(1, (len(pixels), -1))  # (B, R, P, 3)
+    patches = levels_at(own, around).unflatten(1, (len(pixels), -1))  # (B, R, P)
     rays = pixel_rays(pixel_from_lidar, around)
     points_m = rays.at(depths_m.expand(*rays.origins.shape[:2], -1)).flatten(1, 2)
     errors, seen, unmoved = [], [], []
@@ -186,10 +195,10 @@ def _proposals_of(
         limits = where.new_tensor([own.shape[-1], own.shape[-2]])
         inside = ((where >= 0) & (where < limits)).all(-1) & (depth_m > 0.1)
         shape = (batch, len(pixels), len(offsets), len(depths_m))
-        colors = colors_at(sources[:, source], where).view(*shape, 3).transpose(2, 3)
-        errors.append(patch_error(patches[:, :, None].expand_as(colors), colors))
+        levels = levels_at(sources[:, source], where).view(shape).transpose(2, 3)
+        errors.append(patch_error(patches[:, :, None].expand_as(levels), levels))
         seen.append(inside.view(shape).all(2))
-        still = colors_at(sources[:, source], around).view_as(patches)
+        still = levels_at(sources[:, source], around).view_as(patches)
         unmoved.append(patch_error(patches, still))
     best, is_seen = best_sources(torch.stack(errors, 1), torch.stack(seen, 1))
     least_unmoved = torch.stack(unmoved, 1).amin(1)
@@ -197,11 +206,17 @@ def _proposals_of(
     return Proposals(best, is_seen, counts, patches[:, :, len(offsets) // 2])
 
 
-def colors_at(
-    image: Float[Tensor, "B 3 H W"], pixels: Float[Tensor, "B R 2"]
-) -> Float[Tensor, "B R 3"]:
-    """Colors of an image at pixels (u, v), bilinear; those of the border outside."""
+def blurred_gray(images: UInt8[Tensor, "M 3 H W"]) -> Float[Tensor, "M 1 H W"]:
+    """Mean of the colors and of 3×3 pixels, 0–1."""
+    gray = images.float().mean(dim=1, keepdim=True) / 255
+    return avg_pool2d(pad(gray, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+
+
+def levels_at(
+    image: Float[Tensor, "B 1 H W"], pixels: Float[Tensor, "B R 2"]
+) -> Float[Tensor, "B R"]:
+    """Gray levels of an image at pixels (u, v), bilinear; those of the border outside."""
     height, width = image.shape[-2:]
     where = 2 * pixels / pixels.new_tensor([width, height]) - 1
     sampled = grid_sample(image, where[:, None], padding_mode="border", align_corners=False)
-    return sampled[:, :, 0].mT
+    return sampled[:, 0, 0]

@@ -8,6 +8,7 @@ import torch
 
 from dataset.sample import collate
 from engine.build.build import balance_classes, build_dataset, build_model
+from model import objective
 from tests.layout_files import GROUND_Z_M, write_tiny_unscenes3d
 from tests.novel_depth_config import write_config
 from tests.nuscenes_files import write_tiny_nuscenes
@@ -43,8 +44,8 @@ def load(path, **options):
     return cfg
 
 
-RAY_TERMS = {"loss_ray_termination", "loss_unexplained_occupancy"}
-VIDEO_TERMS = {"loss_photometric", "loss_plane_smoothness", "loss_unit_slope"}
+RAY_TERMS = {f"loss_{term}" for term in objective.LIDAR_TERMS}
+VIDEO_TERMS = {f"loss_{term}" for term in objective.VIDEO_TERMS}
 TERMS = {"lidar": RAY_TERMS, "video": VIDEO_TERMS, "both": RAY_TERMS | VIDEO_TERMS}
 
 

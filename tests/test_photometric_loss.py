@@ -2,9 +2,11 @@ import pytest
 import torch
 
 from loss.photometric import (
+    best_depth,
     best_sources,
     is_explained,
     match_exposure,
+    matched_surface,
     patch_error,
     photometric_loss,
     plane_smoothness,
@@ -13,7 +15,7 @@ from loss.photometric import (
 
 
 def random_patch(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.rand(*shape, 25, 3, generator=torch.Generator().manual_seed(seed))
+    return torch.rand(*shape, 9, generator=torch.Generator().manual_seed(seed))
 
 
 def test_the_same_patch_has_no_error():
@@ -21,8 +23,8 @@ def test_the_same_patch_has_no_error():
     assert patch_error(patch, patch).abs().max() < 1e-6
 
 
-def test_black_and_white_differ_by_luminance_and_color():
-    black, white = torch.zeros(25, 3), torch.ones(25, 3)
+def test_black_and_white_differ_by_luminance_and_level():
+    black, white = torch.zeros(9), torch.ones(9)
     # Without contrast, the structure is equal; SSIM is 1e-4 / (1 + 1e-4).
     assert patch_error(black, white).item() == pytest.approx(0.85 / 2 + 0.15, abs=1e-3)
 
@@ -50,11 +52,11 @@ def test_of_two_images_the_better_counts_so_that_one_may_be_occluded():
     assert is_seen.all()
 
 
-def test_of_four_images_the_better_two_count_and_those_out_of_view_do_not():
+def test_of_four_images_the_worst_does_not_count_nor_those_out_of_view():
     errors = torch.tensor([[0.1, 0.3, 0.2, 0.9], [0.0, 0.5, 0.0, 0.0]]).T.reshape(1, 4, 2, 1)
     in_view = torch.tensor([[True] * 4, [False, True, False, False]]).T.reshape(1, 4, 2, 1)
     best, is_seen = best_sources(errors, in_view)
-    assert best.flatten().tolist() == pytest.approx([0.15, 0.5])
+    assert best.flatten().tolist() == pytest.approx([0.2, 0.5])
     assert is_seen.all()
     best, is_seen = best_sources(errors, ~in_view & False)
     assert not is_seen.any()
@@ -105,6 +107,39 @@ def test_gradients():
     assert torch.autograd.gradcheck(lambda d: plane_smoothness(d + 1, image), (inverse,))
     slope = torch.rand(1, 3, 2, 2, 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda g: unit_slope(g + 0.1), (slope,))
+
+
+DEPTHS_M = 3.0 * 1.1 ** torch.arange(5.0)
+
+
+def test_the_best_depth_lies_between_segments():
+    # A parabola whose minimum is a quarter of a step behind the third segment.
+    steps = torch.arange(5.0)
+    errors = (0.1 * (steps - 2.25).square())[None, None]
+    depth_m, is_sure = best_depth(errors, torch.ones_like(errors) > 0, DEPTHS_M)
+    assert depth_m.item() == pytest.approx(3.0 * 1.1**2.25, rel=1e-5)
+    assert is_sure.all()
+
+
+def test_a_flat_or_cut_minimum_is_not_sure():
+    flat = torch.tensor([0.3, 0.3, 0.2, 0.3, 0.3])
+    at_the_end = torch.tensor([0.9, 0.7, 0.5, 0.3, 0.0])
+    errors = torch.stack([flat, at_the_end])[None]
+    _, is_sure = best_depth(errors, torch.ones_like(errors) > 0, DEPTHS_M)
+    assert not is_sure.any()
+    depth_m, is_sure = best_depth(errors, torch.zeros_like(errors) > 0, DEPTHS_M)
+    assert not is_sure.any()
+    assert depth_m.isfinite().all()
+
+
+def test_a_surface_is_matched_at_the_median():
+    distance = torch.tensor([[-0.1, 0.0, 0.1, 5.0, 9.0]], requires_grad=True)
+    counts = torch.tensor([[True, True, True, True, False]])
+    loss = matched_surface(distance, counts)
+    assert loss.item() == pytest.approx((0.1 + 0.1 + 5.0) / 4)
+    loss.backward()
+    assert distance.grad[0].tolist() == [-0.25, 0.0, 0.25, 0.25, 0.0]
+    assert matched_surface(distance, ~counts & False).item() == 0
 
 
 def test_movers_are_not_explained():

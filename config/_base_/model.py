@@ -67,6 +67,7 @@ model = dict(
             ray_termination=1.0,
             unexplained_occupancy=1.0,
             photometric=10.0,
+            matched_surface=1.0,
             plane_smoothness=0.1,
             unit_slope=0.1,
         ),
@@ -79,7 +80,7 @@ model = dict(
             rays=4096,  # LiDAR rays a frame, of its own sweep and of those frames'
             segments=64,  # of a camera's ray
             depths_m=(3.0, 80.0),  # camera depths where those begin and end
-            blur_m=0.2,  # of the surface, for camera rays
+            blur_m=0.1,  # of the surface, for camera rays
             ground_m=0.0,  # height of level ground in the grid's frame
         ),
     ),
