@@ -1,11 +1,9 @@
-"""Losses of rays from what cameras see: training from video and poses.
+"""Photometric errors, which tell the depth of a pixel from images of other places.
 
-A ray of one image is cut into S segments. For each, the pixels around the ray are compared with
-those of other images where a surface in the segment would be seen. The depth is right where they
-look alike. These errors are constants: what is trained is the probability of ending in a segment.
+For each of S depths, the pixels around a ray are compared with those of other images where a
+surface at this depth would be seen. The depth is right where they look alike.
 
-Conventions: V other images, P pixels of a patch, gray levels 0–1. Where nothing counts, a loss is a
-differentiable 0.
+Conventions: V other images, P pixels of a patch, gray levels 0–1.
 """
 
 import torch
@@ -75,49 +73,19 @@ def best_sources(
     return total / counts.sum(dim=1).clamp(min=1), counts.any(dim=1)
 
 
-def photometric_loss(
-    weights: Float[Tensor, "B R S"],
-    errors: Float[Tensor, "B R S"],
-    is_seen: Bool[Tensor, "B R S"],
-    is_outside: Bool[Tensor, "B R S"],
-    counts: Bool[Tensor, "B R"],
-) -> Float[Tensor, ""]:
-    """Expected photometric error under the termination distribution of rays, above the least.
-
-    Args:
-        weights: Probability that the ray ends in each segment; the rest passes.
-        errors: Error of each segment.
-        is_seen: Whether an image sees the segment; else its error is the ray's mean.
-        is_outside: Segments outside the volume. A ray that passes may end in any of them.
-        counts: Rays that count.
-
-    Returns:
-        Mean over the rays that count.
-    """
-    least = errors.masked_fill(~is_seen, torch.inf).amin(-1, keepdim=True)
-    least = torch.where(least.isfinite(), least, 0.0)
-    excess = torch.where(is_seen, errors - least, 0.0)
-    mean = excess.sum(-1, keepdim=True) / is_seen.sum(-1, keepdim=True).clamp(min=1)
-    excess = torch.where(is_seen, excess, mean)
-    beyond = excess.masked_fill(~(is_outside & is_seen), torch.inf).amin(-1)
-    beyond = torch.where(beyond.isfinite(), beyond, mean[..., 0])
-    expected = (weights * excess).sum(-1) + (1 - weights.sum(-1)) * beyond
-    return torch.where(counts, expected, 0.0).sum() / counts.sum().clamp(min=1)
-
-
 def best_depth(
     errors: Float[Tensor, "B R S"], is_seen: Bool[Tensor, "B R S"], depths_m: Float[Tensor, "S"]
 ) -> tuple[Float[Tensor, "B R"], Bool[Tensor, "B R"]]:
-    """Depth of the least error, between segments by a parabola, and whether it is distinct.
+    """Depth of the least error, between proposals by a parabola, and whether it is distinct.
 
     Args:
-        errors: Error of each segment.
-        is_seen: Whether an image sees the segment.
-        depths_m: Depth of each segment; each is the same share of its depth [m].
+        errors: Error of each depth.
+        is_seen: Whether an image sees the depth.
+        depths_m: The depths; each is the same multiple of the one before [m].
 
     Returns:
         Depths [m]. A distinct minimum is less than half of the ray's mean error, and neither the
-        first nor the last segment.
+        first nor the last depth.
     """
     costs = errors.masked_fill(~is_seen, torch.inf)
     least, place = costs.min(-1)
@@ -129,16 +97,6 @@ def best_depth(
     shift = torch.where(is_sure, 0.5 * (before - after) / bend, 0.0)
     step = (depths_m[1] / depths_m[0]).log()
     return depths_m[middle] * (shift * step).exp(), is_sure
-
-
-def matched_surface(
-    distance: Float[Tensor, "B R"], counts: Bool[Tensor, "B R"]
-) -> Float[Tensor, ""]:
-    """Mean distance of the surface from where rays match best, for rays that count.
-
-    The absolute value makes it the median of wrong matches, which are in front and behind.
-    """
-    return torch.where(counts, distance.abs(), 0.0).sum() / counts.sum().clamp(min=1)
 
 
 def is_explained(
@@ -154,40 +112,10 @@ def is_explained(
     depth.
 
     Args:
-        errors: Error of each segment.
-        is_seen: Whether an image sees the segment.
+        errors: Error of each depth.
+        is_seen: Whether an image sees the depth.
         unmoved: Error of the same pixels of the other images.
-        limit: Largest error of the best segment.
+        limit: Largest error of the best depth.
     """
     least = errors.masked_fill(~is_seen, torch.inf).amin(-1)
     return (least < unmoved) & (least < limit)
-
-
-def plane_smoothness(
-    inverse_depth: Float[Tensor, "M h w"], image: Float[Tensor, "M C h w"]
-) -> Float[Tensor, ""]:
-    """Second differences of inverse depth, as shares of its mean, less where colors change.
-
-    The inverse depth of a plane is linear in the pixel, so that planes of any slope cost nothing.
-
-    Args:
-        inverse_depth: One over the camera depth of a lattice of pixels [1/m].
-        image: Their colors, 0–1.
-    """
-    scaled = inverse_depth / inverse_depth.mean(dim=(-1, -2), keepdim=True).clamp(min=1e-6)
-    total = scaled.new_zeros(())
-    for axis in (-1, -2):
-        bend = scaled.diff(n=2, dim=axis).abs()
-        edge = image.diff(dim=axis).abs().mean(dim=1)
-        size = edge.shape[axis] - 1
-        edges = edge.narrow(axis, 0, size) + edge.narrow(axis, 1, size)
-        total = total + (bend * torch.exp(-10 * edges)).mean()
-    return total
-
-
-def unit_slope(gradient: Float[Tensor, "B 3 X Y Z"]) -> Float[Tensor, ""]:
-    """Mean squared difference of a distance's slope from 1: one meter per meter.
-
-    Source: Gropp et al., "Implicit geometric regularization for learning shapes", ICML 2020.
-    """
-    return (gradient.square().sum(1).clamp(min=1e-12).sqrt() - 1).square().mean()

@@ -37,7 +37,7 @@ def termination_nll(
 
 
 def unexplained_occupancy(
-    log_free: Float[Tensor, "B X Y Z"], has_point: Bool[Tensor, "B X Y Z"]
+    log_free: Float[Tensor, "B X Y Z"], is_unexplained: Bool[Tensor, "B X Y Z"]
 ) -> Float[Tensor, ""]:
     """Mean probability of being occupied, over the voxels without a point.
 
@@ -45,7 +45,7 @@ def unexplained_occupancy(
 
     Args:
         log_free: Log probability that each voxel is free.
-        has_point: Whether a voxel holds a point.
+        is_unexplained: Whether a voxel holds no point although a sensor could have one there.
     """
-    occupied = torch.where(has_point, 0.0, -torch.expm1(log_free))
-    return occupied.sum() / (~has_point).sum().clamp(min=1)
+    occupied = torch.where(is_unexplained, -torch.expm1(log_free), 0.0)
+    return occupied.sum() / is_unexplained.sum().clamp(min=1)

@@ -1,48 +1,58 @@
-"""Supervision by LiDAR rays: the loss terms of training from sweeps and poses.
+"""Supervision by rays that end at known points: the loss terms of training without labels.
 
-A ray of a LiDAR point is free before the point and ends at it, in the frame's own sweep and in
-those of neighboring frames.
+A ray is free before its point and ends at it, be it a point of the LiDAR or a pixel whose depth
+several images agree on.
 """
 
 from math import ceil
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int64, Shaped, UInt8
+from jaxtyping import Bool, Float, Int64, Shaped, UInt8
 from torch import Tensor
 
 from dataset.sample import LidarRays
-from loss.termination import termination_nll, unexplained_occupancy
+from loss.termination import termination_nll
 from model.novel_view import log_free_of, log_occupied_of, occupancy_density
 from model.render.rays import Rays
 from utils.geometry import VoxelGrid, project_points
 from utils.labels import FREE
 
 
-def lidar_terms(
-    logits: Float[Tensor, "B classes X Y Z"], grid: VoxelGrid, rays: LidarRays
-) -> dict[str, Float[Tensor, ""]]:
-    """Terms of the LiDAR rays.
+class SurfaceRays(NamedTuple):
+    """Rays that end at a surface.
+
+    Attributes:
+        origins_m: Position of the sensor, in the frame's LiDAR coordinates.
+        ends_m: The point that ends each ray; the origin for a ray that does not count.
+        has_point: Voxels with a point of any ray. A ray that passes one does not make it free.
+    """
+
+    origins_m: Float[Tensor, "B R 3"]
+    ends_m: Float[Tensor, "B R 3"]
+    has_point: Bool[Tensor, "B X Y Z"]
+
+
+def ray_term(
+    logits: Float[Tensor, "B classes X Y Z"], grid: VoxelGrid, rays: SurfaceRays
+) -> Float[Tensor, ""]:
+    """Negative log-likelihood of the points under the predicted occupancy.
 
     Args:
         logits: Class scores, which give P(occupied) and with it the density.
         grid: Grid of the logits.
-        rays: The rays, and the voxels that hold a point.
+        rays: The rays.
     """
-    log_free, log_occupied = log_free_of(logits), log_occupied_of(logits)
-    density = occupancy_density(log_free, grid.voxel_m)[:, 0]
+    density = occupancy_density(log_free_of(logits), grid.voxel_m)[:, 0]
     points_m, length_m = free_segments(rays, grid)
     is_inside = length_m > 0
     passed, ended = voxel_of(points_m, grid), voxel_of(rays.ends_m, grid)
-    is_free = ~at_voxels(rays.has_point, passed) & is_inside[..., None]
-    return {
-        "ray_termination": termination_nll(
-            at_voxels(density, passed) * length_m[..., None],
-            is_free,
-            at_voxels(log_occupied, ended),
-            grid.contains(rays.ends_m) & is_inside,
-        ),
-        "unexplained_occupancy": unexplained_occupancy(log_free, rays.has_point),
-    }
+    return termination_nll(
+        at_voxels(density, passed) * length_m[..., None],
+        ~at_voxels(rays.has_point, passed) & is_inside[..., None],
+        at_voxels(log_occupied_of(logits), ended),
+        grid.contains(rays.ends_m) & is_inside,
+    )
 
 
 def voxel_of(points_m: Float[Tensor, "B *any 3"], grid: VoxelGrid) -> Int64[Tensor, "B *any"]:
@@ -60,7 +70,7 @@ def at_voxels(
 
 
 def free_segments(
-    rays: LidarRays, grid: VoxelGrid
+    rays: SurfaceRays, grid: VoxelGrid
 ) -> tuple[Float[Tensor, "B R S 3"], Float[Tensor, "B R"]]:
     """Cut the part of each ray that is before its end and inside the grid into S segments.
 

@@ -18,8 +18,7 @@ SPLAT_TERMS = ("splat_semantic", "splat_lovasz", "splat_depth")
 LABELS, VIDEO, LIDAR, BOTH = "labels", "video", "lidar", "both"
 SUPERVISIONS = (LABELS, VIDEO, LIDAR, BOTH)
 """What training can learn from: labels, video, LiDAR rays, or video and LiDAR rays."""
-VIDEO_TERMS = ("photometric", "matched_surface", "plane_smoothness", "unit_slope")
-LIDAR_TERMS = ("ray_termination", "unexplained_occupancy")
+LABEL_FREE_TERMS = ("lidar_rays", "matched_rays", "unexplained_occupancy")
 TERMS = (
     *OCCUPANCY_TERMS,
     "depth",
@@ -33,8 +32,7 @@ TERMS = (
     "novel_depth",
     *BRANCH_TERMS,
     "lost_sensor",
-    *LIDAR_TERMS,
-    *VIDEO_TERMS,
+    *LABEL_FREE_TERMS,
 )
 """All terms: of the logits, the lift, the volumes, the Gaussians, the rest, and without labels."""
 
@@ -46,11 +44,8 @@ class LabelFreeOptions:
     Attributes:
         sources: Other frames of the scene, nearest in time, labeled or not.
         rays: LiDAR rays a frame, of its own sweep and of those frames'.
-        segments: Segments of a camera's ray.
-        depths_m: Camera depths where those begin and end [m].
-        blur_m: How far the surface is blurred for camera rays [m].
-        ground_m: Height of level ground in the frame of the grid, where the surface of an
-            untrained network is [m].
+        proposals: Depths at which pixels are compared with other images.
+        depths_m: Smallest and largest of those [m].
 
     Raises:
         ValueError: If a number is out of its range.
@@ -58,10 +53,8 @@ class LabelFreeOptions:
 
     sources: int = 4
     rays: int = 4096
-    segments: int = 64
+    proposals: int = 64
     depths_m: tuple[float, float] = (3.0, 80.0)
-    blur_m: float = 0.1
-    ground_m: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -71,10 +64,10 @@ class LabelFreeOptions:
                 f"{self.sources} and {self.rays}"
             )
         near_m, far_m = self.depths_m
-        if self.segments < 1 or not 0 < near_m < far_m or self.blur_m <= 0:
+        if self.proposals < 3 or not 0 < near_m < far_m:
             raise ValueError(
-                "loss.label_free needs positive segments and blur_m, and depths_m with "
-                f"0 < near < far, got {self.segments}, {self.blur_m:g} and {self.depths_m}"
+                "loss.label_free needs at least 3 proposals, and depths_m with 0 < near < far, got "
+                f"{self.proposals} and {self.depths_m}"
             )
 
 
@@ -113,7 +106,7 @@ class LossOptions:
 
     @property
     def uses_video(self) -> bool:
-        """Whether video supervises, so that the network predicts a surface."""
+        """Whether video supervises."""
         return self.supervision in (VIDEO, BOTH)
 
     @property

@@ -14,23 +14,23 @@ from jaxtyping import Float
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from dataset.sample import Batch, NeighborViews
+from dataset.sample import Batch, LidarRays, NeighborViews
 from loss.balance import weighted_terms
 from loss.depth import depth_bin_cross_entropy, downsample_depth
 from loss.elevation import elevation_loss
 from loss.occupancy import occupancy_terms
+from loss.termination import unexplained_occupancy
 from model.fusion import Fused
-from model.label_free import depth_of_rays, lidar_terms, occupied_labels
+from model.label_free import SurfaceRays, depth_of_rays, occupied_labels, ray_term
 from model.lidar_encoder import LidarFeatures
 from model.lift import Lifted
+from model.novel_view import log_free_of
 from model.objective import (
     BRANCH_TERMS,
     IMAGE_TERMS,
     LABELS,
-    LIDAR_TERMS,
     OCCUPANCY_TERMS,
     SPLAT_TERMS,
-    VIDEO_TERMS,
     LossOptions,
     check_finite,
     class_balance,
@@ -52,8 +52,7 @@ from model.supervision import (
     splat_terms,
     volume_terms,
 )
-from model.surface import Surface, occupied_by, surface_of
-from model.video import VIDEO_STRIDE, video_terms
+from model.video import VIDEO_STRIDE, matched_rays
 from utils.config import MODALITIES
 from utils.geometry import VoxelGrid
 from utils.labels import LabelSet, label_set
@@ -72,7 +71,6 @@ class Outputs(NamedTuple):
     camera: Lifted | None
     lidar: LidarFeatures | None
     elevation: Float[Tensor, "B rows cols"] | None
-    surface: Surface | None = None
 
 
 @MODELS.register_module()
@@ -122,7 +120,7 @@ class UnsOcc(BaseModel):
         options = LossOptions(**loss)
         self.supervision, self.uses_rays = options.supervision, options.uses_rays
         self.label_free = options.label_free_options
-        self.has_surface = options.uses_video
+        self.uses_video = options.uses_video
         self.sensor_dropout = None
         if self.supervision != LABELS:
             rendering, sensor_dropout = None, None
@@ -175,8 +173,6 @@ class UnsOcc(BaseModel):
             num_classes=num_classes,
             coarsening=coarsening,
         )
-        if self.has_surface:  # The score of "free" is a distance, at first to level ground.
-            nn.init.zeros_(self.head.classify.bias)
         self.refinement = self.elevation = None
         if parts.refinement is not None and self.rendering is not None:
             self.refinement = build_part(
@@ -204,8 +200,9 @@ class UnsOcc(BaseModel):
         """Names of the loss terms that the parts allow for."""
         if self.supervision != LABELS:
             names = ["depth"] if self.uses_camera else []
-            names += LIDAR_TERMS if self.uses_rays else ()
-            return [*names, *(VIDEO_TERMS if self.has_surface else ())]
+            names += ["lidar_rays"] if self.uses_rays else []
+            names += ["matched_rays"] if self.uses_video else []
+            return [*names, "unexplained_occupancy"]
         names = [*OCCUPANCY_TERMS]
         if self.uses_camera:
             names.append("depth")
@@ -295,16 +292,12 @@ class UnsOcc(BaseModel):
             (camera and camera.evidence, lidar and lidar.evidence),
             with_fields=with_fields,
         )
-        surface = None
-        if self.has_surface:
-            surface = surface_of(logits, self.grid, self.label_free.ground_m)
-            logits = occupied_by(surface, logits, self.grid)
         elevation = None
         if self.elevation is not None:
             if self.uses_lidar and points is None:
                 points = [decoded.new_zeros(0, 4)] * len(decoded)
             elevation = self.elevation(decoded, points)
-        return Outputs(logits, decoded, fused, camera, lidar, elevation, surface)
+        return Outputs(logits, decoded, fused, camera, lidar, elevation)
 
     def _fuse(
         self,
@@ -348,26 +341,40 @@ class UnsOcc(BaseModel):
     def _label_free_terms(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Terms of training without labels, in float32, which meters and pixels need."""
         outputs = self.infer(batch)
-        terms: dict[str, Tensor] = {}
-        depth_m: Tensor | None = None
         with torch.autocast(outputs.logits.device.type, enabled=False):
-            if outputs.surface is not None:
-                stride = self.image_encoder.stride if self.uses_camera else VIDEO_STRIDE
-                rendered = video_terms(
-                    outputs.surface, self.grid, required(batch, "video"), self.label_free, stride
-                )
-                terms |= rendered.terms
-                depth_m = rendered.matched_m
-            if self.uses_rays:
-                rays = required(batch, "lidar_rays")
-                terms |= lidar_terms(outputs.logits.float(), self.grid, rays)
-                if outputs.camera is not None:
-                    size = required(batch, "images").shape[-2:]
-                    projection = required(batch, "pixel_from_lidar")
-                    depth_m = depth_of_rays(rays, projection, size, self.image_encoder.stride)
+            terms, depth_m = self._ray_terms(batch, outputs.logits.float())
             if outputs.camera is not None and depth_m is not None:
                 terms["depth"] = self._depth_term(outputs.camera, depth_m)
         return terms
+
+    def _ray_terms(
+        self, batch: Batch, logits: Tensor
+    ) -> tuple[dict[str, Float[Tensor, ""]], Float[Tensor, "B N h w"] | None]:
+        """Terms of all rays, and what they tell of the depth at the cells of the feature map."""
+        terms: dict[str, Tensor] = {}
+        stride = self.image_encoder.stride if self.uses_camera else VIDEO_STRIDE
+        depth_m: Tensor | None = None
+        has_point = torch.zeros_like(logits[:, 0], dtype=torch.bool)
+        looked_at = torch.ones_like(has_point)
+        if self.uses_rays:
+            lidar: LidarRays = required(batch, "lidar_rays")
+            has_point = lidar.has_point
+            rays = SurfaceRays(lidar.origins_m, lidar.ends_m, has_point)
+            terms["lidar_rays"] = ray_term(logits, self.grid, rays)
+            if self.uses_camera:
+                size = required(batch, "images").shape[-2:]
+                depth_m = depth_of_rays(lidar, required(batch, "pixel_from_lidar"), size, stride)
+        if self.uses_video:
+            matched = matched_rays(required(batch, "video"), self.grid, self.label_free, stride)
+            has_point = has_point | matched.rays.has_point
+            rays = matched.rays._replace(has_point=has_point)
+            terms["matched_rays"] = ray_term(logits, self.grid, rays)
+            if not self.uses_rays:
+                looked_at, depth_m = matched.looked_at, matched.depth_m
+        terms["unexplained_occupancy"] = unexplained_occupancy(
+            log_free_of(logits), looked_at & ~has_point
+        )
+        return terms, depth_m
 
     def _depth_term(self, camera: Lifted, depth_m: Float[Tensor, "B N h w"]) -> Float[Tensor, ""]:
         """Return the loss of the depth that the lift predicts, at the cells of its feature map."""

@@ -1,7 +1,7 @@
-"""Supervision by cameras: the loss terms of training from video and poses.
+"""Supervision by cameras: from video and poses to rays that end at a surface.
 
-Rays through a lattice of the frame's own pixels are compared with the images of other frames, and
-of its other cameras, at many depths.
+Pixels of the frame's own images, and of one other frame's, are compared with the images of all
+other frames at many depths. Where one depth is distinctly the best, the pixel's ray ends there.
 """
 
 from typing import NamedTuple
@@ -9,24 +9,13 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, grid_sample, pad
+from torch.nn.functional import avg_pool2d, grid_sample, max_pool3d, pad
 
 from dataset.sample import VideoImages
-from loss.photometric import (
-    best_depth,
-    best_sources,
-    is_explained,
-    match_exposure,
-    matched_surface,
-    patch_error,
-    photometric_loss,
-    plane_smoothness,
-    unit_slope,
-)
+from loss.photometric import best_depth, best_sources, is_explained, match_exposure, patch_error
+from model.label_free import SurfaceRays, voxel_of
 from model.objective import LabelFreeOptions
 from model.render.rays import Rays, pixel_rays
-from model.render.volume import termination_weights
-from model.surface import Surface, absorption, distance_at
 from utils.geometry import VoxelGrid, project_points
 
 VIDEO_STRIDE = 8
@@ -42,87 +31,122 @@ class Proposals(NamedTuple):
     """Errors of the depths at which rays may end.
 
     Attributes:
-        errors: Photometric error of each segment.
+        errors: Photometric error of each depth.
         is_seen: Whether another image sees it.
         counts: Rays that a static scene explains.
-        gray: Gray levels of the own pixels, 0–1.
     """
 
     errors: Float[Tensor, "B R S"]
     is_seen: Bool[Tensor, "B R S"]
     counts: Bool[Tensor, "B R"]
-    gray: Float[Tensor, "B R"]
 
 
-class VideoResult(NamedTuple):
-    """Terms, and what else the images tell.
+class MatchedRays(NamedTuple):
+    """Rays of pixels, and what the images tell besides.
 
     Attributes:
-        terms: Terms of the loss by name.
-        matched_m: Camera depth where the lattice of rays matches other images best [m]; 0 where
-            no depth is distinctly the best.
+        rays: The rays.
+        looked_at: Voxels that are in view of an image.
+        depth_m: Camera depth of the frame's own pixels, one in each cell [m]; 0 where no depth is
+            distinctly the best.
     """
 
-    terms: dict[str, Float[Tensor, ""]]
-    matched_m: Float[Tensor, "B N h w"]
+    rays: SurfaceRays
+    looked_at: Bool[Tensor, "B X Y Z"]
+    depth_m: Float[Tensor, "B N h w"]
 
 
-def segment_edges(options: LabelFreeOptions, device: torch.device) -> Float[Tensor, "edges"]:
-    """Edges of the segments of a ray in camera depth [m]: each is the same share of its depth.
+def proposed_depths(options: LabelFreeOptions, device: torch.device) -> Float[Tensor, "S"]:
+    """Camera depths, each the same multiple of the one before [m].
 
-    The images determine a depth to about the same share of it.
+    Images determine a depth to about the same share of it.
     """
     near, far = (torch.tensor(depth, device=device).log() for depth in options.depths_m)
-    return torch.linspace(0, 1, options.segments + 1, device=device).mul(far - near).add(near).exp()
+    return torch.linspace(0, 1, options.proposals, device=device).mul(far - near).add(near).exp()
 
 
-def video_terms(
-    surface: Surface,
-    grid: VoxelGrid,
-    video: VideoImages,
-    options: LabelFreeOptions,
-    stride: int,
-) -> VideoResult:
-    """Terms of the frame's own cameras.
+@torch.no_grad()
+def matched_rays(
+    video: VideoImages, grid: VoxelGrid, options: LabelFreeOptions, stride: int
+) -> MatchedRays:
+    """Match the pixels of the frame's own images, and of those of a random other frame.
 
     Args:
-        surface: The predicted surface.
-        grid: Its grid.
         video: The images.
-        options: How rays are cut.
-        stride: Pixels between rays, along rows and columns. A random one of each cell is used.
+        grid: The grid.
+        options: At which depths they are compared.
+        stride: Pixels along each edge of a cell. A random pixel of each is used.
     """
-    batch, _, cameras, _, height, width = video.images.shape
+    frames, cameras = video.images.shape[1:3]
+    height, width = video.images.shape[-2:]
     lattice = (height // stride, width // stride)
-    edges_m = segment_edges(options, video.images.device)
-    pixels = lattice_pixels(lattice, stride, video.images.device)
-    expand = pixels.expand(batch * cameras, -1, -1)
-    flat = pixel_rays(video.pixel_from_lidar[:, 0].flatten(0, 1), expand)
-    rays = Rays(*(part.reshape(batch, -1, 3) for part in flat))
-    absorbed = absorption(surface, grid, rays, edges_m, options.blur_m)
-    weights = termination_weights(absorbed, torch.ones_like(absorbed))
-    middles_m = (edges_m[1:] * edges_m[:-1]).sqrt()
-    found = proposals(video, pixels, middles_m)
-    is_outside = ~grid.contains(rays.at(middles_m.expand(*rays.origins.shape[:2], -1)))
-    opacity = weights.sum(-1)
-    inverse = (weights / middles_m).sum(-1) + (1 - opacity) / edges_m[-1]
-    best_m, is_sure = best_depth(found.errors, found.is_seen, middles_m)
-    is_sure &= found.counts
-    matches_m = rays.at(best_m[..., None])[:, :, 0]
-    terms = {
-        "photometric": photometric_loss(
-            weights, found.errors, found.is_seen, is_outside, found.counts
-        ),
-        "matched_surface": matched_surface(
-            distance_at(surface, grid, matches_m) / grid.voxel_m,
-            is_sure & grid.contains(matches_m),
-        ),
-        "plane_smoothness": plane_smoothness(
-            inverse.view(batch * cameras, *lattice), found.gray.view(batch * cameras, 1, *lattice)
-        ),
-        "unit_slope": unit_slope(surface.gradient),
-    }
-    return VideoResult(terms, torch.where(is_sure, best_m, 0.0).view(batch, cameras, *lattice))
+    depths_m = proposed_depths(options, video.images.device)
+    origins, ends, own_m = [], [], None
+    for target in (0, int(torch.randint(1, frames, ()))):
+        order = [target, *(frame for frame in range(frames) if frame != target)]
+        views = VideoImages(video.pixel_from_lidar[:, order], video.images[:, order])
+        pixels = lattice_pixels(lattice, stride, video.images.device)
+        found = proposals(views, pixels, depths_m)
+        best_m, is_sure = best_depth(found.errors, found.is_seen, depths_m)
+        is_there = views.pixel_from_lidar[:, 0].flatten(2).any(-1)
+        is_sure &= found.counts & is_there.repeat_interleave(len(pixels), dim=1)
+        rays = _rays_of(views.pixel_from_lidar[:, 0], pixels)
+        origins.append(rays.origins)
+        ends.append(rays.at(torch.where(is_sure, best_m, 0.0)[..., None])[:, :, 0])
+        if own_m is None:
+            own_m = torch.where(is_sure, best_m, 0.0).view(-1, cameras, *lattice)
+    assert own_m is not None, "the first target is the frame itself"
+    matched = SurfaceRays(
+        torch.cat(origins, dim=1),
+        torch.cat(ends, dim=1),
+        surface_voxels(torch.cat(ends, dim=1), torch.cat(origins, dim=1), grid),
+    )
+    return MatchedRays(matched, in_view(video, grid), own_m)
+
+
+def _rays_of(pixel_from_lidar: Float[Tensor, "B N 4 4"], pixels: Float[Tensor, "P 2"]) -> Rays:
+    """Rays through the same pixels of all cameras; those of a frame that is missing have no length.
+
+    Args:
+        pixel_from_lidar: Projections.
+        pixels: Centers (u, v).
+    """
+    batch, cameras = pixel_from_lidar.shape[:2]
+    flat = pixel_from_lidar.flatten(0, 1)
+    is_missing = (flat == 0).all(dim=(-1, -2), keepdim=True)
+    flat = flat.where(~is_missing, torch.eye(4, device=flat.device))
+    rays = pixel_rays(flat, pixels.expand(batch * cameras, -1, -1))
+    return Rays(*(part.reshape(batch, -1, 3) for part in rays))
+
+
+def surface_voxels(
+    ends_m: Float[Tensor, "B R 3"], origins_m: Float[Tensor, "B R 3"], grid: VoxelGrid
+) -> Bool[Tensor, "B X Y Z"]:
+    """Voxels with the end of a ray, and those beside them at the same height.
+
+    Not every voxel of a surface gets a ray. Rays that graze the ground would free the others.
+
+    Args:
+        ends_m: The ends.
+        origins_m: The origins; where the end is one, there is no end.
+        grid: The grid.
+    """
+    counts = grid.contains(ends_m) & (ends_m != origins_m).any(-1)
+    held = torch.zeros(len(ends_m), grid.shape[0] * grid.shape[1] * grid.shape[2]).to(ends_m)
+    held = held.scatter_reduce(1, voxel_of(ends_m, grid), counts.to(held), "amax")
+    beside = max_pool3d(held.view(-1, 1, *grid.shape), (3, 3, 1), stride=1, padding=(1, 1, 0))
+    return beside[:, 0] > 0
+
+
+def in_view(video: VideoImages, grid: VoxelGrid) -> Bool[Tensor, "B X Y Z"]:
+    """Voxels whose centers are in view of an image."""
+    height, width = video.images.shape[-2:]
+    matrices = video.pixel_from_lidar.flatten(1, 2)
+    centers_m = grid.centers_m(matrices.device).view(1, 1, -1, 3)
+    pixels, depth_m = project_points(matrices, centers_m.expand(*matrices.shape[:2], -1, -1))
+    limits = pixels.new_tensor([width, height])
+    seen = ((pixels >= 0) & (pixels < limits)).all(-1) & (depth_m > 0)
+    return seen.any(1).view(-1, *grid.shape)
 
 
 def lattice_pixels(
@@ -142,7 +166,7 @@ def proposals(
     """Compare patches of the own images with all other images, at each depth.
 
     Args:
-        video: The images; the first of each camera is the frame's own.
+        video: The images; those of the first frame are compared.
         pixels: Centers of the patches, the same in each own image.
         depths_m: Camera depths [m].
     """
@@ -187,7 +211,7 @@ def _proposals_of(
     offsets = torch.stack(torch.meshgrid(reach, reach, indexing="xy"), dim=-1).reshape(-1, 2)
     around = (pixels[:, None] + offsets).reshape(1, -1, 2).expand(batch, -1, -1)  # (B, R·P, 2)
     patches = levels_at(own, around).unflatten(1, (len(pixels), -1))  # (B, R, P)
-    rays = pixel_rays(pixel_from_lidar, around)
+    rays = _rays_of(pixel_from_lidar[:, None], around[0])
     points_m = rays.at(depths_m.expand(*rays.origins.shape[:2], -1)).flatten(1, 2)
     errors, seen, unmoved = [], [], []
     for source in range(number):
@@ -203,7 +227,7 @@ def _proposals_of(
     best, is_seen = best_sources(torch.stack(errors, 1), torch.stack(seen, 1))
     least_unmoved = torch.stack(unmoved, 1).amin(1)
     counts = is_explained(best, is_seen, least_unmoved, limit=LARGEST_ERROR)
-    return Proposals(best, is_seen, counts, patches[:, :, len(offsets) // 2])
+    return Proposals(best, is_seen, counts)
 
 
 def blurred_gray(images: UInt8[Tensor, "M 3 H W"]) -> Float[Tensor, "M 1 H W"]:

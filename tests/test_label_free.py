@@ -1,4 +1,4 @@
-"""LiDAR rays through volumes worked by hand."""
+"""Rays through volumes worked by hand."""
 
 import math
 
@@ -7,11 +7,12 @@ import torch
 
 from dataset.sample import LidarRays
 from model.label_free import (
+    SurfaceRays,
     depth_of_rays,
     free_segments,
     inside_span,
-    lidar_terms,
     occupied_labels,
+    ray_term,
 )
 from tests.model_inputs import pinhole
 from utils.geometry import VoxelGrid
@@ -19,15 +20,17 @@ from utils.geometry import VoxelGrid
 GRID = VoxelGrid(origin_m=(0.0, -2.0, -1.0), voxel_m=1.0, shape=(8, 4, 2))
 
 
-def rays_to(*ends: tuple[float, float, float], origin: tuple = (-2.0, 0.5, 0.5)) -> LidarRays:
+def rays_to(*ends: tuple[float, float, float], origin: tuple = (-2.0, 0.5, 0.5)) -> SurfaceRays:
     points = torch.tensor([ends])
     has_point = torch.zeros(1, *GRID.shape, dtype=torch.bool)
     for x, y, z in ends:
         if x < 8:
             has_point[0, int(x), int(y + 2), int(z + 1)] = True
-    return LidarRays(
-        torch.tensor(origin).expand_as(points), points, torch.ones(points.shape[:2]) > 0, has_point
-    )
+    return SurfaceRays(torch.tensor(origin).expand_as(points), points, has_point)
+
+
+def nll(occupied: torch.Tensor, rays: SurfaceRays) -> torch.Tensor:
+    return ray_term(logits_of(occupied), GRID, rays)
 
 
 def logits_of(occupied: torch.Tensor) -> torch.Tensor:
@@ -38,13 +41,11 @@ def logits_of(occupied: torch.Tensor) -> torch.Tensor:
 def test_a_wall_at_a_known_distance():
     occupied = torch.full((1, *GRID.shape), 0.1)
     occupied[0, 5] = 0.8
-    terms = lidar_terms(logits_of(occupied), GRID, rays_to((5.5, 0.5, 0.5)))
+    term = nll(occupied, rays_to((5.5, 0.5, 0.5)))
     # Five free voxels, of which each is passed with probability 0.9, then the wall. The last free
     # segment may reach into the wall's voxel, or end before it.
     expected = -5 * math.log(0.9) - math.log(0.8)
-    assert terms["ray_termination"].item() == pytest.approx(expected, abs=0.06)
-    without_point = (0.1 * (8 * 8 - 8) + 0.8 * 7) / 63
-    assert terms["unexplained_occupancy"].item() == pytest.approx(without_point)
+    assert term.item() == pytest.approx(expected, abs=0.06)
 
 
 @pytest.mark.parametrize("x", [2, 3, 4, 6, 7])
@@ -52,16 +53,15 @@ def test_a_wall_elsewhere_is_less_likely(x):
     def loss(place: int) -> float:
         occupied = torch.full((1, *GRID.shape), 0.02)
         occupied[0, place] = 0.9
-        terms = lidar_terms(logits_of(occupied), GRID, rays_to((5.5, 0.5, 0.5)))
-        return terms["ray_termination"].item()
+        return nll(occupied, rays_to((5.5, 0.5, 0.5))).item()
 
     assert loss(x) > loss(5) + 1
 
 
 def test_an_occluder_that_the_ray_passes_is_pushed_to_free():
     occupied = torch.full((1, *GRID.shape), 0.3).requires_grad_()
-    terms = lidar_terms(logits_of(occupied), GRID, rays_to((5.5, 0.5, 0.5)))
-    terms["ray_termination"].backward()
+    term = nll(occupied, rays_to((5.5, 0.5, 0.5)))
+    term.backward()
     along = occupied.grad[0, :, 2, 1]
     assert (along[:5] > 0).all()
     assert along[5] < 0
@@ -72,21 +72,26 @@ def test_an_occluder_that_the_ray_passes_is_pushed_to_free():
 def test_a_ray_that_grazes_a_voxel_with_a_point_leaves_it_alone():
     occupied = torch.full((1, *GRID.shape), 0.3).requires_grad_()
     rays = rays_to((5.5, 0.5, 0.5), (3.5, 0.5, 0.5))
-    terms = lidar_terms(logits_of(occupied), GRID, rays)
-    terms["ray_termination"].backward()
+    term = nll(occupied, rays)
+    term.backward()
     assert occupied.grad[0, 3, 2, 1] < 0
 
 
 def test_a_ray_that_ends_beyond_the_grid_is_free_throughout():
     occupied = torch.full((1, *GRID.shape), 0.2)
-    terms = lidar_terms(logits_of(occupied), GRID, rays_to((20.0, 0.5, 0.5)))
-    assert terms["ray_termination"].item() == pytest.approx(-8 * math.log(0.8), rel=1e-4)
+    term = nll(occupied, rays_to((20.0, 0.5, 0.5)))
+    assert term.item() == pytest.approx(-8 * math.log(0.8), rel=1e-4)
 
 
 def test_a_ray_beside_the_grid_does_not_count():
     occupied = torch.full((1, *GRID.shape), 0.2)
     rays = rays_to((9.5, 3.5, 0.5), origin=(-1.0, 3.5, 0.5))
-    assert lidar_terms(logits_of(occupied), GRID, rays)["ray_termination"].item() == 0
+    assert nll(occupied, rays).item() == 0
+
+
+def test_a_ray_without_length_does_not_count():
+    occupied = torch.full((1, *GRID.shape), 0.2)
+    assert nll(occupied, rays_to((2.5, 0.5, 0.5), origin=(2.5, 0.5, 0.5))).item() == 0
 
 
 def test_segments_fill_the_ray_from_the_grids_face_to_the_end():
@@ -108,10 +113,11 @@ def test_where_rays_enter_and_leave():
 
 
 def test_depth_of_the_nearest_own_point_in_each_cell():
-    rays = rays_to((4.5, 0.1, 0.1), (7.5, 0.1, 0.1), (2.0, 0.1, 0.1))
+    ends_m = torch.tensor([[[4.5, 0.1, 0.1], [7.5, 0.1, 0.1], [2.0, 0.1, 0.1]]])
     own = torch.tensor([[True, True, False]])
+    rays = LidarRays(torch.zeros_like(ends_m), ends_m, own, torch.zeros(1, *GRID.shape) > 0)
     camera = pinhole(32, 64, 30.0, forward_m=-1.0)[None, None]
-    depth_m = depth_of_rays(rays._replace(is_own=own), camera, (32, 64), 8)
+    depth_m = depth_of_rays(rays, camera, (32, 64), 8)
     assert depth_m.shape == (1, 1, 4, 8)
     assert depth_m.max().item() == pytest.approx(5.5)
     assert (depth_m > 0).sum() == 1

@@ -8,7 +8,6 @@ import torch
 
 from dataset.sample import collate
 from engine.build.build import balance_classes, build_dataset, build_model
-from model import objective
 from tests.layout_files import GROUND_Z_M, write_tiny_unscenes3d
 from tests.novel_depth_config import write_config
 from tests.nuscenes_files import write_tiny_nuscenes
@@ -17,7 +16,7 @@ from utils.geometry import project_points
 
 LIDAR = {
     "model.loss.supervision": "lidar",
-    "model.loss.label_free": dict(sources=2, rays=300, segments=8, depths_m=(3.0, 40.0)),
+    "model.loss.label_free": dict(sources=2, rays=300, proposals=8, depths_m=(3.0, 40.0)),
 }
 
 
@@ -44,9 +43,11 @@ def load(path, **options):
     return cfg
 
 
-RAY_TERMS = {f"loss_{term}" for term in objective.LIDAR_TERMS}
-VIDEO_TERMS = {f"loss_{term}" for term in objective.VIDEO_TERMS}
-TERMS = {"lidar": RAY_TERMS, "video": VIDEO_TERMS, "both": RAY_TERMS | VIDEO_TERMS}
+TERMS = {
+    "lidar": {"loss_lidar_rays"},
+    "video": {"loss_matched_rays"},
+    "both": {"loss_lidar_rays", "loss_matched_rays"},
+}
 
 
 @pytest.mark.parametrize("data", ["unscenes3d", "nuscenes"])
@@ -63,7 +64,8 @@ def test_training_opens_no_label(data, modality, supervision, request):
     assert (batch.video is None) == (supervision == "lidar")
     network = build_model(cfg)
     losses = network.losses(batch)
-    assert set(losses) == TERMS[supervision] | ({"loss_depth"} if modality != "lidar" else set())
+    of_all = {"loss_unexplained_occupancy"} | ({"loss_depth"} if modality != "lidar" else set())
+    assert set(losses) == TERMS[supervision] | of_all
     sum(losses.values()).backward()
     assert network.head.classify.weight.grad.abs().sum() > 0
     prediction = network.eval().predict(batch)[0]

@@ -6,11 +6,7 @@ from loss.photometric import (
     best_sources,
     is_explained,
     match_exposure,
-    matched_surface,
     patch_error,
-    photometric_loss,
-    plane_smoothness,
-    unit_slope,
 )
 
 
@@ -63,57 +59,11 @@ def test_of_four_images_the_worst_does_not_count_nor_those_out_of_view():
     assert not best.any()
 
 
-ERRORS = torch.tensor([[[0.5, 0.1, 0.3, 0.2]]], dtype=torch.float64)
-WEIGHTS = torch.tensor([[[0.1, 0.6, 0.1, 0.0]]], dtype=torch.float64)
-SEEN = torch.ones(1, 1, 4, dtype=torch.bool)
-OUTSIDE = torch.tensor([[[False, False, False, True]]])
-COUNTS = torch.ones(1, 1, dtype=torch.bool)
-
-
-def test_the_expected_error_above_the_least():
-    loss = photometric_loss(WEIGHTS, ERRORS, SEEN, OUTSIDE, COUNTS)
-    # Passing, with probability 0.2, costs as much as the best place outside.
-    assert loss.item() == pytest.approx(0.1 * 0.4 + 0.6 * 0 + 0.1 * 0.2 + 0.2 * 0.1)
-
-
-def test_a_segment_that_no_image_sees_costs_the_mean():
-    seen = SEEN.clone()
-    seen[..., 0] = False
-    loss = photometric_loss(WEIGHTS, ERRORS, seen, OUTSIDE, COUNTS)
-    assert loss.item() == pytest.approx(0.1 * 0.1 + 0.1 * 0.2 + 0.2 * 0.1)
-
-
-def test_ending_at_the_best_depth_costs_nothing():
-    best = torch.tensor([[[0.0, 1.0, 0.0, 0.0]]], dtype=torch.float64)
-    assert photometric_loss(best, ERRORS, SEEN, OUTSIDE, COUNTS).item() == 0
-
-
-def test_without_rays_the_loss_is_a_differentiable_zero():
-    weights = WEIGHTS.clone().requires_grad_()
-    for seen, counts in ((SEEN, ~COUNTS), (~SEEN, COUNTS)):
-        loss = photometric_loss(weights, ERRORS, seen, OUTSIDE, counts)
-        loss.backward()
-        assert loss.item() == 0
-        assert not weights.grad.any()
-
-
-def test_gradients():
-    weights = WEIGHTS.clone().requires_grad_()
-    assert torch.autograd.gradcheck(
-        lambda w: photometric_loss(w, ERRORS, SEEN, OUTSIDE, COUNTS), (weights,)
-    )
-    inverse = torch.rand(1, 4, 5, dtype=torch.float64, requires_grad=True)
-    image = torch.rand(1, 3, 4, 5, dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda d: plane_smoothness(d + 1, image), (inverse,))
-    slope = torch.rand(1, 3, 2, 2, 2, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda g: unit_slope(g + 0.1), (slope,))
-
-
 DEPTHS_M = 3.0 * 1.1 ** torch.arange(5.0)
 
 
-def test_the_best_depth_lies_between_segments():
-    # A parabola whose minimum is a quarter of a step behind the third segment.
+def test_the_best_depth_lies_between_proposals():
+    # A parabola whose minimum is a quarter of a step behind the third depth.
     steps = torch.arange(5.0)
     errors = (0.1 * (steps - 2.25).square())[None, None]
     depth_m, is_sure = best_depth(errors, torch.ones_like(errors) > 0, DEPTHS_M)
@@ -132,16 +82,6 @@ def test_a_flat_or_cut_minimum_is_not_sure():
     assert depth_m.isfinite().all()
 
 
-def test_a_surface_is_matched_at_the_median():
-    distance = torch.tensor([[-0.1, 0.0, 0.1, 5.0, 9.0]], requires_grad=True)
-    counts = torch.tensor([[True, True, True, True, False]])
-    loss = matched_surface(distance, counts)
-    assert loss.item() == pytest.approx((0.1 + 0.1 + 5.0) / 4)
-    loss.backward()
-    assert distance.grad[0].tolist() == [-0.25, 0.0, 0.25, 0.25, 0.0]
-    assert matched_surface(distance, ~counts & False).item() == 0
-
-
 def test_movers_are_not_explained():
     errors = torch.tensor([[[0.05, 0.3], [0.05, 0.3], [0.4, 0.5]]])
     # A static surface; something as fast as the vehicle; something that no depth explains.
@@ -149,24 +89,3 @@ def test_movers_are_not_explained():
     found = is_explained(errors, torch.ones_like(errors) > 0, unmoved, limit=0.25)
     assert found.tolist() == [[True, False, False]]
     assert not is_explained(errors, torch.zeros_like(errors) > 0, unmoved, limit=0.25).any()
-
-
-def test_planes_are_smooth_and_bends_are_not_except_at_edges():
-    column = torch.arange(8.0).expand(1, 6, 8)
-    flat = torch.zeros(1, 3, 6, 8)
-    plane = 0.02 + 0.01 * column
-    assert plane_smoothness(plane, flat).item() == pytest.approx(0, abs=1e-5)
-    bent = 0.02 + 0.01 * (column - 4).abs()
-    edge = (column >= 4).float()[:, None].expand(-1, 3, -1, -1)
-    cost = plane_smoothness(bent, flat).item()
-    # One of six second differences along a row is 0.02, of a mean of 0.04.
-    assert cost == pytest.approx(0.5 / 6, rel=1e-3)
-    assert plane_smoothness(bent, edge).item() < 0.01 * cost
-
-
-def test_a_distance_has_a_slope_of_one():
-    slope = torch.zeros(1, 3, 2, 2, 2)
-    slope[:, 2] = 1
-    assert unit_slope(slope).item() == 0
-    slope[:, 0] = 0.75
-    assert unit_slope(slope).item() == pytest.approx(0.25**2)

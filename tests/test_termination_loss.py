@@ -63,13 +63,13 @@ def test_gradients():
         lambda a, e: termination_nll(a, ALL, e, has_end), (absorbed, ending)
     )
     log_free = torch.tensor([[[[-0.1, -2.0]]]], dtype=torch.float64, requires_grad=True)
-    has_point = torch.tensor([[[[False, False]]]])
-    assert torch.autograd.gradcheck(lambda f: unexplained_occupancy(f, has_point), (log_free,))
+    everywhere = torch.ones(1, 1, 1, 2, dtype=torch.bool)
+    assert torch.autograd.gradcheck(lambda f: unexplained_occupancy(f, everywhere), (log_free,))
 
 
 def test_occupancy_without_a_point_is_unexplained():
     log_free = torch.tensor([0.75, 0.5, 0.9, 1.0]).log().view(1, 2, 2, 1)
     has_point = torch.tensor([True, False, False, False]).view(1, 2, 2, 1)
-    assert unexplained_occupancy(log_free, has_point).item() == pytest.approx((0.5 + 0.1) / 3)
-    assert unexplained_occupancy(log_free, ~has_point).item() == pytest.approx(0.25)
-    assert unexplained_occupancy(log_free, torch.ones_like(has_point)).item() == 0
+    assert unexplained_occupancy(log_free, ~has_point).item() == pytest.approx((0.5 + 0.1) / 3)
+    assert unexplained_occupancy(log_free, has_point).item() == pytest.approx(0.25)
+    assert unexplained_occupancy(log_free, torch.zeros_like(has_point)).item() == 0

@@ -6,17 +6,23 @@ import torch
 from dataset.sample import VideoImages
 from model.objective import LabelFreeOptions
 from model.render.rays import pixel_centers, pixel_rays
-from model.surface import Surface
-from model.video import lattice_pixels, proposals, segment_edges, video_terms
+from model.video import (
+    MatchedRays,
+    in_view,
+    lattice_pixels,
+    matched_rays,
+    proposals,
+    proposed_depths,
+    surface_voxels,
+)
 from tests.model_inputs import pinhole
 from utils.geometry import VoxelGrid
 
 GRID = VoxelGrid(origin_m=(0.0, -12.0, -8.0), voxel_m=1.0, shape=(24, 24, 16))
 SIZE = (48, 64)
 WALL_M = 10.0
-OPTIONS = LabelFreeOptions(segments=48, depths_m=(3.0, 40.0), blur_m=0.2)
-EDGES_M = segment_edges(OPTIONS, torch.device("cpu"))
-MIDDLES_M = (EDGES_M[1:] * EDGES_M[:-1]).sqrt()
+OPTIONS = LabelFreeOptions(proposals=48, depths_m=(3.0, 40.0))
+DEPTHS_M = proposed_depths(OPTIONS, torch.device("cpu"))
 
 
 def camera(forward_m: float) -> torch.Tensor:
@@ -43,14 +49,14 @@ PIXELS = pixel_centers(*SIZE).view(*SIZE, 2)[6:-6:6, 6:-6:6].reshape(-1, 2)
 
 
 def depth_of(images: VideoImages) -> torch.Tensor:
-    found = proposals(images, PIXELS, MIDDLES_M)
-    return MIDDLES_M[found.errors.masked_fill(~found.is_seen, 9.0).argmin(-1)][0]
+    found = proposals(images, PIXELS, DEPTHS_M)
+    return DEPTHS_M[found.errors.masked_fill(~found.is_seen, 9.0).argmin(-1)][0]
 
 
 def test_the_wall_looks_alike_at_its_depth():
     depth_m = depth_of(video())
     assert (depth_m / WALL_M - 1).abs().median() < 0.04
-    assert proposals(video(), PIXELS, MIDDLES_M).counts.float().mean() > 0.9
+    assert proposals(video(), PIXELS, DEPTHS_M).counts.float().mean() > 0.9
 
 
 def test_a_camera_that_went_back_or_aside_sees_the_same_depth():
@@ -70,7 +76,7 @@ def test_another_exposure_does_not_matter():
 
 
 def test_what_moves_like_the_vehicle_does_not_count():
-    found = proposals(video(then_m=WALL_M + 1.5), PIXELS, MIDDLES_M)
+    found = proposals(video(then_m=WALL_M + 1.5), PIXELS, DEPTHS_M)
     assert found.counts.float().mean() < 0.2
 
 
@@ -80,46 +86,68 @@ def test_what_no_depth_explains_does_not_count():
         256, images.images[:, 1].shape, generator=torch.Generator().manual_seed(0)
     )
     images.images[:, 1] = noise.to(torch.uint8)
-    assert proposals(images, PIXELS, MIDDLES_M).counts.float().mean() < 0.1
+    assert proposals(images, PIXELS, DEPTHS_M).counts.float().mean() < 0.1
 
 
 def test_a_frame_that_the_scene_does_not_have_sees_nothing():
     images = video()
     images.pixel_from_lidar[:, 1] = 0
-    found = proposals(images, PIXELS, MIDDLES_M)
+    found = proposals(images, PIXELS, DEPTHS_M)
     assert not found.is_seen.any()
     assert not found.counts.any()
 
 
-def wall_surface(wall_m: float | torch.Tensor) -> Surface:
-    distance_m = (wall_m - GRID.centers_m()[..., 0])[None]
-    gradient = torch.zeros(1, 3, *GRID.shape)
-    gradient[:, 0] = -1
-    return Surface(distance_m, gradient)
+def rays_of(images: VideoImages) -> MatchedRays:
+    torch.manual_seed(0)
+    return matched_rays(images, GRID, OPTIONS, 4)
 
 
-@pytest.mark.parametrize("wrong_m", [6.0, 8.5, 12.0, 16.0])
-def test_a_surface_elsewhere_costs_more(wrong_m):
-    torch.manual_seed(0)
-    right = video_terms(wall_surface(WALL_M), GRID, video(), OPTIONS, 4)
-    torch.manual_seed(0)
-    wrong = video_terms(wall_surface(wrong_m), GRID, video(), OPTIONS, 4)
-    assert right.terms["photometric"] < 0.6 * wrong.terms["photometric"]
-    assert right.terms["matched_surface"] < 0.3 < wrong.terms["matched_surface"]
-    sure = right.matched_m > 0
+def test_rays_of_both_frames_end_at_the_wall():
+    found = rays_of(video())
+    origins_m, ends_m, has_point = found.rays
+    assert ends_m.shape == (1, 2 * 12 * 16, 3)
+    sure = (ends_m != origins_m).any(-1)
     assert sure.float().mean() > 0.5
-    assert right.matched_m[sure].median().item() == pytest.approx(WALL_M, rel=0.02)
-    assert right.matched_m.shape == (1, 1, 12, 16)
+    assert ends_m[sure][:, 0].median().item() == pytest.approx(WALL_M, rel=0.02)
+    assert origins_m[0, [0, -1], 0].tolist() == pytest.approx([0.0, 1.5])
+    assert has_point.any()
+    assert not has_point[:, :5].any()
+    assert found.depth_m.shape == (1, 1, 12, 16)
+    own_m = found.depth_m[found.depth_m > 0]
+    assert own_m.median().item() == pytest.approx(WALL_M, rel=0.02)
 
 
-@pytest.mark.parametrize(("wall_m", "sign"), [(9.0, -1), (11.0, 1)])
-def test_gradients_move_the_surface_to_the_wall(wall_m, sign):
-    torch.manual_seed(0)
-    place = torch.tensor(wall_m, requires_grad=True)
-    terms = video_terms(wall_surface(place), GRID, video(), OPTIONS, 4).terms
-    for name in ("photometric", "matched_surface"):
-        (gradient,) = torch.autograd.grad(terms[name], place, retain_graph=True)
-        assert gradient.sign().item() == sign
+def test_unsure_rays_have_no_length_and_hold_nothing():
+    images = video()
+    images.images[:] = 100
+    found = rays_of(images)
+    assert found.rays.ends_m.equal(found.rays.origins_m)
+    assert not found.rays.has_point.any()
+    assert not found.depth_m.any()
+
+
+def test_a_frame_that_is_missing_matches_nothing():
+    images = video()
+    images.pixel_from_lidar[:, 1] = 0
+    assert rays_of(images).rays.ends_m.isfinite().all()
+    assert not rays_of(images).rays.has_point.any()
+
+
+def test_voxels_beside_an_end_are_not_free():
+    origin = torch.tensor([[[0.0, 0.0, 0.0]]])
+    held = surface_voxels(torch.tensor([[[5.5, 0.5, 0.5]]]), origin, GRID)
+    assert held[0, 4:7, 11:14, 8].all()
+    assert held.sum() == 9
+    assert not surface_voxels(origin, origin, GRID).any()
+    assert not surface_voxels(torch.tensor([[[50.0, 0.5, 0.5]]]), origin, GRID).any()
+
+
+def test_voxels_in_view_of_any_image():
+    seen = in_view(video(), GRID)[0]
+    assert seen[10, 12, 8]
+    assert not seen[0, 12, 8]  # Half a meter before the first camera, and 6 px are half a meter.
+    assert not seen[3, 23, 8]
+    assert seen[23].sum() > seen[6].sum()
 
 
 def test_a_lattice_takes_one_pixel_of_each_cell():
@@ -129,7 +157,7 @@ def test_a_lattice_takes_one_pixel_of_each_cell():
     assert ((pixels[0, 0] >= 0.5) & (pixels[0, 0] <= 7.5)).all()
 
 
-def test_segments_are_the_same_share_of_their_depth():
-    assert EDGES_M[[0, -1]].tolist() == pytest.approx([3.0, 40.0], rel=1e-5)
-    ratios = EDGES_M[1:] / EDGES_M[:-1]
+def test_each_depth_is_the_same_multiple_of_the_one_before():
+    assert DEPTHS_M[[0, -1]].tolist() == pytest.approx([3.0, 40.0], rel=1e-5)
+    ratios = DEPTHS_M[1:] / DEPTHS_M[:-1]
     torch.testing.assert_close(ratios, ratios[:1].expand_as(ratios), rtol=1e-4, atol=0)

@@ -64,12 +64,9 @@ model = dict(
             camera_branch=0.5,
             lidar_branch=0.5,
             lost_sensor=1.0,
-            ray_termination=1.0,
+            lidar_rays=1.0,
+            matched_rays=1.0,
             unexplained_occupancy=1.0,
-            photometric=10.0,
-            matched_surface=1.0,
-            plane_smoothness=0.1,
-            unit_slope=0.1,
         ),
         class_weights=None,  # in the cross entropy, free first; None: all alike
         class_counts=None,  # voxels a frame, for the cross entropy of images; None: all alike
@@ -78,10 +75,8 @@ model = dict(
         label_free=dict(  # without labels
             sources=4,  # other frames of the drive, nearest in time, labeled or not
             rays=4096,  # LiDAR rays a frame, of its own sweep and of those frames'
-            segments=64,  # of a camera's ray
-            depths_m=(3.0, 80.0),  # camera depths where those begin and end
-            blur_m=0.1,  # of the surface, for camera rays
-            ground_m=0.0,  # height of level ground in the grid's frame
+            proposals=64,  # depths at which pixels are compared with other images
+            depths_m=(3.0, 80.0),  # smallest and largest of those
         ),
     ),
 )

@@ -3,9 +3,6 @@ _base_ = "minesim_occ.py"
 model = dict(
     loss=dict(
         supervision="both",  # video | lidar | both
-        label_free=dict(
-            segments=48,
-            ground_m=-2.7,  # the LiDAR is that high
-        ),
+        label_free=dict(proposals=48),
     ),
 )

@@ -7,7 +7,6 @@ model = dict(
             sources=2,  # other key frames, half a second apart
             rays=8192,
             depths_m=(2.0, 60.0),
-            ground_m=0.0,  # the vehicle's frame is on the ground
         ),
     ),
 )

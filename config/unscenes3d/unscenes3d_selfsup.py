@@ -3,7 +3,6 @@ _base_ = "unscenes3d_occ.py"
 model = dict(
     loss=dict(
         supervision="both",  # video | lidar | both
-        label_free=dict(ground_m=-2.7),  # the LiDAR is that high
     ),
 )
 schedule = dict(val_interval=0)  # validation would read labels
