@@ -134,11 +134,12 @@ def mean_heights(
     height, count = [], []
     for frame in points:
         cells = grid.cells_of(frame.float())
-        inside = grid.holds(cells)
-        index = (cells[inside] @ cells.new_tensor([columns, 1])).long()
-        flat = cells.new_zeros(rows * columns)
-        number = flat.index_add(0, index, torch.ones_like(index, dtype=flat.dtype))
-        total = flat.index_add(0, index, frame[inside, 2].float())
+        index = (cells[:, 0] * columns + cells[:, 1]).long()
+        # Points outside the grid add to one more cell, which is cut off: nothing waits for a mask.
+        index = index.masked_fill(~grid.holds(cells), rows * columns)
+        flat = cells.new_zeros(rows * columns + 1)
+        number = flat.index_add(0, index, torch.ones_like(index, dtype=flat.dtype))[:-1]
+        total = flat.index_add(0, index, frame[:, 2].float())[:-1]
         height.append((total / number.clamp(min=1)).view(1, rows, columns))
         count.append(number.view(1, rows, columns))
     return torch.stack(height), torch.stack(count)

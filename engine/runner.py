@@ -9,9 +9,12 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.logging.logger import FilterDuplicateWarning
 from mmengine.model import BaseModel, MMDistributedDataParallel
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 
+from dataset.sample import Batch
+from model.training_step import training_step
 from utils.config import Runtime
 from utils.console import ConsoleHandler, log_to
 from utils.distributed import Process
@@ -100,6 +103,14 @@ def runner_options(
     }
 
 
+class DistributedNetwork(MMDistributedDataParallel):
+    """A network in one of several processes; it trains like the network itself."""
+
+    def train_step(self, data: Batch, optim_wrapper: OptimWrapper) -> dict[str, float]:
+        """Train on a batch, for mmengine's loop; see ``model.training_step``."""
+        return training_step(self, self.module.data_preprocessor, data, optim_wrapper)
+
+
 def wrap_network(network: BaseModel, process: Process, find_unused: bool) -> nn.Module:
     """Wrap a network for distributed training; return it unchanged for a single process."""
     if process.world_size == 1:
@@ -107,7 +118,7 @@ def wrap_network(network: BaseModel, process: Process, find_unused: bool) -> nn.
     on_gpu = process.device.type == "cuda"
     if on_gpu:
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
-    return MMDistributedDataParallel(
+    return DistributedNetwork(
         network,
         device_ids=[process.device.index] if on_gpu else None,
         find_unused_parameters=find_unused,

@@ -2,13 +2,16 @@
 
 Conventions: label 255 is ignored, the batch is pooled, the arithmetic is float32 (or the logits'
 float64) even under autocast. Where nothing is labeled, the loss is a differentiable 0 with zero
-gradient. A NaN in the logits makes the loss NaN.
+gradient. A NaN in the logits makes the loss NaN. Labels whose counts are given are not checked:
+``LabelCounts.present`` does that.
 """
 
 import torch
-from jaxtyping import Bool, Float, Float64, Int64, Integer
+from jaxtyping import Float, Float64, Int64, Integer
 from torch import Tensor
 
+from loss.label_counts import LabelCounts
+from loss.lovasz import mean_jaccard_loss
 from utils.labels import FREE, IGNORE
 
 MAX_NEGATIVE_LOG = 100.0
@@ -20,6 +23,7 @@ def cross_entropy(
     logits: Float[Tensor, "B C *spatial"],
     target: Integer[Tensor, "B *spatial"],
     class_weight: Float[Tensor, "C"] | None = None,
+    counts: LabelCounts | None = None,
 ) -> Float[Tensor, ""]:
     """Cross entropy, weighted by class: sum(w · nll) / sum(w) over the labeled voxels.
 
@@ -27,6 +31,7 @@ def cross_entropy(
         logits: Class scores.
         target: Labels; 255 is ignored.
         class_weight: Weight of each class, not negative; 1 when None.
+        counts: Those of the labels; None: they are counted and checked here.
 
     Returns:
         Scalar; a differentiable 0 when no voxel has a weight.
@@ -34,18 +39,21 @@ def cross_entropy(
     Raises:
         ValueError: If the shapes do not fit or a label is no class.
     """
-    log_probability, labels, counts = _flatten(logits, target)
-    return _cross_entropy(log_probability, labels, counts, class_weight)
+    log_probability, labels, counts = _flatten(logits, target, counts)
+    return _cross_entropy(log_probability, labels, counts.of_classes, class_weight)
 
 
 def lovasz_softmax(
-    logits: Float[Tensor, "B C *spatial"], target: Integer[Tensor, "B *spatial"]
+    logits: Float[Tensor, "B C *spatial"],
+    target: Integer[Tensor, "B *spatial"],
+    counts: LabelCounts | None = None,
 ) -> Float[Tensor, ""]:
     """Lovász-softmax: a convex surrogate of 1 − IoU, averaged over the present classes.
 
     Args:
         logits: Class scores; the softmax is taken here.
         target: Labels; 255 is ignored.
+        counts: Those of the labels; None: they are counted and checked here.
 
     Returns:
         Scalar in 0–1; a differentiable 0 when nothing is labeled.
@@ -55,8 +63,8 @@ def lovasz_softmax(
 
     Source: Berman et al., "The Lovász-Softmax loss", CVPR 2018.
     """
-    log_probability, labels, counts = _flatten(logits, target)
-    return _lovasz_softmax(_probability(log_probability, labels), labels, counts)
+    log_probability, labels, counts = _flatten(logits, target, counts)
+    return mean_jaccard_loss(_probability(log_probability, labels), labels, counts)
 
 
 def sem_scal(
@@ -82,7 +90,7 @@ def sem_scal(
     """
     log_probability, labels, counts = _flatten(logits, target)
     hits, predicted = _soft_counts(_probability(log_probability, labels), labels)
-    return _sem_scal(hits, predicted, counts).to(log_probability)
+    return _sem_scal(hits, predicted, counts.of_classes).to(log_probability)
 
 
 def geo_scal(
@@ -108,13 +116,14 @@ def geo_scal(
     log_probability, labels, counts = _flatten(logits, target)
     free = _probability(log_probability[:, FREE : FREE + 1], labels)
     hits, predicted = _soft_counts(free, labels)
-    return _geo_scal(hits, predicted, counts).to(log_probability)
+    return _geo_scal(hits, predicted, counts.of_classes).to(log_probability)
 
 
 def occupancy_terms(
     logits: Float[Tensor, "B C *spatial"],
     target: Integer[Tensor, "B *spatial"],
     class_weight: Float[Tensor, "C"] | None = None,
+    counts: LabelCounts | None = None,
 ) -> dict[str, Float[Tensor, ""]]:
     """All four losses of this module by name, at little more than the cost of the most expensive.
 
@@ -122,6 +131,7 @@ def occupancy_terms(
         logits: Class scores, free first.
         target: Labels; 0 is free, 255 is ignored.
         class_weight: Weight of each class in the cross entropy.
+        counts: Those of the labels; None: they are counted and checked here.
 
     Returns:
         ``cross_entropy``, ``lovasz_softmax``, ``sem_scal`` and ``geo_scal``.
@@ -129,40 +139,36 @@ def occupancy_terms(
     Raises:
         ValueError: If the shapes do not fit or a label is no class.
     """
-    log_probability, labels, counts = _flatten(logits, target)
+    log_probability, labels, counts = _flatten(logits, target, counts)
+    of_classes = counts.of_classes
     probability = _probability(log_probability, labels)
     hits, predicted = _soft_counts(probability, labels)
-    return {
-        "cross_entropy": _cross_entropy(log_probability, labels, counts, class_weight),
-        "lovasz_softmax": _lovasz_softmax(probability, labels, counts),
-        "sem_scal": _sem_scal(hits, predicted, counts).to(log_probability),
-        "geo_scal": _geo_scal(hits, predicted, counts).to(log_probability),
+    terms = {
+        "cross_entropy": _cross_entropy(log_probability, labels, of_classes, class_weight),
+        "sem_scal": _sem_scal(hits, predicted, of_classes).to(log_probability),
+        "geo_scal": _geo_scal(hits, predicted, of_classes).to(log_probability),
     }
+    return terms | {"lovasz_softmax": mean_jaccard_loss(probability, labels, counts)}
 
 
 def _flatten(
-    logits: Float[Tensor, "B C *spatial"], target: Integer[Tensor, "B *spatial"]
-) -> tuple[Float[Tensor, "B C V"], Int64[Tensor, "B V"], Int64[Tensor, "C"]]:
-    """Check the input; log probabilities, labels, and the number of voxels of each class."""
+    logits: Float[Tensor, "B C *spatial"],
+    target: Integer[Tensor, "B *spatial"],
+    counts: LabelCounts | None = None,
+) -> tuple[Float[Tensor, "B C V"], Int64[Tensor, "B V"], LabelCounts]:
+    """Check the input; log probabilities, labels, and their counts, which are read if new."""
     batch, num_classes = logits.shape[:2]
     if target.shape != (batch, *logits.shape[2:]):
         raise ValueError(
             f"logits of shape {tuple(logits.shape)} need labels of shape "
             f"{(batch, *logits.shape[2:])}, got {tuple(target.shape)}"
         )
-    labels = target.reshape(batch, -1).long()
-    counts = torch.bincount(labels.flatten(), minlength=IGNORE + 1)
-    is_known = torch.arange(len(counts), device=counts.device) < num_classes
-    is_known[IGNORE] = True
-    unknown = torch.nonzero((counts > 0) & ~is_known).flatten().tolist()
-    if unknown:
-        raise ValueError(
-            f"labels are 0 to {num_classes - 1}, or {IGNORE} for ignored, got {unknown}; "
-            "does the model have the classes of the data set?"
-        )
+    if counts is None:
+        counts = LabelCounts(target, num_classes)
+        counts.present()
     scores = logits.reshape(batch, num_classes, -1)
     scores = scores if scores.dtype == torch.float64 else scores.float()
-    return scores.log_softmax(1), labels, counts[:num_classes]
+    return scores.log_softmax(1), target.reshape(batch, -1).long(), counts
 
 
 def _probability(
@@ -191,40 +197,6 @@ def _cross_entropy(
     nll = -log_probability.gather(1, label[:, None])[:, 0]
     total = (counts * weight.double()).sum()
     return (nll * weight[label] * is_labeled).sum() / torch.where(total == 0, 1.0, total).to(nll)
-
-
-def _lovasz_softmax(
-    probability: Float[Tensor, "B C V"], labels: Int64[Tensor, "B V"], counts: Int64[Tensor, "C"]
-) -> Float[Tensor, ""]:
-    by_class = probability.unbind(1)
-    present = torch.nonzero(counts).flatten().tolist()
-    if not present:
-        return probability.sum() * 0
-    losses = []
-    for label in present:
-        is_class = labels == label
-        error = torch.where(is_class, 1 - by_class[label], by_class[label]).flatten()
-        losses.append((error * _jaccard_steps(error.detach(), is_class.flatten())).sum())
-    return torch.stack(losses).mean()
-
-
-def _jaccard_steps(error: Float[Tensor, "V"], is_class: Bool[Tensor, "V"]) -> Float[Tensor, "V"]:
-    """Increase of the Jaccard loss at each voxel as voxels turn wrong, largest error first.
-
-    Of G voxels of the class, F come before a voxel, and so do B others. A voxel of the class adds
-    1 / (G + B), any other (G − F) / ((G + B)(G + B + 1)). These closed forms keep the digits that
-    subtracting two Jaccard losses near 1 would lose. Ignored voxels have error 0: they come last,
-    after the whole class or where they have no weight.
-    """
-    # Floats >= 0 sort like their bits, and integers sort several times faster on a CPU.
-    bits = error.view(torch.int64 if error.dtype == torch.float64 else torch.int32)
-    order = bits.sort().indices  # Smallest error first, so "before" is what follows.
-    in_order = is_class[order]
-    class_left = in_order.cumsum(0, dtype=torch.int32)  # G − F
-    before = torch.arange(len(error) - 1, -1, -1, dtype=torch.int32, device=error.device)  # F + B
-    union = (before + class_left).to(error.dtype)  # G + B
-    step = torch.where(in_order, 1 / union, class_left / (union * (union + 1)))
-    return torch.empty_like(error).scatter_(0, order, step)
 
 
 def _soft_counts(

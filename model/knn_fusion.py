@@ -46,6 +46,8 @@ class KnnFusion(nn.Module):
     Attributes:
         fields: The fused volume, with colors. Without a camera there is none, for lack of an image
             plane to render to.
+        waits_for_device: Whether the host reads something back in each frame: with both sensors,
+            the number of voxels to relate.
 
     Raises:
         ValueError: If there is neither volume, or fewer voxels within the distance than neighbors.
@@ -68,6 +70,7 @@ class KnnFusion(nn.Module):
         self.in_channels, self.channels = (camera_channels, lidar_channels), channels
         self.fields: tuple[str, ...] = ("fused",) if camera_channels else ()
         self.neighbors, self.max_camera_voxels = neighbors, max_camera_voxels
+        self.waits_for_device = bool(camera_channels and lidar_channels)
         offsets = ball_offsets(max_distance_m / grid.voxel_m)
         if not 1 <= neighbors <= len(offsets) or max_camera_voxels < 1:
             raise ValueError(

@@ -9,7 +9,7 @@ from math import inf
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from model.sparse import (
@@ -31,10 +31,12 @@ class LidarFeatures(NamedTuple):
         volume: Features on the feature grid; 0 in voxels without points.
         evidence: A few channels on the label grid; the first is 1 in voxels with points. None if
             the encoder was built without evidence.
+        num_voxels: Number of occupied voxels at each resolution, finest first.
     """
 
     volume: Float[Tensor, "B C X Y Z"]
     evidence: Float[Tensor, "B E X2 Y2 Z2"] | None
+    num_voxels: Int64[Tensor, "stages"]
 
 
 @MODELS.register_module()
@@ -95,39 +97,49 @@ class LidarEncoder(nn.Module):
             self.to_evidence = nn.Linear(stage_channels[self.label_stage], evidence_channels)
         self.to_volume = nn.Linear(stage_channels[-1], channels)
 
-    def forward(self, points: Sequence[Float[Tensor, "_ F"]]) -> LidarFeatures:
+    def forward(
+        self, points: Sequence[Float[Tensor, "_ F"]], room: Sequence[int] | None = None
+    ) -> LidarFeatures:
         """Encode a batch of point clouds.
 
         Args:
             points: x, y, z [m], intensity 0–1 and optionally age [s] of each frame; may be empty.
+                Points outside the grid play no part.
+            room: Number of voxels of the batch that there is room for, at each resolution. Then all
+                shapes are fixed, and the host never waits for the device. Voxels without room are
+                dropped: ``num_voxels`` of the result tells. None: room for all, which the host has
+                to count.
         """
-        voxels = voxelize(points, self.lidar_grid)
-        if len(voxels.coordinates):
-            return self.encode(voxels, len(points))
-        # No points in the whole batch: the result is 0, but a single point in the middle keeps all
-        # parameters in the graph, which distributed training needs.
-        middle = points[0].new_zeros(1, points[0].shape[1])
-        middle[0, :3] = self.lidar_grid.meters_from_voxel(
-            middle.new_tensor(self.lidar_grid.shape) / 2
-        )
-        volume, evidence = self.encode(voxelize([middle], self.lidar_grid), len(points))
-        return LidarFeatures(volume * 0, None if evidence is None else evidence * 0)
+        sizes = [None] * len(self.stages) if room is None else list(room)
+        return self.encode(voxelize(points, self.lidar_grid, sizes[0]), len(points), sizes[1:])
 
-    def encode(self, voxels: Voxels, batch_size: int) -> LidarFeatures:
-        """Encode voxels, of which there must be at least one."""
+    def encode(
+        self, voxels: Voxels, batch_size: int, sizes: Sequence[int | None] | None = None
+    ) -> LidarFeatures:
+        """Encode voxels.
+
+        Args:
+            voxels: The voxels.
+            batch_size: Number of frames.
+            sizes: Number of rows at each coarser resolution; None: as many as there are voxels.
+        """
         features = voxel_features(voxels, self.lidar_grid, self.intensity_max)
         features = torch.relu(self.embed(features))
         sparse = SparseVoxels(features, voxels.coordinates, self.lidar_grid.shape, batch_size)
-        evidence = None
+        evidence, numbers = None, [voxels.number]
         for level, stage in enumerate(self.stages):
-            sparse = stage(self.halve[level - 1](sparse) if level else sparse)
+            if level:
+                size = None if sizes is None else sizes[level - 1]
+                sparse, number = self.halve[level - 1](sparse, size)
+                numbers.append(number)
+            sparse = stage(sparse)
             if level == self.label_stage and self.evidence_channels:
                 features = self.to_evidence(sparse.features)
                 features = torch.cat([torch.ones_like(features[:, :1]), features], dim=1)
                 evidence = to_dense(features, sparse.coordinates, self.grid.shape, batch_size)
         features = torch.relu(self.to_volume(sparse.features))
         volume = to_dense(features, sparse.coordinates, self.feature_grid.shape, batch_size)
-        return LidarFeatures(volume, evidence)
+        return LidarFeatures(volume, evidence, torch.stack(numbers))
 
 
 class SparseBlock(nn.Module):
@@ -161,10 +173,20 @@ class SparseDownsample(nn.Module):
         self.reduce = DownsampleConv(in_channels, channels)
         self.norm = nn.LayerNorm(channels)
 
-    def forward(self, sparse: SparseVoxels) -> SparseVoxels:
-        """Compute features of the occupied voxels at half the resolution."""
-        reduced = self.reduce(sparse)
-        return reduced._replace(features=torch.relu(self.norm(reduced.features)))
+    def forward(
+        self, sparse: SparseVoxels, size: int | None = None
+    ) -> tuple[SparseVoxels, Int64[Tensor, ""]]:
+        """Compute features of the occupied voxels at half the resolution.
+
+        Args:
+            sparse: The voxels.
+            size: Number of rows of the result; None: as many as there are occupied voxels.
+
+        Returns:
+            The coarse voxels, and their number, which may be larger than ``size``.
+        """
+        reduced, number = self.reduce(sparse, size)
+        return reduced._replace(features=torch.relu(self.norm(reduced.features))), number
 
 
 def refine(grid: VoxelGrid, factor: int) -> VoxelGrid:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Annotated
 
 import torch
@@ -180,15 +181,14 @@ def class_balance(
     return weights, effective_number_weights(counts, options.effective_number_beta)
 
 
-def check_finite(terms: Mapping[str, Float[Tensor, ""]], stems: Sequence[str]) -> None:
+def check_finite(terms: Mapping[str, float], stems: Sequence[str]) -> None:
     """Stop on a loss that is NaN or infinite.
 
     Raises:
         FloatingPointError: If a term is NaN or infinite, naming the terms and the frames.
     """
-    values = dict(zip(terms, torch.stack(list(terms.values())).tolist(), strict=True))
-    if not torch.tensor(list(values.values())).isfinite().all():
+    if not all(map(isfinite, terms.values())):
         raise FloatingPointError(
-            f"the loss is not finite for the frames {list(stems)}: {values}. Check these frames "
-            "for NaN or infinite values, lower the learning rate, or train in full precision"
+            f"the loss is not finite for the frames {list(stems)}: {dict(terms)}. Check these "
+            "frames for NaN or infinite values, lower the learning rate, or train in full precision"
         )

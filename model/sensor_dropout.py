@@ -49,7 +49,11 @@ class SensorDropout:
         drawn = torch.rand(2, number)
         chosen = {"lidar": drawn[0] < self.camera, "camera": drawn[1] < self.lidar}
         frames = {name: torch.nonzero(is_chosen).flatten() for name, is_chosen in chosen.items()}
-        return {name: index.to(device) for name, index in frames.items() if len(index)}
+        return {
+            name: index.to(device, non_blocking=True)
+            for name, index in frames.items()
+            if len(index)
+        }
 
 
 def branch_terms(

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int, Int64
 from torch import Tensor, nn
 
 from model import spconv_backend
+from model.voxel_keys import coordinates_of, distinct, keys_of, padding_key
 
 CPU_CHUNK = 2**20
 """Numbers in the rows that a CPU gathers at a time: 4 MB, so that they stay in its cache."""
@@ -23,8 +24,9 @@ class SparseVoxels(NamedTuple):
     """Features of the occupied voxels of a batch.
 
     Attributes:
-        features: One row per voxel.
-        coordinates: Frame, x, y, z of each voxel, sorted in this order of significance.
+        features: One row per voxel; anything finite in padding.
+        coordinates: Frame, x, y, z of each voxel, sorted in this order of significance; then
+            padding (``model/voxel_keys.py``).
         shape: Voxels along x, y, z.
         batch_size: Number of frames.
     """
@@ -74,13 +76,19 @@ class DownsampleConv(nn.Module):
         super().__init__()
         self.weight = _weight(channels, 2, in_channels)
 
-    def forward(self, sparse: SparseVoxels) -> SparseVoxels:
-        """Compute features of the occupied voxels at half the resolution."""
-        x, y, z = (n // 2 for n in sparse.shape)
-        features, coordinates = gather_blocks(
-            sparse.features, sparse.coordinates, (x, y, z), self.weight
-        )
-        return SparseVoxels(features, coordinates, (x, y, z), sparse.batch_size)
+    def forward(
+        self, sparse: SparseVoxels, size: int | None = None
+    ) -> tuple[SparseVoxels, Int64[Tensor, ""]]:
+        """Compute features of the occupied voxels at half the resolution.
+
+        Args:
+            sparse: The voxels.
+            size: Number of rows of the result; None: as many as there are occupied voxels.
+
+        Returns:
+            The coarse voxels, and their number, which may be larger than ``size``.
+        """
+        return gather_blocks(sparse, self.weight, size)
 
 
 class Neighbors:
@@ -95,8 +103,9 @@ class Neighbors:
         self._convolve: Callable[[Tensor, Tensor], Tensor]
         self.rows: Int64[Tensor, "M 27"] | None = None
         if _trains_with_spconv(sparse.features, convolutions):
+            # One more frame, for padding.
             self._convolve = spconv_backend.Submanifold(
-                sparse.coordinates, sparse.shape, sparse.batch_size
+                sparse.coordinates, sparse.shape, sparse.batch_size + 1
             )
         else:
             self.rows = neighbor_rows(sparse.coordinates, sparse.shape)
@@ -200,34 +209,30 @@ def _gather(padded: Float[Tensor, "M1 C"], rows: Int64[Tensor, "N 27"]) -> Float
 
 
 def gather_blocks(
-    features: Float[Tensor, "M C"],
-    coordinates: Int[Tensor, "M 4"],
-    shape: tuple[int, int, int],
-    weight: Float[Tensor, "D 2 2 2 C"],
-) -> tuple[Float[Tensor, "L D"], Int64[Tensor, "L 4"]]:
+    sparse: SparseVoxels, weight: Float[Tensor, "D 2 2 2 C"], size: int | None = None
+) -> tuple[SparseVoxels, Int64[Tensor, ""]]:
     """Compute a 2×2×2 convolution of stride 2 as one matrix product.
 
     Args:
-        features: One row per voxel.
-        coordinates: Frame, x, y, z of each voxel.
-        shape: Output voxels along x, y, z.
+        sparse: The voxels.
         weight: Weights.
+        size: Number of rows of the result; None: as many as there are occupied voxels.
 
     Returns:
-        Features, and frame, x, y, z of each output voxel, sorted.
+        The coarse voxels, and their number, which may be larger than ``size``.
     """
-    features = _as_autocast(features)
-    _, height, depth = shape
-    frame, x, y, z = coordinates.long().unbind(1)
-    key = ((frame * shape[0] + x // 2) * height + y // 2) * depth + z // 2
-    keys, row = torch.unique(key, return_inverse=True)
-    corner = (x % 2 * 2 + y % 2) * 2 + z % 2
-    blocks = features.new_zeros(len(keys) * 8, features.shape[1])
-    blocks = blocks.index_copy(0, row * 8 + corner, features)
-    column = keys // depth
-    parts = [column // (height * shape[0]), column // height % shape[0], column % height]
-    coarse = torch.stack([*parts, keys % depth], dim=1)
-    return blocks.view(len(keys), -1) @ weight.flatten(1).T, coarse
+    features = _as_autocast(sparse.features)
+    x, y, z = (n // 2 for n in sparse.shape)
+    frame, *position = sparse.coordinates.long().unbind(1)
+    keys = keys_of(torch.stack([frame, *(index // 2 for index in position)], dim=1), (x, y, z))
+    found = distinct(keys, padding_key((x, y, z), sparse.batch_size), size)
+    corner = (position[0] % 2 * 2 + position[1] % 2) * 2 + position[2] % 2
+    # Voxels without a row go to one more block, which is cut off.
+    blocks = features.new_zeros((len(found.keys) + 1) * 8, features.shape[1])
+    blocks = blocks.index_copy(0, found.row * 8 + corner, features)[:-8]
+    coarse = blocks.view(len(found.keys), -1) @ weight.flatten(1).T
+    coordinates = coordinates_of(found.keys, (x, y, z))
+    return SparseVoxels(coarse, coordinates, (x, y, z), sparse.batch_size), found.number
 
 
 def _weight(channels: int, size: int, in_channels: int) -> nn.Parameter:

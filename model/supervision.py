@@ -1,4 +1,8 @@
-"""Supervision in the image plane: the loss terms that compare renderings with labels."""
+"""Supervision in the image plane: the loss terms that compare renderings with labels.
+
+The labels of pixels are those of voxels, which ``UnsOcc.losses`` has checked: they are counted on
+the device only.
+"""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -8,6 +12,7 @@ from jaxtyping import Float, Int64, Shaped, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from loss.label_counts import LabelCounts
 from loss.occupancy import cross_entropy, lovasz_softmax
 from loss.rendering import (
     rendered_color,
@@ -87,9 +92,10 @@ def image_terms(
     labels = views.hit.labels.unflatten(1, (-1, *size))[:, :cameras].flatten(0, 1)
     # Rays that hit nothing have no label, so no pixel is "free".
     labels = labels.where(labels == IGNORE, labels - 1)
+    counts = LabelCounts(labels, logits.shape[1])
     return {
-        "image_semantic": cross_entropy(logits, labels, class_weight[1:]),
-        "image_lovasz": lovasz_softmax(logits, labels),
+        "image_semantic": cross_entropy(logits, labels, class_weight[1:], counts),
+        "image_lovasz": lovasz_softmax(logits, labels, counts),
     }
 
 
@@ -176,8 +182,9 @@ def volume_terms(
                 rendering.depth_m, targets.depth_m, max_depth_m=options.far_m
             )
     if lidar is not None and lidar.features is not None:
+        counts = LabelCounts(targets.labels, len(class_weight))
         terms["render_semantic"] = rendered_semantics(
-            lidar.features, lidar.opacity, targets.labels, class_weight
+            lidar.features, lidar.opacity, targets.labels, class_weight, counts
         )
     if camera is not None and lidar is not None:
         terms["render_alignment"] = termination_alignment(camera.weights, lidar.weights)
@@ -207,9 +214,11 @@ def splat_terms(
     target_m = views.hit.depth_m * views.hit.is_valid
     # Pixels without a Gaussian have no depth to correct.
     target_m = target_m * (opacity.detach() > 0)
+    labels = views.hit.labels
+    counts = LabelCounts(labels, len(class_weight))
     return {
-        "splat_semantic": rendered_semantics(probability, opacity, views.hit.labels, class_weight),
-        "splat_lovasz": rendered_lovasz(probability, opacity, views.hit.labels),
+        "splat_semantic": rendered_semantics(probability, opacity, labels, class_weight, counts),
+        "splat_lovasz": rendered_lovasz(probability, opacity, labels, counts),
         "splat_depth": rendered_depth(
             rendered.depth_m.flatten(1), target_m, max_depth_m=options.far_m
         ),

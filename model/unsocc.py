@@ -4,27 +4,30 @@
 wrap it for mmengine's loops.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
-from dataset.sample import Batch, LidarRays, NeighborViews
+from dataset.sample import Batch, NeighborViews
 from loss.balance import weighted_terms
 from loss.depth import depth_bin_cross_entropy, downsample_depth
 from loss.elevation import elevation_loss
+from loss.label_counts import LabelCounts
 from loss.occupancy import occupancy_terms
-from loss.termination import unexplained_occupancy
+from model.captured import CapturedForward
 from model.fusion import Fused
-from model.label_free import SurfaceRays, depth_of_rays, occupied_labels, ray_term
+from model.label_free import label_free_terms, occupied_labels
 from model.lidar_encoder import LidarFeatures
 from model.lift import Lifted
-from model.novel_view import log_free_of
 from model.objective import (
     BRANCH_TERMS,
     IMAGE_TERMS,
@@ -32,7 +35,6 @@ from model.objective import (
     OCCUPANCY_TERMS,
     SPLAT_TERMS,
     LossOptions,
-    check_finite,
     class_balance,
     term_weights,
     volume_term_names,
@@ -40,7 +42,7 @@ from model.objective import (
 from model.parts import Parts, build_part
 from model.prediction import Prediction
 from model.preprocess import BatchPreprocessor
-from model.render.views import label_views
+from model.render.views import Views, label_views
 from model.sensor_dropout import SensorDropout, branch_terms, lost_sensor_term
 from model.sensor_norm import sensors_are, set_sensors, split_norms
 from model.streams import SideStream
@@ -52,14 +54,20 @@ from model.supervision import (
     splat_terms,
     volume_terms,
 )
-from model.video import VIDEO_STRIDE, matched_rays
+from model.training_step import training_step
 from utils.config import MODALITIES
 from utils.geometry import VoxelGrid
 from utils.labels import LabelSet, label_set
 from utils.registry import MODELS
 
-DENSE_PARTS = ("image_encoder", "lift", "fusion", "decoder", "head")
+VIDEO_STRIDE = 8
+"""Pixels between the rays of a video for a network without a camera, along rows and columns."""
+DENSE_PARTS = ("image_encoder", "lift", "fusion", "decoder", "head", "refinement")
 """Parts free of sparse convolutions and of shapes that change with the frame."""
+DENSE_FUNCTIONS = ("label_views", "occupancy_terms", "image_terms", "ray_targets", "volume_terms")
+"""Functions of the loss likewise, which are attributes of the network."""
+
+logger = logging.getLogger(__name__)
 
 
 class Outputs(NamedTuple):
@@ -91,7 +99,9 @@ class UnsOcc(BaseModel):
 
     Attributes:
         sensors: What ``infer`` reads: "both", "camera" or "lidar"; ``use_sensors`` sets it.
-        label_views: ``model.render.views.label_views``, or its compiled form.
+        captured: The forward pass as CUDA graphs, once ``capture`` was called.
+        label_views: ``model.render.views.label_views``, or its compiled form; so are the other
+            ``DENSE_FUNCTIONS``.
 
     Raises:
         ValueError: If the modality or a loss weight's name is unknown, or a term that the network
@@ -117,17 +127,21 @@ class UnsOcc(BaseModel):
         self.uses_camera, self.uses_lidar = modality != "lidar", modality != "camera"
         self.feature_grid = self.grid.coarsen(coarsening)
         self.modality = self.sensors = modality
-        options = LossOptions(**loss)
-        self.supervision, self.uses_rays = options.supervision, options.uses_rays
-        self.label_free = options.label_free_options
-        self.uses_video = options.uses_video
+        options = self.loss_options = LossOptions(**loss)
+        self.supervision = options.supervision
         self.sensor_dropout = None
         if self.supervision != LABELS:
             rendering, sensor_dropout = None, None
         if sensor_dropout is not None and modality == "both" and any(sensor_dropout.values()):
             self.sensor_dropout = SensorDropout(**sensor_dropout)
-        self.lidar_stream, self.uses_graphs = SideStream(), False
-        self.label_views = label_views
+        self.lidar_stream = SideStream()
+        self.captured: CapturedForward[Outputs] | None = None
+        self.label_views, self.occupancy_terms = label_views, occupancy_terms
+        self.image_terms, self.ray_targets, self.volume_terms = (
+            image_terms,
+            ray_targets,
+            volume_terms,
+        )
         self.rendering = RenderOptions(**rendering) if rendering and self.uses_camera else None
         self._build(Parts(**parts), coarsening)
         self.loss_weights = term_weights(options.weights, self._terms())
@@ -200,8 +214,8 @@ class UnsOcc(BaseModel):
         """Names of the loss terms that the parts allow for."""
         if self.supervision != LABELS:
             names = ["depth"] if self.uses_camera else []
-            names += ["lidar_rays"] if self.uses_rays else []
-            names += ["matched_rays"] if self.uses_video else []
+            names += ["lidar_rays"] if self.loss_options.uses_rays else []
+            names += ["matched_rays"] if self.loss_options.uses_video else []
             return [*names, "unexplained_occupancy"]
         names = [*OCCUPANCY_TERMS]
         if self.uses_camera:
@@ -217,18 +231,17 @@ class UnsOcc(BaseModel):
         names += ["lost_sensor"] if self.sensor_dropout is not None else []
         return names
 
-    def compile_dense(self, mode: str, parts: Sequence[str] = DENSE_PARTS) -> list[str]:
-        """Compile the parts whose shapes are fixed, and ``label_views``, when they first run.
+    def compile_dense(self, mode: str = "default", parts: Sequence[str] = DENSE_PARTS) -> list[str]:
+        """Compile the parts whose shapes are fixed, and the losses, when they first run.
 
         Args:
-            mode: The mode of torch.compile. With "reduce-overhead", which replays CUDA graphs, the
-                outputs of ``infer`` are valid until its next call only: not for training.
+            mode: The mode of torch.compile.
             parts: Names of the parts; those that were not built are skipped.
 
         Returns:
             Names of the compiled parts.
         """
-        names = [name for name in parts if hasattr(self, name)]
+        names = [name for name in parts if getattr(self, name, None) is not None]
         options = torch._inductor.list_mode_options(mode)
         if self.class_weights.is_cuda:
             # ``place`` has set the memory formats. The compiler's own layout pass handles 2D only,
@@ -236,10 +249,36 @@ class UnsOcc(BaseModel):
             options["layout_optimization"] = False
         for name in names:
             getattr(self, name).compile(options=options)
-        if names:
-            self.label_views = torch.compile(label_views, options=options)
-        self.uses_graphs = bool(names) and mode == "reduce-overhead"
+        for name in DENSE_FUNCTIONS if names else ():
+            setattr(self, name, torch.compile(getattr(self, name), options=options))
         return names
+
+    def capture(self) -> None:
+        """From now on, ``infer`` replays CUDA graphs, unless gradients are recorded.
+
+        The first call with other shapes captures a graph. Outputs of ``infer`` are then valid until
+        its next call only. Call this again after moving the network, or replacing a part. A network
+        of which a part waits for the GPU cannot be captured, and runs as before, with a warning.
+
+        Raises:
+            ValueError: If the network is not on a GPU.
+        """
+        if not self.class_weights.is_cuda:
+            raise ValueError(
+                f"CUDA graphs need a network on a GPU, got {self.class_weights.device}"
+            )
+        waiting = [part for part in self.children() if getattr(part, "waits_for_device", False)]
+        if waiting:
+            logger.warning(
+                "%s waits for the GPU in each frame, so that no CUDA graph can hold the forward "
+                "pass: it runs without",
+                " and ".join(type(part).__name__ for part in waiting),
+            )
+            return
+        count = (lambda points: self.lidar_encoder(points).num_voxels) if self.uses_lidar else None
+        self.captured = CapturedForward(
+            lambda batch, room: self._run(batch, room=room), count, lambda: self.sensors
+        )
 
     def init_weights(self) -> None:
         """Load pretrained weights. The Runner calls this before training, not before scoring."""
@@ -274,19 +313,44 @@ class UnsOcc(BaseModel):
             assert len(set(batch.sensors)) == 1, "infer_frames predicts frames apart"
             with self._reading(batch.sensors[0]):
                 return self.infer(replace(batch, sensors=None), with_fields=with_fields)
-        if self.uses_graphs:
-            torch.compiler.cudagraph_mark_step_begin()
-        camera = lidar = points = None
-        begun = self.lidar_stream.begin(self.pixel_class_weights.device)
+        needed = self._needed(batch)
+        if self.captured is None or with_fields or self.training or torch.is_grad_enabled():
+            return self._run(needed, with_fields=with_fields)
+        return self.captured(needed)
+
+    def _needed(self, batch: Batch) -> Batch:
+        """Return the batch with the data of the sensors in use only.
+
+        Raises:
+            ValueError: If it lacks some of that.
+        """
+        needed = Batch(batch.stems, batch.scenes)
         if self.sensors != "lidar":
-            images = required(batch, "images")
+            needed.images = required(batch, "images")
+            needed.pixel_from_lidar = required(batch, "pixel_from_lidar")
+        if self.sensors != "camera":
+            needed.points = required(batch, "points")
+        return needed
+
+    def _run(
+        self, batch: Batch, *, with_fields: bool = False, room: Sequence[int] | None = None
+    ) -> Outputs:
+        """The forward pass of the sensor data in a batch.
+
+        Args:
+            batch: Frames with the fields of the sensors in use only.
+            with_fields: Also return the volumes that training renders.
+            room: As for ``LidarEncoder``.
+        """
+        camera = lidar = None
+        images, points = batch.images, batch.points
+        begun = self.lidar_stream.begin(self.pixel_class_weights.device)
+        if images is not None:
             features = self.image_encoder(images)
             height, width = images.shape[-2:]
-            projection = required(batch, "pixel_from_lidar")
-            camera = self.lift(features, projection, (height, width))
-        if self.sensors != "camera":
-            points = required(batch, "points")
-            lidar = self.lidar_stream.run(begun, lambda: self.lidar_encoder(points))
+            camera = self.lift(features, batch.pixel_from_lidar, (height, width))
+        if points is not None:
+            lidar = self.lidar_stream.run(begun, lambda: self.lidar_encoder(points, room))
         fused, decoded, logits = self._fuse(
             (camera and camera.volume, lidar and lidar.volume),
             (camera and camera.evidence, lidar and lidar.evidence),
@@ -322,94 +386,88 @@ class UnsOcc(BaseModel):
             seen += [] if part is None else [part]
         return fused, decoded, self.head(decoded, seen)
 
+    def train_step(self, data: Batch, optim_wrapper: OptimWrapper) -> dict[str, float]:
+        """Train on a batch, for mmengine's loop; see ``model.training_step``."""
+        return training_step(self, self.data_preprocessor, data, optim_wrapper)
+
     def losses(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Weighted terms of the loss by name.
 
+        Nothing here waits for a GPU, but the LiDAR encoder and the rasterizer of the Gaussians.
+
         Raises:
-            FloatingPointError: If a term is not finite. It is raised here, before the weights
-                change.
+            ValueError: If a label is no class.
         """
-        if self.supervision == LABELS:
-            terms = self._labeled_terms(batch)
-        else:
-            terms = self._label_free_terms(batch)
-        weights = {name: self.loss_weights[name] for name in terms}
-        weighted = weighted_terms(terms, weights)
-        check_finite(weighted, batch.stems)
-        return weighted
+        is_labeled = self.supervision == LABELS
+        terms = self._labeled_terms(batch) if is_labeled else self._label_free_terms(batch)
+        weights = {name: weight for name, weight in self.loss_weights.items() if name in terms}
+        return weighted_terms({name: terms[name] for name in weights}, weights)
 
     def _label_free_terms(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Terms of training without labels, in float32, which meters and pixels need."""
         outputs = self.infer(batch)
-        with torch.autocast(outputs.logits.device.type, enabled=False):
-            terms, depth_m = self._ray_terms(batch, outputs.logits.float())
+        stride = self.image_encoder.stride if self.uses_camera else VIDEO_STRIDE
+        logits = outputs.logits.float()
+        with torch.autocast(logits.device.type, enabled=False):
+            terms, depth_m = label_free_terms(logits, self.grid, batch, self.loss_options, stride)
             if outputs.camera is not None and depth_m is not None:
                 terms["depth"] = self._depth_term(outputs.camera, depth_m)
         return terms
 
-    def _ray_terms(
-        self, batch: Batch, logits: Tensor
-    ) -> tuple[dict[str, Float[Tensor, ""]], Float[Tensor, "B N h w"] | None]:
-        """Terms of all rays, and what they tell of the depth at the cells of the feature map."""
-        terms: dict[str, Tensor] = {}
-        stride = self.image_encoder.stride if self.uses_camera else VIDEO_STRIDE
-        depth_m: Tensor | None = None
-        has_point = torch.zeros_like(logits[:, 0], dtype=torch.bool)
-        looked_at = torch.ones_like(has_point)
-        if self.uses_rays:
-            lidar: LidarRays = required(batch, "lidar_rays")
-            has_point = lidar.has_point
-            rays = SurfaceRays(lidar.origins_m, lidar.ends_m, has_point)
-            terms["lidar_rays"] = ray_term(logits, self.grid, rays)
-            if self.uses_camera:
-                size = required(batch, "images").shape[-2:]
-                depth_m = depth_of_rays(lidar, required(batch, "pixel_from_lidar"), size, stride)
-        if self.uses_video:
-            matched = matched_rays(required(batch, "video"), self.grid, self.label_free, stride)
-            has_point = has_point | matched.rays.has_point
-            rays = matched.rays._replace(has_point=has_point)
-            terms["matched_rays"] = ray_term(logits, self.grid, rays)
-            if not self.uses_rays:
-                looked_at, depth_m = matched.looked_at, matched.depth_m
-        terms["unexplained_occupancy"] = unexplained_occupancy(
-            log_free_of(logits), looked_at & ~has_point
-        )
-        return terms, depth_m
-
     def _depth_term(self, camera: Lifted, depth_m: Float[Tensor, "B N h w"]) -> Float[Tensor, ""]:
         """Return the loss of the depth that the lift predicts, at the cells of its feature map."""
-        edges_m = self.lift.bins.edges_m().to(depth_m.device)
+        edges_m = self.lift.bins.edges_m().to(depth_m.device, non_blocking=True)
         return depth_bin_cross_entropy(camera.depth_logits, depth_m, edges_m)
 
     def _labeled_terms(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Terms that compare the outputs with labels."""
         labels = required(batch, "occupancy")
-        outputs = self.infer(batch, with_fields=self.rendering is not None)
-        terms = occupancy_terms(outputs.logits, labels, self.class_weights)
+        # First in the queue of a GPU, so that no loss waits for them.
+        counts = LabelCounts(labels, self.labels.num_classes)
+        counts.start_copy()
+        views = None if self.rendering is None else self._label_views(batch, self.rendering)
+        outputs = self.infer(batch, with_fields=views is not None)
+        counts.present()
+        terms: dict[str, Tensor] = {}
+        if self.rendering is not None and views is not None:
+            with torch.autocast(labels.device.type, enabled=False):
+                terms |= self._rendering_terms(batch, outputs, views, self.rendering)
+        terms |= self.occupancy_terms(outputs.logits, labels, self.class_weights, counts)
         if outputs.camera is not None and batch.depth_m is not None:
             depth_m = downsample_depth(batch.depth_m, self.image_encoder.stride)
             terms["depth"] = self._depth_term(outputs.camera, depth_m)
-        if self.rendering is not None:
-            with torch.autocast(labels.device.type, enabled=False):
-                terms |= self._rendering_terms(batch, outputs, self.rendering)
         if outputs.elevation is not None:
             terms["elevation"] = elevation_loss(outputs.elevation, required(batch, "elevation_m"))
         if outputs.camera is not None and outputs.lidar is not None:
-            terms |= self._sensor_terms(outputs.camera, outputs.lidar, labels)
+            terms |= self._sensor_terms(outputs.camera, outputs.lidar, labels, counts)
         return terms
 
+    def _label_views(self, batch: Batch, options: RenderOptions) -> Views:
+        """Render the labels, in float32, which meters and pixels need."""
+        labels, images = required(batch, "occupancy"), required(batch, "images")
+        with torch.autocast(labels.device.type, enabled=False):
+            return self.label_views(
+                labels,
+                self.grid,
+                required(batch, "pixel_from_lidar"),
+                images.shape[-2:],
+                stride=options.stride,
+                virtual=options.virtual,
+            )
+
     def _sensor_terms(
-        self, camera: Lifted, lidar: LidarFeatures, labels: Tensor
+        self, camera: Lifted, lidar: LidarFeatures, labels: Tensor, counts: LabelCounts
     ) -> dict[str, Float[Tensor, ""]]:
         """Terms of each sensor alone: of its own branch, and of the network without the other."""
         terms: dict[str, Tensor] = {}
+        score = partial(self._score, counts)
         if self.branches:
             volumes = {"camera": camera.volume, "lidar": lidar.volume}
-            terms |= branch_terms(self.branches, volumes, labels, self._score)
+            terms |= branch_terms(self.branches, volumes, labels, score)
         if self.sensor_dropout is not None:
             frames = self.sensor_dropout.draw(len(labels), labels.device)
             terms["lost_sensor"] = lost_sensor_term(
-                camera, lidar, labels, frames, fuse=self._fuse_from, score=self._score
+                camera, lidar, labels, frames, fuse=self._fuse_from, score=score
             )
         return terms
 
@@ -420,37 +478,30 @@ class UnsOcc(BaseModel):
         with sensors_are(self, sensors):
             return self._fuse(volumes, evidence)[2]
 
-    def _score(self, logits: Tensor, labels: Tensor) -> Float[Tensor, ""]:
-        """Return the weighted sum of the occupancy terms."""
-        terms = occupancy_terms(logits, labels, self.class_weights)
+    def _score(self, among: LabelCounts, logits: Tensor, labels: Tensor) -> Float[Tensor, ""]:
+        """Return the weighted sum of the occupancy terms for a selection of labels."""
+        counts = LabelCounts(labels, self.labels.num_classes, among)
+        terms = occupancy_terms(logits, labels, self.class_weights, counts)
         return torch.stack([self.loss_weights[name] * terms[name] for name in terms]).sum()
 
     def _rendering_terms(
-        self, batch: Batch, outputs: Outputs, options: RenderOptions
+        self, batch: Batch, outputs: Outputs, views: Views, options: RenderOptions
     ) -> dict[str, Float[Tensor, ""]]:
         """Terms of everything that is rendered, in float32, which meters and pixels need."""
         images, projection = required(batch, "images"), required(batch, "pixel_from_lidar")
-        views = self.label_views(
-            required(batch, "occupancy"),
-            self.grid,
-            projection,
-            images.shape[-2:],
-            stride=options.stride,
-            virtual=options.virtual,
-        )
         weight = self.pixel_class_weights
         terms: dict[str, Tensor] = {}
-        if outputs.camera is not None and outputs.camera.class_logits is not None:
-            terms |= image_terms(outputs.camera.class_logits, views, weight)
-        if self.fusion.fields:
-            targets = ray_targets(views, images, batch.depth_m, self.feature_grid, options)
-            terms |= volume_terms(outputs.fused, self.feature_grid, targets, weight, options)
-        if self.refinement is not None:
+        if self.refinement is not None:  # First: its rasterizer waits for what was queued before.
             size = (views.height, views.width)
             gaussians = self.refinement(
                 outputs.decoded, outputs.logits, views.pixel_from_lidar, size
             )
             terms |= splat_terms(gaussians, views, weight, options)
+        if outputs.camera is not None and outputs.camera.class_logits is not None:
+            terms |= self.image_terms(outputs.camera.class_logits, views, weight)
+        if self.fusion.fields:
+            targets = self.ray_targets(views, images, batch.depth_m, self.feature_grid, options)
+            terms |= self.volume_terms(outputs.fused, self.feature_grid, targets, weight, options)
         if options.novel_views:
             others: NeighborViews = required(batch, "neighbors")
             cameras = torch.cat([projection, others.pixel_from_lidar.flatten(1, 2)], dim=1)

@@ -13,13 +13,11 @@ from torch.nn.functional import avg_pool2d, grid_sample, max_pool3d, pad
 
 from dataset.sample import VideoImages
 from loss.photometric import best_depth, best_sources, is_explained, match_exposure, patch_error
-from model.label_free import SurfaceRays, voxel_of
 from model.objective import LabelFreeOptions
 from model.render.rays import Rays, pixel_rays
+from model.surface_rays import SurfaceRays, voxel_of
 from utils.geometry import VoxelGrid, project_points
 
-VIDEO_STRIDE = 8
-"""Pixels between rays for a network without a camera, along rows and columns."""
 PATCH_PX = (-2, 0, 2)
 """Rows and columns of the patches that are compared, from their centers. As the images are blurred
 by 3 pixels before, nothing between them is left out."""

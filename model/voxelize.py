@@ -1,12 +1,13 @@
-"""Dynamic voxelization: no limit on the points per voxel or the voxels per frame."""
+"""Voxelization without a limit on the points per voxel, and by default none on the voxels."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int, Int32, Int64
+from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
+from model.voxel_keys import coordinates_of, distinct, keys_of, padding_key
 from utils.geometry import VoxelGrid
 
 NUM_POINT_FEATURES = 9
@@ -17,42 +18,46 @@ _RANGE_SCALE_M = 50.0
 
 
 class Voxels(NamedTuple):
-    """The voxels of a batch that contain points, and these points.
+    """The voxels of a batch that contain points, and the points.
 
     Attributes:
-        coordinates: Frame, x, y, z of each voxel, sorted in this order; rows are unique.
-        points: The points inside the grid, frame by frame.
-        voxel_of_point: Row of each point's voxel.
-        num_points: Number of points in each voxel, at least 1.
+        coordinates: Frame, x, y, z of each voxel, sorted in this order; rows are unique. Then
+            padding (``model/voxel_keys.py``).
+        points: The points, frame by frame.
+        voxel_of_point: Row of each point's voxel; M for points outside the grid.
+        num_points: Number of points in each voxel; 0 in padding.
+        number: Number of voxels that contain points; more than M if some have no row.
     """
 
-    coordinates: Int32[Tensor, "M 4"]
+    coordinates: Int64[Tensor, "M 4"]
     points: Float[Tensor, "P F"]
     voxel_of_point: Int64[Tensor, "P"]
     num_points: Int64[Tensor, "M"]
+    number: Int64[Tensor, ""]
 
 
-def voxelize(points: Sequence[Float[Tensor, "_ F"]], grid: VoxelGrid) -> Voxels:
+def voxelize(
+    points: Sequence[Float[Tensor, "_ F"]], grid: VoxelGrid, size: int | None = None
+) -> Voxels:
     """Assign the points of a batch to voxels.
 
     Args:
-        points: x, y, z [m] and other columns, frame by frame; points outside the grid are dropped.
+        points: x, y, z [m] and other columns, frame by frame; points outside the grid are in no
+            voxel.
         grid: The grid.
+        size: Number of rows; None: as many as there are voxels, but at least one.
     """
-    inside = [frame[grid.contains(frame[:, :3])] for frame in points]
-    kept = torch.cat(inside)
-    frames = [kept.new_full((len(frame),), n, dtype=torch.long) for n, frame in enumerate(inside)]
-    frame_of_point = torch.cat(frames)
-    index = torch.floor(grid.voxel_from_meters(kept[:, :3])).long()
-    _, y, z = grid.shape
-    frame_size = grid.shape[0] * y * z
-    key = frame_of_point * frame_size + (index[:, 0] * y + index[:, 1]) * z + index[:, 2]
-    keys, voxel_of_point, count = torch.unique(key, return_inverse=True, return_counts=True)
-    in_frame = keys % frame_size
-    coordinates = torch.stack(
-        [keys // frame_size, in_frame // (y * z), in_frame // z % y, in_frame % z], dim=1
-    )
-    return Voxels(coordinates.int(), kept, voxel_of_point, count)
+    cloud = torch.cat(list(points))
+    frames = [cloud.new_full((len(frame),), n, dtype=torch.long) for n, frame in enumerate(points)]
+    index = torch.floor(grid.voxel_from_meters(cloud[:, :3])).long()
+    keys = keys_of(torch.cat([torch.cat(frames)[:, None], index], dim=1), grid.shape)
+    padding = padding_key(grid.shape, len(points))
+    keys = keys.masked_fill(~grid.contains(cloud[:, :3]), padding)
+    found = distinct(keys, padding, size)
+    count = keys.new_zeros(len(found.keys) + 1)
+    count = count.index_add(0, found.row, torch.ones_like(found.row))[:-1]
+    coordinates = coordinates_of(found.keys, grid.shape)
+    return Voxels(coordinates, cloud, found.row, count, found.number)
 
 
 def voxel_features(voxels: Voxels, grid: VoxelGrid, intensity_max: float) -> Float[Tensor, "M 16"]:
@@ -89,15 +94,16 @@ def voxel_features(voxels: Voxels, grid: VoxelGrid, intensity_max: float) -> Flo
     columns = [offset, in_grid, intensity, range_m / _RANGE_SCALE_M, age, products]
     mean = voxel_mean(torch.cat(columns, dim=1), voxels)
     covariance = mean[:, NUM_POINT_FEATURES:] - mean[:, row] * mean[:, column]
-    log_count = voxels.num_points[:, None].to(mean.dtype).log()
+    log_count = voxels.num_points[:, None].clamp(min=1).to(mean.dtype).log()
     return torch.cat([mean[:, :NUM_POINT_FEATURES], covariance, log_count], dim=1)
 
 
 def voxel_mean(values: Float[Tensor, "P C"], voxels: Voxels) -> Float[Tensor, "M C"]:
-    """Average the values of the points in each voxel."""
-    total = values.new_zeros(len(voxels.num_points), values.shape[1])
-    total = total.index_add(0, voxels.voxel_of_point, values)
-    return total / voxels.num_points[:, None]
+    """Average the values of the points in each voxel; 0 in padding."""
+    # Points outside the grid add to one more row, which is cut off.
+    total = values.new_zeros(len(voxels.num_points) + 1, values.shape[1])
+    total = total.index_add(0, voxels.voxel_of_point, values)[:-1]
+    return total / voxels.num_points.clamp(min=1)[:, None]
 
 
 def to_dense(
@@ -110,12 +116,11 @@ def to_dense(
 
     Args:
         features: One row per voxel.
-        coordinates: Frame, x, y, z of each voxel; rows are unique.
+        coordinates: Frame, x, y, z of each voxel; rows are unique, but for padding.
         shape: Voxels of the volume along x, y, z.
         batch_size: Number of frames.
     """
-    frame, x, y, z = coordinates.long().unbind(1)
-    row = ((frame * shape[0] + x) * shape[1] + y) * shape[2] + z
-    cells = features.new_zeros(batch_size * shape[0] * shape[1] * shape[2], features.shape[1])
-    cells.index_copy_(0, row, features)
+    # The key of padding is that of one more cell, which is cut off.
+    cells = features.new_zeros(padding_key(shape, batch_size) + 1, features.shape[1])
+    cells = cells.index_copy_(0, keys_of(coordinates, shape), features)[:-1]
     return cells.view(batch_size, *shape, -1).permute(0, 4, 1, 2, 3)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import batch_norm, conv2d, pad, relu6
 
-from model.backbone import build_backbone, packaged_weights, read_weights, timm_keys
+from model.backbone import FrozenNorm, build_backbone, packaged_weights, read_weights, timm_keys
 from model.image_encoder import ImageEncoder
 from tests.kitti_frame import VARIABLE
 from tests.nuscenes_frame import find_nuscenes
@@ -238,3 +238,27 @@ def test_pretrained_weights_are_checked_as_checkpoints_are(tmp_path, content, me
         torch.save(content, path)
     with pytest.raises(ValueError, match=rf"weights\.pth:? {message}"):
         read_weights(path)
+
+
+@pytest.mark.parametrize("name", ["resnet18", pytest.param(LITE0, marks=needs_timm)])
+def test_frozen_norms_are_one_call_in_the_precision_of_their_input(name):
+    network = build_backbone(name, 4, "frozen")
+    layer = next(layer for layer in network.modules() if isinstance(layer, FrozenNorm))
+    channels = len(layer.weight)
+    for values in layer.state_dict().values():
+        values.uniform_(0.5, 2)
+    x = torch.randn(2, channels, 3, 4, requires_grad=True)
+    scale = layer.weight * (layer.running_var + layer.eps).rsqrt()
+    shape = (-1, 1, 1)
+    expected = (x - layer.running_mean.view(shape)) * scale.view(shape) + layer.bias.view(shape)
+    act = getattr(layer, "act", torch.nn.Identity())
+    torch.testing.assert_close(layer(x), act(expected))
+    assert layer(x.bfloat16()).dtype == torch.bfloat16
+    assert {"weight", "bias", "running_mean", "running_var"} == layer.state_dict().keys()
+    assert not list(layer.parameters())
+
+
+@needs_timm
+def test_all_norms_of_a_frozen_network_are_of_one_kind():
+    layers = build_backbone(LITE0, 4, "frozen").modules()
+    assert {type(x).__name__ for x in layers if "Norm" in type(x).__name__} == {"FrozenNormAct"}

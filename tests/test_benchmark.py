@@ -4,6 +4,7 @@ from torch import nn
 
 from engine.benchmark import floor, synthetic
 from engine.benchmark import measure as module
+from engine.benchmark.end_to_end import END_TO_END, STAGES
 from engine.benchmark.measure import MeasureOptions, benchmark, term_variants, top_kernels
 from engine.benchmark.timing import Clock
 from tests.benchmark_config import tiny_config
@@ -165,23 +166,34 @@ def test_an_unknown_part_is_not_compiled(tmp_path):
     ],
 )
 def test_parts_are_compiled_once_a_network(tmp_path, monkeypatch, compiled, of_config, names):
-    seen = []
+    seen, mode = [], "max-autotune-no-cudagraphs"
 
     def note(part, *, options):
-        mode = "reduce-overhead" if options.get("triton.cudagraphs") else "default"
-        seen.append((type(part).__name__, mode))
+        seen.append((type(part).__name__, mode if options.get("max_autotune") else "default"))
 
     monkeypatch.setattr(nn.Module, "compile", note)
     monkeypatch.setattr(torch, "compile", lambda function, options: function)
     cfg = tiny_config(tmp_path, modality="lidar", runtime__compile=of_config)
-    chosen = options(compiled=compiled, compile_mode="reduce-overhead", batch_sizes=(1,), warmup=0)
+    chosen = options(compiled=compiled, compile_mode=mode, batch_sizes=(1,), warmup=0)
     report = benchmark(cfg, chosen, CPU)
     assert report["compiled"] == names
     kinds = {"fusion": "RenderFusion", "decoder": "UNet3d", "head": "OccupancyHead"}
-    # For inference, and for the one network that is trained, of which graphs keep no gradients.
-    assert seen == [
-        (kinds[name], mode) for mode in ("reduce-overhead", "default") for name in names
-    ]
+    # For inference, and for the one network that is trained.
+    assert seen == [(kinds[name], chosen) for chosen in (mode, "default") for name in names]
+
+
+def test_recorded_frames_are_timed_as_asked(tmp_path, monkeypatch):
+    asked = []
+
+    def measure(cfg, clock, *, amp, compiled, iterations, warmup):
+        asked.append((amp, compiled, iterations, warmup))
+        return "times"
+
+    monkeypatch.setattr(module, "time_end_to_end", measure)
+    cfg = tiny_config(tmp_path, modality="lidar")
+    assert benchmark(cfg, options(), CPU)["end_to_end"] == {}
+    assert benchmark(cfg, options(end_to_end=True), CPU)["end_to_end"] == {"fp32": "times"}
+    assert asked == [("off", False, 2, 1)]
 
 
 def test_the_slowest_kernels_come_first():
@@ -205,6 +217,21 @@ def test_everything_is_profiled_on_request(tmp_path, monkeypatch):
     backward = {kernel["kernel"] for kernel in step["kernels"]}
     assert "aten::convolution_backward" in backward
     assert not any("backward" in kernel["kernel"] for kernel in inference)
+
+
+@pytest.mark.gpu
+def test_stages_of_a_graph_are_timed_within_it(tmp_path):
+    chosen = options(precisions=("bf16",), captured=True, end_to_end=True, profile=True)
+    report = benchmark(tiny_config(tmp_path), chosen, torch.device("cuda"))
+    stages = report["inference"]["bf16"]["stages"]
+    assert list(stages) == ["image_encoder", "lift", "lidar_encoder", *COMMON]
+    times = {name: stage["median_ms"] for name, stage in stages.items()}
+    assert min(times.values()) > 0
+    one_after_another = ("image_encoder", "lift", "fusion", "decoder", "head")
+    # Marks in a graph cost a few microseconds each.
+    assert sum(times[name] for name in one_after_another) < 1.5 * times["whole"]
+    assert report["inference"]["bf16"]["kernels"]
+    assert list(report["end_to_end"]["bf16"]["stages"]) == [*STAGES, END_TO_END]
 
 
 @pytest.mark.gpu

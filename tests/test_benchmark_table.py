@@ -13,7 +13,7 @@ def report(**changes):
             date="2026-01-02",
             config="config/x.py",
             modality="both",
-            options=dict(iterations=50, warmup=10, compile_mode="default"),
+            options=dict(iterations=50, warmup=10, compile_mode="default", captured=False),
             compiled=[],
             inputs=dict(
                 grid=[256, 256, 32],
@@ -32,6 +32,7 @@ def report(**changes):
             rates={"bf16": dict(flops_per_s=7.9e14, bytes_per_s=3.9e12)},
             floor_ms={"bf16": dict(lidar_encoder=0.03, whole=2.94)},
             inference={"bf16": dict(stages=stages, peak_bytes=2_345_000_000, kernels=None)},
+            end_to_end={},
             training=[],
             training_files=[],
         )
@@ -59,13 +60,16 @@ def test_columns_are_aligned():
 
 
 def test_headline():
-    options = dict(iterations=5, warmup=1, compile_mode="reduce-overhead")
+    options = dict(iterations=5, warmup=1, compile_mode="max-autotune-no-cudagraphs", captured=True)
     compiled = describe(report(options=options, compiled=["decoder", "head"])).splitlines()[0]
     assert describe(report()).splitlines()[0] == (
         "Some GPU; torch 2.11.0; 2026-01-02; config/x.py, modality both; image 384×1280; "
         "60,000 points in 30,000 LiDAR voxels; 256×256×32 label voxels; 50 timed runs, 10 warmup"
     )
-    assert compiled.endswith("5 timed runs, 1 warmup; compiled (reduce-overhead): decoder, head")
+    assert compiled.endswith(
+        "5 timed runs, 1 warmup; compiled (max-autotune-no-cudagraphs): decoder, head; inference "
+        "as a CUDA graph"
+    )
     lidar = describe(report(inputs=dict(grid=[1, 2, 3]))).splitlines()[0]
     assert "image" not in lidar
     assert "points" not in lidar
@@ -114,6 +118,17 @@ def test_training_from_files():
     time = "1.23 (0.988–123)"
     assert rows["bf16"] == ["4", time, time, "0.96", "16.4", "1.2%", "20.90"]
     assert "train.py on files" not in describe(report())
+
+
+def test_a_recorded_frame_by_stage():
+    stages = {"network": TIMING, "end to end": TIMING}
+    measured = report(end_to_end={"bf16": dict(stages=stages, first_frame_s=41.2)})
+    rows = rows_of(describe(measured), "recorded frame")
+    assert rows["network"] == rows["end to end"] == ["1.23 (0.988–123)"]
+    assert rows["first frame, s"] == ["41.2"]
+    assert "recorded frame" not in describe(report())
+    compared = rows_of(compare([measured, measured]), "ms (ratio to the first)")
+    assert compared["end to end, bf16"] == ["1.23 (1.00)", "1.23 (1.00)"]
 
 
 def test_configs_are_compared_with_the_first():

@@ -29,11 +29,11 @@ def test_defaults():
 def test_options():
     found = options(
         "--precision bf16 fp32 --train --batch-size 1 4 --iterations 7 --warmup 2 --profile "
-        "--compile-mode reduce-overhead --compile decoder"
+        "--compile-mode max-autotune-no-cudagraphs --compile decoder"
     )
     assert (found.precisions, found.batch_sizes) == (("bf16", "fp32"), (1, 4))
     assert (found.iterations, found.warmup) == (7, 2)
-    assert (found.compiled, found.compile_mode) == (("decoder",), "reduce-overhead")
+    assert (found.compiled, found.compile_mode) == (("decoder",), "max-autotune-no-cudagraphs")
     assert found.profile
 
 
@@ -57,7 +57,8 @@ def test_several_configs_are_measured_and_compared(monkeypatch, tmp_path, capsys
     def measure(cfg, found, device):
         times = dict(median_ms=1.0 if "tiny" in str(cfg.filename) else 3.0)
         inference = {"fp32": dict(stages=dict(whole=times))}
-        return dict(config=cfg.filename, inference=inference, training=[], training_files=[])
+        found = dict(inference=inference, end_to_end={}, training=[], training_files=[])
+        return dict(config=cfg.filename) | found
 
     monkeypatch.setattr("tools.benchmark.benchmark", measure)
     monkeypatch.setattr("tools.benchmark.describe", lambda report: str(report["config"]))
@@ -66,6 +67,28 @@ def test_several_configs_are_measured_and_compared(monkeypatch, tmp_path, capsys
     assert "3 (3.00)" in capsys.readouterr().out
     written = json.loads(out.read_text())["configs"]
     assert [report["config"] for report in written] == [str(first), str(second)]
+
+
+def test_a_config_is_compared_with_other_values(monkeypatch, tmp_path, capsys):
+    def measure(cfg, found, device):
+        times = dict(median_ms=float(cfg.schedule.batch_size))
+        inference = {"fp32": dict(stages=dict(whole=times))}
+        return dict(inference=inference, end_to_end={}, training=[], training_files=[])
+
+    monkeypatch.setattr("tools.benchmark.benchmark", measure)
+    monkeypatch.setattr("tools.benchmark.describe", lambda report: str(report["config"]))
+    line = ["--cfg-options", "schedule.batch_size=2", "--compare", "schedule.batch_size=6"]
+    main(parse_arguments(["--py-config", str(write_config(tmp_path)), *line]))
+    printed = capsys.readouterr().out
+    assert "tiny.py schedule.batch_size=6" in printed
+    assert "2 (1.00)" in printed
+    assert "6 (3.00)" in printed
+
+
+def test_only_a_gpu_captures_graphs():
+    with pytest.raises(ValueError, match="--capture records a CUDA graph, which needs a GPU"):
+        options("--capture")
+    assert options("--capture", torch.device("cuda")).captured
 
 
 def test_a_batch_size_without_training_is_rejected():

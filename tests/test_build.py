@@ -1,11 +1,13 @@
 import functools
 import operator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from dataset.augmentation import Augmentation
 from engine.build.build import (
     amp_dtype,
     build_dataset,
@@ -80,6 +82,14 @@ def test_ablations_are_the_same_on_both_data_sets():
         ours.model.parts.image_encoder = encoder  # MineSim's, of which a package has weights.
         for section in ("model", "modality", "runtime"):
             assert plain(ours[section]) == plain(other[section])
+
+
+def test_the_base_config_lists_all_augmentations():
+    listed = load_config(CONFIG / "unscenes3d/unscenes3d_occ.py").augmentation
+    assert set(listed) == {field.name for field in fields(Augmentation)}
+    for name in ("cloud", "image", "calibration", "mix", "paste"):
+        part = getattr(Augmentation(), name)
+        assert set(listed[name]) == {field.name for field in fields(part)}
 
 
 @pytest.mark.parametrize("name", ABLATIONS)

@@ -3,12 +3,14 @@ from unittest.mock import Mock
 
 import pytest
 import torch
+from mmengine.logging import MessageHub
 from mmengine.runner import Runner
 from torch import nn
 
 from engine.training.hooks import (
     AverageHook,
     LearningRateHook,
+    RecentScalarsHook,
     SeedHook,
     learning_rate_share,
     unwrap,
@@ -54,6 +56,17 @@ def test_seeds_depend_on_iteration_process_and_seed_only():
     torch.rand(17)
     assert draw(0, 0, 0) == first
     assert len({first, draw(1, 0, 0), draw(0, 1, 0), draw(0, 0, 1)}) == 4
+
+
+def test_histories_of_scalars_stay_short():
+    hub = MessageHub.get_instance("scalars_of_a_test")
+    hook, runner = RecentScalarsHook(3), runner_of(nn.Identity(), message_hub=hub)
+    for value in range(6):
+        hub.update_scalar("train/loss", value)
+        hook.after_train_iter(runner, value)
+    history = hub.get_scalar("train/loss")
+    assert history.data[0].tolist() == [3, 4, 5]
+    assert history.mean(2) == 4.5
 
 
 def averaged(decay: float, values: list[float]) -> tuple[AverageHook, nn.Linear]:

@@ -141,6 +141,40 @@ def test_stages_must_fit_the_resolutions(changes):
         make_encoder(**changes)
 
 
+ROOM = (300, 250, 150)
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [random_points(), random_points(50, seed=1)],
+        [random_points(), torch.empty(0, 4)],
+        [torch.full((3, 4), -50.0)],
+    ],
+)
+def test_fixed_shapes_change_neither_values_nor_gradients(points):
+    found = []
+    for room in (None, ROOM):
+        encoder = make_encoder()
+        volume, evidence, numbers = encoder(points, room)
+        (volume.square().sum() + evidence.square().sum()).backward()
+        gradients = [weight.grad for weight in encoder.parameters()]
+        found.append((volume, evidence, numbers, gradients))
+    wanted, got = found
+    torch.testing.assert_close(got[:3], wanted[:3], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(got[3], wanted[3], atol=1e-4, rtol=1e-4)
+
+
+def test_voxels_of_each_resolution_are_counted_even_without_room():
+    points, encoder = [random_points(), random_points(seed=1)], make_encoder()
+    _, evidence, numbers = encoder(points)
+    assert numbers[1] == evidence[:, 0].sum()
+    assert (numbers[:-1] > numbers[1:]).all()
+    small = encoder(points, (400, int(numbers[1]) - 1, 100))
+    assert torch.equal(small.num_voxels[:2], numbers[:2])
+    assert small.evidence[:, 0].sum() == numbers[1] - 1
+
+
 @pytest.mark.gpu
 def test_the_gpu_gives_what_the_cpu_gives():
     encoder = make_encoder().eval()
@@ -174,7 +208,7 @@ def test_spconv_and_torch_are_the_same_network():
     points, found = [random_points(), random_points(seed=1)], {}
     for convolutions in ("torch", "spconv"):
         encoder = make_encoder(convolutions=convolutions)
-        volume, evidence = encoder(points)
+        volume, evidence, _ = encoder(points)
         (volume.square().sum() + evidence.square().sum()).backward()
         gradients = {name: weight.grad for name, weight in encoder.named_parameters()}
         found[convolutions] = volume.detach(), evidence.detach(), gradients

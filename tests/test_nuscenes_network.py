@@ -131,6 +131,9 @@ class Given(BaseModel):
     def compile_dense(self, mode):
         self.compiled = mode
 
+    def capture(self):
+        self.compiled += ", captured"
+
 
 def predict(network):
     return network.val_step(Batch(["a", "b"], ["", ""]))
@@ -179,6 +182,7 @@ def test_it_has_no_other_mode_and_passes_compilation_on():
     inner = Given(torch.zeros(1, 18, 2, 2, 2))
     network = LabelGridNetwork(inner, VOLUME, evaluated_grid("occ3d"), lambda stem: np.eye(4))
     network.compile_dense("default")
-    assert inner.compiled == "default"
+    network.capture()
+    assert inner.compiled == "default, captured"
     with pytest.raises(ValueError, match=r"mode must be 'predict' .* got 'loss'"):
         network(Batch(["a"], [""]), mode="loss")

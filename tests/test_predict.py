@@ -48,6 +48,21 @@ def test_the_command_line_predicts_and_draws_and_says_how_fast(arguments, tmp_pa
     assert "2 frames in" in capsys.readouterr().err
 
 
+def test_compilation_is_an_option(arguments, monkeypatch):
+    asked = []
+    build = predict.build_predictor
+
+    def noted(*args, compiled, **kwargs):
+        asked.append(compiled)
+        return build(*args, **kwargs)
+
+    monkeypatch.setattr(predict, "build_predictor", noted)
+    words = [word for pair in (arguments | {"--format": "npy"}).items() for word in pair]
+    for extra in ([], ["--compile"]):
+        predict.main(predict.parse_arguments([*words, *extra]))
+    assert asked == [False, True]
+
+
 def test_split_and_limit_choose_frames(arguments, tmp_path):
     run(arguments | {"--split": "val", "--limit": "1"})
     assert len(list((tmp_path / "out").glob("*.npy"))) == 1

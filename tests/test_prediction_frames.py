@@ -160,6 +160,26 @@ def test_timing_says_frames_a_second():
     assert "0 frames" in str(TimeSpent())
 
 
+def test_a_compiled_network_sees_batches_of_one_size(cfg, tmp_path):
+    predictor, sizes = predictor_of(cfg), []
+    predictor.is_compiled = True
+    predict = predictor.predict
+
+    def noted(samples):
+        sizes.append([sample.stem for sample in samples])
+        return predict(samples)
+
+    predictor.predict = noted
+    frames = PredictionFrames(cfg, "all", limit=3)
+    writer = FrameWriter(tmp_path, ["npy"], predictor.grid, UNSCENES3D)
+    timing = predict_frames(predictor, frames, writer, batch_size=2)
+    first, second, third = frames.stems
+    assert sizes == [[first, second], [third, third]]
+    assert timing.frames == len(list(tmp_path.glob("*.npy"))) == 3
+    assert timing.compile_s > 0
+    assert f"after {timing.compile_s:.1f} s of compilation" in str(timing)
+
+
 def test_what_is_only_shown_is_read_only_to_be_shown(cfg, labeled):
     frames = PredictionFrames(cfg, "all", stems=labeled[:1], with_extras=False)
     assert frames[0].occupancy is None

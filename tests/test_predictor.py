@@ -4,6 +4,7 @@ from math import log
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from dataset.arrays import InputOptions
 from dataset.sample import Loss, Sample
@@ -172,3 +173,47 @@ def test_build_unsocc_chooses_the_sensors(tmp_path, caplog):
     assert "from sensors 'lidar' but was trained without model.sensor_dropout" in caplog.text
     with pytest.raises(ValueError, match="cannot predict from sensors 'radar'"):
         build_unsocc(tmp_path / "w.pth", sensors="radar")
+
+
+def without_compiler(monkeypatch):
+    """Note what would be compiled, which takes a minute."""
+    parts = []
+    monkeypatch.setattr(nn.Module, "compile", lambda part, options: parts.append(part))
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    return parts
+
+
+def test_a_compiled_predictor_gives_the_same(monkeypatch):
+    parts = without_compiler(monkeypatch)
+    predictor, samples = predictor_of(), samples_of(make_batch())
+    wanted = predictor.predict(samples)
+    assert not predictor.is_compiled
+    predictor.compile()
+    assert predictor.is_compiled
+    network = predictor.network
+    assert parts == [
+        *(network.image_encoder, network.lift, network.fusion, network.decoder, network.head)
+    ]
+    for got, expected in zip(predictor.predict(samples), wanted, strict=True):
+        np.testing.assert_array_equal(got.occupancy, expected.occupancy)
+
+
+def test_build_unsocc_compiles_on_request(tmp_path, monkeypatch):
+    monkeypatch.setattr(GridPredictor, "compile", lambda self: setattr(self, "is_compiled", True))
+    weights = save_trained(load_config(write_config(tmp_path)), tmp_path / "w.pth")
+    assert build_unsocc(weights, device="cpu", compiled=True).is_compiled
+    assert not build_unsocc(weights, device="cpu").is_compiled
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_a_compiled_predictor_gives_the_same():
+    predictor, samples = predictor_of(), samples_of(make_batch(2))
+    predictor.network.cuda()
+    wanted = [predictor.predict([sample])[0] for sample in samples]
+    predictor.compile()
+    for _ in range(2):
+        for sample, expected in zip(samples, wanted, strict=True):
+            (got,) = predictor.predict([sample])
+            assert (got.occupancy == expected.occupancy).mean() > 0.99  # TF32 may turn ties.
+            np.testing.assert_allclose(got.confidence, expected.confidence, atol=1e-2)
+    assert predictor.network.captured is not None

@@ -1,12 +1,14 @@
 """Networks that lose a sensor: what they are taught, and that they then read the other alone."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
 from dataset.transforms import coarsen_occupancy
+from loss.label_counts import LabelCounts
 from model.sensor_dropout import SensorDropout, coarse_labels, frames_of, lost_sensor_term
 from tests.model_inputs import GRID, make_batch, make_model, model_config
 
@@ -111,7 +113,9 @@ def test_a_lost_sensor_is_predicted_as_it_was_trained():
     """The second pass of training and the prediction from one sensor are the same network."""
     model, batch = robust_model().eval(), make_batch()
     outputs = model.infer(batch)
-    passes = dict(fuse=model._fuse_from, score=model._score)
+    counts = LabelCounts(batch.occupancy, model.labels.num_classes)
+    score = partial(model._score, counts)
+    passes = dict(fuse=model._fuse_from, score=score)
 
     def lost(chosen):
         parts = (outputs.camera, outputs.lidar, batch.occupancy, chosen)
@@ -121,7 +125,7 @@ def test_a_lost_sensor_is_predicted_as_it_was_trained():
     for sensors in ("camera", "lidar"):
         model.use_sensors(sensors)
         logits = model(batch)
-        losses[sensors] = model._score(logits, batch.occupancy)
+        losses[sensors] = score(logits, batch.occupancy)
         model.use_sensors("both")
         chosen = {sensors: torch.arange(2)}
         term = lost(chosen)

@@ -60,13 +60,46 @@ def test_halving_against_a_dense_convolution():
     occupied = torch.rand(2, 6, 4, 8) < 0.2
     sparse, dense = random_sparse(occupied)
     layer = DownsampleConv(4, 3)
-    halved = layer(sparse)
+    halved, number = layer(sparse)
+    assert number == len(halved.coordinates)
     assert halved.shape == (3, 2, 4)
     wanted = conv3d(dense, layer.weight.permute(0, 4, 1, 2, 3), stride=2)
     assert len(halved.coordinates) == wanted.any(dim=1).sum()
     assert_same(dense_of(halved), wanted, (sparse.features, layer.weight))
     # Sorted, for the search at the next resolution.
     assert halved.coordinates.tolist() == sorted(halved.coordinates.tolist())
+
+
+def test_padding_changes_neither_values_nor_gradients():
+    occupied = torch.rand(2, 6, 4, 8) < 0.2
+    sparse, _ = random_sparse(occupied)
+    padding = torch.tensor([[2, 0, 0, 0]]).expand(5, 4)
+    layers = SubmanifoldConv(4, 4), DownsampleConv(4, 3)
+
+    def run(sparse: SparseVoxels, size: int | None):
+        inner = layers[0](sparse.features, Neighbors(sparse, "torch"))
+        return layers[1](sparse._replace(features=inner), size)
+
+    (wanted, number), fill = run(sparse, None), torch.randn(5, 4)
+    padded = sparse._replace(
+        features=torch.cat([sparse.features, fill]),
+        coordinates=torch.cat([sparse.coordinates, padding]),
+    )
+    got, number_too = run(padded, int(number) + 3)
+    assert number == number_too
+    assert len(got.coordinates) == number + 3
+    assert torch.equal(got.coordinates[:number], wanted.coordinates)
+    assert (got.coordinates[number:] == padding[:1]).all()
+    inputs = (sparse.features, *(layer.weight for layer in layers))
+    assert_same(dense_of(got), dense_of(wanted), inputs)
+
+
+def test_voxels_without_room_are_dropped_and_counted():
+    sparse, _ = random_sparse(torch.ones(1, 4, 4, 4, dtype=torch.bool))
+    layer = DownsampleConv(4, 3)
+    (wanted, _), (got, number) = layer(sparse), layer(sparse, 5)
+    assert (len(got.features), number) == (5, 8)
+    torch.testing.assert_close(got.features, wanted.features[:5])
 
 
 def test_a_cpu_gathers_in_parts(monkeypatch):

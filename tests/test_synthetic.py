@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import pytest
@@ -5,7 +6,12 @@ import torch
 
 from dataset.layout import LABEL_GRID
 from engine.benchmark import synthetic
-from engine.benchmark.synthetic import depth_maps, front_camera, surfaces, synthetic_batch
+from engine.benchmark.synthetic import (
+    depth_maps,
+    network_projections,
+    surfaces,
+    synthetic_batch,
+)
 from tests.benchmark_config import tiny_config
 from tests.model_inputs import GRID, IMAGE_SIZE, pinhole
 from utils.config import load_config
@@ -104,7 +110,18 @@ def test_depth_of_a_wall():
 def test_the_camera_sees_the_horizon_where_the_real_one_does():
     cfg = load_config(CONFIG)
     far_ahead = torch.tensor([1e5, 0.0, 0.0, 1.0])
-    u, v, depth, _ = front_camera(cfg) @ far_ahead
+    u, v, depth, _ = network_projections(cfg)[0] @ far_ahead
     assert u / depth == pytest.approx(640, abs=1)
     # At 37 % of the recorded image, of which the rows from 20 % to 95 % are kept.
     assert v / depth == pytest.approx(384 * (0.37 - 0.2) / 0.75, abs=3)
+
+
+def test_six_cameras_of_nuscenes_look_all_around():
+    cfg = load_config(CONFIG.parents[1] / "nuscenes/nuscenes_occ.py")
+    projections = network_projections(cfg)
+    assert projections.shape == (6, 4, 4)
+    around = torch.tensor([[math.cos(a), math.sin(a)] for a in torch.arange(6) * math.pi / 3])
+    for camera, direction in enumerate(around):
+        far = torch.cat([1e3 * direction, torch.tensor([0.0, 1.0])])
+        depth_m = (projections @ far)[:, 2]
+        assert depth_m.argmax() == camera

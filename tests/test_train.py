@@ -34,7 +34,7 @@ class Recorder(Hook):
         self.stop_after = stop_after
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        self.losses.append(outputs["loss"].item())
+        self.losses.append(outputs["loss"])
         self.seen += data_batch.stems
         if len(self.losses) == self.stop_after:
             raise Stop
@@ -225,7 +225,7 @@ def test_a_run_that_diverges_keeps_the_last_good_checkpoint(tmp_path):
     config = write_toy_config(tmp_path, gradient_accumulation=1, batch_size=6, val_interval=0)
     run(config, tmp_path / "out", stop_after=3)
     with pytest.raises(FloatingPointError, match=r"the training diverged before iteration \d: "):
-        run(config, tmp_path / "out", "--cfg-options schedule.lr=1e38")
+        run(config, tmp_path / "out", "--cfg-options schedule.lr=1e39")
     for name in CHECKPOINTS:
         read_weights(tmp_path / "out" / name)  # finite, from before
 

@@ -293,9 +293,9 @@ def test_an_infinite_loss_stops_before_the_weights_change():
 
 
 def test_finite_terms_pass():
-    check_finite({"loss_a": torch.tensor(1.0), "loss_b": torch.tensor(0.0)}, ["1.0"])
+    check_finite({"loss_a": 1.0, "loss_b": 0.0}, ["1.0"])
     with pytest.raises(FloatingPointError, match=r"loss_b.*inf"):
-        check_finite({"loss_a": torch.tensor(1.0), "loss_b": torch.tensor(torch.inf)}, ["1.0"])
+        check_finite({"loss_a": 1.0, "loss_b": torch.inf}, ["1.0"])
 
 
 def test_pretrained_weights_are_loaded_when_training_starts(tmp_path):

@@ -29,8 +29,9 @@ def test_points_worked_by_hand():
     voxels = voxelize([first, second], GRID)
     assert voxels.coordinates.tolist() == [[0, 0, 0, 0], [0, 7, 7, 3], [1, 0, 0, 0]]
     assert voxels.num_points.tolist() == [2, 1, 1]
-    assert voxels.voxel_of_point.tolist() == [0, 1, 0, 2]
-    assert voxels.points[:, 3].tolist() == [1.0, 2.0, 3.0, 5.0]
+    assert voxels.number == 3
+    assert voxels.voxel_of_point.tolist() == [0, 1, 0, 3, 2]  # 3: none.
+    assert voxels.points[:, 3].tolist() == [1.0, 2.0, 3.0, 4.0, 5.0]
 
 
 def test_against_a_slow_loop():
@@ -55,8 +56,29 @@ def test_against_a_slow_loop():
 
 def test_nothing_inside():
     voxels = voxelize([torch.full((3, 4), -9.0), torch.empty(0, 4)], GRID)
-    assert voxels.coordinates.shape == (0, 4)
-    assert voxel_features(voxels, GRID, 1.0).shape == (0, NUM_VOXEL_FEATURES)
+    assert voxels.number == 0
+    assert voxels.coordinates.tolist() == [[2, 0, 0, 0]]  # One row of padding.
+    assert voxels.num_points.tolist() == [0]
+    features = voxel_features(voxels, GRID, 1.0)
+    assert features.shape == (1, NUM_VOXEL_FEATURES)
+    assert not features.any()
+
+
+def test_a_fixed_number_of_rows():
+    points = torch.rand(60, 4)
+    wanted, got = voxelize([points], GRID), voxelize([points], GRID, 20)
+    number = int(wanted.number)
+    assert number == got.number == len(wanted.coordinates) < 20
+    assert torch.equal(got.coordinates[:number], wanted.coordinates)
+    assert (got.coordinates[number:] == torch.tensor([1, 0, 0, 0])).all()
+    features = voxel_features(got, GRID, 1.0)
+    torch.testing.assert_close(features[:number], voxel_features(wanted, GRID, 1.0))
+    assert not features[number:].any()
+    few = voxelize([points], GRID, 3)
+    assert few.number == number
+    assert torch.equal(few.coordinates, wanted.coordinates[:3])
+    assert torch.equal(few.num_points, wanted.num_points[:3])
+    assert few.voxel_of_point.max() == 3
 
 
 def test_points_may_have_any_precision_and_are_not_written():
@@ -119,6 +141,13 @@ def test_dense_volume():
     assert volume[0, :, 1, 0, 2].tolist() == [1.0, 2.0]
     assert volume[1, :, 0, 3, 0].tolist() == [3.0, 4.0]
     assert volume.sum() == 10.0
+
+
+def test_padding_is_not_in_a_volume():
+    coordinates = torch.tensor([[0, 0, 0, 1], [1, 0, 0, 0], [1, 0, 0, 0]])
+    volume = to_dense(torch.ones(3, 2), coordinates, (1, 1, 2), 1)
+    assert volume[0].flatten().tolist() == [0, 1, 0, 1]
+    assert volume.is_contiguous(memory_format=torch.channels_last_3d)
 
 
 def test_wrong_shapes_are_caught():

@@ -3,24 +3,32 @@
     python tools/benchmark.py --py-config config/unscenes3d/unscenes3d_occ.py
     python tools/benchmark.py --py-config CONFIG --precision bf16 --train --batch-size 1 2 4 8
     python tools/benchmark.py --py-config CONFIG --precision bf16 --train-files --batch-size 4 8
+    python tools/benchmark.py --py-config CONFIG --precision bf16 --compile --capture --end-to-end
     python tools/benchmark.py --py-config CONFIG1 CONFIG2 --precision bf16
+    python tools/benchmark.py --py-config CONFIG --train --compare KEY=VALUE
 
 Needs no data set: frames are synthetic and on the device before timing starts. The device is the
 GPU if torch sees one, otherwise the CPU; CUDA_VISIBLE_DEVICES= forces the CPU. Inference is timed
 at batch size 1. --train adds full training steps and, if the config renders in training, the same
 steps without rendering. --train-files adds the loop of train.py on the config's data, including
 data loading, and its throughput relative to the training step. Several configs are measured one
-after another and compared. Tables are written to stdout.
+after another and compared; --compare measures each config again with other values.
+
+--capture replays inference as one CUDA graph, as predict.py --compile does on a GPU. --end-to-end
+times a frame from image files and a cloud in memory to the labels on the host, by stage. Tables are
+written to stdout.
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
+from mmengine.config import Config
 
 from engine.benchmark.measure import AMP_OF_PRECISION, MeasureOptions, benchmark
 from engine.benchmark.table import compare, describe
@@ -30,7 +38,7 @@ from utils.console import run_script, start_logging
 from utils.outputs import output_file
 from utils.whole_files import write_json
 
-COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+COMPILE_MODES = ("default", "max-autotune-no-cudagraphs")
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -60,12 +68,21 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--compile", nargs="*", metavar="PART",
         help="compile these parts of the network with torch.compile; without PART: those that "
         "runtime.compile=True compiles")  # fmt: skip
-    add("--compile-mode", choices=COMPILE_MODES, default="default",
-        help="torch.compile mode; reduce-overhead uses CUDA graphs (default: default)")  # fmt: skip
+    add(
+        "--compile-mode",
+        choices=COMPILE_MODES,
+        default="default",
+        help="torch.compile mode (default: default)",
+    )
+    add("--capture", action="store_true", help="replay inference as one CUDA graph")
+    add("--end-to-end", action="store_true", help="time recorded frames from files in memory to "
+        "labels on the host, too")  # fmt: skip
     add("--profile", action="store_true", help="list the slowest kernels of each measurement")
     add("--json", type=output_file, metavar="FILE", help="write all measurements to FILE")
     add("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE",
         help="override values of the config")  # fmt: skip
+    add("--compare", nargs="+", default=[], metavar="KEY=VALUE",
+        help="measure each config again with these values, too")  # fmt: skip
     return parser.parse_args(argv)
 
 
@@ -80,6 +97,8 @@ def options_of(args: argparse.Namespace, device: torch.device) -> MeasureOptions
         raise ValueError(
             "--batch-size needs --train or --train-files: inference is timed at batch size 1"
         )
+    if args.capture and device.type != "cuda":
+        raise ValueError("--capture records a CUDA graph, which needs a GPU: leave the option out")
     usual = list(AMP_OF_PRECISION) if device.type == "cuda" else ["fp32"]
     return MeasureOptions(
         precisions=tuple(args.precision or usual),
@@ -88,10 +107,17 @@ def options_of(args: argparse.Namespace, device: torch.device) -> MeasureOptions
         warmup=args.warmup,
         compiled=tuple(args.compile) if args.compile else None,
         compile_mode=args.compile_mode,
+        captured=args.capture,
+        end_to_end=args.end_to_end,
         profile=args.profile,
         steps=args.train,
         files=args.train_files,
     )
+
+
+def named(cfg: Config, others: Mapping[str, Any]) -> dict[str, str]:
+    """Return the name of a measured config: its file, and the values of --compare."""
+    return {"config": " ".join([str(cfg.filename), *(f"{k}={v}" for k, v in others.items())])}
 
 
 def main(args: argparse.Namespace) -> None:
@@ -103,8 +129,13 @@ def main(args: argparse.Namespace) -> None:
     if args.compile is not None:
         values["runtime.compile"] = True
     options = options_of(args, device)
-    configs = [load_config(path, values) for path in args.py_config]
-    reports = [benchmark(cfg, options, device) for cfg in configs]
+    variants = [{}, parse_options(args.compare)] if args.compare else [{}]
+    configs = [
+        (load_config(path, values | others), others)
+        for path in args.py_config
+        for others in variants
+    ]
+    reports = [benchmark(cfg, options, device) | named(cfg, others) for cfg, others in configs]
     if args.json is not None:
         write_json(reports[0] if len(reports) == 1 else {"configs": reports}, args.json)
     print("\n\n".join(describe(report) for report in reports))

@@ -113,7 +113,7 @@ def train(
         for step in steps:
             terms = network.train_step(batches[step % len(batches)], optimizer)
             decay.step()
-            steps.set_postfix(loss=f"{terms['loss'].item():.3f}", refresh=False)
+            steps.set_postfix(loss=f"{terms['loss']:.3f}", refresh=False)
 
 
 @torch.no_grad()

@@ -1,8 +1,11 @@
 # How training changes the frames; a value of 0 is off. docs/training.md explains each part.
 augmentation = dict(
     image_scale=(0.95, 1.05),  # zoom about the center
+    image_shift=0.0,  # ± of the crop, as a share of its size
+    image_flip_prob=0.0,  # mirror images and their projection
     brightness=0.2,  # ± share
     contrast=0.2,  # ± share
+    saturation=0.0,  # ± share
     volume_flip_prob=0.5,  # mirror left and right
     volume_rotation_deg=5.0,  # ± about the vertical
     volume_height_m=0.0,  # ± of the LiDAR, rounded to whole voxels of the labels

@@ -6,6 +6,6 @@ runtime = dict(
     best_metric="miou",  # iou | miou | long_tail_miou: the validation score to keep weights by
     tensorboard=True,  # write curves for TensorBoard to the work directory
     find_unused_parameters=False,  # with several processes: allow weights without a gradient
-    compile=False,  # torch.compile the dense parts: a minute at the start, then faster steps
+    compile=False,  # torch.compile dense parts and losses: minutes at the start, then faster steps
     cudnn_benchmark=True,  # let cuDNN time its algorithms; its choice may differ between runs
 )

@@ -17,9 +17,10 @@ from torch import nn
 from torch.autograd import DeviceType
 
 from dataset.sample import Batch
+from engine.benchmark.end_to_end import time_end_to_end
 from engine.benchmark.floor import WHOLE, Work, count_work, measure_rates
 from engine.benchmark.synthetic import synthetic_batch
-from engine.benchmark.timing import Clock, Timing, time_runs, time_stages
+from engine.benchmark.timing import Clock, Timing, time_captured_stages, time_runs, time_stages
 from engine.benchmark.training_loop import time_training_loop
 from engine.build.build import (
     amp_dtype,
@@ -56,6 +57,8 @@ class MeasureOptions:
         warmup: Number of warmup runs.
         compiled: Parts of the network to compile with torch.compile; None for those of the config.
         compile_mode: Mode of torch.compile.
+        captured: Whether inference replays CUDA graphs.
+        end_to_end: Whether to time frames from files in memory to labels on the host.
         profile: Whether to list the slowest kernels.
         steps: Whether to time training steps on synthetic frames.
         files: Whether to time the loop of train.py on the config's data.
@@ -70,6 +73,8 @@ class MeasureOptions:
     warmup: int = 10
     compiled: tuple[str, ...] | None = None
     compile_mode: str = "default"
+    captured: bool = False
+    end_to_end: bool = False
     profile: bool = False
     steps: bool = True
     files: bool = False
@@ -118,6 +123,11 @@ def benchmark(cfg: Config, options: MeasureOptions, device: torch.device) -> Rep
     report["floor_ms"] = {
         precision: {name: rate.floor_ms(Work(**work)) for name, work in report["work"].items()}
         for precision, rate in rates.items()
+    }
+    report["end_to_end"] = {
+        precision: _end_to_end(cfg, options, clock, precision)
+        for precision in options.precisions
+        if options.end_to_end
     }
     report["training"] = [
         _training(variant, options, clock, terms, precision, size)
@@ -182,6 +192,8 @@ def _inference(cfg: Config, options: MeasureOptions, clock: Clock) -> Report:
     }
     runtime = read_section(cfg, "runtime", Runtime)
     report["compiled"] = compile_parts(network, options, runtime, mode=options.compile_mode)
+    if options.captured:
+        network.capture()
     report["inference"] = {
         precision: _time_inference(network, batch, precision, options, clock)
         for precision in options.precisions
@@ -204,13 +216,16 @@ def _time_inference(
     with torch.inference_mode():
         whole = time_runs(infer, clock, *runs)
         peak_bytes = clock.peak_bytes()
-        stages = time_stages(infer, network, clock, *runs)
-        if "lidar_encoder" in stages:
-            encoder = network.lidar_encoder
-            voxelization, encode = _time_lidar(encoder, batch, precision, options, clock)
-            stages = {VOXELIZE: voxelization} | stages | {"lidar_encoder": encode}
+        logger.info("inference in %s takes %.2f ms", precision, whole.median_ms)
         kernels = top_kernels(infer, clock) if options.profile else None
-    logger.info("inference in %s takes %.1f ms", precision, whole.median_ms)
+        if network.captured is not None:
+            stages = time_captured_stages(infer, network.capture, network, clock, runs[0])
+        else:
+            stages = time_stages(infer, network, clock, *runs)
+            if "lidar_encoder" in stages:
+                encoder = network.lidar_encoder
+                voxelization, encode = _time_lidar(encoder, batch, precision, options, clock)
+                stages = {VOXELIZE: voxelization} | stages | {"lidar_encoder": encode}
     report: Report = {"stages": {name: asdict(timing) for name, timing in stages.items()}}
     report["stages"][WHOLE] = asdict(whole)
     return report | {"peak_bytes": peak_bytes, "kernels": kernels}
@@ -230,6 +245,20 @@ def _time_lidar(
     runs = (options.iterations, options.warmup)
     voxelization = time_runs(lambda: voxelize(points, encoder.lidar_grid), clock, *runs)
     return voxelization, time_runs(encode, clock, *runs)
+
+
+def _end_to_end(cfg: Config, options: MeasureOptions, clock: Clock, precision: str) -> Report:
+    """Time frames from files in memory to labels on the host."""
+    logger.info("end to end in %s", precision)
+    torch.compiler.reset()
+    return time_end_to_end(
+        cfg,
+        clock,
+        amp=AMP_OF_PRECISION[precision],
+        compiled=options.captured or read_section(cfg, "runtime", Runtime).compile,
+        iterations=options.iterations,
+        warmup=options.warmup,
+    )
 
 
 def _training(
@@ -353,5 +382,5 @@ def _describe(cfg: Config, batch: Batch, network: UnsOcc) -> Report:
         sizes["image_size"] = list(batch.images.shape[-2:])
     if batch.points is not None:
         voxels = voxelize(batch.points, network.lidar_encoder.lidar_grid)
-        sizes |= {"points": len(batch.points[0]), "lidar_voxels": len(voxels.coordinates)}
+        sizes |= {"points": len(batch.points[0]), "lidar_voxels": int(voxels.number)}
     return sizes

@@ -5,7 +5,7 @@ a real frame. LiDAR points are where the rays of a forward-looking sensor hit th
 occupied voxels is realistic, too. Images are noise. These frames are useful only for timing.
 """
 
-from math import gcd
+from math import cos, gcd, pi, sin
 
 import torch
 from jaxtyping import Float, UInt8
@@ -29,6 +29,8 @@ GROUND_SHARE, WAVE_SHARE, SLOPE_SHARE = 0.14, 0.04, 0.45
 """Heights of the ground, its waves and the slopes, as shares of the grid's height."""
 GROUND_M = -2.6
 """Height of the flat elevation map [m]."""
+NUM_CAMERAS = {"NuScenes": 6}
+"""Cameras of a data set, evenly around the vehicle; by default one, at the front."""
 NUM_BOXES = 6
 ROUGHNESS = 0.7
 """Maximum depth of points below voxel faces, in voxels."""
@@ -56,11 +58,13 @@ def synthetic_batch(
         batch.points = [scan(labels, grid, sweeps, generator) for labels in occupancy]
     if "images" in fields:
         height, width = cfg.dataset.image_size
-        images = torch.randint(256, (size, 1, 3, height, width), generator=generator)
+        cameras = cameras_of(cfg)
+        images = torch.randint(256, (size, cameras, 3, height, width), generator=generator)
         batch.images = images.to(torch.uint8).to(device)
-        projection = front_camera(cfg).to(device).expand(size, 4, 4)
-        batch.pixel_from_lidar = projection[:, None].contiguous()
-        batch.depth_m = depth_maps(occupancy, grid, projection, (height, width))[:, None]
+        projections = network_projections(cfg).to(device).expand(size, cameras, 4, 4)
+        batch.pixel_from_lidar = projections.contiguous()
+        depth_m = [depth_maps(occupancy, grid, of, (height, width)) for of in projections.unbind(1)]
+        batch.depth_m = torch.stack(depth_m, dim=1)
     if has_elevation(cfg):
         shape = cfg.model.parts.elevation.cells.shape
         batch.elevation_m = torch.full((size, *shape), GROUND_M, device=device)
@@ -126,13 +130,28 @@ def scan(
     return torch.cat(columns, dim=1)[hit.is_valid[0]][:number]
 
 
-def front_camera(cfg: Config) -> Float[Tensor, "4 4"]:
-    """Return the projection of the front camera for the config's image crop and size."""
+def cameras_of(cfg: Config) -> int:
+    """Return the number of cameras of the config's data set."""
+    return NUM_CAMERAS.get(cfg.dataset.type, 1)
+
+
+def recorded_projections(cfg: Config) -> Float[Tensor, "N 4 4"]:
+    """Return the projections of the cameras into recorded images; the first looks forward."""
+    front = torch.from_numpy(Rig(Camera(*REFERENCE_SIZE)).pixel_from_lidar).float()
+    number = cameras_of(cfg)
+    turns = torch.eye(4).repeat(number, 1, 1)
+    for camera in range(number):
+        angle = 2 * pi * camera / number
+        turns[camera, :2, :2] = torch.tensor([[cos(angle), sin(angle)], [-sin(angle), cos(angle)]])
+    return front @ turns
+
+
+def network_projections(cfg: Config) -> Float[Tensor, "N 4 4"]:
+    """Return the projections of the cameras for the config's image crop and size."""
     width, height = REFERENCE_SIZE
     crop = cfg.dataset.get("image_crop", (0.0, 0.0, 1.0, 1.0))
     resize = image_transform((height, width), tuple(cfg.dataset.image_size), crop, Choices())
-    projection = resize.matrix() @ Rig(Camera(width, height)).pixel_from_lidar
-    return torch.from_numpy(projection).float()
+    return torch.from_numpy(resize.matrix()).float() @ recorded_projections(cfg)
 
 
 def depth_maps(

@@ -25,6 +25,8 @@ def describe(report: Mapping[str, Any]) -> str:
         report: The result of ``benchmark``.
     """
     blocks = [_headline(report), _rates(report), _inference(report)]
+    if report["end_to_end"]:
+        blocks.append(_end_to_end(report["end_to_end"]))
     if report["training"]:
         blocks.append(_training(report["training"]))
     if report["training_files"]:
@@ -64,6 +66,8 @@ def _headline(report: Mapping[str, Any]) -> str:
     facts.append(f"{options['iterations']} timed runs, {options['warmup']} warmup")
     if report["compiled"]:
         facts.append(f"compiled ({options['compile_mode']}): {', '.join(report['compiled'])}")
+    if options["captured"]:
+        facts.append("inference as a CUDA graph")
     return "; ".join(facts)
 
 
@@ -106,6 +110,16 @@ def _work(report: Mapping[str, Any], name: str) -> list[str]:
         work = report["work"][name]
         cells[1:] = [_figures(work["flops"] / 1e9), _figures(work["num_bytes"] / 1e6)]
     return cells
+
+
+def _end_to_end(measured: Mapping[str, Any]) -> str:
+    """Format one row per stage of a recorded frame."""
+    first = next(iter(measured.values()))
+    rows = [["recorded frame, batch 1", *(f"{precision} ms" for precision in measured)]]
+    for name in first["stages"]:
+        rows.append([name, *(_time(times["stages"][name]) for times in measured.values())])
+    rows.append(["first frame, s", *(_figures(t["first_frame_s"]) for t in measured.values())])
+    return markdown(rows)
 
 
 def _training(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -162,6 +176,9 @@ def _medians(report: Mapping[str, Any]) -> dict[str, float]:
         f"inference, {precision}": times["stages"][WHOLE]["median_ms"]
         for precision, times in report["inference"].items()
     }
+    for precision, times in report["end_to_end"].items():
+        for name, timing in times["stages"].items():
+            found[f"{name}, {precision}"] = timing["median_ms"]
     for row in report["training"]:
         if "step" in row:
             name = f"step, {row['terms']}, {row['precision']}, batch {row['batch_size']}"

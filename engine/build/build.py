@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
-from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from torch import Tensor, nn
 
 import model as _models  # noqa: F401  Fills the registry.
@@ -16,6 +15,7 @@ from dataset.sample import collate
 from engine.build.class_balance import with_class_balance, without_class_balance
 from engine.build.dataset_class import GROUPS
 from engine.build.loader import FrameLoader
+from engine.build.optimizer import MixedPrecisionUpdates, Updates
 from engine.build.repeats import frame_repeats
 from engine.build.sampler import EpochBatches, EvalIndices
 from engine.build.section import Section
@@ -306,7 +306,7 @@ def eval_loader(
     return FrameLoader(frames, batch_size=batch_size, sampler=indices, **options)
 
 
-def build_optimizer(network: nn.Module, schedule: Schedule, device: torch.device) -> OptimWrapper:
+def build_optimizer(network: nn.Module, schedule: Schedule, device: torch.device) -> Updates:
     """Build AdamW for the trainable weights, without weight decay on biases and norms.
 
     Raises:
@@ -328,10 +328,10 @@ def build_optimizer(network: nn.Module, schedule: Schedule, device: torch.device
         options["clip_grad"] = {"max_norm": schedule.clip_grad_norm}
     dtype = amp_dtype(schedule.amp, device)
     if dtype is None:
-        return OptimWrapper(optimizer, **options)
+        return Updates(optimizer, **options)
     # bfloat16 has float32's range, so its loss needs no scaling.
     scaling: Any = "dynamic" if dtype is torch.float16 else {"enabled": False}
-    return AmpOptimWrapper(optimizer=optimizer, dtype=dtype, loss_scale=scaling, **options)
+    return MixedPrecisionUpdates(optimizer=optimizer, dtype=dtype, loss_scale=scaling, **options)
 
 
 def amp_dtype(name: str, device: torch.device) -> torch.dtype | None:

@@ -75,8 +75,10 @@ def build_evaluator(
         ValueError: If the config is invalid.
     """
     runtime = read_section(cfg, "runtime", Runtime)
-    mode = "reduce-overhead" if runtime.compile else None
+    mode = "default" if runtime.compile else None
     network = place(evaluation.network, process.device, compile_mode=mode)
+    if runtime.compile and process.device.type == "cuda":
+        network.capture()
     loader = eval_loader(cfg, evaluation.frames, process, batch_size)
     dtype = amp_dtype(precision, process.device)
     crop = InputOptions.from_section(cfg.dataset).image_crop

@@ -68,6 +68,10 @@ class LabelGridNetwork(BaseModel):
         """Have torch.compile fuse the dense parts of the network."""
         self.network.compile_dense(mode)
 
+    def capture(self) -> None:
+        """Have the network replay CUDA graphs."""
+        self.network.capture()
+
     def forward(self, batch: Batch, mode: str = "predict") -> list[GridPrediction]:
         """Predict the benchmark's grid, frame by frame.
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from dataset.arrays import InputOptions, as_array, sample_from_arrays
-from dataset.sample import Sample, collate
+from dataset.sample import Batch, Sample, collate
 from engine.build.build import amp_dtype, build_grid, load_network
 from engine.checkpoint.origin import trained_config
 from engine.checkpoint.weights import TrainedWeights, read_weights
@@ -39,8 +39,18 @@ class PredictedGrid(NamedTuple):
     entropy: Float32[np.ndarray, "X Y Z"]
 
 
+class DeviceGrids(NamedTuple):
+    """The fields of ``PredictedGrid`` for a batch, on the device."""
+
+    occupancy: UInt8[Tensor, "B X Y Z"]
+    confidence: Float[Tensor, "B X Y Z"]
+    entropy: Float[Tensor, "B X Y Z"]
+
+
 class GridPredictor:
     """Predicts from arrays, or from samples of a data set.
+
+    ``predict`` is ``load``, ``run`` and ``fetch``, one after another.
 
     Args:
         network: The network, on its device; it is switched to evaluation mode.
@@ -49,6 +59,9 @@ class GridPredictor:
         inputs: Input options of the network.
         amp: Precision of the prediction; None: that of the weights.
         num_gaussians: Gaussians per frame, if the network has any; None: as in training.
+
+    Attributes:
+        is_compiled: Whether ``compile`` was called.
     """
 
     def __init__(
@@ -64,6 +77,18 @@ class GridPredictor:
         self.network = network.eval()
         self.grid, self.labels, self.inputs = grid, labels, inputs
         self._amp, self._num_gaussians = amp, num_gaussians
+        self.is_compiled, self._grids_of = False, grids_of
+
+    def compile(self) -> None:
+        """Compile the network's dense parts; on a GPU, also replay it as one CUDA graph.
+
+        The first prediction then takes a minute longer, and later ones less. So does the first
+        batch of another size, with another number of cameras or from other sensors.
+        """
+        self.network.compile_dense()
+        if self._device.type == "cuda":
+            self.network.capture()
+        self.is_compiled, self._grids_of = True, torch.compile(grids_of)
 
     def __call__(
         self,
@@ -100,17 +125,40 @@ class GridPredictor:
         )
         return self.predict([sample])[0]
 
-    @torch.no_grad()
     def predict(self, samples: Sequence[Sample]) -> list[PredictedGrid]:
         """Predict a batch of samples from their sensor data; other fields are ignored.
 
         Raises:
             ValueError: If a required field is None.
         """
-        inputs = self._inputs_of(samples)
+        return self.fetch(self.run(self.load(samples)))
+
+    def load(self, samples: Sequence[Sample]) -> Batch:
+        """Return the sensor data of samples, on the network's device."""
+        sensors = [
+            Sample(s.stem, s.scene, s.images, s.points, s.pixel_from_lidar, lost=s.lost)
+            for s in samples
+        ]
+        batch: Batch = self.network.data_preprocessor(collate(sensors), False)["batch"]
+        return batch
+
+    @torch.no_grad()
+    def run(self, batch: Batch) -> DeviceGrids:
+        """Predict the frames of a batch on the network's device.
+
+        Raises:
+            ValueError: If a required field is None.
+        """
         with self._autocast():
-            logits = self.network(**inputs, mode="tensor")
-        return [_grid_of(frame) for frame in logits]
+            logits = self.network(batch, mode="tensor")
+        return self._grids_of(logits)
+
+    def fetch(self, grids: DeviceGrids) -> list[PredictedGrid]:
+        """Copy predictions from the device."""
+        copies = [part.to("cpu", non_blocking=True) for part in grids]
+        if self._device.type == "cuda":
+            torch.cuda.current_stream(self._device).synchronize()
+        return [PredictedGrid(*frame) for frame in zip(*(c.numpy() for c in copies), strict=True)]
 
     @torch.no_grad()
     def predict_with_gaussians(self, sample: Sample) -> tuple[PredictedGrid, Gaussians | None]:
@@ -124,7 +172,8 @@ class GridPredictor:
         network = self.network
         if network.refinement is None or network.sensors == "lidar" or sample.images is None:
             return self.predict([sample])[0], None
-        batch = self._inputs_of([sample])["batch"]
+        batch = self.load([sample])
+        assert batch.images is not None, "the sample has images"
         size = (batch.images.shape[-2], batch.images.shape[-1])
         with self._autocast():
             outputs = network.infer(batch)
@@ -135,19 +184,15 @@ class GridPredictor:
                 size,
                 num_gaussians=self._num_gaussians,
             )
-        return _grid_of(outputs.logits[0]), gaussians
+        return self.fetch(self._grids_of(outputs.logits))[0], gaussians
 
-    def _inputs_of(self, samples: Sequence[Sample]) -> dict[str, Any]:
-        """Return the network's inputs: the sensor data, on its device."""
-        sensors = [
-            Sample(s.stem, s.scene, s.images, s.points, s.pixel_from_lidar, lost=s.lost)
-            for s in samples
-        ]
-        return self.network.data_preprocessor(collate(sensors), False)
+    @property
+    def _device(self) -> torch.device:
+        device: torch.device = next(self.network.parameters()).device
+        return device
 
     def _autocast(self) -> AbstractContextManager:
-        device = next(self.network.parameters()).device
-        return nullcontext() if self._amp is None else torch.autocast(device.type, self._amp)
+        return nullcontext() if self._amp is None else torch.autocast(self._device.type, self._amp)
 
 
 def build_unsocc(
@@ -157,6 +202,7 @@ def build_unsocc(
     sensors: str | None = None,
     device: str = "auto",
     amp: str = "off",
+    compiled: bool = False,
     options: Mapping[str, Any] | None = None,
 ) -> GridPredictor:
     """Build a trained network that is called with arrays: image, points, pixel_from_lidar.
@@ -169,6 +215,8 @@ def build_unsocc(
             may be None. None: all that the network was built for.
         device: "auto" (a GPU if there is one), "cpu" or "cuda".
         amp: Precision on a GPU: "off", "bf16" or "fp16".
+        compiled: Whether to compile the network: the first prediction takes a minute longer, and
+            later ones less.
         options: Config values to override, by dotted key.
 
     Raises:
@@ -179,7 +227,7 @@ def build_unsocc(
     trained = read_weights(weights)
     chosen = {} if sensors is None else {"sensors": sensors}
     cfg = trained_config(trained, config, {**(options or {}), **chosen})
-    return build_predictor(cfg, trained, device=device, amp=amp)
+    return build_predictor(cfg, trained, device=device, amp=amp, compiled=compiled)
 
 
 def build_predictor(
@@ -188,6 +236,7 @@ def build_predictor(
     *,
     device: str = "auto",
     amp: str = "off",
+    compiled: bool = False,
     num_gaussians: int | None = None,
 ) -> GridPredictor:
     """Build the predictor of a config, with trained weights.
@@ -197,6 +246,7 @@ def build_predictor(
         weights: The weights.
         device: "auto", "cpu" or "cuda".
         amp: Precision: "off", "bf16" or "fp16".
+        compiled: Whether to compile the network.
         num_gaussians: Gaussians per frame; None: as in training.
 
     Raises:
@@ -205,7 +255,7 @@ def build_predictor(
     """
     torch_device = pick_device(device)
     precision = amp_dtype(amp, torch_device)
-    return GridPredictor(
+    predictor = GridPredictor(
         load_network(cfg, weights, torch_device),
         build_grid(cfg),
         label_set(cfg.labels),
@@ -213,12 +263,14 @@ def build_predictor(
         amp=precision,
         num_gaussians=num_gaussians,
     )
+    if compiled:
+        predictor.compile()
+    return predictor
 
 
-def _grid_of(logits: Float[Tensor, "classes X Y Z"]) -> PredictedGrid:
-    log_probability = logits.float().log_softmax(dim=0)
-    best, label = log_probability.max(dim=0)
-    entropy = -(log_probability.exp() * log_probability).sum(dim=0)
-    return PredictedGrid(
-        label.to(torch.uint8).cpu().numpy(), best.exp().cpu().numpy(), entropy.cpu().numpy()
-    )
+def grids_of(logits: Float[Tensor, "B classes X Y Z"]) -> DeviceGrids:
+    """Return the most probable labels, their probabilities, and entropies."""
+    log_probability = logits.float().log_softmax(dim=1)
+    best, label = log_probability.max(dim=1)
+    entropy = -(log_probability.exp() * log_probability).sum(dim=1)
+    return DeviceGrids(label.to(torch.uint8), best.exp(), entropy)

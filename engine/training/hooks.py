@@ -83,6 +83,29 @@ class SeedHook(Hook):
         torch.manual_seed(seed)
 
 
+class RecentScalarsHook(Hook):
+    """Forgets logged scalars but for the last ones, which the log averages.
+
+    mmengine copies the history of each scalar whenever it adds a value: after 100,000 iterations,
+    that takes 12 ms an iteration.
+
+    Args:
+        number: Values to keep.
+    """
+
+    priority = "VERY_LOW"
+
+    def __init__(self, number: int):
+        self.number = number
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Limit the histories that there are."""
+        for history in runner.message_hub.log_scalars.values():
+            history.max_length = self.number
+
+
 class AverageHook(Hook):
     """Keeps an exponential moving average of the weights, and validates with it.
 
@@ -99,12 +122,14 @@ class AverageHook(Hook):
         self.decay = decay
         self.updates = 0
         self.average: dict[str, Tensor] = {}
+        self._weights: list[Tensor] = []
 
     def before_train(self, runner: Runner) -> None:
         """Start from the weights of the network, unless an average was resumed."""
+        weights = dict(unwrap(runner.model).named_parameters())
         if not self.average:
-            weights = unwrap(runner.model).named_parameters()
-            self.average = {name: weight.detach().clone() for name, weight in weights}
+            self.average = {name: weight.detach().clone() for name, weight in weights.items()}
+        self._weights = [weight.detach() for weight in weights.values()]
 
     @torch.no_grad()
     def after_train_iter(
@@ -114,8 +139,7 @@ class AverageHook(Hook):
         if not runner.optim_wrapper.should_update():
             return
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        current = [weight.detach() for weight in unwrap(runner.model).parameters()]
-        get_ema_multi_avg_fn(decay)(list(self.average.values()), current, self.updates)
+        get_ema_multi_avg_fn(decay)(list(self.average.values()), self._weights, self.updates)
         self.updates += 1
 
     def before_val_epoch(self, runner: Runner) -> None:

@@ -33,13 +33,21 @@ from engine.progress_hook import ProgressHook
 from engine.runner import Trainer, runner_options, wrap_network
 from engine.training.board import Board
 from engine.training.checkpoint_hook import CheckpointHook
-from engine.training.hooks import AverageHook, LearningRateHook, SeedHook
+from engine.training.hooks import (
+    AverageHook,
+    LearningRateHook,
+    RecentScalarsHook,
+    SeedHook,
+)
 from engine.training.images_hook import ImagesHook
 from engine.training.loop import TrainLoop
 from engine.training.plan import training_plan
 from utils.config import Runtime, Schedule, read_section
 from utils.distributed import Process
 from utils.labels import label_set
+
+KEPT_SCALARS = 1000
+"""Values of each logged scalar to keep, unless the log averages more."""
 
 logger = logging.getLogger(__name__)
 
@@ -165,5 +173,6 @@ def _training_hooks(
     rate = LearningRateHook(
         schedule.lr, warmup_share=schedule.warmup_share, min_share=schedule.min_lr_share
     )
-    hooks = [rate, SeedHook(seed), checkpoints, ProgressHook()]
+    recent = RecentScalarsHook(max(KEPT_SCALARS, runtime.log_interval))
+    hooks = [rate, SeedHook(seed), checkpoints, ProgressHook(), recent]
     return [*hooks, average] if average else hooks

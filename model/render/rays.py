@@ -46,7 +46,9 @@ def pixel_rays(pixel_from_lidar: Float[Tensor, "B 4 4"], pixels: Float[Tensor, "
         pixel_from_lidar: Maps (x, y, z, 1) [m] to (u·d, v·d, d, 1).
         pixels: (u, v); pixel centers are at integer + 0.5.
     """
-    lidar_from_pixel = torch.linalg.inv(pixel_from_lidar.float())
+    # On a GPU, the check for a singular matrix would wait for all work that is queued.
+    on_cpu = pixel_from_lidar.device.type == "cpu"
+    lidar_from_pixel, _ = torch.linalg.inv_ex(pixel_from_lidar.float(), check_errors=on_cpu)
     ones = torch.ones_like(pixels[..., :1])
     directions = torch.cat((pixels, ones), dim=-1) @ lidar_from_pixel[:, :3, :3].transpose(1, 2)
     origins = lidar_from_pixel[:, None, :3, 3].expand_as(directions)

@@ -15,7 +15,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from model.render.rays import pixel_centers
 from utils.quaternions import rotation_matrices
 
 BLUR_PX2 = 0.3
@@ -163,18 +162,15 @@ def splat_slowly(
         width: Columns of the images.
         rows: Rows of pixels rendered at once.
     """
-    pixels = pixel_centers(height, width, device=gaussians.means_m.device)
     size = camera.pixel_from_cam.new_tensor([width, height])
+    u, v = (torch.arange(n, device=size.device, dtype=size.dtype) + 0.5 for n in (width, height))
     images = []
     batch, cameras = camera.cam_from_lidar.shape[:2]
     for frame, index in product(range(batch), range(cameras)):
         one = Gaussians(*(field[frame] for field in gaussians))
         place = (camera.pixel_from_cam[frame, index], camera.cam_from_lidar[frame, index])
         projected = _project(one, *place, size)
-        parts = [
-            _blend(_in_rows(projected, one, part), one, part)
-            for part in pixels.to(size.dtype).split(rows * width)
-        ]
+        parts = [_blend(_in_rows(projected, part), u, part) for part in v.split(rows)]
         images.append([torch.cat(values) for values in zip(*parts, strict=True)])
     features, depth, opacity = (torch.stack(values) for values in zip(*images, strict=True))
     shape = (batch, cameras, height, width)
@@ -182,12 +178,21 @@ def splat_slowly(
 
 
 class _Projected(NamedTuple):
-    """Gaussians on the image plane, nearest first; ``order`` is their original index."""
+    """Gaussians on the image plane, nearest first.
+
+    Attributes:
+        means_px: Their centers.
+        spread_px2: Variance along the image's columns.
+        conic: Inverse of the covariance: its elements uu, uv and vv.
+        opacities: In [0, 1].
+        blended: What is blended: features, depth [m], and 1 for the opacity.
+    """
 
     means_px: Float[Tensor, "G 2"]
-    covariances: Float[Tensor, "G 2 2"]
-    depths_m: Float[Tensor, "G"]
-    order: Tensor
+    spread_px2: Float[Tensor, "G"]
+    conic: Float[Tensor, "G 3"]
+    opacities: Float[Tensor, "G"]
+    blended: Float[Tensor, "G values"]
 
 
 def _project(
@@ -209,30 +214,37 @@ def _project(
     jacobian[:, :, 2] = -focal * slopes.clamp(lowest, highest) / depth
     flat = jacobian @ axes  # (G, 2, 3)
     covariances = flat @ flat.mT + BLUR_PX2 * torch.eye(2, dtype=means.dtype, device=means.device)
-    return _Projected(slopes * focal + center, covariances, means[:, 2], order)
+    uu, uv, vv = covariances[:, 0, 0], covariances[:, 0, 1], covariances[:, 1, 1]
+    conic = torch.stack([vv, -uv, uu], dim=-1) / (uu * vv - uv * uv)[:, None]
+    blended = torch.cat([one.features[order], depth, torch.ones_like(depth)], dim=-1)
+    return _Projected(slopes * focal + center, vv, conic, one.opacities[order], blended)
 
 
-def _in_rows(projected: _Projected, one: Gaussians, pixels: Float[Tensor, "P 2"]) -> _Projected:
-    """Drop the Gaussians that are too faint to count anywhere in the pixels' rows."""
-    v, spread = projected.means_px[:, 1], projected.covariances[:, 1, 1]
-    away = (pixels[:, 1].min() - v).clamp_min(0) + (v - pixels[:, 1].max()).clamp_min(0)
+def _in_rows(projected: _Projected, v: Float[Tensor, "rows"]) -> _Projected:
+    """Drop the Gaussians that are too faint to count anywhere in the rows of pixels at ``v``."""
+    center = projected.means_px[:, 1].detach()
+    away = (v.min() - center).clamp_min(0) + (center - v.max()).clamp_min(0)
     # Along a row none is more opaque than o · exp(−½ dv² / Σ'vv).
-    alpha = one.opacities[projected.order] * torch.exp(-0.5 * away**2 / spread)
-    reaches = alpha.detach() >= 0.99 * MIN_ALPHA
-    return _Projected(*(field[reaches] for field in projected))
+    alpha = projected.opacities.detach() * torch.exp(-0.5 * away**2 / projected.spread_px2.detach())
+    (reaching,) = torch.nonzero(alpha >= 0.99 * MIN_ALPHA, as_tuple=True)
+    return _Projected(*(field.index_select(0, reaching) for field in projected))
 
 
 def _blend(
-    projected: _Projected, one: Gaussians, pixels: Float[Tensor, "P 2"]
+    projected: _Projected, u: Float[Tensor, "columns"], v: Float[Tensor, "rows"]
 ) -> tuple[Float[Tensor, "P C"], Float[Tensor, "P"], Float[Tensor, "P"]]:
-    offsets = pixels[:, None] - projected.means_px  # (P, G, 2)
-    inverse = torch.linalg.inv(projected.covariances)
-    power = torch.einsum("pgi,gij,pgj->pg", offsets, inverse, offsets)
-    alpha = (one.opacities[projected.order] * torch.exp(-0.5 * power)).clamp_max(MAX_ALPHA)
+    """Blend the Gaussians at the pixels of all columns ``u`` in the rows ``v``."""
+    du, dv = u[:, None] - projected.means_px[:, 0], v[:, None] - projected.means_px[:, 1]
+    uu, uv, vv = (-0.5 * projected.conic).unbind(-1)
+    # −½ dᵀ Σ'⁻¹ d: what depends on one of both is computed for it alone.
+    exponent = (
+        uu * du**2 + (2 * uv * du) * dv[:, None] + (vv * dv**2)[:, None]
+    )  # (rows, columns, G)
+    alpha = (projected.opacities * torch.exp(exponent)).clamp_max(MAX_ALPHA).flatten(0, 1)
     alpha = alpha * (alpha >= MIN_ALPHA)
     passed = torch.cumprod(1.0 - alpha, dim=-1)
     before = torch.nn.functional.pad(passed, (1, 0), value=1.0)[:, :-1]
     weights = alpha * before * (passed > MIN_TRANSMITTANCE)
-    opacity = weights.sum(-1)
-    depth = weights @ projected.depths_m / opacity.clamp_min(1e-10)
-    return weights @ one.features[projected.order], depth, opacity
+    values = weights @ projected.blended
+    features, depth, opacity = values[:, :-2], values[:, -2], values[:, -1]
+    return features, depth / opacity.clamp_min(1e-10), opacity

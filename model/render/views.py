@@ -9,7 +9,7 @@ from torch import Tensor
 
 from model.render.first_hit import FirstHit, first_hit
 from model.render.rays import Rays, pixel_centers, pixel_rays
-from utils.geometry import VoxelGrid
+from utils.geometry import VoxelGrid, as_array
 
 DISPLACEMENT_M = (0.0, 2.0, 1.0)
 """Offset of the displaced camera from the real one, in the LiDAR frame: left and up [m]."""
@@ -61,8 +61,8 @@ def label_views(
     """
     pixels = pixel_centers(*image_size, stride=stride, device=occupancy.device) / stride
     height, width = image_size[0] // stride, image_size[1] // stride
-    shrink = torch.diag(pixel_from_lidar.new_tensor([1 / stride, 1 / stride, 1.0, 1.0]))
-    real = shrink @ pixel_from_lidar.float()
+    real = pixel_from_lidar.float()
+    real = real * as_array((1 / stride, 1 / stride, 1.0, 1.0), real)[:, None]
     cameras = [real, *(_virtual(name, real, grid, (height, width)) for name in virtual)]
     projections = torch.cat(cameras, dim=1)
     batch, count = projections.shape[:2]
@@ -75,11 +75,12 @@ def _virtual(
     name: str, real: Float[Tensor, "B N 4 4"], grid: VoxelGrid, size: tuple[int, int]
 ) -> Float[Tensor, "B 1 4 4"]:
     if name == "displaced":
-        displaced_from_lidar = torch.eye(4, device=real.device)
+        displaced_from_lidar = torch.eye(4)
         displaced_from_lidar[:3, 3] = -torch.tensor(DISPLACEMENT_M)
-        return real[:, :1] @ displaced_from_lidar
+        return real[:, :1] @ displaced_from_lidar.to(real.device, non_blocking=True)
     if name == "bird":
-        return bird_camera(grid, size).to(real.device).expand(len(real), 1, 4, 4)
+        camera = bird_camera(grid, size).to(real.device, non_blocking=True)
+        return camera.expand(len(real), 1, 4, 4)
     raise ValueError(f"virtual cameras are {VIRTUAL_CAMERAS}, got '{name}'")
 
 

@@ -104,12 +104,11 @@ def render_volume(
     meters_per_depth = rays.directions.norm(dim=-1, keepdim=True)
     lengths = (edges_m[1:] - edges_m[:-1]) * meters_per_depth  # (B, R, S)
     points = rays.at(middles)  # (B, R, S, 3)
-    absorbing = sample_volume(density, grid, points, nearest=nearest)[..., 0]
-    weights = termination_weights(absorbing.float(), lengths)
+    if features is not None:
+        density = torch.cat([density, features], dim=1)
+    seen = sample_volume(density, grid, points, nearest=nearest).float()
+    weights = termination_weights(seen[..., 0], lengths)
     opacity = weights.sum(-1)
     depth = (weights * middles).sum(-1) + (1.0 - opacity) * edges_m[-1]
-    rendered = None
-    if features is not None:
-        seen = sample_volume(features, grid, points, nearest=nearest)
-        rendered = (weights[..., None] * seen.float()).sum(-2)
+    rendered = None if features is None else (weights[..., None] * seen[..., 1:]).sum(-2)
     return Rendering(depth, opacity, weights, rendered)
