@@ -48,7 +48,7 @@ def label_free_terms(
     terms: dict[str, Tensor] = {}
     depth_m: Tensor | None = None
     has_point = torch.zeros_like(logits[:, 0], dtype=torch.bool)
-    looked_at = torch.ones_like(has_point)
+    is_measured = torch.ones_like(has_point)
     if options.uses_rays:
         lidar = batch.lidar_rays
         assert lidar is not None, "a field of this supervision"
@@ -64,8 +64,10 @@ def label_free_terms(
         has_point = has_point | matched.rays.has_point
         terms["matched_rays"] = ray_term(logits, grid, matched.rays._replace(has_point=has_point))
         if not options.uses_rays:
-            looked_at, depth_m = matched.looked_at, matched.depth_m
-    is_unexplained = looked_at & ~has_point
+            # Few pixels match. A column without one says nothing, not that it is empty.
+            is_measured = has_point.any(-1, keepdim=True).expand_as(has_point)
+            depth_m = matched.depth_m
+    is_unexplained = is_measured & ~has_point
     terms["unexplained_occupancy"] = unexplained_occupancy(log_free_of(logits), is_unexplained)
     return LabelFreeTerms(terms, depth_m)
 

@@ -44,13 +44,11 @@ class MatchedRays(NamedTuple):
 
     Attributes:
         rays: The rays.
-        looked_at: Voxels that are in view of an image.
         depth_m: Camera depth of the frame's own pixels, one in each cell [m]; 0 where no depth is
             distinctly the best.
     """
 
     rays: SurfaceRays
-    looked_at: Bool[Tensor, "B X Y Z"]
     depth_m: Float[Tensor, "B N h w"]
 
 
@@ -99,7 +97,7 @@ def matched_rays(
         torch.cat(ends, dim=1),
         surface_voxels(torch.cat(ends, dim=1), torch.cat(origins, dim=1), grid),
     )
-    return MatchedRays(matched, in_view(video, grid), own_m)
+    return MatchedRays(matched, own_m)
 
 
 def _rays_of(pixel_from_lidar: Float[Tensor, "B N 4 4"], pixels: Float[Tensor, "P 2"]) -> Rays:
@@ -134,17 +132,6 @@ def surface_voxels(
     held = held.scatter_reduce(1, voxel_of(ends_m, grid), counts.to(held), "amax")
     beside = max_pool3d(held.view(-1, 1, *grid.shape), (3, 3, 1), stride=1, padding=(1, 1, 0))
     return beside[:, 0] > 0
-
-
-def in_view(video: VideoImages, grid: VoxelGrid) -> Bool[Tensor, "B X Y Z"]:
-    """Voxels whose centers are in view of an image."""
-    height, width = video.images.shape[-2:]
-    matrices = video.pixel_from_lidar.flatten(1, 2)
-    centers_m = grid.centers_m(matrices.device).view(1, 1, -1, 3)
-    pixels, depth_m = project_points(matrices, centers_m.expand(*matrices.shape[:2], -1, -1))
-    limits = pixels.new_tensor([width, height])
-    seen = ((pixels >= 0) & (pixels < limits)).all(-1) & (depth_m > 0)
-    return seen.any(1).view(-1, *grid.shape)
 
 
 def lattice_pixels(

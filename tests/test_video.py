@@ -8,7 +8,6 @@ from model.objective import LabelFreeOptions
 from model.render.rays import pixel_centers, pixel_rays
 from model.video import (
     MatchedRays,
-    in_view,
     lattice_pixels,
     matched_rays,
     proposals,
@@ -140,14 +139,6 @@ def test_voxels_beside_an_end_are_not_free():
     assert held.sum() == 9
     assert not surface_voxels(origin, origin, GRID).any()
     assert not surface_voxels(torch.tensor([[[50.0, 0.5, 0.5]]]), origin, GRID).any()
-
-
-def test_voxels_in_view_of_any_image():
-    seen = in_view(video(), GRID)[0]
-    assert seen[10, 12, 8]
-    assert not seen[0, 12, 8]  # Half a meter before the first camera, and 6 px are half a meter.
-    assert not seen[3, 23, 8]
-    assert seen[23].sum() > seen[6].sum()
 
 
 def test_a_lattice_takes_one_pixel_of_each_cell():
