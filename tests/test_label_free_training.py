@@ -1,11 +1,15 @@
 """Training without labels, on both data sets, whose label folders do not exist."""
 
+import json
+import logging
 import shutil
 
 import numpy as np
 import pytest
 import torch
 
+import eval_iou
+import train
 from dataset.sample import collate
 from engine.build.build import balance_classes, build_dataset, build_model
 from tests.layout_files import GROUND_Z_M, write_tiny_unscenes3d
@@ -164,3 +168,29 @@ def test_an_unknown_supervision_is_rejected(unscenes3d):
             "train",
             training=True,
         )
+
+
+def train_and_score(config, out, words=""):
+    train.main(train.parse_arguments(f"--py-config {config} --work-dir {out} {words}".split()))
+    weights = out / "model_state_dict.pth"
+    words = f"--work-dir {out} --resume-from {weights} --json {out / 'scores.json'}"
+    eval_iou.main(eval_iou.parse_arguments(words.split()))
+    return json.loads((out / "scores.json").read_text())
+
+
+def test_it_trains_without_labels_and_is_scored_by_those_of_validation(tmp_path, caplog):
+    stems = write_tiny_unscenes3d(tmp_path / "data")
+    config = write_config(tmp_path, "unscenes3d", tmp_path / "data")
+    with config.open("a") as file:
+        file.write(
+            "model['loss'] |= dict(supervision='lidar', label_free=dict(sources=2, rays=300))\n"
+            "schedule |= dict(val_interval=0)\n"
+            "modality = 'lidar'\n"
+        )
+    for stem in stems[:2]:  # Those of the training split.
+        (tmp_path / "data" / "occ" / f"{stem}.npy").unlink()
+        (tmp_path / "data" / "depths" / f"{stem}.png").unlink()
+    with caplog.at_level(logging.WARNING):
+        scores = train_and_score(config, tmp_path / "out")
+    assert 0 <= scores["iou"] <= 1
+    assert "trained without labels: IoU, precision and recall count" in caplog.text
