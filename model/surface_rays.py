@@ -25,11 +25,15 @@ class SurfaceRays(NamedTuple):
         origins_m: Position of the sensor, in the frame's LiDAR coordinates.
         ends_m: The point that ends each ray; the origin for a ray that does not count.
         has_point: Voxels with a point of any ray. A ray that passes one does not make it free.
+        clearance_m: Height above or below its end from which on a ray makes free [m]. Where rays
+            are too few for ``has_point`` to hold all of a surface, those that graze it would
+            otherwise free the rest.
     """
 
     origins_m: Float[Tensor, "B R 3"]
     ends_m: Float[Tensor, "B R 3"]
     has_point: Bool[Tensor, "B X Y Z"]
+    clearance_m: float = 0.0
 
 
 def ray_term(
@@ -45,10 +49,11 @@ def ray_term(
     density = occupancy_density(log_free_of(logits), grid.voxel_m)[:, 0]
     points_m, length_m = free_segments(rays, grid)
     is_inside = length_m > 0
+    is_clear = (points_m[..., 2] - rays.ends_m[..., None, 2]).abs() >= rays.clearance_m
     passed, ended = voxel_of(points_m, grid), voxel_of(rays.ends_m, grid)
     return termination_nll(
         at_voxels(density, passed) * length_m[..., None],
-        ~at_voxels(rays.has_point, passed) & is_inside[..., None],
+        ~at_voxels(rays.has_point, passed) & is_clear & is_inside[..., None],
         at_voxels(log_occupied_of(logits), ended),
         grid.contains(rays.ends_m) & is_inside,
     )

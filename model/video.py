@@ -96,6 +96,7 @@ def matched_rays(
         torch.cat(origins, dim=1),
         torch.cat(ends, dim=1),
         surface_voxels(torch.cat(ends, dim=1), torch.cat(origins, dim=1), grid),
+        clearance_m=grid.voxel_m,
     )
     return MatchedRays(matched, own_m)
 

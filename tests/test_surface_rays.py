@@ -70,6 +70,17 @@ def test_a_ray_that_grazes_a_voxel_with_a_point_leaves_it_alone():
     assert occupied.grad[0, 3, 2, 1] < 0
 
 
+def test_a_ray_makes_nothing_free_until_it_is_clear_of_its_end():
+    occupied = torch.full((1, *GRID.shape), 0.3).requires_grad_()
+    # It falls from z = 0.9 to −0.6 over 7.5 m; 0.5 m above the end is at x = 3.
+    rays = rays_to((5.5, 0.5, -0.6), origin=(-2.0, 0.5, 0.9))
+    nll(occupied, rays._replace(clearance_m=0.5)).backward()
+    passed = occupied.grad[0, :, 2] > 0
+    assert passed[:3].any(dim=1).all()
+    assert not passed[3:].any()
+    assert occupied.grad[0, 5, 2, 0] < 0
+
+
 def test_a_ray_that_ends_beyond_the_grid_is_free_throughout():
     occupied = torch.full((1, *GRID.shape), 0.2)
     term = nll(occupied, rays_to((20.0, 0.5, 0.5)))

@@ -103,7 +103,8 @@ def rays_of(images: VideoImages) -> MatchedRays:
 
 def test_rays_of_both_frames_end_at_the_wall():
     found = rays_of(video())
-    origins_m, ends_m, has_point = found.rays
+    origins_m, ends_m, has_point, clearance_m = found.rays
+    assert clearance_m == GRID.voxel_m
     assert ends_m.shape == (1, 2 * 12 * 16, 3)
     sure = (ends_m != origins_m).any(-1)
     assert sure.float().mean() > 0.5
