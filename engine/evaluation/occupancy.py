@@ -4,6 +4,7 @@ Data sets with their own benchmarks have an entry in ``EVALUATIONS``.
 """
 
 import argparse
+import logging
 from collections.abc import Callable
 
 from mmengine.config import Config
@@ -20,8 +21,11 @@ from engine.evaluation.nuscenes import nuscenes_evaluation
 from engine.evaluation.nuscenes_options import add_nuscenes_options, reject_nuscenes_options
 from engine.metrics.occupancy import CONVENTIONS, describe_grid
 from engine.number_options import positive
+from model.objective import LABELS
 from model.unsocc import UnsOcc
 from utils.outputs import output_folder
+
+logger = logging.getLogger(__name__)
 
 
 def add_occupancy_options(parser: argparse.ArgumentParser) -> None:
@@ -52,6 +56,11 @@ def build_evaluation(cfg: Config, network: UnsOcc, args: argparse.Namespace) -> 
     """
     if args.allow_missing:
         check_allow_missing(cfg, network)
+    if network.supervision != LABELS:
+        logger.warning(
+            "the network was trained without labels: IoU, precision and recall count, scores of "
+            "classes do not"
+        )
     build = EVALUATIONS.get(dataset_class(cfg), config_grid_evaluation)
     return build(cfg, network, args)
 
