@@ -59,10 +59,19 @@ class FrameClouds:
             clouds.append(np.hstack([cloud, np.full((len(cloud), 1), age_s, np.float32)]))
         return np.concatenate(clouds)
 
+    def read_recorded(self, stem: str) -> Float32[np.ndarray, "P 4"]:
+        """Read one sweep without augmentation.
+
+        Raises:
+            FileNotFoundError: If the file is missing.
+            ValueError: If the file is invalid.
+        """
+        path = self.root / layout.relative_path(layout.CLOUDS, stem)
+        return transforms.within_range(formats.read_cloud(path, self.rule), self.max_range_m)
+
     def _read_sweep(self, stem: str, choices: Choices, number: int) -> Float32[np.ndarray, "P F"]:
         """Read one sweep and augment it; ``number`` counts the sweeps of a frame."""
-        path = self.root / layout.relative_path(layout.CLOUDS, stem)
-        cloud = transforms.within_range(formats.read_cloud(path, self.rule), self.max_range_m)
+        cloud = self.read_recorded(stem)
         return augment_cloud(cloud, choices.cloud, choices.stream(Stream.CLOUD, number))
 
     def _time(self, stem: str) -> tuple[Path, float]:

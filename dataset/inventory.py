@@ -21,6 +21,8 @@ FIELD_FOLDERS = {
     "caption": (layout.CAPTIONS,),
     "vehicle": (layout.VEHICLE_INFOS,),
     "neighbors": (layout.CALIBS, layout.VEHICLE_INFOS, layout.DEPTHS),
+    "lidar_rays": (layout.CLOUDS, layout.CALIBS, layout.VEHICLE_INFOS),
+    "video": (layout.IMAGES, layout.CALIBS, layout.VEHICLE_INFOS),
 }
 """Folders that hold each field of a Sample."""
 

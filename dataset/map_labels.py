@@ -13,6 +13,7 @@ DEPTH_SPLAT_PX = 9
 LOCAL_MAP_X_M = (-15.0, 110.0)
 LOCAL_MAP_Y_M = (-60.0, 60.0)
 """Region of ``localmap_clouds/`` around the LiDAR."""
+_MAX_VOTES = (1 << 32) - 1
 
 
 def occupancy_rows(
@@ -35,12 +36,13 @@ def occupancy_rows(
     x, y, z = index[inside].T
     voxel = (x * grid.shape[1] + y) * grid.shape[2] + z
     pairs, votes = np.unique(voxel * 256 + label[inside], return_counts=True)
-    voxel, vote_label = pairs // 256, pairs % 256
-    order = np.lexsort((vote_label, -votes, voxel))
-    winner = order[np.concatenate([[True], np.diff(voxel[order]) > 0])] if len(order) else order
-    x, yz = np.divmod(voxel[winner], grid.shape[1] * grid.shape[2])
+    # By voxel, most votes first, then label: a sort of packed words is faster than a lexsort.
+    packed = np.sort((pairs >> 8 << 40) | (_MAX_VOTES - votes << 8) | (pairs & 255))
+    is_winner = np.diff(packed >> 40, prepend=-1) > 0
+    voxel, vote_label = packed[is_winner] >> 40, packed[is_winner] & 255
+    x, yz = np.divmod(voxel, grid.shape[1] * grid.shape[2])
     y, z = np.divmod(yz, grid.shape[2])
-    return np.stack([x, y, z, vote_label[winner]], axis=1).astype(np.int32)
+    return np.stack([x, y, z, vote_label], axis=1).astype(np.int32)
 
 
 def splatted_depth(

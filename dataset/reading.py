@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Float32, Float64
+import torch
+from jaxtyping import Float32, Float64, UInt8
 
 from dataset import transforms
+from dataset.augment.ranges import Stream
 from dataset.augmentation import Augmentation, Choices
 from dataset.frame_dataset import FrameDataset
+from dataset.lidar_rays import Sweep, lidar_rays
 from dataset.lost_sensors import has_content, with_losses
 from dataset.neighbors import neighbors_of, stack_views
 from dataset.options import checked_crop, checked_size, checked_sweeps
-from dataset.sample import NeighborViews, Sample, SampleKey
+from dataset.sample import LidarRays, NeighborViews, Sample, SampleKey, VideoImages
 from utils.geometry import VoxelGrid
 from utils.labels import LabelSet
 
@@ -34,6 +37,9 @@ class Reading:
         num_sweeps: LiDAR sweeps accumulated per frame, including its own; above 1, the points get
             a fifth column, their age [s].
         num_neighbors: Number of other frames of the scene, nearest in time, in ``neighbors``.
+        num_sources: Number of other frames of the scene, nearest in time, that ``lidar_rays`` and
+            ``video`` are read from.
+        num_rays: Number of ``lidar_rays``.
         stems: Read only these frames of the split, in this order.
         lidar_height_m: Height of the LiDAR above level ground, to which your own recordings are
             moved (``dataset/recording.py``); None: the frame of the network is not the LiDAR's.
@@ -49,6 +55,8 @@ class Reading:
     image_crop: Sequence[float] = (0.0, 0.0, 1.0, 1.0)
     num_sweeps: int = 1
     num_neighbors: int = 2
+    num_sources: int = 2
+    num_rays: int = 4096
     stems: Sequence[str] | None = None
     lidar_height_m: float | None = None
     allow_missing: bool = False
@@ -89,10 +97,12 @@ class SampleDataset(FrameDataset):
         self._image_crop = checked_crop(reading.image_crop)
         self._num_sweeps = checked_sweeps(reading.num_sweeps)
         self._num_neighbors = reading.num_neighbors
+        self._num_sources, self._num_rays = reading.num_sources, reading.num_rays
         self._allow_missing = reading.allow_missing
         self._augmentation = Augmentation.from_config(reading.augmentation)
         self._seed = reading.seed
         self._neighbors: list[list[int]] = []
+        self._sources: list[list[Any]] = []
 
     @property
     def metainfo(self) -> dict[str, Any]:
@@ -116,6 +126,10 @@ class SampleDataset(FrameDataset):
         found = self._read(key.index, choices)
         if "neighbors" in self._fields:
             found["neighbors"] = self._read_neighbors(key.index, choices)
+        if "lidar_rays" in self._fields:
+            found["lidar_rays"] = self._read_lidar_rays(key.index, choices)
+        if "video" in self._fields:
+            found["video"] = self._read_video(key.index, choices)
         sample = Sample(stem=self.stems[key.index], scene=self.scenes[key.index], **found)
         return with_losses(sample, self._fields, drop=self._allow_missing)
 
@@ -169,6 +183,31 @@ class SampleDataset(FrameDataset):
     def _world_from_volume(self, index: int) -> Float64[np.ndarray, "4 4"]:
         """Return the pose of a frame's volume, without augmentation."""
 
+    @abstractmethod
+    def _find_sources(self) -> list[list[Any]]:
+        """Return, for each frame, itself and the other frames that supervise it.
+
+        A source is whatever ``_world_from``, ``_read_sweep`` and ``_read_images`` take; frames
+        outside the split, without labels, can be sources, too.
+        """
+
+    @abstractmethod
+    def _world_from(self, source: Any) -> Float64[np.ndarray, "4 4"]:
+        """Return the pose of a source's volume."""
+
+    @abstractmethod
+    def _read_sweep(self, source: Any) -> Sweep:
+        """Read the points of a source, in its own volume."""
+
+    @abstractmethod
+    def _read_images(
+        self, source: Any, choices: Choices
+    ) -> tuple[Float64[np.ndarray, "N 4 4"], UInt8[np.ndarray, "N 3 H W"]]:
+        """Read the images of a source, cropped and resized, and their projections.
+
+        The projections are from the source's own volume.
+        """
+
     def _set_frames(self, stems: Sequence[str], scenes: Sequence[str]) -> None:
         """Set the frames to read, and find their neighbors if requested."""
         self.stems, self.scenes = list(stems), list(scenes)
@@ -202,3 +241,31 @@ class SampleDataset(FrameDataset):
             cameras=len(self.camera_names),
             size=self.image_size,
         )
+
+    def _read_lidar_rays(self, index: int, choices: Choices) -> LidarRays:
+        """Read the rays of a frame's sources, augmented like the frame itself."""
+        moves = self._augmented_from_sources(index, choices)
+        sweeps = [
+            self._read_sweep(source).moved(matrix)
+            for source, matrix in zip(self._sources[index], moves, strict=True)
+        ]
+        return lidar_rays(sweeps, self.grid, self._num_rays, choices.stream(Stream.RAYS, 0))
+
+    def _read_video(self, index: int, choices: Choices) -> VideoImages:
+        """Read the images of a frame's sources, cropped and resized like the frame's own."""
+        count, cameras = self._num_sources + 1, len(self.camera_names)
+        projections = np.zeros((count, cameras, 4, 4), np.float32)
+        images = np.zeros((count, cameras, 3, *self.image_size), np.uint8)
+        moves = self._augmented_from_sources(index, choices)
+        for slot, (source, matrix) in enumerate(zip(self._sources[index], moves, strict=True)):
+            pixel_from_source, images[slot] = self._read_images(source, choices)
+            projections[slot] = pixel_from_source @ np.linalg.inv(matrix)
+        return VideoImages(torch.from_numpy(projections), torch.from_numpy(images))
+
+    def _augmented_from_sources(
+        self, index: int, choices: Choices
+    ) -> list[Float64[np.ndarray, "4 4"]]:
+        """Return the transforms from the volumes of a frame's sources to its own, augmented."""
+        augmented_from_here = transforms.augmented_from_recorded(choices)
+        augmented_from_world = augmented_from_here @ np.linalg.inv(self._world_from_volume(index))
+        return [augmented_from_world @ self._world_from(source) for source in self._sources[index]]

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 
@@ -77,6 +77,36 @@ class NeighborViews(NamedTuple):
     depth_m: Float[Tensor, "*batch K N H W"]
 
 
+class LidarRays(NamedTuple):
+    """Rays of LiDAR points, from the frame's own sweep and those of frames nearby.
+
+    Attributes:
+        origins_m: Position of the sensor, in the frame's LiDAR coordinates.
+        ends_m: The point that ends each ray.
+        is_own: Whether the ray is of the frame's own sweep.
+        has_point: Voxels of the grid that hold a point of any of these sweeps, drawn as a ray or
+            not.
+    """
+
+    origins_m: Float[Tensor, "*batch R 3"]
+    ends_m: Float[Tensor, "*batch R 3"]
+    is_own: Bool[Tensor, "*batch R"]
+    has_point: Bool[Tensor, "*batch X Y Z"]
+
+
+class VideoImages(NamedTuple):
+    """Images of the frame itself, then of K − 1 other frames of the scene, nearest in time first.
+
+    Attributes:
+        pixel_from_lidar: Projections from the frame's own LiDAR coordinates, through the world;
+            all 0, so that nothing is in view, for frames that the scene does not have.
+        images: RGB, 0–255, without the augmentation of colors that the network's input has.
+    """
+
+    pixel_from_lidar: Float[Tensor, "*batch K N 4 4"]
+    images: UInt8[Tensor, "*batch K N 3 H W"]
+
+
 @dataclass
 class Sample:
     """One frame. Fields that were not requested are None, and their files are not read.
@@ -100,6 +130,8 @@ class Sample:
         caption: One or two sentences about the frame as recorded.
         vehicle: Velocity and acceleration as recorded.
         neighbors: Views of other frames of the scene.
+        lidar_rays: Rays that supervise training without labels.
+        video: Images that supervise training without labels.
         lost: What the requested sensors lack (``dataset/lost_sensors.py``).
     """
 
@@ -115,6 +147,8 @@ class Sample:
     caption: str | None = None
     vehicle: VehicleState | None = None
     neighbors: NeighborViews | None = None
+    lidar_rays: LidarRays | None = None
+    video: VideoImages | None = None
     lost: tuple[Loss, ...] = ()
 
 
@@ -140,6 +174,8 @@ class Batch:
     captions: list[str] | None = None
     vehicles: list[VehicleState] | None = None
     neighbors: NeighborViews | None = None
+    lidar_rays: LidarRays | None = None
+    video: VideoImages | None = None
     lost: list[tuple[Loss, ...]] | None = None
     sensors: list[str] | None = None
 
@@ -179,8 +215,8 @@ class Batch:
                 changes[field.name] = function(value)
             elif field.name == "points" and value is not None:
                 changes[field.name] = [function(points) for points in value]
-            elif isinstance(value, NeighborViews):
-                changes[field.name] = NeighborViews(*map(function, value))
+            elif isinstance(value, NeighborViews | LidarRays | VideoImages):
+                changes[field.name] = type(value)(*map(function, value))
         return replace(self, **changes)
 
 
@@ -215,11 +251,13 @@ def collate(samples: Sequence[Sample]) -> Batch:
             raise ValueError(f"'{name}' differs in shape within a batch: {shapes}")
         return torch.stack(values)
 
-    views = gather("neighbors")
-    neighbors = None
-    if views is not None:
-        parts = zip(*views, strict=True)
-        neighbors = NeighborViews(*(stack_values("neighbors", list(part)) for part in parts))
+    def stack_parts(name: str) -> Any:
+        values = gather(name)
+        if values is None:
+            return None
+        parts = zip(*values, strict=True)
+        return type(values[0])(*(stack_values(name, list(part)) for part in parts))
+
     return Batch(
         stems=[sample.stem for sample in samples],
         scenes=[sample.scene for sample in samples],
@@ -232,7 +270,9 @@ def collate(samples: Sequence[Sample]) -> Batch:
         world_from_lidar=stack("world_from_lidar"),
         captions=gather("caption"),
         vehicles=gather("vehicle"),
-        neighbors=neighbors,
+        neighbors=stack_parts("neighbors"),
+        lidar_rays=stack_parts("lidar_rays"),
+        video=stack_parts("video"),
         lost=[sample.lost for sample in samples] if any(s.lost for s in samples) else None,
         sensors=_sensors_left(samples),
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, UInt8
 from mmengine.logging import MMLogger
 
 from dataset import formats, layout, transforms
@@ -26,6 +26,8 @@ from dataset.inventory import (
     stems_in,
     time_order,
 )
+from dataset.lidar_rays import Sweep
+from dataset.neighbors import neighbors_of
 from dataset.options import checked_size, restrict
 from dataset.other_frames import OtherFrames, check_fields, frames_with
 from dataset.poses import LidarPoses
@@ -46,6 +48,8 @@ ALL = "all"
 """The split of every frame on disk that has the files of the requested fields."""
 SENSOR_FOLDERS = (layout.IMAGES, layout.CLOUDS)
 """With ``Reading.allow_missing``, a frame needs a file in one of them."""
+_SUPERVISING = {"lidar_rays", "video"}
+"""Fields that are read from other frames of the drive, labeled or not."""
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +131,10 @@ class UnScenes3D(SampleDataset):
             self._find_history(scene_of),
             self._world_from_lidar,
         )
+        self._scene_of = scene_of
         self._poses = self._find_poses(scene_of)
+        if self._fields & _SUPERVISING:
+            self._sources = self._find_sources()
         self._others = self._find_others(split)
 
     @classmethod
@@ -146,16 +153,19 @@ class UnScenes3D(SampleDataset):
         Raises:
             ValueError: If the drive of a frame is unknown, or no drive has a second frame.
         """
+        self._require_drives("neighbors need")
+        return super().neighbors(count)
+
+    def _require_drives(self, need: str) -> None:
+        """Check that the drive of each frame is known."""
         without_scene = [
             stem for stem, scene in zip(self.stems, self.scenes, strict=True) if not scene
         ]
         if without_scene:
             raise ValueError(
-                f"neighbors need the drive of each frame; {len(without_scene)} frames are in no "
-                f"drive of {layout.IMAGESETS}/{layout.SCENE_INFO}: {shortlist(without_scene)}. "
-                "Add them"
+                f"{need} the drive of each frame; {len(without_scene)} frames are in no drive of "
+                f"{layout.IMAGESETS}/{layout.SCENE_INFO}: {shortlist(without_scene)}. Add them"
             )
-        return super().neighbors(count)
 
     @property
     def _height_step_m(self) -> float:
@@ -250,6 +260,42 @@ class UnScenes3D(SampleDataset):
         assert self._poses is not None, "poses must be set up if a field needs them"
         return self._poses.world_from_lidar(stem, scene)
 
+    def _find_sources(self) -> list[list[str]]:
+        self._require_drives("training without labels needs")
+        folders = self._folders(sorted(self._fields & _SUPERVISING))
+        used = set(self.scenes)
+        complete = [
+            stem for stem in complete_stems(self._root, folders) if self._scene_of.get(stem) in used
+        ]
+        scenes = [self._scene_of[stem] for stem in complete]
+        times = [time_order(stem) for stem in complete]
+        nearest = dict(zip(complete, neighbors_of(scenes, times, self._num_sources), strict=True))
+        alone = [stem for stem in self.stems if not nearest[stem]]
+        if alone:
+            logger.warning(
+                "%d of %d frames are the only ones of their drives (%s); nothing but themselves "
+                "supervises them",
+                len(alone),
+                len(self.stems),
+                shortlist(alone, most=5),
+            )
+        return [[stem, *(complete[other] for other in nearest[stem])] for stem in self.stems]
+
+    def _world_from(self, source: str) -> Float64[np.ndarray, "4 4"]:
+        return self._world_from_lidar(source, self._scene_of[source])
+
+    def _read_sweep(self, source: str) -> Sweep:
+        cloud = self._clouds.read_recorded(source)
+        return Sweep(np.zeros(3), cloud[:, :3].astype(np.float64))
+
+    def _read_images(
+        self, source: str, choices: Choices
+    ) -> tuple[Float64[np.ndarray, "1 4 4"], UInt8[np.ndarray, "1 3 H W"]]:
+        image = formats.open_image(self._path(layout.IMAGES, source))
+        window = self._image_transform(image.size, choices)
+        pixel_from_lidar = window.matrix() @ self._read_projection(source)
+        return pixel_from_lidar[None], window.decoded(image).transpose(2, 0, 1)[None]
+
     def _path(self, folder: str, stem: str) -> Path:
         return path_of(self._root, folder, stem)
 
@@ -322,7 +368,8 @@ class UnScenes3D(SampleDataset):
 
     def _find_poses(self, scene_of: Mapping[str, str]) -> LidarPoses | None:
         """Set up the poses of the used scenes, if a field needs them."""
-        if not self._fields & {"world_from_lidar", "neighbors"} and self._num_sweeps == 1:
+        posed = {"world_from_lidar", "neighbors", *_SUPERVISING}
+        if not self._fields & posed and self._num_sweeps == 1:
             return None
         on_disk = stems_in(self._root, layout.CALIBS)
         scene_of = {**dict.fromkeys(self.stems, ""), **scene_of}

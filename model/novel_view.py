@@ -109,6 +109,12 @@ def log_free_of(logits: Float[Tensor, "B classes X Y Z"]) -> Float[Tensor, "B X 
     return logits[:, FREE] - logits.logsumexp(dim=1)
 
 
+def log_occupied_of(logits: Float[Tensor, "B classes X Y Z"]) -> Float[Tensor, "B X Y Z"]:
+    """Log probability that each voxel is not free, without rounding to log 0."""
+    occupied = torch.cat([logits[:, :FREE], logits[:, FREE + 1 :]], dim=1)
+    return occupied.logsumexp(dim=1) - logits.logsumexp(dim=1)
+
+
 def voxel_edges(
     grid: VoxelGrid, near_m: float, far_m: float, device: torch.device | str
 ) -> Float[Tensor, "edges"]:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
@@ -15,6 +16,10 @@ OCCUPANCY_TERMS = ("cross_entropy", "lovasz_softmax", "sem_scal", "geo_scal")
 IMAGE_TERMS = ("image_semantic", "image_lovasz")
 BRANCH_TERMS = ("camera_branch", "lidar_branch")
 SPLAT_TERMS = ("splat_semantic", "splat_lovasz", "splat_depth")
+LABELS, VIDEO, LIDAR, BOTH = "labels", "video", "lidar", "both"
+SUPERVISIONS = (LABELS, VIDEO, LIDAR, BOTH)
+"""What training can learn from: labels, video, LiDAR rays, or video and LiDAR rays."""
+LABEL_FREE_TERMS = ("lidar_rays", "matched_rays", "unexplained_occupancy")
 TERMS = (
     *OCCUPANCY_TERMS,
     "depth",
@@ -28,8 +33,43 @@ TERMS = (
     "novel_depth",
     *BRANCH_TERMS,
     "lost_sensor",
+    *LABEL_FREE_TERMS,
 )
-"""All terms of the loss: of the logits, the lift, the volumes, the Gaussians, and the rest."""
+"""All terms: of the logits, the lift, the volumes, the Gaussians, the rest, and without labels."""
+
+
+@dataclass(frozen=True)
+class LabelFreeOptions:
+    """What supervises training without labels.
+
+    Attributes:
+        sources: Other frames of the scene, nearest in time, labeled or not.
+        rays: LiDAR rays a frame, of its own sweep and of those frames'.
+        proposals: Depths at which pixels are compared with other images.
+        depths_m: Smallest and largest of those [m].
+
+    Raises:
+        ValueError: If a number is out of its range.
+    """
+
+    sources: int = 4
+    rays: int = 4096
+    proposals: int = 64
+    depths_m: tuple[float, float] = (3.0, 80.0)
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        if self.sources < 1 or self.rays < 1:
+            raise ValueError(
+                "loss.label_free needs positive sources and rays, got "
+                f"{self.sources} and {self.rays}"
+            )
+        near_m, far_m = self.depths_m
+        if self.proposals < 3 or not 0 < near_m < far_m:
+            raise ValueError(
+                "loss.label_free needs at least 3 proposals, and depths_m with 0 < near < far, got "
+                f"{self.proposals} and {self.depths_m}"
+            )
 
 
 @dataclass(frozen=True)
@@ -43,12 +83,42 @@ class LossOptions:
         class_counts: Labeled voxels of each class in a typical frame, free first, which give the
             class weights in the cross entropy of images; None: all alike.
         effective_number_beta: How far those go from all alike (0) to 1 / count (1).
+        supervision: What training learns from, of ``SUPERVISIONS``. Without labels, the rendering
+            of labels, the branches and sensor dropout have no effect.
+        label_free: What that is, for a supervision without labels.
+
+    Raises:
+        ValueError: If the supervision is unknown.
     """
 
     weights: Mapping[str, float]
     class_weights: Sequence[float] | None = None
     class_counts: Sequence[int] | None = None
     effective_number_beta: float = 0.0
+    supervision: str = LABELS
+    label_free: Annotated[dict, LabelFreeOptions] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the supervision."""
+        if self.supervision not in SUPERVISIONS:
+            raise ValueError(
+                f"loss.supervision must be one of {SUPERVISIONS}, got '{self.supervision}'"
+            )
+
+    @property
+    def uses_video(self) -> bool:
+        """Whether video supervises."""
+        return self.supervision in (VIDEO, BOTH)
+
+    @property
+    def uses_rays(self) -> bool:
+        """Whether LiDAR rays supervise."""
+        return self.supervision in (LIDAR, BOTH)
+
+    @property
+    def label_free_options(self) -> LabelFreeOptions:
+        """The options of training without labels."""
+        return LabelFreeOptions(**(self.label_free or {}))
 
 
 def volume_term_names(fields: Collection[str]) -> list[str]:

@@ -25,11 +25,13 @@ from loss.label_counts import LabelCounts
 from loss.occupancy import occupancy_terms
 from model.captured import CapturedForward
 from model.fusion import Fused
+from model.label_free import label_free_terms, occupied_labels
 from model.lidar_encoder import LidarFeatures
 from model.lift import Lifted
 from model.objective import (
     BRANCH_TERMS,
     IMAGE_TERMS,
+    LABELS,
     OCCUPANCY_TERMS,
     SPLAT_TERMS,
     LossOptions,
@@ -58,6 +60,8 @@ from utils.geometry import VoxelGrid
 from utils.labels import LabelSet, label_set
 from utils.registry import MODELS
 
+VIDEO_STRIDE = 8
+"""Pixels between the rays of a video for a network without a camera, along rows and columns."""
 DENSE_PARTS = ("image_encoder", "lift", "fusion", "decoder", "head", "refinement")
 """Parts free of sparse convolutions and of shapes that change with the frame."""
 DENSE_FUNCTIONS = ("label_views", "occupancy_terms", "image_terms", "ray_targets", "volume_terms")
@@ -123,7 +127,11 @@ class UnsOcc(BaseModel):
         self.uses_camera, self.uses_lidar = modality != "lidar", modality != "camera"
         self.feature_grid = self.grid.coarsen(coarsening)
         self.modality = self.sensors = modality
+        options = self.loss_options = LossOptions(**loss)
+        self.supervision = options.supervision
         self.sensor_dropout = None
+        if self.supervision != LABELS:
+            rendering, sensor_dropout = None, None
         if sensor_dropout is not None and modality == "both" and any(sensor_dropout.values()):
             self.sensor_dropout = SensorDropout(**sensor_dropout)
         self.lidar_stream = SideStream()
@@ -136,7 +144,6 @@ class UnsOcc(BaseModel):
         )
         self.rendering = RenderOptions(**rendering) if rendering and self.uses_camera else None
         self._build(Parts(**parts), coarsening)
-        options = LossOptions(**loss)
         self.loss_weights = term_weights(options.weights, self._terms())
         weights, pixel_weights = class_balance(options, self.labels)
         self.register_buffer("class_weights", weights, persistent=False)
@@ -197,13 +204,19 @@ class UnsOcc(BaseModel):
             for part in (self.fusion, self.decoder, self.head):
                 split_norms(part)
         self.branches = nn.ModuleDict()
-        if parts.branch is not None and self.uses_camera and self.uses_lidar:
+        is_labeled = self.supervision == LABELS
+        if parts.branch is not None and is_labeled and self.uses_camera and self.uses_lidar:
             for sensor, width in (("camera", camera_channels), ("lidar", lidar_channels)):
                 branch = build_part(parts.branch, in_channels=width, num_classes=num_classes)
                 self.branches[sensor] = branch
 
     def _terms(self) -> list[str]:
         """Names of the loss terms that the parts allow for."""
+        if self.supervision != LABELS:
+            names = ["depth"] if self.uses_camera else []
+            names += ["lidar_rays"] if self.loss_options.uses_rays else []
+            names += ["matched_rays"] if self.loss_options.uses_video else []
+            return [*names, "unexplained_occupancy"]
         names = [*OCCUPANCY_TERMS]
         if self.uses_camera:
             names.append("depth")
@@ -385,6 +398,29 @@ class UnsOcc(BaseModel):
         Raises:
             ValueError: If a label is no class.
         """
+        is_labeled = self.supervision == LABELS
+        terms = self._labeled_terms(batch) if is_labeled else self._label_free_terms(batch)
+        weights = {name: weight for name, weight in self.loss_weights.items() if name in terms}
+        return weighted_terms({name: terms[name] for name in weights}, weights)
+
+    def _label_free_terms(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+        """Terms of training without labels, in float32, which meters and pixels need."""
+        outputs = self.infer(batch)
+        stride = self.image_encoder.stride if self.uses_camera else VIDEO_STRIDE
+        logits = outputs.logits.float()
+        with torch.autocast(logits.device.type, enabled=False):
+            terms, depth_m = label_free_terms(logits, self.grid, batch, self.loss_options, stride)
+            if outputs.camera is not None and depth_m is not None:
+                terms["depth"] = self._depth_term(outputs.camera, depth_m)
+        return terms
+
+    def _depth_term(self, camera: Lifted, depth_m: Float[Tensor, "B N h w"]) -> Float[Tensor, ""]:
+        """Return the loss of the depth that the lift predicts, at the cells of its feature map."""
+        edges_m = self.lift.bins.edges_m().to(depth_m.device, non_blocking=True)
+        return depth_bin_cross_entropy(camera.depth_logits, depth_m, edges_m)
+
+    def _labeled_terms(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+        """Terms that compare the outputs with labels."""
         labels = required(batch, "occupancy")
         # First in the queue of a GPU, so that no loss waits for them.
         counts = LabelCounts(labels, self.labels.num_classes)
@@ -399,14 +435,12 @@ class UnsOcc(BaseModel):
         terms |= self.occupancy_terms(outputs.logits, labels, self.class_weights, counts)
         if outputs.camera is not None and batch.depth_m is not None:
             depth_m = downsample_depth(batch.depth_m, self.image_encoder.stride)
-            edges_m = self.lift.bins.edges_m().to(depth_m.device, non_blocking=True)
-            terms["depth"] = depth_bin_cross_entropy(outputs.camera.depth_logits, depth_m, edges_m)
+            terms["depth"] = self._depth_term(outputs.camera, depth_m)
         if outputs.elevation is not None:
             terms["elevation"] = elevation_loss(outputs.elevation, required(batch, "elevation_m"))
         if outputs.camera is not None and outputs.lidar is not None:
             terms |= self._sensor_terms(outputs.camera, outputs.lidar, labels, counts)
-        weights = {name: weight for name, weight in self.loss_weights.items() if name in terms}
-        return weighted_terms({name: terms[name] for name in weights}, weights)
+        return terms
 
     def _label_views(self, batch: Batch, options: RenderOptions) -> Views:
         """Render the labels, in float32, which meters and pixels need."""
@@ -512,9 +546,16 @@ class UnsOcc(BaseModel):
             self.use_sensors(before)
 
     def predict(self, batch: Batch) -> list[Prediction]:
-        """The most probable label of every voxel, frame by frame."""
+        """The most probable label of every voxel, frame by frame.
+
+        A network that was trained without labels does not tell classes apart: they share the
+        probability of being occupied, and a voxel is occupied if that is above one half.
+        """
         logits, elevation = self.infer_frames(batch)
-        labels = logits.argmax(dim=1).to(torch.uint8)
+        if self.supervision == LABELS:
+            labels = logits.argmax(dim=1).to(torch.uint8)
+        else:
+            labels = occupied_labels(logits)
         rows = [None] * len(batch) if elevation is None else elevation
         frames = zip(batch.stems, labels, rows, logits, strict=True)
         return [Prediction(*frame) for frame in frames]

@@ -20,6 +20,7 @@ from engine.build.build import (
     place,
     train_loader,
 )
+from model.objective import LABELS
 from model.render.views import label_views
 from tests.layout_files import write_tiny_unscenes3d
 from tests.nuscenes_files import SCENES, write_tiny_nuscenes
@@ -32,6 +33,7 @@ ALONE = Process(0, 1, CPU)
 CONFIG = Path(__file__).parents[1] / "config"
 CONFIGS = sorted(path for path in CONFIG.rglob("*.py") if path.parent.stem[0] != "_")
 DATA_SETS = ("unscenes3d", "minesim")
+BENCH = sorted(CONFIG.glob("minesim/bench/*.py"))
 ABLATIONS = sorted(path.stem for path in CONFIG.glob("unscenes3d/ablation/*.py"))
 
 
@@ -65,7 +67,9 @@ def test_every_config_builds(path, tmp_path):
     assert sample.stem in stems
     assert (sample.images is None) == (cfg.modality == "lidar")
     assert (sample.points is None) == (cfg.modality == "camera")
-    assert sample.occupancy.shape == build_grid(cfg).shape
+    has_labels = network.supervision == LABELS
+    labeled = sample.occupancy if has_labels else sample.lidar_rays.has_point
+    assert labeled.shape == build_grid(cfg).shape
 
 
 def test_ablations_are_the_same_on_both_data_sets():
@@ -95,6 +99,18 @@ def test_an_ablation_is_trained_on_what_the_reference_is(name):
     ablation = plain(load_config(CONFIG / f"unscenes3d/ablation/{name}.py").to_dict())
     changed = {key for key, value in ablation.items() if value != reference[key]}
     assert changed == ({"modality"} if name in ("camera", "lidar") else {"model"})
+
+
+@pytest.mark.parametrize("path", BENCH, ids=lambda path: path.stem)
+def test_variants_of_the_bench_differ_in_the_network_alone(path):
+    full, variant = (plain(load_config(p).to_dict()) for p in (BENCH[0].with_stem("full"), path))
+    changed = {key for key, value in variant.items() if value != full[key]}
+    own = "modality" if path.stem in ("camera", "lidar") else "model"
+    assert changed - {own, "model"} == set()
+    assert variant["model"]["loss"] == full["model"]["loss"]
+    dropout = variant["model"]["sensor_dropout"]
+    is_baseline = path.stem in ("camera", "lidar", "concat", "co_occ", "no_sensor_dropout")
+    assert any(dropout.values()) != is_baseline
 
 
 @pytest.mark.parametrize(
@@ -172,6 +188,7 @@ def test_gradients_are_clipped_if_asked(cfg):
 
 def test_precisions():
     assert amp_dtype("off", CPU) is None
+    assert amp_dtype("bf16", CPU) is torch.bfloat16
     assert amp_dtype("bf16", torch.device("cuda")) is torch.bfloat16
     with pytest.raises(ValueError, match="fp16 needs a CUDA device, this is a cpu"):
         amp_dtype("fp16", CPU)

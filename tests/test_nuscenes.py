@@ -126,13 +126,15 @@ def test_nothing_is_opened_for_other_fields(own, field):
         "points": ["samples"],
         "depth_m": ["samples"],
         "neighbors": ["samples"],
+        "lidar_rays": ["samples"],
+        "video": ["samples"],
         "occupancy": ["../occ3d"],
     }.get(field, [])
     for folder in ("samples", "sweeps", "../occ3d"):
         if folder not in needed:
             (own.root / folder).rename(own.root / f"{folder}_gone")
     for channel in (LIDAR, *CAMERAS):
-        if needed == ["samples"] and (channel == LIDAR) == (field == "images"):
+        if needed == ["samples"] and (channel == LIDAR) == (field in ("images", "video")):
             (own.root / "samples" / channel).rename(own.root / f"{channel}_gone")
     sample = build(own, [field])[0]
     assert [name for name in FIELDS if getattr(sample, name) is not None] == [field]

@@ -142,6 +142,18 @@ def test_build_unsocc_loads_config_and_weights(tmp_path):
         build_unsocc(weights, config, device="cpu", amp="fp16")
 
 
+def test_a_cpu_predicts_in_bf16_what_it_predicts_in_fp32():
+    samples = samples_of(make_batch(2))
+    network = make_model()
+    single, half = (
+        GridPredictor(network, GRID, UNSCENES3D, INPUTS, amp=amp).predict(samples)
+        for amp in (None, torch.bfloat16)
+    )
+    for one, other in zip(single, half, strict=True):
+        np.testing.assert_allclose(other.confidence, one.confidence, atol=0.02)
+        assert (other.confidence != one.confidence).any()
+
+
 def test_build_unsocc_needs_only_weights_that_contain_their_config(tmp_path, caplog):
     cfg = load_config(write_config(tmp_path), {"dataset.image_size": (60, 96)})
     predictor = build_unsocc(save_trained(cfg, tmp_path / "w.pth"), device="cpu")

@@ -4,12 +4,14 @@
     python tools/make_minesim.py --out data/mine_mixed --scenes 40 --frames 10 --conditions all \
         --patches --lidar mixed --camera-variation
     python tools/make_minesim.py --out data/mine_rig --scenes 10 --frames 20 --layout nuscenes
+    python tools/make_minesim.py @config/minesim/bench/data.txt --out data/minesim_bench
     python tools/make_minesim.py --out data/drives --scenes 2 --frames 100 --layout recording
 
 The second command draws weather, light, surfaces and sensors for each scene. The third writes six
 cameras and a spinning LiDAR to data/mine_rig/nuscenes, with the labels of Occ3D, SurroundOcc and
-OpenOccupancy next to it. The last writes recordings at 10 Hz, with trucks that move and the true
-labels of every fifth frame, to try tools/make_labels.py on.
+OpenOccupancy next to it. The fourth reads its options from a file, one or more per line. The last
+writes recordings at 10 Hz, with trucks that move and the true labels of every fifth frame, to try
+tools/make_labels.py on.
 
 The same seed gives the same bytes with any number of workers. Run the same command again to resume
 an interrupted run.
@@ -17,6 +19,7 @@ an interrupted run.
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -36,9 +39,8 @@ from dataset.minesim.write.nuscenes.plan import NuScenesOptions
 from dataset.minesim.write.plan import GROUND_CELL_RANGE_M, STEP_RANGE_M, GenerateOptions
 from dataset.minesim.write.production import Summary
 from dataset.minesim.write.recording import MOST_MOVERS, RecordingOptions, write_recordings
-from dataset.minesim.write.variation import Variation
-from engine.command_line import parse_size
-from engine.number_options import count, number, whole_number
+from dataset.minesim.write.variation import SCATTERED, Variation
+from engine.number_options import count, number, parse_size, whole_number
 from utils.console import run_script, start_logging
 from utils.labels import NUSCENES, UNSCENES3D, LabelSet
 from utils.outputs import output_folder
@@ -48,9 +50,10 @@ LAYOUTS = ("unscenes3d", "nuscenes", "recording")
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
+    parser = _FileParser(
         description="Generate an open-pit-mine data set in the UnScenes3D or the nuScenes layout, "
-        "or recordings."
+        "or recordings. @FILE reads options from a file, with # before comments.",
+        fromfile_prefix_chars="@",
     )
     parser.add_argument(
         "--out", type=output_folder, required=True, metavar="DIR", help="output folder"
@@ -137,6 +140,14 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return found
 
 
+class _FileParser(argparse.ArgumentParser):
+    """A parser whose ``@FILE`` has any number of options per line, and comments."""
+
+    def convert_arg_line_to_args(self, arg_line: str) -> list[str]:
+        """Split a line into options, as a shell does."""
+        return shlex.split(arg_line, comments=True)
+
+
 def _add_variation_options(parser: argparse.ArgumentParser) -> None:
     only = parser.add_argument_group("only with --layout unscenes3d; each scene draws its own")
     only.add_argument(
@@ -144,12 +155,18 @@ def _add_variation_options(parser: argparse.ArgumentParser) -> None:
         type=one_of("all", CONDITIONS),
         default=(),
         metavar="NAME,…",
-        help=f"'all', or some of {', '.join(CONDITIONS)} (default: standard)",
+        help=f"'all', or some of {', '.join(CONDITIONS)} (default: standard); one named twice "
+        "is drawn twice as often",
     )
     only.add_argument(
         "--patches",
-        action="store_true",
-        help="lay mud, water, oil and gravel on the ground that the LiDAR hardly tells apart",
+        type=number(0, 1),
+        nargs="?",
+        const=1.0,
+        default=0.0,
+        metavar="SHARE",
+        help="lay mud, water, oil and gravel on the ground that the LiDAR hardly tells apart, in "
+        "this share of the scenes (default: none; without a number: all)",
     )
     only.add_argument(
         "--lidar",
@@ -163,6 +180,28 @@ def _add_variation_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="vary the mounting and the focal length of the camera",
     )
+
+    only.add_argument(
+        "--density",
+        type=_factor,
+        nargs="+",
+        default=(),
+        metavar="CLASS=FACTOR",
+        help=f"place more or fewer objects of some classes: {', '.join(SCATTERED)}",
+    )
+
+
+def _factor(text: str) -> tuple[str, float]:
+    """Parse a factor of a class, such as "car=2.5".
+
+    Raises:
+        argparse.ArgumentTypeError: If the text has another form, or the class is not scattered.
+    """
+    name, _, factor = text.partition("=")
+    if name not in SCATTERED:
+        known = ", ".join(SCATTERED)
+        raise argparse.ArgumentTypeError(f"unknown class '{name}'; choose from {known}")
+    return name, number(0)(factor)
 
 
 def one_of(everything: str, known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
@@ -222,6 +261,7 @@ def _check_layout(parser: argparse.ArgumentParser, found: argparse.Namespace) ->
         "--patches": found.patches,
         "--lidar": found.lidar,
         "--camera-variation": found.camera_variation,
+        "--density": found.density,
     }
     if found.layout != "unscenes3d" and any(varied.values()):
         wrong = [name for name, value in varied.items() if value]
@@ -268,6 +308,7 @@ def make(arguments: argparse.Namespace) -> tuple[Summary, LabelSet]:
                 patches=arguments.patches,
                 lidars=arguments.lidar,
                 camera=arguments.camera_variation,
+                density=dict(arguments.density),
             ),
         )
         return generate(arguments.out, options, workers=workers, force=force), UNSCENES3D

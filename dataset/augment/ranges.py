@@ -21,6 +21,7 @@ class Stream(IntEnum):
     CALIBRATION = 3
     MIX = 4
     PASTE = 5
+    RAYS = 6
 
 
 def stream(frame: Sequence[int], part: Stream, number: int = 0) -> np.random.Generator:

@@ -101,7 +101,7 @@ def make_labels(
         if own and len(own) < len(tasks[index::number]):
             logger.info("resumed: %d of %d clips are left", len(own), len(tasks[index::number]))
         results = map_in_processes(
-            label_clip, own, title="label", workers=workers, progress=progress, chunk=1
+            label_clip, own, title="label", workers=workers, progress=progress, chunk_size=1
         )
         for _ in results:
             pass

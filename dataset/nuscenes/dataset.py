@@ -13,6 +13,7 @@ from mmengine.logging import MMLogger
 from dataset import transforms
 from dataset.augmentation import Choices
 from dataset.lidar_depth import depth_of_points
+from dataset.lidar_rays import Sweep
 from dataset.nuscenes import labels as nuscenes_labels
 from dataset.nuscenes.cache import load_index
 from dataset.nuscenes.frames import NuScenesFrames, missing_files
@@ -33,6 +34,8 @@ FIELDS = (
     "depth_m",
     "world_from_lidar",
     "neighbors",
+    "lidar_rays",
+    "video",
 )
 """Fields of a Sample that nuScenes provides."""
 
@@ -116,6 +119,8 @@ class NuScenes(SampleDataset):
             [self._frames.stem(row) for row in self._rows],
             [self._frames.scene(row) for row in self._rows],
         )
+        if self._fields & {"lidar_rays", "video"}:
+            self._sources = self._find_sources()
 
     def stems_with(self, field: str) -> list[str]:
         """Return the stems with the files of a field, which may be outside the fields to read."""
@@ -253,6 +258,28 @@ class NuScenes(SampleDataset):
     def _world_from_volume(self, index: int) -> Float64[np.ndarray, "4 4"]:
         return self._frames.world_from_volume(self._rows[index])
 
+    def _find_sources(self) -> list[list[int]]:
+        nearest = self.neighbors(self._num_sources)
+        return [[index, *others] for index, others in enumerate(nearest)]
+
+    def _world_from(self, source: int) -> Float64[np.ndarray, "4 4"]:
+        return self._world_from_volume(source)
+
+    def _read_sweep(self, source: int) -> Sweep:
+        row = self._rows[source]
+        cloud = self._frames.read_cloud(row, self._frames.lidar(row))
+        return Sweep(self.lidar_position_m(source), cloud[:, :3].astype(np.float64))
+
+    def _read_images(
+        self, source: int, choices: Choices
+    ) -> tuple[Float64[np.ndarray, "N 4 4"], UInt8[np.ndarray, "N 3 H W"]]:
+        row, matrices, images = self._rows[source], [], []
+        for camera in self._frames.cameras(row):
+            window = self._image_transform(self._frames.image_size(camera), choices)
+            matrices.append(window.matrix() @ self._frames.pixel_from_volume(row, camera))
+            images.append(self._read_image(camera, window).transpose(2, 0, 1))
+        return np.stack(matrices), np.stack(images)
+
     def _read_occupancy(
         self, row: int, volume_from_augmented: Float64[np.ndarray, "4 4"]
     ) -> UInt8[np.ndarray, "X Y Z"]:
@@ -319,11 +346,11 @@ class NuScenes(SampleDataset):
     def _files(self, row: int, fields: Set[str]) -> list[Path]:
         """Return all files needed to read some fields of a key frame."""
         frames, files = self._frames, []
-        if "images" in fields:
+        if fields & {"images", "video"}:
             files += [frames.path(camera) for camera in frames.cameras(row)]
         if "points" in fields:
             files += [frames.path(sweep) for sweep in frames.sweeps(row, self._num_sweeps)]
-        elif fields & {"depth_m", "neighbors"}:
+        elif fields & {"depth_m", "neighbors", "lidar_rays"}:
             files.append(frames.path(frames.lidar(row)))
         if "occupancy" in fields:
             files.append(frames.label_path(row, self._labels_source.name, self._labels_root))

@@ -20,6 +20,7 @@ from engine.build.repeats import frame_repeats
 from engine.build.sampler import EpochBatches, EvalIndices
 from engine.build.section import Section
 from engine.checkpoint.weights import TrainedWeights, fill
+from model.objective import LABELS, LossOptions
 from model.unsocc import UnsOcc
 from utils.config import (
     MODALITIES,
@@ -61,6 +62,16 @@ def input_fields(modality: str) -> tuple[str, ...]:
     points = () if modality == "camera" else ("points",)
     images = () if modality == "lidar" else ("images", "pixel_from_lidar")
     return (*points, *images)
+
+
+def loss_options(cfg: Config) -> LossOptions:
+    """Return what training of a config minimizes.
+
+    Raises:
+        ValueError: If the supervision is unknown, or a number is out of its range.
+    """
+    network = plain(without_class_balance(cfg).get("model") or {})
+    return LossOptions(**{"weights": {}, **network.get("loss", {})})
 
 
 def sensors_of(cfg: Config) -> str:
@@ -129,8 +140,21 @@ def build_dataset(
         injected |= {"augmentation": plain(cfg.get("augmentation")), "seed": seed}
         if novel_views(cfg):
             injected["num_neighbors"] = novel_views(cfg)
+        if loss_options(cfg).supervision != LABELS:
+            options = loss_options(cfg).label_free_options
+            _check_no_labels_needed(cfg)
+            injected |= {"num_sources": options.sources, "num_rays": options.rays}
     frames: FrameDataset = Section(cfg, "dataset", DATASETS, GROUPS).build(injected)
     return frames
+
+
+def _check_no_labels_needed(cfg: Config) -> None:
+    """Reject a repetition of frames by their labels in training without labels."""
+    if plain(cfg.get("schedule") or {}).get("repeat_threshold"):
+        raise ValueError(
+            f"schedule.repeat_threshold={cfg.schedule.repeat_threshold} needs labels, and "
+            f"model.loss.supervision='{loss_options(cfg).supervision}' reads none: set it to 0"
+        )
 
 
 def has_elevation(cfg: Config) -> bool:
@@ -141,10 +165,16 @@ def has_elevation(cfg: Config) -> bool:
 def novel_views(cfg: Config) -> int:
     """Return the number of other frames of the scene that training renders novel views at."""
     rendering = plain(cfg.get("model") or {}).get("rendering") or {}
-    return 0 if cfg.modality == "lidar" else rendering.get("novel_views", 0)
+    is_used = cfg.modality != "lidar" and loss_options(cfg).supervision == LABELS
+    return rendering.get("novel_views", 0) if is_used else 0
 
 
 def _default_fields(cfg: Config, modality: str, training: bool) -> tuple[str, ...]:
+    options = loss_options(cfg)
+    if training and options.supervision != LABELS:
+        rays = ("lidar_rays",) if options.uses_rays else ()
+        video = ("video",) if options.uses_video else ()
+        return (*input_fields(modality), *rays, *video)
     fields = [*fields_of(modality, training=training)]
     if training and has_elevation(cfg):
         fields.append("elevation_m")
@@ -214,11 +244,15 @@ def load_network(cfg: Config, weights: TrainedWeights, device: torch.device) -> 
 def balance_classes(cfg: Config) -> Config:
     """Return the config with its class balance computed from the training split, if requested.
 
+    Training without labels counts none: it has no classes to balance.
+
     Raises:
         FileNotFoundError: If the data is missing.
         ValueError: If the config or a label is invalid.
     """
     Section(without_class_balance(cfg), "model", MODELS).find_class()  # Before minutes of counting.
+    if loss_options(cfg).supervision != LABELS:
+        return without_class_balance(cfg)
     return with_class_balance(cfg, lambda: build_dataset(cfg, "train", fields=("occupancy",)))
 
 
@@ -281,6 +315,11 @@ def build_optimizer(network: nn.Module, schedule: Schedule, device: torch.device
     weights = [weight for weight in network.parameters() if weight.requires_grad]
     if not weights:
         raise ValueError("the network has no trainable weights")
+    if amp_dtype(schedule.amp, device) is not None and device.type != "cuda":
+        raise ValueError(
+            f"training with precision {schedule.amp} needs a CUDA device, this is a {device}: use "
+            "--amp off"
+        )
     groups = [
         {
             "params": [weight for weight in weights if weight.ndim > 1],
@@ -303,12 +342,14 @@ def build_optimizer(network: nn.Module, schedule: Schedule, device: torch.device
 def amp_dtype(name: str, device: torch.device) -> torch.dtype | None:
     """Return the dtype of automatic mixed precision; None if it is off.
 
+    A CPU may predict in bf16, which is faster if it multiplies bf16 in hardware.
+
     Raises:
         ValueError: If the name is unknown, or the device does not support it.
     """
     if name not in AMP_DTYPES:
         raise ValueError(f"precision must be one of {sorted(AMP_DTYPES)}, got '{name}'")
-    if name != "off" and device.type != "cuda":
+    if name == "fp16" and device.type != "cuda":
         raise ValueError(f"precision {name} needs a CUDA device, this is a {device}: use --amp off")
     return AMP_DTYPES[name]
 

@@ -26,6 +26,7 @@ from engine.evaluation.nuscenes_options import OCC3D, BenchmarkOptions, benchmar
 from engine.evaluation.occupancy_metric import FramePrediction, OccupancyMetric, counts_to_add
 from engine.metrics.occupancy import OccupancyScores
 from engine.metrics.ray_iou import RayCounts, RayScores, choose_origins, ray_scores
+from model.objective import LABELS
 from model.unsocc import UnsOcc
 from utils.labels import FREE, IGNORE, NUSCENES
 
@@ -183,6 +184,8 @@ def nuscenes_evaluation(cfg: Config, network: UnsOcc, args: argparse.Namespace) 
         ValueError: If the config, an option or the data is invalid.
     """
     options = benchmark_options(args)
+    if args.distances:
+        raise ValueError("--distances: nuScenes is scored on the whole grid of a benchmark")
     if cfg.labels != NUSCENES.name:
         raise ValueError(
             f"{cfg.filename}: the nuScenes benchmarks need labels='{NUSCENES.name}', got "
@@ -201,6 +204,9 @@ def nuscenes_evaluation(cfg: Config, network: UnsOcc, args: argparse.Namespace) 
     )
     assert isinstance(inputs, NuScenes), "by EVALUATIONS"
     frames = _with_labels(inputs, cfg, args.split, evaluated, options.use_mask)
+    threshold = options.occupied_threshold
+    if threshold is None and network.supervision != LABELS:
+        threshold = 0.5  # As in ``UnsOcc.predict``: the classes share P(occupied).
     convention = args.convention or (OCC3D if evaluated.source.name == OCC3D else "default")
     return Evaluation(
         frames,
@@ -209,7 +215,7 @@ def nuscenes_evaluation(cfg: Config, network: UnsOcc, args: argparse.Namespace) 
             build_grid(cfg),
             evaluated,
             frames.volume_from_label,
-            occupied_threshold=options.occupied_threshold,
+            occupied_threshold=threshold,
         ),
         BenchmarkMetric(frames, options, convention, args.save_pred),
         evaluated.describe(),

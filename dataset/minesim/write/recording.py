@@ -138,7 +138,7 @@ def write_recordings(root: Path, options: RecordingOptions, *, workers: int | No
     """
     missing = [n for n in range(options.drives) if not (_folder(root, n) / "poses.txt").is_file()]
     write = partial(write_drive, root, options)
-    for _ in map_in_processes(write, missing, title="MineSim", workers=workers, chunk=1):
+    for _ in map_in_processes(write, missing, title="MineSim", workers=workers, chunk_size=1):
         pass
 
 

@@ -1,0 +1,8 @@
+# The demo without labels, from LiDAR rays, video, or both: no file of a label is opened.
+_base_ = "minesim_occ.py"
+model = dict(
+    loss=dict(
+        supervision="both",  # video | lidar | both
+        label_free=dict(proposals=48),
+    ),
+)

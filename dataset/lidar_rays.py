@@ -1,0 +1,119 @@
+"""LiDAR points as rays: free before the point, occupied at it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float64, Int64
+
+from dataset.sample import LidarRays
+from utils.geometry import VoxelGrid
+
+_BIN_DEG = 0.5
+"""Edge of a bin of directions in which two sweeps are compared."""
+_MARGIN_M = 1.0
+"""Motion of the points within a sweep, errors of the poses, and roughness of surfaces."""
+_STRIDES = np.array([1 << 42, 1 << 21, 1])
+"""Turn three voxel indices, each below 2²¹, into one number."""
+_HEIGHT_M = 1.7
+"""Height of a low LiDAR above the ground; for higher ones, fewer points than could be are gone."""
+
+
+class Sweep(NamedTuple):
+    """Points of one sweep, in the LiDAR frame of the Sample that it supervises.
+
+    Attributes:
+        origin_m: Position of the sensor.
+        points_m: The points.
+    """
+
+    origin_m: Float64[np.ndarray, "3"]
+    points_m: Float64[np.ndarray, "P 3"]
+
+    def moved(self, dst_from_src: Float64[np.ndarray, "4 4"]) -> "Sweep":
+        """Return the sweep in another frame."""
+        rotation, shift = dst_from_src[:3, :3], dst_from_src[:3, 3]
+        return Sweep(rotation @ self.origin_m + shift, self.points_m @ rotation.T + shift)
+
+
+def lidar_rays(
+    sweeps: Sequence[Sweep],
+    grid: VoxelGrid,
+    count: int,
+    rng: np.random.Generator,
+) -> LidarRays:
+    """Choose rays from the sweeps around a frame.
+
+    Points of other sweeps that the frame's own sweep sees through belong to something that moved
+    away; they are dropped. Each voxel with points gets the same share of the rays: otherwise most
+    rays would end on the nearest meters of ground.
+
+    Args:
+        sweeps: The frame's own sweep first; then those of other frames.
+        grid: Voxel grid of the network.
+        count: Number of rays; drawn with repetition if there are fewer points.
+        rng: Draws the rays.
+    """
+    own, *others = sweeps
+    kept = [own]
+    for other in others:
+        is_gone = seen_through(own, other.points_m)
+        kept.append(Sweep(other.origin_m, other.points_m[~is_gone]))
+    ends = np.concatenate([sweep.points_m for sweep in kept])
+    numbers = [len(sweep.points_m) for sweep in kept]
+    origins = np.repeat([sweep.origin_m for sweep in kept], numbers, axis=0)
+    is_own = np.arange(len(ends)) < numbers[0]
+    has_point = np.zeros(grid.shape, bool)
+    if not len(ends):
+        empty = torch.zeros(count, 3)
+        no_ray = torch.zeros(count, dtype=torch.bool)
+        return LidarRays(empty, empty, no_ray, torch.from_numpy(has_point))
+    voxels = np.floor(grid.voxel_from_meters(ends)).astype(np.int64)
+    is_inside = ((voxels >= 0) & (voxels < grid.shape)).all(axis=1)
+    has_point[tuple(voxels[is_inside].T)] = True
+    # Voxels beyond the grid count like those in it: rays that leave it show free space.
+    voxels = (voxels - voxels.min(axis=0)) @ _STRIDES
+    _, place, in_voxel = np.unique(voxels, return_inverse=True, return_counts=True)
+    share = 1.0 / in_voxel[place]
+    chosen = rng.choice(len(ends), count, replace=len(ends) < count, p=share / share.sum())
+    return LidarRays(
+        torch.from_numpy(origins[chosen]).float(),
+        torch.from_numpy(ends[chosen]).float(),
+        torch.from_numpy(is_own[chosen]),
+        torch.from_numpy(has_point),
+    )
+
+
+def seen_through(own: Sweep, points_m: Float64[np.ndarray, "P 3"]) -> Bool[np.ndarray, " P"]:
+    """Return which points a sweep sees through: all of its rays in their direction end behind.
+
+    On level ground, the range changes by range² / height per radian, so that two points in the
+    same bin of directions can be that far apart.
+
+    Args:
+        own: The sweep.
+        points_m: Points of another sweep, in the same frame.
+    """
+    own_range_m, own_bin = _range_and_bin(own.points_m - own.origin_m)
+    nearest_m = np.full(_BINS, np.inf)
+    np.minimum.at(nearest_m, own_bin, own_range_m)
+    range_m, place = _range_and_bin(points_m - own.origin_m)
+    margin_m = _MARGIN_M + np.radians(_BIN_DEG) * range_m**2 / _HEIGHT_M
+    nearest_m = nearest_m[place]
+    return np.isfinite(nearest_m) & (nearest_m > range_m + margin_m)
+
+
+_ROWS, _COLUMNS = round(180 / _BIN_DEG) + 1, round(360 / _BIN_DEG) + 1
+_BINS = _ROWS * _COLUMNS
+
+
+def _range_and_bin(
+    rays_m: Float64[np.ndarray, "P 3"],
+) -> tuple[Float64[np.ndarray, " P"], Int64[np.ndarray, " P"]]:
+    """Return the length of each ray, and the number of its bin of directions."""
+    x, y, z = rays_m.T
+    level_m = np.hypot(x, y)
+    row = (np.degrees(np.arctan2(z, level_m)) + 90.0) // _BIN_DEG
+    column = (np.degrees(np.arctan2(y, x)) + 180.0) // _BIN_DEG
+    return np.hypot(level_m, z), (row * _COLUMNS + column).astype(np.int64)

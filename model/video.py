@@ -1,0 +1,232 @@
+"""Supervision by cameras: from video and poses to rays that end at a surface.
+
+Pixels of the frame's own images, and of one other frame's, are compared with the images of all
+other frames at many depths. Where one depth is distinctly the best, the pixel's ray ends there.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, grid_sample, max_pool3d, pad
+
+from dataset.sample import VideoImages
+from loss.photometric import best_depth, best_sources, is_explained, match_exposure, patch_error
+from model.objective import LabelFreeOptions
+from model.render.rays import Rays, pixel_rays
+from model.surface_rays import SurfaceRays, voxel_of
+from utils.geometry import VoxelGrid, project_points
+
+PATCH_PX = (-2, 0, 2)
+"""Rows and columns of the patches that are compared, from their centers. As the images are blurred
+by 3 pixels before, nothing between them is left out."""
+LARGEST_ERROR = 0.15
+"""Rays without a smaller error at any depth are not used: they show something that moves."""
+
+
+class Proposals(NamedTuple):
+    """Errors of the depths at which rays may end.
+
+    Attributes:
+        errors: Photometric error of each depth.
+        is_seen: Whether another image sees it.
+        counts: Rays that a static scene explains.
+    """
+
+    errors: Float[Tensor, "B R S"]
+    is_seen: Bool[Tensor, "B R S"]
+    counts: Bool[Tensor, "B R"]
+
+
+class MatchedRays(NamedTuple):
+    """Rays of pixels, and what the images tell besides.
+
+    Attributes:
+        rays: The rays.
+        depth_m: Camera depth of the frame's own pixels, one in each cell [m]; 0 where no depth is
+            distinctly the best.
+    """
+
+    rays: SurfaceRays
+    depth_m: Float[Tensor, "B N h w"]
+
+
+def proposed_depths(options: LabelFreeOptions, device: torch.device) -> Float[Tensor, "S"]:
+    """Camera depths, each the same multiple of the one before [m].
+
+    Images determine a depth to about the same share of it.
+    """
+    near, far = (torch.tensor(depth, device=device).log() for depth in options.depths_m)
+    return torch.linspace(0, 1, options.proposals, device=device).mul(far - near).add(near).exp()
+
+
+@torch.no_grad()
+def matched_rays(
+    video: VideoImages, grid: VoxelGrid, options: LabelFreeOptions, stride: int
+) -> MatchedRays:
+    """Match the pixels of the frame's own images, and of those of a random other frame.
+
+    Args:
+        video: The images.
+        grid: The grid.
+        options: At which depths they are compared.
+        stride: Pixels along each edge of a cell. A random pixel of each is used.
+    """
+    frames, cameras = video.images.shape[1:3]
+    height, width = video.images.shape[-2:]
+    lattice = (height // stride, width // stride)
+    depths_m = proposed_depths(options, video.images.device)
+    origins, ends, own_m = [], [], None
+    for target in (0, int(torch.randint(1, frames, ()))):
+        order = [target, *(frame for frame in range(frames) if frame != target)]
+        views = VideoImages(video.pixel_from_lidar[:, order], video.images[:, order])
+        pixels = lattice_pixels(lattice, stride, video.images.device)
+        found = proposals(views, pixels, depths_m)
+        best_m, is_sure = best_depth(found.errors, found.is_seen, depths_m)
+        is_there = views.pixel_from_lidar[:, 0].flatten(2).any(-1)
+        is_sure &= found.counts & is_there.repeat_interleave(len(pixels), dim=1)
+        rays = _rays_of(views.pixel_from_lidar[:, 0], pixels)
+        origins.append(rays.origins)
+        ends.append(rays.at(torch.where(is_sure, best_m, 0.0)[..., None])[:, :, 0])
+        if own_m is None:
+            own_m = torch.where(is_sure, best_m, 0.0).view(-1, cameras, *lattice)
+    assert own_m is not None, "the first target is the frame itself"
+    matched = SurfaceRays(
+        torch.cat(origins, dim=1),
+        torch.cat(ends, dim=1),
+        surface_voxels(torch.cat(ends, dim=1), torch.cat(origins, dim=1), grid),
+        clearance_m=grid.voxel_m,
+    )
+    return MatchedRays(matched, own_m)
+
+
+def _rays_of(pixel_from_lidar: Float[Tensor, "B N 4 4"], pixels: Float[Tensor, "P 2"]) -> Rays:
+    """Rays through the same pixels of all cameras; those of a frame that is missing have no length.
+
+    Args:
+        pixel_from_lidar: Projections.
+        pixels: Centers (u, v).
+    """
+    batch, cameras = pixel_from_lidar.shape[:2]
+    flat = pixel_from_lidar.flatten(0, 1)
+    is_missing = (flat == 0).all(dim=(-1, -2), keepdim=True)
+    flat = flat.where(~is_missing, torch.eye(4, device=flat.device))
+    rays = pixel_rays(flat, pixels.expand(batch * cameras, -1, -1))
+    return Rays(*(part.reshape(batch, -1, 3) for part in rays))
+
+
+def surface_voxels(
+    ends_m: Float[Tensor, "B R 3"], origins_m: Float[Tensor, "B R 3"], grid: VoxelGrid
+) -> Bool[Tensor, "B X Y Z"]:
+    """Voxels with the end of a ray, and those beside them at the same height.
+
+    Not every voxel of a surface gets a ray. Rays that graze the ground would free the others.
+
+    Args:
+        ends_m: The ends.
+        origins_m: The origins; where the end is one, there is no end.
+        grid: The grid.
+    """
+    counts = grid.contains(ends_m) & (ends_m != origins_m).any(-1)
+    held = torch.zeros(len(ends_m), grid.shape[0] * grid.shape[1] * grid.shape[2]).to(ends_m)
+    held = held.scatter_reduce(1, voxel_of(ends_m, grid), counts.to(held), "amax")
+    beside = max_pool3d(held.view(-1, 1, *grid.shape), (3, 3, 1), stride=1, padding=(1, 1, 0))
+    return beside[:, 0] > 0
+
+
+def lattice_pixels(
+    lattice: tuple[int, int], stride: int, device: torch.device
+) -> Float[Tensor, "R 2"]:
+    """Center (u, v) of one random pixel, the same in each cell, row by row."""
+    rows, columns = (torch.arange(number, device=device) * stride for number in lattice)
+    v, u = torch.meshgrid(rows, columns, indexing="ij")
+    shift = torch.randint(stride, (2,), device=device)
+    return torch.stack((u, v), dim=-1).reshape(-1, 2) + shift + 0.5
+
+
+@torch.no_grad()
+def proposals(
+    video: VideoImages, pixels: Float[Tensor, "P 2"], depths_m: Float[Tensor, "S"]
+) -> Proposals:
+    """Compare patches of the own images with all other images, at each depth.
+
+    Args:
+        video: The images; those of the first frame are compared.
+        pixels: Centers of the patches, the same in each own image.
+        depths_m: Camera depths [m].
+    """
+    cameras = video.images.shape[2]
+    images = blurred_gray(video.images.flatten(0, 2)).unflatten(0, video.images.shape[:3])
+    projections = video.pixel_from_lidar
+    found = []
+    for camera in range(cameras):
+        own = images[:, 0, camera]
+        others = [
+            (frame, other)
+            for frame in range(images.shape[1])
+            for other in range(cameras)
+            if (frame, other) != (0, camera) and (frame == 0 or other == camera)
+        ]
+        sources = torch.stack([images[:, frame, other] for frame, other in others], dim=1)
+        matrices = torch.stack([projections[:, frame, other] for frame, other in others], dim=1)
+        found.append(
+            _proposals_of(
+                own,
+                projections[:, 0, camera],
+                match_exposure(sources, own),
+                matrices,
+                pixels,
+                depths_m,
+            )
+        )
+    return Proposals(*(torch.cat(part, dim=1) for part in zip(*found, strict=True)))
+
+
+def _proposals_of(
+    own: Float[Tensor, "B 1 H W"],
+    pixel_from_lidar: Float[Tensor, "B 4 4"],
+    sources: Float[Tensor, "B V 1 H W"],
+    source_from_lidar: Float[Tensor, "B V 4 4"],
+    pixels: Float[Tensor, "P 2"],
+    depths_m: Float[Tensor, "S"],
+) -> Proposals:
+    """Compare the patches of one own image with its sources."""
+    batch, number = sources.shape[:2]
+    reach = torch.tensor(PATCH_PX, device=pixels.device)
+    offsets = torch.stack(torch.meshgrid(reach, reach, indexing="xy"), dim=-1).reshape(-1, 2)
+    around = (pixels[:, None] + offsets).reshape(1, -1, 2).expand(batch, -1, -1)  # (B, R·P, 2)
+    patches = levels_at(own, around).unflatten(1, (len(pixels), -1))  # (B, R, P)
+    rays = _rays_of(pixel_from_lidar[:, None], around[0])
+    points_m = rays.at(depths_m.expand(*rays.origins.shape[:2], -1)).flatten(1, 2)
+    errors, seen, unmoved = [], [], []
+    for source in range(number):
+        where, depth_m = project_points(source_from_lidar[:, source], points_m)
+        limits = where.new_tensor([own.shape[-1], own.shape[-2]])
+        inside = ((where >= 0) & (where < limits)).all(-1) & (depth_m > 0.1)
+        shape = (batch, len(pixels), len(offsets), len(depths_m))
+        levels = levels_at(sources[:, source], where).view(shape).transpose(2, 3)
+        errors.append(patch_error(patches[:, :, None].expand_as(levels), levels))
+        seen.append(inside.view(shape).all(2))
+        still = levels_at(sources[:, source], around).view_as(patches)
+        unmoved.append(patch_error(patches, still))
+    best, is_seen = best_sources(torch.stack(errors, 1), torch.stack(seen, 1))
+    least_unmoved = torch.stack(unmoved, 1).amin(1)
+    counts = is_explained(best, is_seen, least_unmoved, limit=LARGEST_ERROR)
+    return Proposals(best, is_seen, counts)
+
+
+def blurred_gray(images: UInt8[Tensor, "M 3 H W"]) -> Float[Tensor, "M 1 H W"]:
+    """Mean of the colors and of 3×3 pixels, 0–1."""
+    gray = images.float().mean(dim=1, keepdim=True) / 255
+    return avg_pool2d(pad(gray, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+
+
+def levels_at(
+    image: Float[Tensor, "B 1 H W"], pixels: Float[Tensor, "B R 2"]
+) -> Float[Tensor, "B R"]:
+    """Gray levels of an image at pixels (u, v), bilinear; those of the border outside."""
+    height, width = image.shape[-2:]
+    where = 2 * pixels / pixels.new_tensor([width, height]) - 1
+    sampled = grid_sample(image, where[:, None], padding_mode="border", align_corners=False)
+    return sampled[:, 0, 0]

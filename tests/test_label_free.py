@@ -1,0 +1,63 @@
+import pytest
+import torch
+
+from dataset.sample import Batch, LidarRays
+from model.label_free import label_free_terms, occupied_labels
+from model.objective import LossOptions
+from tests.test_video import GRID, OPTIONS, video
+
+
+def options(supervision: str) -> LossOptions:
+    settings = dict(proposals=OPTIONS.proposals, depths_m=OPTIONS.depths_m)
+    return LossOptions(weights={}, supervision=supervision, label_free=settings)
+
+
+def logits_of(occupied: torch.Tensor) -> torch.Tensor:
+    return torch.stack([1 - occupied, occupied / 2, occupied / 2], dim=1).log()
+
+
+def batch(**fields: object) -> Batch:
+    return Batch(stems=["1.0"], scenes=["drive"], **fields)
+
+
+def lidar_rays() -> LidarRays:
+    ends_m = torch.tensor([[[10.5, 0.5, 0.5]]])
+    has_point = torch.zeros(1, *GRID.shape, dtype=torch.bool)
+    has_point[0, 10, 12, 8] = True
+    return LidarRays(torch.zeros_like(ends_m), ends_m, torch.ones(1, 1) > 0, has_point)
+
+
+def test_a_sweep_measures_the_whole_grid():
+    occupied = torch.full((1, *GRID.shape), 0.1)
+    occupied[0, 10, 12, 8] = 0.7
+    found = label_free_terms(
+        logits_of(occupied), GRID, batch(lidar_rays=lidar_rays()), options("lidar"), 4
+    )
+    assert set(found.terms) == {"lidar_rays", "unexplained_occupancy"}
+    assert found.terms["unexplained_occupancy"].item() == pytest.approx(0.1, rel=1e-5)
+    assert found.depth_m is None
+
+
+def test_images_measure_the_columns_that_they_match():
+    torch.manual_seed(0)
+    occupied = torch.full((1, *GRID.shape), 0.1)
+    occupied[:, :5] = occupied[:, 16:] = 0.9  # Far from the wall.
+    found = label_free_terms(logits_of(occupied), GRID, batch(video=video()), options("video"), 4)
+    assert set(found.terms) == {"matched_rays", "unexplained_occupancy"}
+    assert found.terms["unexplained_occupancy"].item() == pytest.approx(0.1, abs=0.02)
+    assert found.depth_m.shape == (1, 1, 12, 16)
+
+
+def test_points_of_one_sensor_are_not_unexplained_to_the_other():
+    torch.manual_seed(0)
+    occupied = torch.full((1, *GRID.shape), 0.1)
+    fields = batch(video=video(), lidar_rays=lidar_rays())
+    found = label_free_terms(logits_of(occupied), GRID, fields, options("both"), 4)
+    assert set(found.terms) == {"lidar_rays", "matched_rays", "unexplained_occupancy"}
+    assert found.terms["unexplained_occupancy"].item() == pytest.approx(0.1, rel=1e-4)
+
+
+def test_classes_share_the_probability_of_being_occupied():
+    shares = torch.tensor([[0.45, 0.25, 0.3], [0.6, 0.1, 0.3], [0.1, 0.8, 0.1]])
+    labels = occupied_labels(shares.log().T[None, :, :, None, None])
+    assert labels.flatten().tolist() == [2, 0, 1]

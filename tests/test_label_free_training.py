@@ -1,0 +1,196 @@
+"""Training without labels, on both data sets, whose label folders do not exist."""
+
+import json
+import logging
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+import eval_iou
+import train
+from dataset.sample import collate
+from engine.build.build import balance_classes, build_dataset, build_model
+from tests.layout_files import GROUND_Z_M, write_tiny_unscenes3d
+from tests.novel_depth_config import write_config
+from tests.nuscenes_files import write_tiny_nuscenes
+from utils.config import load_config
+from utils.geometry import project_points
+
+LIDAR = {
+    "model.loss.supervision": "lidar",
+    "model.loss.label_free": dict(sources=2, rays=300, proposals=8, depths_m=(3.0, 40.0)),
+}
+
+
+@pytest.fixture(scope="module")
+def unscenes3d(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unscenes3d")
+    write_tiny_unscenes3d(folder / "data", labels=False)
+    return write_config(folder, "unscenes3d", folder / "data")
+
+
+@pytest.fixture(scope="module")
+def nuscenes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("nuscenes")
+    write_tiny_nuscenes(folder / "data")
+    for labels in ("gts", "surroundocc", "openoccupancy"):
+        shutil.rmtree(folder / labels, ignore_errors=True)
+    return write_config(folder, "nuscenes", folder / "data")
+
+
+def load(path, **options):
+    cfg = load_config(path)
+    options = {key.replace("__", "."): value for key, value in options.items()}
+    cfg.merge_from_dict({**LIDAR, **options})
+    return cfg
+
+
+TERMS = {
+    "lidar": {"loss_lidar_rays"},
+    "video": {"loss_matched_rays"},
+    "both": {"loss_lidar_rays", "loss_matched_rays"},
+}
+
+
+@pytest.mark.parametrize("data", ["unscenes3d", "nuscenes"])
+@pytest.mark.parametrize("supervision", ["lidar", "video", "both"])
+@pytest.mark.parametrize("modality", ["both", "camera", "lidar"])
+def test_training_opens_no_label(data, modality, supervision, request):
+    options = dict(modality=modality, model__loss__class_counts=None)
+    options["model__loss__supervision"] = supervision
+    cfg = load(request.getfixturevalue(data), **options)
+    frames = build_dataset(cfg, "train", training=True)
+    batch = collate([frames[0]])
+    assert batch.occupancy is batch.depth_m is None
+    assert (batch.lidar_rays is None) == (supervision == "video")
+    assert (batch.video is None) == (supervision == "lidar")
+    network = build_model(cfg)
+    losses = network.losses(batch)
+    of_all = {"loss_unexplained_occupancy"} | ({"loss_depth"} if modality != "lidar" else set())
+    assert set(losses) == TERMS[supervision] | of_all
+    sum(losses.values()).backward()
+    assert network.head.classify.weight.grad.abs().sum() > 0
+    prediction = network.eval().predict(batch)[0]
+    assert prediction.occupancy.shape == network.grid.shape
+
+
+@pytest.mark.parametrize("data", ["unscenes3d", "nuscenes"])
+def test_rays_of_all_sources_end_on_the_same_surfaces(data, request):
+    cfg = load(request.getfixturevalue(data))
+    rays = build_dataset(cfg, "train", training=True)[0].lidar_rays
+    assert 0 < rays.is_own.float().mean() < 1
+    ground_m = GROUND_Z_M if data == "unscenes3d" else 0.0
+    for is_of in (rays.is_own, ~rays.is_own):
+        heights_m = rays.ends_m[is_of, 2]
+        on_ground = (heights_m - ground_m).abs() < 0.1
+        assert on_ground.float().mean() > 0.2
+        assert (heights_m > ground_m - 0.2).all()
+
+
+def test_rays_are_augmented_like_the_points(unscenes3d):
+    flips = dict(volume_flip_prob=1.0, volume_rotation_deg=9.0)
+    options = dict(model__loss__label_free=dict(sources=1, rays=4000))
+    plain_cfg, moved_cfg = load(unscenes3d, **options), load(unscenes3d, **options)
+    moved_cfg.augmentation = flips
+    one = build_dataset(plain_cfg, "train", training=True, seed=1)[0]
+    moved = build_dataset(moved_cfg, "train", training=True, seed=1)[0]
+    assert not np.allclose(one.points[:, :3], moved.points[:, :3])
+    for sample in (one, moved):
+        ends_m = sample.lidar_rays.ends_m[sample.lidar_rays.is_own]
+        distance_m = torch.cdist(ends_m[:200].double(), sample.points[:, :3].double())
+        assert distance_m.min(dim=1).values.max() < 1e-3
+        pixels, _ = project_points(sample.pixel_from_lidar[0], ends_m)
+        assert pixels.isfinite().all()
+
+
+@pytest.mark.parametrize("data", ["unscenes3d", "nuscenes"])
+def test_projections_of_the_video_go_through_the_world(data, request):
+    cfg = load(request.getfixturevalue(data), model__loss__supervision="both")
+    sample = build_dataset(cfg, "train", training=True)[0]
+    assert torch.equal(sample.video.images[0], sample.images)
+    torch.testing.assert_close(sample.video.pixel_from_lidar[0], sample.pixel_from_lidar)
+    # Both vehicles drive ahead: the next frame's front camera is nearer to what is ahead.
+    ahead = torch.tensor([[20.0, 0.0, 0.0]])
+    _, depth_m = project_points(sample.video.pixel_from_lidar[:2, 0], ahead.expand(2, -1, -1))
+    assert depth_m[1] < depth_m[0] - 0.5
+
+
+def test_a_scene_with_too_few_frames_has_images_that_see_nothing(tmp_path):
+    write_tiny_unscenes3d(tmp_path / "data", labels=False, frames=1, sweeps=1)
+    cfg = load(
+        write_config(tmp_path, "unscenes3d", tmp_path / "data"), model__loss__supervision="video"
+    )
+    video = build_dataset(cfg, "train", training=True)[0].video
+    assert video.pixel_from_lidar[:2].any(dim=(1, 2, 3)).all()
+    assert not video.pixel_from_lidar[2].any()
+    assert not video.images[2].any()
+
+
+def test_poses_are_required_before_training(tmp_path):
+    write_tiny_unscenes3d(tmp_path / "data", labels=False)
+    shutil.rmtree(tmp_path / "data" / "vehicle_infos")
+    cfg = load(write_config(tmp_path, "unscenes3d", tmp_path / "data"))
+    with pytest.raises(FileNotFoundError, match="vehicle_infos"):
+        build_dataset(cfg, "train", training=True)
+
+
+def test_neighboring_frames_are_required_before_training(tmp_path):
+    write_tiny_unscenes3d(tmp_path / "data", labels=False, frames=1, sweeps=0)
+    cfg = load(write_config(tmp_path, "unscenes3d", tmp_path / "data"))
+    with pytest.raises(ValueError, match="has only one frame"):
+        build_dataset(cfg, "train", training=True)
+
+
+def test_frames_without_labels_are_sources(tmp_path):
+    write_tiny_unscenes3d(tmp_path / "data", labels=False, frames=1, sweeps=2)
+    cfg = load(write_config(tmp_path, "unscenes3d", tmp_path / "data"))
+    frames = build_dataset(cfg, "train", training=True)
+    assert len(frames) == 1
+    assert frames[0].lidar_rays.origins_m.unique(dim=0).shape[0] == 3
+
+
+def test_nothing_is_counted_or_repeated_by_labels(unscenes3d):
+    cfg = load(unscenes3d, model__loss__class_counts="from_data")
+    assert balance_classes(cfg).model.loss.class_counts is None
+    cfg.schedule.repeat_threshold = 0.1
+    with pytest.raises(ValueError, match=r"repeat_threshold=0.1 needs labels"):
+        build_dataset(cfg, "train", training=True)
+
+
+def test_an_unknown_supervision_is_rejected(unscenes3d):
+    with pytest.raises(ValueError, match=r"loss.supervision must be one of .*, got 'sonar'"):
+        build_model(load(unscenes3d, model__loss__supervision="sonar"))
+    with pytest.raises(ValueError, match="positive sources and rays, got 0 and 10"):
+        build_dataset(
+            load(unscenes3d, model__loss__label_free=dict(sources=0, rays=10)),
+            "train",
+            training=True,
+        )
+
+
+def train_and_score(config, out, words=""):
+    train.main(train.parse_arguments(f"--py-config {config} --work-dir {out} {words}".split()))
+    weights = out / "model_state_dict.pth"
+    words = f"--work-dir {out} --resume-from {weights} --json {out / 'scores.json'}"
+    eval_iou.main(eval_iou.parse_arguments(words.split()))
+    return json.loads((out / "scores.json").read_text())
+
+
+def test_it_trains_without_labels_and_is_scored_by_those_of_validation(tmp_path, caplog):
+    stems = write_tiny_unscenes3d(tmp_path / "data")
+    config = write_config(tmp_path, "unscenes3d", tmp_path / "data")
+    with config.open("a") as file:
+        file.write(
+            "model['loss'] |= dict(supervision='lidar', label_free=dict(sources=2, rays=300))\n"
+            "schedule |= dict(val_interval=0)\n"
+            "modality = 'lidar'\n"
+        )
+    for stem in stems[:2]:  # Those of the training split.
+        (tmp_path / "data" / "occ" / f"{stem}.npy").unlink()
+        (tmp_path / "data" / "depths" / f"{stem}.png").unlink()
+    with caplog.at_level(logging.WARNING):
+        scores = train_and_score(config, tmp_path / "out")
+    assert 0 <= scores["iou"] <= 1
+    assert "trained without labels: IoU, precision and recall count" in caplog.text
