@@ -53,7 +53,8 @@ def label_free_terms(
         lidar = batch.lidar_rays
         assert lidar is not None, "a field of this supervision"
         has_point = lidar.has_point
-        rays = SurfaceRays(lidar.origins_m, lidar.ends_m, has_point)
+        share = torch.ones_like(lidar.ends_m[..., 0])  # The reader has drawn them evenly.
+        rays = SurfaceRays(lidar.origins_m, lidar.ends_m, has_point, share)
         terms["lidar_rays"] = ray_term(logits, grid, rays)
         if batch.images is not None and batch.pixel_from_lidar is not None:
             height, width = batch.images.shape[-2:]

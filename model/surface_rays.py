@@ -25,6 +25,7 @@ class SurfaceRays(NamedTuple):
         origins_m: Position of the sensor, in the frame's LiDAR coordinates.
         ends_m: The point that ends each ray; the origin for a ray that does not count.
         has_point: Voxels with a point of any ray. A ray that passes one does not make it free.
+        share: How much each ray counts.
         clearance_m: Height above or below its end from which on a ray makes free [m]. Where rays
             are too few for ``has_point`` to hold all of a surface, those that graze it would
             otherwise free the rest.
@@ -33,6 +34,7 @@ class SurfaceRays(NamedTuple):
     origins_m: Float[Tensor, "B R 3"]
     ends_m: Float[Tensor, "B R 3"]
     has_point: Bool[Tensor, "B X Y Z"]
+    share: Float[Tensor, "B R"]
     clearance_m: float = 0.0
 
 
@@ -56,6 +58,7 @@ def ray_term(
         ~at_voxels(rays.has_point, passed) & is_clear & is_inside[..., None],
         at_voxels(log_occupied_of(logits), ended),
         grid.contains(rays.ends_m) & is_inside,
+        rays.share,
     )
 
 

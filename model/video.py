@@ -15,7 +15,7 @@ from dataset.sample import VideoImages
 from loss.photometric import best_depth, best_sources, is_explained, match_exposure, patch_error
 from model.objective import LabelFreeOptions
 from model.render.rays import Rays, pixel_rays
-from model.surface_rays import SurfaceRays, voxel_of
+from model.surface_rays import SurfaceRays, at_voxels, voxel_of
 from utils.geometry import VoxelGrid, project_points
 
 PATCH_PX = (-2, 0, 2)
@@ -23,6 +23,9 @@ PATCH_PX = (-2, 0, 2)
 by 3 pixels before, nothing between them is left out."""
 LARGEST_ERROR = 0.15
 """Rays without a smaller error at any depth are not used: they show something that moves."""
+MINORITY = 0.5
+"""Ends in a voxel with a smaller share of the votes of the leading voxel of its column are wrong:
+where the ground is near the border of two voxels, errors put some of its pixels into the other."""
 
 
 class Proposals(NamedTuple):
@@ -92,13 +95,19 @@ def matched_rays(
         if own_m is None:
             own_m = torch.where(is_sure, best_m, 0.0).view(-1, cameras, *lattice)
     assert own_m is not None, "the first target is the frame itself"
-    matched = SurfaceRays(
-        torch.cat(origins, dim=1),
-        torch.cat(ends, dim=1),
-        surface_voxels(torch.cat(ends, dim=1), torch.cat(origins, dim=1), grid),
+    starts_m, ends_m = torch.cat(origins, dim=1), torch.cat(ends, dim=1)
+    votes = votes_of(ends_m, starts_m, grid)
+    is_held = (votes > 0) & (votes >= MINORITY * votes.amax(-1, keepdim=True))
+    in_voxel = at_voxels(votes, voxel_of(ends_m, grid))
+    is_outlier = ~at_voxels(is_held, voxel_of(ends_m, grid)) & grid.contains(ends_m)
+    rays_held = SurfaceRays(
+        starts_m,
+        torch.where(is_outlier[..., None], starts_m, ends_m),
+        beside(is_held),
+        torch.where(grid.contains(ends_m), 1 / in_voxel.clamp(min=1), 1.0),
         clearance_m=grid.voxel_m,
     )
-    return MatchedRays(matched, own_m)
+    return MatchedRays(rays_held, own_m)
 
 
 def _rays_of(pixel_from_lidar: Float[Tensor, "B N 4 4"], pixels: Float[Tensor, "P 2"]) -> Rays:
@@ -116,23 +125,29 @@ def _rays_of(pixel_from_lidar: Float[Tensor, "B N 4 4"], pixels: Float[Tensor, "
     return Rays(*(part.reshape(batch, -1, 3) for part in rays))
 
 
-def surface_voxels(
+def votes_of(
     ends_m: Float[Tensor, "B R 3"], origins_m: Float[Tensor, "B R 3"], grid: VoxelGrid
-) -> Bool[Tensor, "B X Y Z"]:
-    """Voxels with the end of a ray, and those beside them at the same height.
-
-    Not every voxel of a surface gets a ray. Rays that graze the ground would free the others.
+) -> Float[Tensor, "B X Y Z"]:
+    """Number of rays that end in each voxel.
 
     Args:
         ends_m: The ends.
-        origins_m: The origins; where the end is one, there is no end.
+        origins_m: The origins; a ray whose end is its origin has none.
         grid: The grid.
     """
     counts = grid.contains(ends_m) & (ends_m != origins_m).any(-1)
-    held = torch.zeros(len(ends_m), grid.shape[0] * grid.shape[1] * grid.shape[2]).to(ends_m)
-    held = held.scatter_reduce(1, voxel_of(ends_m, grid), counts.to(held), "amax")
-    beside = max_pool3d(held.view(-1, 1, *grid.shape), (3, 3, 1), stride=1, padding=(1, 1, 0))
-    return beside[:, 0] > 0
+    votes = ends_m.new_zeros(len(ends_m), grid.shape[0] * grid.shape[1] * grid.shape[2])
+    votes = votes.scatter_add(1, voxel_of(ends_m, grid), counts.to(votes))
+    return votes.view(-1, *grid.shape)
+
+
+def beside(is_held: Bool[Tensor, "B X Y Z"]) -> Bool[Tensor, "B X Y Z"]:
+    """Voxels with an end, and those beside them at the same height.
+
+    Not every voxel of a surface gets a ray. Rays that graze the ground would free the others.
+    """
+    wide = max_pool3d(is_held[:, None].float(), (3, 3, 1), stride=1, padding=(1, 1, 0))
+    return wide[:, 0] > 0
 
 
 def lattice_pixels(

@@ -19,7 +19,8 @@ def rays_to(*ends: tuple[float, float, float], origin: tuple = (-2.0, 0.5, 0.5))
     for x, y, z in ends:
         if x < 8:
             has_point[0, int(x), int(y + 2), int(z + 1)] = True
-    return SurfaceRays(torch.tensor(origin).expand_as(points), points, has_point)
+    share = torch.ones(points.shape[:2])
+    return SurfaceRays(torch.tensor(origin).expand_as(points), points, has_point, share)
 
 
 def nll(occupied: torch.Tensor, rays: SurfaceRays) -> torch.Tensor:

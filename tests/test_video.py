@@ -8,11 +8,12 @@ from model.objective import LabelFreeOptions
 from model.render.rays import pixel_centers, pixel_rays
 from model.video import (
     MatchedRays,
+    beside,
     lattice_pixels,
     matched_rays,
     proposals,
     proposed_depths,
-    surface_voxels,
+    votes_of,
 )
 from tests.model_inputs import pinhole
 from utils.geometry import VoxelGrid
@@ -103,7 +104,8 @@ def rays_of(images: VideoImages) -> MatchedRays:
 
 def test_rays_of_both_frames_end_at_the_wall():
     found = rays_of(video())
-    origins_m, ends_m, has_point, clearance_m = found.rays
+    origins_m, ends_m, has_point, share, clearance_m = found.rays
+    assert ((share > 0) & (share <= 1)).all()
     assert clearance_m == GRID.voxel_m
     assert ends_m.shape == (1, 2 * 12 * 16, 3)
     sure = (ends_m != origins_m).any(-1)
@@ -133,13 +135,19 @@ def test_a_frame_that_is_missing_matches_nothing():
     assert not rays_of(images).rays.has_point.any()
 
 
+def test_ends_vote_for_their_voxels():
+    origins = torch.zeros(1, 4, 3)
+    ends = torch.tensor([[[5.5, 0.5, 0.5], [5.1, 0.9, 0.1], [50.0, 0.5, 0.5], [0.0, 0.0, 0.0]]])
+    votes = votes_of(ends, origins, GRID)
+    assert votes[0, 5, 12, 8] == votes.sum() == 2
+
+
 def test_voxels_beside_an_end_are_not_free():
-    origin = torch.tensor([[[0.0, 0.0, 0.0]]])
-    held = surface_voxels(torch.tensor([[[5.5, 0.5, 0.5]]]), origin, GRID)
-    assert held[0, 4:7, 11:14, 8].all()
-    assert held.sum() == 9
-    assert not surface_voxels(origin, origin, GRID).any()
-    assert not surface_voxels(torch.tensor([[[50.0, 0.5, 0.5]]]), origin, GRID).any()
+    held = torch.zeros(1, *GRID.shape, dtype=torch.bool)
+    held[0, 5, 12, 8] = True
+    wide = beside(held)
+    assert wide[0, 4:7, 11:14, 8].all()
+    assert wide.sum() == 9
 
 
 def test_a_lattice_takes_one_pixel_of_each_cell():
