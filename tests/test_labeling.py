@@ -11,7 +11,7 @@ import pytest
 from dataset import formats, layout
 from dataset.labeling.cells import CellMap
 from dataset.labeling.clip_map import build_clip_map
-from dataset.labeling.drive import cut_clips, read_drive, read_poses
+from dataset.labeling.drive import cut_clips, read_drive
 from dataset.labeling.evidence import Evidence, SilentDirections, ray_samples, thin_rays
 from dataset.labeling.frame_labels import View, label_frame
 from dataset.labeling.ground import fit_ground
@@ -360,22 +360,19 @@ def test_clips_are_cut_at_gaps_and_by_length(recording):
     assert [key for clip in clips for key in clip.keys] == [0, 5, 10, 13, 18]
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("1.0 0 0 0 0 0 0", "line 1: expected STEM x y z"),
-        ("first 0 0 0 0 0 0 1", "with the time in seconds as stem"),
-        ("1.0 0 0 0 0 0 0 2", "a unit quaternion"),
-        ("1.0 0 0 nan 0 0 0 1", "line 1"),
-    ],
-)
-def test_wrong_poses_are_refused(tmp_path, line, message):
-    path = tmp_path / "poses.txt"
-    path.write_text(line + "\n")
-    with pytest.raises(ValueError, match=message):
-        read_poses(path)
+def test_missing_poses_and_stems_that_are_no_times_are_refused(tmp_path):
+    stem = write_drive(tmp_path, frames=1)[0]
+    (tmp_path / "poses.txt").rename(tmp_path / "other.txt")
     with pytest.raises(FileNotFoundError, match="labels need the pose of each cloud"):
-        read_poses(tmp_path / "none.txt")
+        read_drive(tmp_path)
+    (tmp_path / "poses.txt").write_text("2.0 0 0 0 0 0 0 1\n")
+    with pytest.raises(ValueError, match="found none of their stems"):
+        read_drive(tmp_path)
+    for folder, end in (("clouds", ".bin"), ("images", ".png")):
+        (tmp_path / folder / f"{stem}{end}").rename(tmp_path / folder / f"first{end}")
+    (tmp_path / "poses.txt").write_text("first 0 0 0 0 0 0 1\n")
+    with pytest.raises(ValueError, match="expected the time in seconds as name of each cloud"):
+        read_drive(tmp_path)
 
 
 @pytest.mark.parametrize(

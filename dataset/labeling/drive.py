@@ -10,17 +10,15 @@ from jaxtyping import Float64
 
 from dataset import layout
 from dataset.clouds import SUFFIXES as CLOUD_SUFFIXES
-from dataset.formats import read_text
 from dataset.inventory import time_order
 from dataset.labeling.options import LabelOptions
 from dataset.layout import IMAGE_SUFFIXES
 from dataset.recorded_clouds import RecordedClouds
+from dataset.recorded_poses import POSES, read_poses
 from dataset.recording import files_by_stem
 from dataset.rig import read_rig
-from utils.quaternions import rotation_matrix
 from utils.shortlist import shortlist
 
-POSES = "poses.txt"
 _GAP_S = 2.0
 """Frames further apart than this do not belong to the same scene."""
 _FASTEST_MPS = 60.0
@@ -82,6 +80,11 @@ def read_drive(root: Path, camera: str | None = None) -> Drive:
         ValueError: If a file is invalid, or frames lack images.
     """
     rig = read_rig(root / "calib.json")
+    if not (root / POSES).is_file():
+        raise FileNotFoundError(
+            f"{root / POSES} not found: labels need the pose of each cloud. Estimate them with "
+            "tools/estimate_poses.py"
+        )
     files = files_by_stem(root / "clouds", CLOUD_SUFFIXES)
     poses = read_poses(root / POSES)
     stems = sorted(files.keys() & poses.keys(), key=time_order)
@@ -89,6 +92,11 @@ def read_drive(root: Path, camera: str | None = None) -> Drive:
         raise ValueError(
             f"{root / POSES}: expected poses of the clouds, found none of their stems: the first "
             "column must be the name of a cloud"
+        )
+    wrong = [stem for stem in stems if not _is_time(stem)]
+    if wrong:
+        raise ValueError(
+            f"{root}: expected the time in seconds as name of each cloud, found {shortlist(wrong)}"
         )
     if len(stems) < len(files):
         logger.warning(
@@ -120,42 +128,6 @@ def read_drive(root: Path, camera: str | None = None) -> Drive:
         images=images,
         pixel_from_lidar=projection,
     )
-
-
-def read_poses(path: Path) -> dict[str, Float64[np.ndarray, "4 4"]]:
-    """Read lines ``STEM x y z qx qy qz qw``: world_from_lidar of each cloud.
-
-    Raises:
-        FileNotFoundError: If the file is missing.
-        ValueError: If a line is not a pose, or a stem is no time.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} not found: labels need the pose of each cloud; a line is STEM x y z qx qy qz "
-            "qw (docs/own_data.md)"
-        )
-    poses = {}
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
-        words = line.split()
-        if not words or words[0].startswith("#"):
-            continue
-        try:
-            float(words[0])
-            values = np.array(words[1:], np.float64)
-        except ValueError:
-            values = np.zeros(0)
-        length = float(np.linalg.norm(values[3:])) if values.shape == (7,) else 0.0
-        if not np.isfinite(values).all() or abs(length - 1) > 0.01:
-            raise ValueError(
-                f"{path}, line {number}: expected STEM x y z qx qy qz qw with the time in seconds "
-                f"as stem and a unit quaternion, found '{line[:80]}': correct the line"
-            )
-        x, y, z, w = values[3:] / length
-        pose = np.eye(4)
-        pose[:3, :3] = rotation_matrix(np.array([w, x, y, z]))
-        pose[:3, 3] = values[:3]
-        poses[words[0]] = pose
-    return poses
 
 
 def cut_clips(drive: Drive, options: LabelOptions) -> list[Clip]:
@@ -212,3 +184,10 @@ def _camera(root: Path, cameras: list[str], wanted: str | None) -> str:
         f"{root / 'calib.json'}: expected one camera, or --camera with one of {cameras}, found "
         f"{'no --camera' if wanted is None else repr(wanted)}"
     )
+
+
+def _is_time(stem: str) -> bool:
+    try:
+        return bool(np.isfinite(float(stem)))
+    except ValueError:
+        return False

@@ -32,9 +32,9 @@ from dataset.minesim.write.labels import ClipMap, accumulate, depth_image, local
 from dataset.minesim.write.schedule import FIRST_STAMP_S, SCENE_SPACING_S
 from dataset.minesim.write.writer import JPEG_QUALITY
 from dataset.occupancy_files import write_array
+from dataset.recorded_poses import POSES, write_poses
 from utils.labels import UNSCENES3D
 from utils.parallel import map_in_processes
-from utils.quaternions import quaternion_xyzw
 from utils.whole_files import write_json, write_whole
 
 TRUTH = "truth"
@@ -136,7 +136,7 @@ def write_recordings(root: Path, options: RecordingOptions, *, workers: int | No
         options: What to write.
         workers: Number of processes; None for one per core. The files do not depend on it.
     """
-    missing = [n for n in range(options.drives) if not (_folder(root, n) / "poses.txt").is_file()]
+    missing = [n for n in range(options.drives) if not (_folder(root, n) / POSES).is_file()]
     write = partial(write_drive, root, options)
     for _ in map_in_processes(write, missing, title="MineSim", workers=workers, chunk_size=1):
         pass
@@ -157,7 +157,7 @@ def write_drive(root: Path, options: RecordingOptions, number: int) -> None:
     )
     movers = draw_movers(world, np.random.default_rng((*seed, _MOVERS)), options.movers)
     renderer = CameraRenderer(stage, rig.camera)
-    poses = []
+    poses = {}
     for frame in range(options.frames):
         tick = _LEAD_TICKS + frame
         stem = f"{FIRST_STAMP_S + number * SCENE_SPACING_S + tick / RATE_HZ:.6f}"
@@ -174,7 +174,7 @@ def write_drive(root: Path, options: RecordingOptions, number: int) -> None:
         if frame % TRUTH_STEP == 0:
             labels = true_labels(clip, movers, tick, pose, rig, taken.depth_m, cloud)
             _write_truth(folder / TRUTH, stem, labels)
-        poses.append(_pose_line(stem, pose @ rig.vehicle_from_lidar))
+        poses[stem] = pose @ rig.vehicle_from_lidar
     camera = {
         "pixel_from_cam": rig.camera.p2[:, :3].tolist(),
         "cam_from_lidar": rig.cam_from_lidar.tolist(),
@@ -185,7 +185,7 @@ def write_drive(root: Path, options: RecordingOptions, number: int) -> None:
         "intensity_max": 255,
     }
     write_json(content, folder / "calib.json")
-    write_whole(folder / "poses.txt", "".join(poses))
+    write_poses(folder / POSES, poses)
 
 
 def draw_movers(world: World, rng: np.random.Generator, number: int) -> list[Mover]:
@@ -346,11 +346,6 @@ def _write_truth(folder: Path, stem: str, truth: Truth) -> None:
     write_array(folder / layout.relative_path(layout.OCCUPANCY, stem), truth.rows)
     for name, image in ((layout.DEPTHS, truth.depth), (layout.ELEVATION, truth.elevation)):
         write_encoded(folder / layout.relative_path(name, stem), image, PNG_OPTIONS)
-
-
-def _pose_line(stem: str, pose: Float[np.ndarray, "4 4"]) -> str:
-    numbers = np.concatenate([pose[:3, 3], quaternion_xyzw(pose[:3, :3])])
-    return f"{stem} " + " ".join(f"{number:.9f}" for number in numbers) + "\n"
 
 
 def _folder(root: Path, number: int) -> Path:
