@@ -13,6 +13,7 @@ from engine.viewer.choice import (
     LABEL,
     POINTS,
     PREDICTION,
+    UNLABELED,
     Choice,
     extras_of,
     layers_of,
@@ -75,3 +76,9 @@ def test_the_extras_of_a_frame():
     splats = Splats(empty, np.zeros((0, 3, 3), np.float32), empty, np.zeros((0, 1), np.float32))
     everything = ViewFrame(sample, Predicted(VOXELS, splats))
     assert extras_of(everything) == (POINTS, CAMERAS, ELEVATION, GAUSSIANS)
+
+
+def test_labels_have_an_edge_where_some_voxels_have_none():
+    assert extras_of(frame(labeled=True)) == ()
+    sample = Sample("s", occupancy=torch.tensor([[[0, 255]]], dtype=torch.uint8))
+    assert extras_of(ViewFrame(sample)) == (UNLABELED,)

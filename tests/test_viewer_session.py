@@ -21,10 +21,11 @@ from engine.viewer.choice import (
     LABEL,
     POINTS,
     PREDICTION,
+    UNLABELED,
 )
 from tests.layout_files import Rig
 from utils.geometry import VoxelGrid
-from utils.labels import UNSCENES3D
+from utils.labels import IGNORE, UNSCENES3D
 
 viser = pytest.importorskip("viser", reason="the viewer needs viser")
 from engine.viewer.session import Session  # noqa: E402
@@ -44,7 +45,7 @@ class TinySource:
     stems = ["1.0", "2.0", "3.0", "4.0"]  # noqa: RUF012
 
     def __init__(self):
-        self.reads = []
+        self.reads, self.is_partly_labeled = [], False
 
     def read(self, index):
         self.reads.append(index)
@@ -53,6 +54,8 @@ class TinySource:
         label = np.zeros(GRID.shape, np.uint8)
         label[:, :, 0] = ROAD
         prediction = label.copy()
+        if self.is_partly_labeled:
+            label[0] = IGNORE
         label[4 + index : 8 + index, 6:9, 1:4] = TRUCK
         prediction[5 + index : 9 + index, 6:9, 1:4] = TRUCK
         sample = Sample(
@@ -179,6 +182,13 @@ def test_follows_the_panel(session):
     assert panel._errors.visible
     assert not panel._classes.visible
     assert ">9<" in panel._swatches["missed"][0].content
+
+
+def test_the_edge_of_the_labels_is_drawn_on_demand(session):
+    session._source.is_partly_labeled = True
+    session._panel._extras[UNLABELED].value = True
+    session.follow()
+    assert session._server.scene._handle_from_node_name["/frames/0/unlabeled"].visible
 
 
 def test_all_classes_at_once(session):

@@ -7,6 +7,7 @@ from engine.viewer.voxels import (
     error_groups,
     is_exposed,
     sky_light,
+    unlabeled_border,
 )
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE, UNSCENES3D
@@ -139,6 +140,17 @@ def test_a_wall_takes_the_sky_on_its_side():
     solid[:, 5, :] = True  # beside the voxels with y = 4
     (light,) = sky_light(solid, np.array([[4, 4, 0]]))
     assert light == pytest.approx(1 - 6 / 17)  # 3 of the 8 azimuths, steep and flat
+
+
+def test_only_unlabeled_voxels_beside_labeled_ones_are_the_edge():
+    label = np.full((5, 5, 5), IGNORE, np.uint8)
+    assert not len(unlabeled_border(label, VoxelGrid((0.0, 0.0, 0.0), 1.0, (5, 5, 5))))
+    label[0, 2, 2], label[4, 4, 4] = FREE, 3
+    centers = unlabeled_border(label, VoxelGrid((0.0, 0.0, 0.0), 1.0, (5, 5, 5)))
+    assert sorted(map(tuple, (centers - 0.5).tolist())) == [
+        *((0, 1, 2), (0, 2, 1), (0, 2, 3), (0, 3, 2), (1, 2, 2)),
+        *((3, 4, 4), (4, 3, 4), (4, 4, 3)),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 from engine.frames.sources import ViewFrame
 from engine.viewer.voxels import VoxelGroup
+from utils.labels import IGNORE
 
 PREDICTION, LABEL, DIFFERENCE = "Prediction", "Label", "Difference"
 LAYERS = (PREDICTION, LABEL, DIFFERENCE)
 """Voxel layers; one is shown at a time."""
 POINTS, CAMERAS, ELEVATION, GAUSSIANS = "LiDAR points", "Camera", "Elevation", "Gaussians"
-EXTRAS = (POINTS, CAMERAS, ELEVATION, GAUSSIANS)
+UNLABELED = "Edge of the labels"
+EXTRAS = (POINTS, CAMERAS, ELEVATION, GAUSSIANS, UNLABELED)
 """Content besides voxels."""
 
 
@@ -53,6 +55,7 @@ def extras_of(frame: ViewFrame) -> tuple[str, ...]:
         CAMERAS: sample.images is not None and sample.pixel_from_lidar is not None,
         ELEVATION: sample.elevation_m is not None,
         GAUSSIANS: predicted is not None and predicted.splats is not None,
+        UNLABELED: frame.label is not None and bool((frame.label == IGNORE).any()),
     }
     return tuple(extra for extra in EXTRAS if available[extra])
 

@@ -16,6 +16,7 @@ from engine.viewer.choice import (
     GAUSSIANS,
     POINTS,
     PREDICTION,
+    UNLABELED,
     Choice,
     extras_of,
     nearest_layer,
@@ -27,7 +28,7 @@ from engine.viewer.shapes import (
     elevation_mesh,
     height_colors,
 )
-from engine.viewer.voxels import VoxelGroup, class_groups, error_groups
+from engine.viewer.voxels import VoxelGroup, class_groups, error_groups, unlabeled_border
 from utils.geometry import VoxelGrid
 from utils.labels import LabelSet
 
@@ -36,6 +37,7 @@ IMAGE_DISTANCE = 0.1
 LINEAR = np.rint(255 * (np.arange(256) / 255) ** 2.2).astype(np.uint8)
 """Conversion of sRGB to linear values: viser does not convert the colors of instances."""
 CAMERA_COLOR = (45, 52, 66)
+UNLABELED_COLOR = (150, 150, 160)
 POINT_M = 0.11
 """Width of a LiDAR point [m]."""
 ABOVE_GROUND_M = 0.08
@@ -74,6 +76,7 @@ class FrameNodes:
             CAMERAS: self._add_cameras,
             ELEVATION: self._add_elevation,
             GAUSSIANS: self._add_gaussians,
+            UNLABELED: self._add_unlabeled,
         }
 
     def prepare(self, choice: Choice) -> None:
@@ -214,6 +217,19 @@ class FrameNodes:
             covariances=splats.covariances_m2,
             rgbs=splats.colors,
             opacities=splats.opacities,
+        )
+        return [node]
+
+    def _add_unlabeled(self) -> list[Any]:
+        assert self.frame.label is not None, "frames without labels have no such node"
+        centers_m = unlabeled_border(self.frame.label, self._grid)
+        node = self._scene.add_point_cloud(
+            f"{self._name}/unlabeled",
+            centers_m,
+            UNLABELED_COLOR,
+            point_size=0.5 * self._grid.voxel_m,
+            point_shape="circle",
+            precision="float32",
         )
         return [node]
 

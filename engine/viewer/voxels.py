@@ -105,6 +105,16 @@ def sky_light(
     return open_sky / np.float32(len(directions))
 
 
+def unlabeled_border(
+    label: UInt8[np.ndarray, "X Y Z"], grid: VoxelGrid
+) -> Float32[np.ndarray, "N 3"]:
+    """Return the centers [m] of ignored voxels with a labeled one beside them, free or occupied."""
+    # What is beyond the grid is no labeled voxel.
+    is_ignored = np.pad(label == IGNORE, 1, constant_values=True)
+    is_border = is_exposed(is_ignored)[1:-1, 1:-1, 1:-1]
+    return grid.meters_from_voxel(np.argwhere(is_border) + 0.5).astype(np.float32)
+
+
 def _groups(
     kinds: UInt8[np.ndarray, "X Y Z"],
     is_ground: Bool[np.ndarray, "X Y Z"],
