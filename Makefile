@@ -7,6 +7,10 @@ OUT ?= out/demo
 CONFIG := config/minesim/minesim_occ.py
 NUSCENES_DATA ?= data/minesim_nuscenes
 NUSCENES_OUT ?= out/nuscenes_demo
+TRY_DATA ?= data/try
+TRY_OUT ?= out/try
+BENCH := config/minesim/bench
+BENCH_DATA ?= data/minesim_bench
 NUSCENES := --py-config config/minesim/minesim_nuscenes.py --work-dir "$(NUSCENES_OUT)" \
 	--data-root "$(NUSCENES_DATA)/nuscenes"
 
@@ -14,6 +18,7 @@ NUSCENES := --py-config config/minesim/minesim_nuscenes.py --work-dir "$(NUSCENE
 empty :=
 escaped = $(subst $(empty) ,\ ,$(1))
 DEMO_DATA := $(call escaped,$(DATA))/minesim.json
+TRIED_DATA := $(call escaped,$(TRY_DATA))/minesim.json
 RIG_DATA := $(call escaped,$(NUSCENES_DATA))/minesim.json
 INSTALLED := $(call escaped,$(VENV))/.installed
 
@@ -21,16 +26,19 @@ INSTALLED := $(call escaped,$(VENV))/.installed
 SMOKE := $(addprefix tests/test_,compat.py constraints.py sparse.py formats.py unscenes3d.py \
 	transforms.py lidar_encoder.py overfit.py)
 
-.PHONY: help demo test smoke constraints modalities nuscenes-demo docs clean
+.PHONY: help try demo test smoke constraints modalities nuscenes-demo bench-data bench docs clean
 .DELETE_ON_ERROR:
 
 help:
+	@echo "make try         predict with the weights in assets/checkpoints, in half a minute"
 	@echo "make demo        a small mine: data, training, scores and figures in $(OUT)"
 	@echo "make test        lint, types and all tests"
 	@echo "make smoke       types and a few tests, about a minute"
 	@echo "make constraints newest versions of all packages into constraints.txt"
 	@echo "make modalities  the demo's camera-only and LiDAR-only variants, to compare with it"
 	@echo "make nuscenes-demo  the same in nuScenes' layout: six cameras, Occ3D scores, novel-view depth"
+	@echo "make bench-data  the data of MineSim-Bench in $(BENCH_DATA), made and verified"
+	@echo "make bench       all variants of MineSim-Bench once, which needs a GPU"
 	@echo "make docs        the documents as a site in site/, without a network but for its packages"
 	@echo "make clean       remove the demo's data and results"
 
@@ -49,13 +57,23 @@ $(INSTALLED): requirements.txt constraints.txt
 	$(call install,requirements.txt)
 	@touch "$(VENV)/.installed"
 
-$(INSTALLED)-dev: requirements-dev.txt requirements.txt constraints.txt
+$(INSTALLED)-dev: requirements-dev.txt requirements-poses.txt requirements.txt constraints.txt
 	$(call install,requirements-dev.txt)
 	@touch "$(VENV)/.installed-dev" "$(VENV)/.installed"
 
 $(DEMO_DATA): $(INSTALLED)
 	$(RUN) tools/make_minesim.py --out "$(DATA)" --scenes 60 --frames 4 --val 12 --test 2 --seed 3 \
 		--image-size 480x300 --no-sweeps --map-voxel 0.2 --ground-cell 0.6
+
+# Scenes of another seed than the demo's, so that the weights have seen none of them.
+$(TRIED_DATA): $(INSTALLED)
+	$(RUN) tools/make_minesim.py --out "$(TRY_DATA)" --scenes 2 --frames 1 --val 1 --test 0 --seed 100 \
+		--image-size 480x300 --no-sweeps --map-voxel 0.2 --ground-cell 0.6
+
+try: $(TRIED_DATA)
+	$(RUN) predict.py --resume-from assets/checkpoints/minesim_demo.safetensors \
+		--data-root "$(TRY_DATA)" --out "$(TRY_OUT)"
+	@echo "Look at $(TRY_OUT)/*.png: what the sensors saw, the prediction, the label and the errors"
 
 demo: $(DEMO_DATA)
 	$(RUN) train.py --py-config $(CONFIG) --work-dir "$(OUT)" --data-root "$(DATA)"
@@ -88,6 +106,15 @@ nuscenes-demo: $(RIG_DATA)
 	$(RUN) eval_iou.py $(NUSCENES) --occ3d --resolution 0.8 --sem --use-mask --scene-size 4
 	$(RUN) eval_novel_depth.py $(NUSCENES)
 
+bench-data: $(INSTALLED)
+	test -f "$(BENCH_DATA)/minesim.json" || \
+		$(RUN) tools/make_minesim.py @$(BENCH)/data.txt --out "$(BENCH_DATA)"
+	$(RUN) tools/verify_dataset.py "$(BENCH_DATA)" --against $(BENCH)/data.csv
+
+bench: bench-data
+	$(RUN) tools/bench.py --data-root "$(BENCH_DATA)"
+	$(RUN) tools/update_tables.py
+
 test: $(INSTALLED)-dev
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
@@ -119,4 +146,4 @@ docs: $(call escaped,$(VENV))-docs/.installed
 
 clean:
 	rm -rf "$(DATA)" "$(OUT)" "$(OUT)_camera" "$(OUT)_lidar" "$(NUSCENES_DATA)" \
-		"$(NUSCENES_OUT)" site
+		"$(NUSCENES_OUT)" "$(TRY_DATA)" "$(TRY_OUT)" site

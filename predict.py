@@ -61,7 +61,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--stems", nargs="+", metavar="STEM", help="predict only these frames")
     add("--limit", type=whole_number(0), default=0, metavar="N",
         help="predict N frames, evenly spaced (default: 0, all)")  # fmt: skip
-    add("--amp", choices=PRECISIONS, default="off", help="mixed precision on a GPU (default: off)")
+    add("--amp", choices=PRECISIONS, default="off", help="mixed precision; on a CPU off or "
+        "bf16 (default: off)")  # fmt: skip
     add("--compile", action="store_true", help="compile the network, which takes about a minute "
         "before the first frame and makes later ones faster; on a GPU it then runs as one CUDA "
         "graph")  # fmt: skip

@@ -65,3 +65,20 @@ def check_rigid(where: str, name: str, matrix: Float64[np.ndarray, "4 4"]) -> No
             f"{where}: expected a rotation and a translation in '{name}', found {found}. Write "
             "the transform row by row, with at least three decimals."
         )
+
+
+def split_projection(
+    pixel_from_lidar: Float64[np.ndarray, "4 4"],
+) -> tuple[Float64[np.ndarray, "3 4"], Float64[np.ndarray, "4 4"]]:
+    """Split a projection into camera matrix, f 0 u, 0 f v, 0 0 1, and pose of the camera."""
+    p2 = np.zeros((3, 4))
+    p2[2, 2] = 1.0
+    cam_from_lidar = np.eye(4)
+    cam_from_lidar[2] = pixel_from_lidar[2]
+    for row in (0, 1):
+        center = pixel_from_lidar[row, :3] @ pixel_from_lidar[2, :3]
+        rest = pixel_from_lidar[row] - center * pixel_from_lidar[2]
+        focal = np.linalg.norm(rest[:3])
+        p2[row, row], p2[row, 2] = focal, center
+        cam_from_lidar[row] = rest / focal
+    return p2, cam_from_lidar

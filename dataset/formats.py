@@ -123,7 +123,10 @@ def read_local_map(path: Path) -> Float32[np.ndarray, "P 3"]:
 
 
 def read_occupancy_rows(path: Path) -> Integer[np.ndarray, "N 4"]:
-    """Read rows of x_index, y_index, z_index, class; voxels without a row are free."""
+    """Read rows of x_index, y_index, z_index, class; voxels without a row are free.
+
+    Rows of small integers become int32, in which indices of voxels do not overflow.
+    """
     data = _read_bytes(path)
     try:
         rows = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
@@ -136,7 +139,7 @@ def read_occupancy_rows(path: Path) -> Integer[np.ndarray, "N 4"]:
         advice = _INTEGER_ROWS if has_rows else "Write sparse rows, not a dense grid."
         raise _error(path, expected, found, advice)
     _check_rows(path, rows)
-    return rows
+    return rows if rows.dtype.itemsize >= 4 else rows.astype(np.int32)
 
 
 def occupancy_from_rows(rows: Integer[np.ndarray, "N 4"]) -> UInt8[np.ndarray, "X Y Z"]:

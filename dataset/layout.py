@@ -16,6 +16,9 @@ IMAGESETS = "imagesets"
 LOCAL_MAPS = "localmap_clouds"
 VEHICLE_INFOS = "vehicle_infos"
 CAPTIONS = "image_caption"
+VISIBILITY = "visibility"
+"""Optional: ``STEM.npz`` with the masks of ``tools/make_labels.py``. Rows of background that its
+``mask_lidar`` leaves out are unobserved."""
 BOXES = "label_3d"
 """Optional; no task reads it."""
 

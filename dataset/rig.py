@@ -7,7 +7,8 @@
      "network_from_lidar": 4×4 rows, optional if both frames are the same,
      "image_max": white level of images with more than 8 bits, such as 4095}
      "lidar_height_m": height of the LiDAR above the ground, in place of network_from_lidar,
-     "intensity_max": 255, "columns": 4, "dtype": "float32": of the clouds (dataset/cloud_rule.py)}
+     "intensity_max": 255, "columns": 4, "dtype": "float32": of the clouds (dataset/cloud_rule.py),
+     "time_column": 5: column of the clouds with the time of each point [s], from that of the frame}
 """
 
 from collections.abc import Mapping
@@ -37,6 +38,8 @@ class Rig:
         states_frame: Whether the file has that transform.
         lidar_height_m: Height of the LiDAR above the ground; None: not stated.
         clouds: What is stated about the point clouds, by field of ``CloudRule``.
+        time_column: Column of the point clouds, from 1, with the time of each point [s] from that
+            of the frame; None: not stated.
     """
 
     pixel_from_lidar: dict[str, Float64[np.ndarray, "4 4"]]
@@ -45,6 +48,7 @@ class Rig:
     states_frame: bool = False
     lidar_height_m: float | None = None
     clouds: Mapping[str, Any] = field(default_factory=dict)
+    time_column: int | None = None
 
 
 def read_rig(path: Path) -> Rig:
@@ -65,7 +69,8 @@ def read_rig(path: Path) -> Rig:
 
 def _from_json(path: Path) -> Rig:
     content = read_json(path)
-    known = {"cameras", "network_from_lidar", "lidar_height_m", "image_max", *_CLOUD_KEYS}
+    known = {"cameras", "network_from_lidar", "lidar_height_m", "image_max", "time_column"}
+    known |= set(_CLOUD_KEYS)
     if not isinstance(content, dict) or not set(content) <= known:
         found = sorted(content) if isinstance(content, dict) else type(content).__name__
         raise _error(path, f"an object with the keys {sorted(known)}", str(found))
@@ -101,6 +106,7 @@ def _from_json(path: Path) -> Rig:
         states_frame=states_frame,
         lidar_height_m=_positive(path, content, "lidar_height_m"),
         clouds=_cloud_keys(path, content),
+        time_column=_time_column(path, content),
     )
 
 
@@ -118,6 +124,18 @@ def _cloud_keys(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{path}: {error}. See docs/custom_data.md") from error
     return stated
+
+
+def _time_column(path: Path, content: Mapping[str, Any]) -> int | None:
+    """Return the column with the times of the points; None if the file does not state it."""
+    if "time_column" not in content:
+        return None
+    value, columns = content["time_column"], content.get("columns", 4)
+    if type(value) is not int or not 5 <= value <= columns:
+        raise _error(
+            path, f"a column from 5 to 'columns' ({columns}) as 'time_column'", repr(value)
+        )
+    return value
 
 
 def _positive(path: Path, content: Mapping[str, Any], key: str) -> float | None:

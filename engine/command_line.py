@@ -78,18 +78,6 @@ def add_seed_option(options: Options) -> None:
         help="random seed (default: 42)")  # fmt: skip
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """Parse width and height, such as "1280x720".
-
-    Raises:
-        argparse.ArgumentTypeError: If the text has another form, or a size is 0.
-    """
-    width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT such as 1280x720, got '{text}'")
-    return int(width), int(height)
-
-
 def read_config(
     args: argparse.Namespace,
     values: Mapping[str, Any] | None = None,

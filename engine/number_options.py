@@ -1,4 +1,4 @@
-"""Argument types for numbers: argparse names the option whose number is out of range."""
+"""Argument types for numbers and sizes: argparse names the option that is out of range."""
 
 import argparse
 import math
@@ -64,3 +64,15 @@ count = whole_number(1)
 """The parser of a whole number of at least 1."""
 positive = number(0, is_open=True)
 """The parser of a number above 0."""
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Parse width and height, such as "1280x720".
+
+    Raises:
+        argparse.ArgumentTypeError: If the text has another form, or a size is 0.
+    """
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT such as 1280x720, got '{text}'")
+    return int(width), int(height)

@@ -9,6 +9,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from dataset.sample import Batch
+from model.objective import LABELS
 from model.preprocess import BatchPreprocessor
 from model.unsocc import UnsOcc
 from tests.model_inputs import model_config
@@ -28,7 +29,7 @@ class PaintedVolume(UnsOcc):
         BaseModel.__init__(self, data_preprocessor=BatchPreprocessor())
         self.grid, self.folder = grid, Path(folder)
         self.num_classes = label_set(labels).num_classes
-        self.uses_camera = False
+        self.uses_camera, self.supervision = False, LABELS
         self.weight = nn.Parameter(torch.ones(1))
 
     def forward(self, batch: Batch, mode: str = "tensor") -> Tensor:

@@ -33,6 +33,7 @@ ALONE = Process(0, 1, CPU)
 CONFIG = Path(__file__).parents[1] / "config"
 CONFIGS = sorted(path for path in CONFIG.rglob("*.py") if path.parent.stem[0] != "_")
 DATA_SETS = ("unscenes3d", "minesim")
+BENCH = sorted(CONFIG.glob("minesim/bench/*.py"))
 ABLATIONS = sorted(path.stem for path in CONFIG.glob("unscenes3d/ablation/*.py"))
 
 
@@ -98,6 +99,18 @@ def test_an_ablation_is_trained_on_what_the_reference_is(name):
     ablation = plain(load_config(CONFIG / f"unscenes3d/ablation/{name}.py").to_dict())
     changed = {key for key, value in ablation.items() if value != reference[key]}
     assert changed == ({"modality"} if name in ("camera", "lidar") else {"model"})
+
+
+@pytest.mark.parametrize("path", BENCH, ids=lambda path: path.stem)
+def test_variants_of_the_bench_differ_in_the_network_alone(path):
+    full, variant = (plain(load_config(p).to_dict()) for p in (BENCH[0].with_stem("full"), path))
+    changed = {key for key, value in variant.items() if value != full[key]}
+    own = "modality" if path.stem in ("camera", "lidar") else "model"
+    assert changed - {own, "model"} == set()
+    assert variant["model"]["loss"] == full["model"]["loss"]
+    dropout = variant["model"]["sensor_dropout"]
+    is_baseline = path.stem in ("camera", "lidar", "concat", "co_occ", "no_sensor_dropout")
+    assert any(dropout.values()) != is_baseline
 
 
 @pytest.mark.parametrize(
@@ -175,6 +188,7 @@ def test_gradients_are_clipped_if_asked(cfg):
 
 def test_precisions():
     assert amp_dtype("off", CPU) is None
+    assert amp_dtype("bf16", CPU) is torch.bfloat16
     assert amp_dtype("bf16", torch.device("cuda")) is torch.bfloat16
     with pytest.raises(ValueError, match="fp16 needs a CUDA device, this is a cpu"):
         amp_dtype("fp16", CPU)

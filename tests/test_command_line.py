@@ -12,7 +12,6 @@ from engine.command_line import (
     add_device_option,
     add_split_option,
     add_weight_options,
-    parse_size,
     read_config,
     weights_of,
 )
@@ -89,13 +88,3 @@ def test_a_seed_is_one_of_those_that_torch_and_numpy_take(script, capsys):
         assert (
             f"expected a whole number from 0 to 4294967295, got '{seed}'" in capsys.readouterr().err
         )
-
-
-def test_a_size_is_width_and_height():
-    assert parse_size("480x300") == parse_size("480X300") == (480, 300)
-
-
-@pytest.mark.parametrize("text", ["480", "480x", "ax300", "480x300x3", "-4x3", "0x300"])
-def test_a_size_of_another_form_is_rejected(text):
-    with pytest.raises(argparse.ArgumentTypeError, match="expected WIDTHxHEIGHT such as"):
-        parse_size(text)

@@ -119,6 +119,10 @@ def test_topics_are_listed_when_none_is_named(bag, capsys):
         (["--images", "/a"], "need --clouds"),
         (["--clouds", "/a"], "--clouds needs --out"),
         (["--clouds", "/a", "--out", "out", "--deskew"], "--deskew needs --poses"),
+        (
+            ["--clouds", "/a", "--out", "b", "--poses", "/c", "--deskew", "--point-times"],
+            "--point-times with --deskew",
+        ),
         (["--clouds", "/a", "--out", "out", "--calib", "a.txt"], "needs a .json file"),
     ],
 )
@@ -261,6 +265,22 @@ def test_clouds_are_deskewed_and_frames_without_poses_left_out(tmp_path, message
 def test_deskewing_needs_times(bag, tmp_path):
     with pytest.raises(ValueError, match="expected a field with the times of the points"):
         run(bag, tmp_path / "out", "--deskew")
+
+
+@pytest.mark.parametrize("has_intensity", [True, False])
+def test_times_of_points_are_a_column(tmp_path, messages, has_intensity):
+    points = np.array([[10, 0, 0, 5], [11, 0, 0, 6]], float)
+    rows = structured(points, t=np.array([0, 50_000_000], "<u4"))
+    if not has_intensity:
+        rows = rows[["x", "y", "z", "t"]]
+    cloud = messages.cloud(START_NS, rows)
+    bag = write_bag(tmp_path / "drive", messages, [Entry("/points", cloud, START_NS)])
+    rig = run(bag, tmp_path / "out", "--point-times", topics={"--clouds": "/points"})
+    assert (rig["columns"], rig["time_column"]) == (5, 5)
+    assert read_rig(tmp_path / "out/calib.json").time_column == 5
+    found = np.fromfile(tmp_path / "out/clouds" / f"{STEMS[0]}.bin", "<f4").reshape(-1, 5)
+    intensity = [5, 6] if has_intensity else [0, 0]
+    np.testing.assert_allclose(found[:, 3:].T, [intensity, [0, 0.05]])
 
 
 def test_poses_from_transforms(tmp_path, messages):

@@ -109,29 +109,35 @@ def test_a_block_says_how_it_is_covered(block):
     assert block.above == TESTED or by_hand or re.search(r"^ *# needs ", block.text, re.MULTILINE)
 
 
-@pytest.mark.parametrize("target", ["demo", "nuscenes-demo"])
+TARGETS = {"try": 2, "demo": 4, "nuscenes-demo": 4, "bench": 4}
+"""Targets of the Makefile, and how many scripts they run."""
+
+
+@pytest.mark.parametrize("target", TARGETS)
 def test_the_commands_of_the_makefile_parse(target):
     if shutil.which("make") is None:
         pytest.skip("needs make")
     command = ["make", "--dry-run", "--always-make", target]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     recipe = Block(REPOSITORY / "Makefile", "", printed).commands()
-    scripts = [words for words in recipe if words[1].endswith(".py")]
-    assert len(scripts) == 4
+    commands = [words[words.index("||") + 1 :] if "||" in words else words for words in recipe]
+    scripts = [words for words in commands if words[1].endswith(".py")]
+    assert len(scripts) == TARGETS[target]
     for words in scripts:
         check_command(words)
 
 
-@pytest.mark.parametrize("target", ["demo", "modalities", "nuscenes-demo", "clean"])
+@pytest.mark.parametrize("target", ["try", "demo", "modalities", "nuscenes-demo", "bench", "clean"])
 def test_folders_of_the_makefile_may_have_spaces(target):
     if shutil.which("make") is None:
         pytest.skip("needs make")
-    names = ("DATA", "OUT", "NUSCENES_DATA", "NUSCENES_OUT", "VENV")
+    names = ("DATA", "OUT", "NUSCENES_DATA", "NUSCENES_OUT", "TRY_DATA", "TRY_OUT", "BENCH_DATA",
+        "VENV")  # fmt: skip
     folders = [f"{name}=a {name}" for name in names]
     command = ["make", "--dry-run", "--always-make", target, *folders]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     words = set(shlex.split(printed.replace("\\\n", "")))
-    assert {"a DATA", "a NUSCENES_DATA"} & words
+    assert {"a DATA", "a NUSCENES_DATA", "a TRY_DATA", "a BENCH_DATA"} & words
     assert not {"a", *names} & words
 
 

@@ -84,6 +84,7 @@ def template(tmp_path_factory):
 def folder(template, tmp_path, monkeypatch):
     """The folder that a block runs in, with a copy of everything."""
     shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "assets").symlink_to(REPOSITORY / "assets")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -6,7 +6,7 @@ import torch
 
 from dataset import layout
 from dataset.elevation import ElevationGrid, credible, lay_surface, mean_heights, resample_map
-from dataset.minesim.write.labels import elevation_image
+from dataset.map_labels import elevation_image
 
 GRID = ElevationGrid((10.0, -3.0), 1.0, (4, 6))
 RELEASE = layout.elevation_grid((204, 217))

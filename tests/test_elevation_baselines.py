@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from dataset import layout
-from dataset.minesim.write.labels import elevation_image
+from dataset.map_labels import elevation_image
 from dataset.sample import Sample
 from engine.evaluation.elevation_baselines import (
     interpolate_linearly,

@@ -47,6 +47,20 @@ def test_prints_the_table_and_writes_scores_and_predictions(trained, tmp_path, c
     assert np.load(files[0]).shape == (4, 4, 4)
 
 
+def test_distances_and_rays_are_scored_on_demand(trained, tmp_path, capsys):
+    config, out = trained
+    run(config, out, f"--distances 2 5 --ray-iou --json {tmp_path / 's.json'}")
+    table = capsys.readouterr().out
+    assert "distance [m]" in table
+    assert "RayIoU" in table
+    scores = json.loads((tmp_path / "s.json").read_text())
+    limits = [(band["from_m"], band["to_m"]) for band in scores["by_distance"]]
+    assert limits == [(0, 2), (2, 5), (5, None)]
+    assert scores["rays"] > 0
+    with pytest.raises(ValueError, match=r"--distances must be .* increase, got \[5\.0, 2\.0\]"):
+        run(config, out, "--distances 5 2")
+
+
 def test_scores_do_not_depend_on_the_batch_size(trained, tmp_path):
     config, out = trained
     for size in (1, 4):
@@ -112,7 +126,6 @@ def test_a_missing_checkpoint_is_named(trained, tmp_path):
         "--scene-size 4",
         "--thresh 0.5",
         "--save-sem d",
-        "--ray-iou",
     ],
 )
 def test_options_of_nuscenes_are_rejected(trained, words):
@@ -125,9 +138,17 @@ def test_a_config_of_another_data_set_is_rejected(trained):
         run(*trained, "--dataset nuscenes")
 
 
-def test_half_precision_needs_a_gpu(trained):
-    with pytest.raises(ValueError, match="precision bf16 needs a CUDA device"):
-        run(*trained, "--amp bf16")
+def test_fp16_needs_a_gpu(trained):
+    with pytest.raises(ValueError, match="precision fp16 needs a CUDA device"):
+        run(*trained, "--amp fp16")
+
+
+def test_a_cpu_scores_in_bf16(trained, tmp_path):
+    scores = []
+    for amp in ("off", "bf16"):
+        run(*trained, f"--amp {amp} --json {tmp_path / amp}")
+        scores.append(json.loads((tmp_path / amp).read_text())["iou"])
+    assert scores[1] == pytest.approx(scores[0], rel=0.05)
 
 
 def test_the_weights_are_enough(trained, tmp_path, caplog):

@@ -41,6 +41,12 @@ def test_scoring_occupancy_needs_no_drawing_and_no_training_code(graph):
     assert not [name for name in modules if name.startswith(unwanted)]
 
 
+def test_generating_a_data_set_loads_no_network(graph):
+    modules = reached(ROOT / "tools" / "make_minesim.py", graph)
+    assert "dataset.minesim.write.generate" in modules
+    assert not [name for name in modules if name.startswith(("model", "engine.checkpoint"))]
+
+
 def test_the_check_sees_what_a_script_reaches(graph):
     assert "engine.pictures.page" in reached(ROOT / "train.py", graph)
 

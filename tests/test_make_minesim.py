@@ -39,9 +39,23 @@ def test_variation_options():
     assert arguments.conditions == ("dust", "night")
     assert arguments.lidar == tuple(LIDAR_MODELS)
     assert arguments.camera_variation
-    assert not arguments.patches
+    assert arguments.patches == 0
     every = parse_arguments(["--out", "x", "--scenes", "1", "--frames", "1", "--conditions", "all"])
     assert every.conditions == CONDITIONS
+
+
+def test_patches_are_a_share_of_the_scenes():
+    line = "--out x --scenes 1 --frames 1 --patches"
+    assert parse_arguments(line.split()).patches == 1
+    assert parse_arguments([*line.split(), "0.25"]).patches == 0.25
+
+
+def test_options_from_a_file(tmp_path):
+    recipe = tmp_path / "data.txt"
+    recipe.write_text("# A mine.\n--scenes 4 --frames 5  # Few.\n\n--density car=2 truck=0.5\n")
+    arguments = parse_arguments([f"@{recipe}", "--out", "x", "--frames", "2"])
+    assert (arguments.scenes, arguments.frames) == (4, 2)
+    assert dict(arguments.density) == {"car": 2, "truck": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -49,6 +63,9 @@ def test_variation_options():
     [
         ("--conditions fog", "unknown name 'fog'; choose 'all' or from standard, wet"),
         ("--lidar at128,sonar", "unknown name 'sonar'; choose 'mixed' or from livox_hap"),
+        ("--density hut=2", "unknown class 'hut'; choose from car, excavator, machinery, ped"),
+        ("--density car", "expected a number of at least 0, got ''"),
+        ("--layout nuscenes --density car=2", "--density can only be used with --layout unsc"),
         ("--layout nuscenes --patches", "--patches can only be used with --layout unscenes3d"),
     ],
 )

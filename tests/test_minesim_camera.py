@@ -40,7 +40,7 @@ def _pixel(x, y, z, camera=CAMERA):
 
 def test_ground_depth_matches_the_plane(rendered):
     row, column = _pixel(15.0, -1.0, 0.0)
-    ray = CAMERA.rays[row, column]
+    ray = CAMERA.rays[:, row, column]
     pitch = np.deg2rad(5.24)
     drop = np.cos(pitch) * ray[1] + np.sin(pitch) * ray[2]  # Drop per unit of depth.
     assert rendered.depth_m[row, column] == pytest.approx(CAMERA_POSITION_M[2] / drop, rel=1e-4)

@@ -4,19 +4,16 @@ import numpy as np
 import pytest
 
 from dataset import layout
+from dataset.map_labels import DEPTH_RANGE_M, elevation_image, occupancy_rows, splat_window
 from dataset.minesim.sensors.camera import CameraRenderer
 from dataset.minesim.sensors.lidar import scan
 from dataset.minesim.sensors.rig import Camera, Rig, vehicle_from_lidar
 from dataset.minesim.sensors.stage import make_stage
 from dataset.minesim.write.labels import (
-    DEPTH_RANGE_M,
     ClipMap,
     accumulate,
     depth_image,
-    elevation_image,
     local_map,
-    occupancy_rows,
-    splat_window,
     voxel_downsample,
 )
 from tests.minesim_world import TRUCK, straight_drive, tiny_world
@@ -178,7 +175,7 @@ def _ahead(*depths_m):
 
 def test_a_point_fills_its_splat_window():
     depth = depth_image(_ahead(10.0), _flat_depth(), RIG)
-    edge = splat_window(CAMERA) // 2
+    edge = splat_window(CAMERA.width) // 2
     rows, columns = np.nonzero(depth)
     assert (rows.min(), rows.max()) == (150 - edge, 150 + edge)
     assert (columns.min(), columns.max()) == (240 - edge, 240 + edge)
@@ -198,7 +195,7 @@ def test_depths_out_of_range_are_dropped():
 
 def test_border_is_empty(clip, pose):
     depth = depth_image(local_map(clip, pose)[0], _flat_depth(), RIG)
-    edge = splat_window(CAMERA) // 2
+    edge = splat_window(CAMERA.width) // 2
     assert not depth[-edge:].any()
     assert not depth[:, :edge].any()
     assert depth[-edge - 1].any()
@@ -206,7 +203,7 @@ def test_border_is_empty(clip, pose):
 
 @pytest.mark.parametrize(("width", "window"), [(1920, 9), (960, 5), (480, 3), (64, 3)])
 def test_splat_window_scales_with_the_image(width, window):
-    assert splat_window(Camera(width, 300)) == window
+    assert splat_window(width) == window
 
 
 # Elevation.

@@ -162,7 +162,7 @@ def test_targets_are_on_the_surface_if_there_is_one(surface):
 
 
 def _look(caster, camera, world_from_cam):
-    rays = camera.rays.reshape(-1, 3) @ world_from_cam[:3, :3].T.astype(np.float32)
+    rays = camera.rays.reshape(3, -1).T @ world_from_cam[:3, :3].T.astype(np.float32)
     hits = caster.first_hits(world_from_cam[:3, 3].astype(np.float32), rays)
     depth = np.where(hits.face < 0, np.inf, hits.distance).astype(np.float32)
     return RigView(camera, world_from_cam, depth.reshape(camera.height, camera.width))

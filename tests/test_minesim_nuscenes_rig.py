@@ -68,7 +68,7 @@ def test_field_of_view_does_not_depend_on_the_size(channel, degrees):
 
 def test_rays_invert_the_camera_matrix():
     camera = RigCamera("CAM_BACK_LEFT", 64, 36)
-    pixel = camera.rays[20, 50] @ camera.intrinsic.T
+    pixel = camera.rays[:, 20, 50] @ camera.intrinsic.T
     np.testing.assert_allclose(pixel, [50.5, 20.5, 1.0], rtol=1e-6)
     assert camera.intrinsic[0, 2] != 32  # Off-center, as in the real cameras.
 

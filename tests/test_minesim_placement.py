@@ -1,5 +1,6 @@
 """Placement of objects: on the ground, clear of the ego lane and of each other."""
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -33,6 +34,21 @@ def scene() -> tuple[Ground, Terrain]:
 @pytest.fixture(scope="module")
 def placers(scene: tuple[Ground, Terrain]) -> list[Placer]:
     return [place_objects(np.random.default_rng(k), *scene, END_M, plants=True) for k in range(3)]
+
+
+def test_density_changes_the_number_of_objects_of_a_class(scene: tuple[Ground, Terrain]) -> None:
+    def classes(density: dict[str, float] | None) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for k in range(2):
+            rng = np.random.default_rng(k)
+            placer = place_objects(rng, *scene, END_M, plants=False, density=density)
+            found.update(UNSCENES3D.class_names[item.label] for item in placer.objects)
+        return found
+
+    assert classes({}) == classes(None)
+    usual, changed = classes(None), classes({"car": 5.0, "truck": 0.0})
+    assert changed["truck"] == 0 < usual["truck"]
+    assert changed["car"] > 2 * usual["car"]
 
 
 def test_ego_lane_is_free(placers: list[Placer]) -> None:

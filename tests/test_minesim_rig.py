@@ -29,11 +29,11 @@ def test_a_point_keeps_its_relative_position_at_any_image_size(size):
 def test_rays_project_back_to_pixel_centers():
     camera = Camera(32, 20)
     rays = camera.rays.astype(np.float64)
-    pixels = rays @ camera.p2[:, :3].T
+    pixels = np.einsum("ik,khw->ihw", camera.p2[:, :3], rays)
     u, v = np.meshgrid(np.arange(32) + 0.5, np.arange(20) + 0.5)
-    np.testing.assert_allclose(pixels[..., 0], u, atol=1e-4)  # float32 rays
-    np.testing.assert_allclose(pixels[..., 1], v, atol=1e-4)
-    assert (rays[..., 2] == 1.0).all()
+    np.testing.assert_allclose(pixels[0], u, atol=1e-4)  # float32 rays
+    np.testing.assert_allclose(pixels[1], v, atol=1e-4)
+    assert (rays[2] == 1.0).all()
 
 
 def test_left_in_the_vehicle_is_left_in_the_image_and_up_is_up():

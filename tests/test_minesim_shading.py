@@ -32,8 +32,8 @@ def _spots(face, ray, sunlight, distance=10.0):
         face=np.array([face], np.int32),
         u=third,
         v=third,
-        point=np.zeros((1, 3), np.float32),
-        ray=np.array([ray], np.float32),
+        point=np.zeros((3, 1), np.float32),
+        ray=np.array([ray], np.float32).T,
         distance_m=np.array([distance], np.float32),
         sunlight=np.array([sunlight], np.float32),
     )
@@ -49,8 +49,8 @@ DOWN = (0.0, 0.0, -1.0)
 
 
 def test_sunlight_adds_to_the_ground_and_shade_is_bluer(shader):
-    sunlit = shader.color(_spots(0, DOWN, 1.0), 1700.0)[0]
-    shaded = shader.color(_spots(0, DOWN, 0.0), 1700.0)[0]
+    sunlit = shader.color(_spots(0, DOWN, 1.0), 1700.0)[:, 0]
+    shaded = shader.color(_spots(0, DOWN, 0.0), 1700.0)[:, 0]
     assert (sunlit > 2 * shaded).all()
     assert shaded[2] / shaded[0] > 1.5 * sunlit[2] / sunlit[0]
 
@@ -60,14 +60,14 @@ def test_light_on_plain_paint_matches_the_hand_computed_sum(shader):
     face = int(np.flatnonzero(world.face_class == 2)[0])  # The truck's underside.
     light = shader.light
     bounce = 0.35 * light.ambient + 0.06 * light.sun
-    got = shader.color(_spots(face, (0.0, 0.0, 1.0), 0.0, distance=0.0), 1700.0)[0]
+    got = shader.color(_spots(face, (0.0, 0.0, 1.0), 0.0, distance=0.0), 1700.0)[:, 0]
     plain = world.face_color[face] * bounce
     # The paint pattern changes it by a few percent; its gloss reflects some ground.
     np.testing.assert_allclose(got, plain, atol=0.06)
 
 
 def test_distance_fades_to_the_haze(shader):
-    far = shader.color(_spots(0, DOWN, 1.0, distance=1e5), 1700.0)[0]
+    far = shader.color(_spots(0, DOWN, 1.0, distance=1e5), 1700.0)[:, 0]
     np.testing.assert_allclose(far, shader.light.haze, atol=1e-3)
 
 
@@ -76,6 +76,6 @@ def test_lamps_glow_at_dusk():
     world.face_material[0] = 14  # lamp
     stage = make_stage(world)
     shader = Shader(stage, make_light(world.environment))
-    lamp = shader.color(_spots(0, DOWN, 0.0, distance=50.0), 1700.0)[0]
-    road = shader.color(_spots(2, DOWN, 0.0, distance=50.0), 1700.0)[0]
+    lamp = shader.color(_spots(0, DOWN, 0.0, distance=50.0), 1700.0)[:, 0]
+    road = shader.color(_spots(2, DOWN, 0.0, distance=50.0), 1700.0)[:, 0]
     assert lamp.sum() > 5 * road.sum()

@@ -12,6 +12,7 @@ from dataset.minesim.write.variation import (
     Variation,
     describe,
     draw_condition,
+    draw_patches,
     draw_rig,
     sensor_sentence,
 )
@@ -38,6 +39,29 @@ def test_every_condition_and_model_is_drawn() -> None:
         low, high = rig.lidar.height_m
         assert low <= rig.lidar_height_m <= high
     assert len({rig.camera for rig in rigs}) == 120
+
+
+def test_patches_lie_in_their_share_of_the_scenes() -> None:
+    def scenes(share: float) -> set[int]:
+        return {n for n in range(200) if draw_patches(Variation(patches=share), 3, n)}
+
+    assert scenes(0.0) == set()
+    assert scenes(1.0) == set(range(200))
+    assert 30 < len(scenes(0.25)) < 70
+    assert scenes(0.25) < scenes(0.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"patches": 1.5}, "patches must be a share from 0 to 1, got 1.5"),
+        ({"density": {"car": -1.0}}, "density must not be negative"),
+        ({"density": {"hut": 2.0}}, "unknown class hut; known: .*car"),
+    ],
+)
+def test_impossible_options_are_rejected(options, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        Variation(**options)
 
 
 def test_an_option_does_not_shift_the_draws_of_another() -> None:

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from dataset import layout
+from dataset.layout_files import vehicle_text
 from dataset.minesim.sensors.rig import Camera, Rig
 from dataset.minesim.write.writer import (
     Labels,
     VehicleRecording,
-    calibration_text,
-    vehicle_text,
     write_labels,
     write_recording,
 )
@@ -88,8 +87,9 @@ def test_every_folder_of_the_layout_is_written(tmp_path):
     assert written == {layout.relative_path(folder, STEM) for folder in layout.SUFFIXES}
 
 
-def test_calibration_projects_like_the_camera():
-    matrices = _matrices(calibration_text(RIG))
+def test_calibration_projects_like_the_camera(tmp_path):
+    write_recording(tmp_path, STEM, _recording(), RIG)
+    matrices = _matrices((tmp_path / layout.relative_path(layout.CALIBS, STEM)).read_text())
     assert {key: value.size for key, value in matrices.items()} == {
         "P2": 12, "R0_rect": 9, "Tr_velo_to_cam": 12, "Tr_velo_to_imu": 12,
     }  # fmt: skip

@@ -3,7 +3,7 @@ import importlib
 
 import pytest
 
-from engine.number_options import count, number, positive, whole_number
+from engine.number_options import count, number, parse_size, positive, whole_number
 
 
 @pytest.mark.parametrize(
@@ -88,3 +88,13 @@ def test_scripts_name_the_option(monkeypatch, capsys, script, words, option):
         module.parse_arguments() if hasattr(module, "parse_arguments") else module.main()
     name = option.split()[0]
     assert f"argument {name}: expected a" in capsys.readouterr().err
+
+
+def test_a_size_is_width_and_height():
+    assert parse_size("480x300") == parse_size("480X300") == (480, 300)
+
+
+@pytest.mark.parametrize("text", ["480", "480x", "ax300", "480x300x3", "-4x3", "0x300"])
+def test_a_size_of_another_form_is_rejected(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="expected WIDTHxHEIGHT such as"):
+        parse_size(text)

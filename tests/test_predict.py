@@ -144,7 +144,7 @@ def test_a_calibration_that_cannot_be_right_is_warned_of(arguments, tmp_path, ca
         ({"--py-config": "nothing.py"}, FileNotFoundError, "config nothing.py not found"),
         ({"--stems": "12.5"}, ValueError, r"frames: 12\.5;"),
         ({"--cfg-options": "modalty=lidar"}, ValueError, "modality"),
-        ({"--amp": "bf16"}, ValueError, "needs a CUDA device"),
+        ({"--amp": "fp16"}, ValueError, "needs a CUDA device"),
     ],
 )
 def test_wrong_words_stop_before_anything_is_written(arguments, tmp_path, change, error, message):

@@ -10,6 +10,7 @@ from dataset.arrays import InputOptions
 from dataset.sample import Loss, Sample
 from engine.build.build import build_model
 from engine.prediction.predictor import GridPredictor, PredictedGrid, build_unsocc
+from model.unsocc import DENSE_PARTS
 from tests.model_inputs import GRID, IMAGE_SIZE, make_batch, make_model
 from tests.predict_config import write_config
 from tests.trained import save_trained
@@ -141,6 +142,18 @@ def test_build_unsocc_loads_config_and_weights(tmp_path):
         build_unsocc(weights, config, device="cpu", amp="fp16")
 
 
+def test_a_cpu_predicts_in_bf16_what_it_predicts_in_fp32():
+    samples = samples_of(make_batch(2))
+    network = make_model()
+    single, half = (
+        GridPredictor(network, GRID, UNSCENES3D, INPUTS, amp=amp).predict(samples)
+        for amp in (None, torch.bfloat16)
+    )
+    for one, other in zip(single, half, strict=True):
+        np.testing.assert_allclose(other.confidence, one.confidence, atol=0.02)
+        assert (other.confidence != one.confidence).any()
+
+
 def test_build_unsocc_needs_only_weights_that_contain_their_config(tmp_path, caplog):
     cfg = load_config(write_config(tmp_path), {"dataset.image_size": (60, 96)})
     predictor = build_unsocc(save_trained(cfg, tmp_path / "w.pth"), device="cpu")
@@ -190,10 +203,7 @@ def test_a_compiled_predictor_gives_the_same(monkeypatch):
     assert not predictor.is_compiled
     predictor.compile()
     assert predictor.is_compiled
-    network = predictor.network
-    assert parts == [
-        *(network.image_encoder, network.lift, network.fusion, network.decoder, network.head)
-    ]
+    assert parts == [getattr(predictor.network, name) for name in DENSE_PARTS]
     for got, expected in zip(predictor.predict(samples), wanted, strict=True):
         np.testing.assert_array_equal(got.occupancy, expected.occupancy)
 

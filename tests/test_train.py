@@ -310,7 +310,7 @@ def test_a_wrong_score_to_compare_by_is_rejected_before_training(tmp_path):
 def test_half_precision_needs_a_gpu(tmp_path):
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    with pytest.raises(ValueError, match=r"precision bf16 needs a CUDA device.*--amp off"):
+    with pytest.raises(ValueError, match=r"with precision bf16 needs a CUDA device.*--amp off"):
         run(write_toy_config(tmp_path), tmp_path / "out", "--amp bf16")
 
 

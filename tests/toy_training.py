@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dataset.frame_dataset import FrameDataset
 from dataset.sample import Batch, Sample, SampleKey
+from model.objective import LABELS
 from model.prediction import Prediction
 from model.unsocc import UnsOcc
 from utils.geometry import VoxelGrid
@@ -85,6 +86,7 @@ class ToyNetwork(UnsOcc):
         BaseModel.__init__(self, data_preprocessor=dict(type="BatchPreprocessor"))
         self.uses_camera, self.modality, self.sensor_dropout = False, modality, None
         self.rendering = self.refinement = self.elevation = None
+        self.supervision = LABELS
         self.grid, self.num_classes = grid, label_set(labels).num_classes
         self.body = nn.Sequential(
             nn.Conv3d(1, 4, 3, padding=1), nn.BatchNorm3d(4), nn.ReLU(), nn.Dropout(dropout)

@@ -6,7 +6,8 @@ r"""Convert a ROS bag to a recording that predict.py reads.
 
 Reads ROS 1 .bag files, ROS 2 folders, .mcap and .db3 files. Without topics, it lists those of the
 bag. Images are undistorted, and matched with clouds by the stamps in their headers. Run the same
-command again to resume. docs/custom_data.md describes options and output.
+command again to resume. If the bag has no poses, tools/estimate_poses.py estimates them.
+docs/custom_data.md describes options and output.
 """
 
 import argparse
@@ -88,6 +89,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help="height of the LiDAR above the ground [m] (default: not stated)",
     )
     add("--deskew", action="store_true", help="take the vehicle's motion out of each cloud")
+    add(
+        "--point-times",
+        action="store_true",
+        help="write the time of each point, for tools/estimate_poses.py to correct the motion",
+    )
     parsed = parser.parse_args(arguments)
     _check(parser, parsed)
     return parsed
@@ -148,6 +154,8 @@ def _check(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:
         parser.error("--clouds needs --out, the folder of the recording")
     if parsed.deskew and parsed.poses is None:
         parser.error("--deskew needs --poses, which give the motion")
+    if parsed.deskew and parsed.point_times:
+        parser.error("--point-times with --deskew: then all points have the time of the cloud")
     if parsed.calib is not None and parsed.calib.suffix != ".json":
         parser.error(f"--calib needs a .json file, found {parsed.calib}")
 
@@ -176,6 +184,7 @@ def _options(arguments: argparse.Namespace) -> ConversionOptions:
         image_max=arguments.image_max,
         lidar_height_m=arguments.lidar_height,
         deskew=arguments.deskew,
+        point_times=arguments.point_times,
     )
 
 

@@ -6,7 +6,8 @@ The table and the plot include the published shares of UnScenes3D for comparison
 each table are values for a config: `model.loss.class_weights`, 1 / log(1.2 + share) relative to
 driveable_surface, and `model.loss.class_counts`, the voxels of an average frame. Set them to
 "from_data" to let training compute them from the training split. The counts are cached in
-DIR/statistics/ and updated when a label changes.
+DIR/statistics/ and updated when a label changes. --distinct also counts each object once per drive,
+in however many of its frames it is; it needs poses.
 """
 
 import argparse
@@ -25,6 +26,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dataset import layout
+from dataset.distinct_objects import count_distinct_objects
 from dataset.inventory import require_folders, stems_in, time_order
 from dataset.splits import SOURCES, all_splits, load_scenes
 from dataset.statistics import (
@@ -65,6 +67,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help="write a chart (.png) of all splits to FILE",
     )
     parser.add_argument(
+        "--distinct", action="store_true", help="also count each object once per drive"
+    )
+    parser.add_argument(
         "--workers", type=count, metavar="N", help="worker processes (default: one per core)"
     )
     return parser.parse_args(arguments)
@@ -84,8 +89,14 @@ def splits_of(root: Path, source: str) -> dict[str, tuple[str, ...]]:
     return {split: frames.stems for split, frames in splits.items()}
 
 
-def table(split: str, statistics: Statistics) -> str:
-    """Format the counts of one split."""
+def table(split: str, statistics: Statistics, distinct: np.ndarray | None = None) -> str:
+    """Format the counts of one split.
+
+    Args:
+        split: Its name.
+        statistics: Its counts.
+        distinct: Objects of each class, each counted once per drive; None if not counted.
+    """
     frames = max(1, statistics.frames)
     lines = [
         f"{split}: {statistics.frames} frames",
@@ -105,6 +116,11 @@ def table(split: str, statistics: Statistics) -> str:
             + f"{_median_bin(voxels):>12}"
         )
     lines.append(f"{'(background)':<18}{statistics.counts[FREE]:>13,}")
+    if distinct is not None:
+        counted = [
+            (UNSCENES3D.class_names[label], distinct[label]) for label in UNSCENES3D.long_tail
+        ]
+        lines.append("distinct: " + ", ".join(f"{name} {number}" for name, number in counted))
     lines.append(f"class_weights={tuple(class_weights(statistics))}")
     lines.append(f"class_counts={tuple(class_counts(statistics))}")
     return "\n".join(lines)
@@ -135,8 +151,8 @@ def chart(heading: str, statistics: Statistics) -> Figure:
     )
 
 
-def content_of(statistics: Statistics) -> dict[str, Any]:
-    """Return the counts by class name, for JSON."""
+def content_of(statistics: Statistics, distinct: np.ndarray | None = None) -> dict[str, Any]:
+    """Return the counts by class name, for JSON; arguments as for ``table``."""
     names = ("background", *UNSCENES3D.class_names[1:])
     by_name = {
         key: dict(zip(names, values, strict=True))
@@ -144,6 +160,8 @@ def content_of(statistics: Statistics) -> dict[str, Any]:
         if key != "frames"
     }
     shares = dict(zip(names, statistics.shares.tolist(), strict=True))
+    if distinct is not None:
+        by_name["distinct_objects"] = dict(zip(names, distinct.tolist(), strict=True))
     return {
         "frames": statistics.frames,
         "bin_m": BIN_M,
@@ -156,19 +174,34 @@ def content_of(statistics: Statistics) -> dict[str, Any]:
 def main(arguments: argparse.Namespace) -> None:
     """Count, write the JSON file and the plot, and print the tables."""
     root = arguments.root
+    splits = splits_of(root, arguments.split_source)
     counted = {
         split: split_statistics(root, stems, split, workers=arguments.workers)
-        for split, stems in splits_of(root, arguments.split_source).items()
+        for split, stems in splits.items()
     }
+    distinct: dict[str, np.ndarray] = {}
+    if arguments.distinct:
+        scenes, workers = load_scenes(root), arguments.workers
+        distinct = {
+            split: count_distinct_objects(
+                root, stems, scenes, title=f"objects of {split}", workers=workers
+            )
+            for split, stems in splits.items()
+        }
     if arguments.json is not None:
-        content = {split: content_of(statistics) for split, statistics in counted.items()}
+        content = {
+            split: content_of(found, distinct.get(split)) for split, found in counted.items()
+        }
         write_json(content, arguments.json)
     if arguments.plot is not None:
         first, *others = counted.values()
         together = sum(others, first)
         write_figure(arguments.plot, chart(f"{root.name}: {together.frames} frames", together))
-    print("\n\n".join(table(split, statistics) for split, statistics in counted.items()))
+    tables = [table(split, found, distinct.get(split)) for split, found in counted.items()]
+    print("\n\n".join(tables))
     print("\nmedian: median distance of the voxels of a class along the ground")
+    if distinct:
+        print("distinct: objects of a class, each once per drive; touching ones count as one")
 
 
 def _median_bin(counts: np.ndarray) -> str:

@@ -1,13 +1,17 @@
-"""Generate an open-pit-mine data set in the UnScenes3D or the nuScenes layout.
+"""Generate an open-pit-mine data set in the UnScenes3D or the nuScenes layout, or recordings.
 
     python tools/make_minesim.py --out data/minesim --scenes 20 --frames 20
     python tools/make_minesim.py --out data/mine_mixed --scenes 40 --frames 10 --conditions all \
         --patches --lidar mixed --camera-variation
     python tools/make_minesim.py --out data/mine_rig --scenes 10 --frames 20 --layout nuscenes
+    python tools/make_minesim.py @config/minesim/bench/data.txt --out data/minesim_bench
+    python tools/make_minesim.py --out data/drives --scenes 2 --frames 100 --layout recording
 
 The second command draws weather, light, surfaces and sensors for each scene. The third writes six
 cameras and a spinning LiDAR to data/mine_rig/nuscenes, with the labels of Occ3D, SurroundOcc and
-OpenOccupancy next to it.
+OpenOccupancy next to it. The fourth reads its options from a file, one or more per line. The last
+writes recordings at 10 Hz, with trucks that move and the true labels of every fifth frame, to try
+tools/make_labels.py on.
 
 The same seed gives the same bytes with any number of workers. Run the same command again to resume
 an interrupted run.
@@ -15,6 +19,7 @@ an interrupted run.
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -33,20 +38,22 @@ from dataset.minesim.write.nuscenes.generate import generate_nuscenes
 from dataset.minesim.write.nuscenes.plan import NuScenesOptions
 from dataset.minesim.write.plan import GROUND_CELL_RANGE_M, STEP_RANGE_M, GenerateOptions
 from dataset.minesim.write.production import Summary
-from dataset.minesim.write.variation import Variation
-from engine.command_line import parse_size
-from engine.number_options import count, number, whole_number
+from dataset.minesim.write.recording import MOST_MOVERS, RecordingOptions, write_recordings
+from dataset.minesim.write.variation import SCATTERED, Variation
+from engine.number_options import count, number, parse_size, whole_number
 from utils.console import run_script, start_logging
 from utils.labels import NUSCENES, UNSCENES3D, LabelSet
 from utils.outputs import output_folder
 
-LAYOUTS = ("unscenes3d", "nuscenes")
+LAYOUTS = ("unscenes3d", "nuscenes", "recording")
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description="Generate an open-pit-mine data set in the UnScenes3D or the nuScenes layout."
+    parser = _FileParser(
+        description="Generate an open-pit-mine data set in the UnScenes3D or the nuScenes layout, "
+        "or recordings. @FILE reads options from a file, with # before comments.",
+        fromfile_prefix_chars="@",
     )
     parser.add_argument(
         "--out", type=output_folder, required=True, metavar="DIR", help="output folder"
@@ -56,17 +63,22 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         choices=LAYOUTS,
         default="unscenes3d",
         help="unscenes3d: a front camera and a front LiDAR; nuscenes: six cameras and a spinning "
-        "LiDAR (default: unscenes3d)",
+        "LiDAR; recording: clouds, images and poses at 10 Hz, with the truth of every fifth frame "
+        "(default: unscenes3d)",
     )
     parser.add_argument("--scenes", type=count, required=True, metavar="N", help="number of scenes")
     parser.add_argument(
-        "--frames", type=count, required=True, metavar="N", help="labeled frames per scene"
+        "--frames",
+        type=count,
+        required=True,
+        metavar="N",
+        help="labeled frames per scene, or all frames of a recording",
     )
     parser.add_argument(
         "--image-size",
         type=parse_size,
         metavar="WxH",
-        help="image size (default: 1920x1200, nuscenes: 1600x900)",
+        help="image size (default: 1920x1200, nuscenes: 1600x900, recording: 960x600)",
     )
     parser.add_argument(
         "--seed", type=whole_number(0), default=0, metavar="N", help="random seed (default: 0)"
@@ -115,12 +127,25 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--force", action="store_true", help="replace an existing MineSim data set")
     _add_variation_options(parser)
     _add_nuscenes_options(parser)
+    _add_recording_options(parser)
     found = parser.parse_args(arguments)
     if found.image_size is None:
-        of_layout = {"unscenes3d": rig.REFERENCE_SIZE, "nuscenes": nuscenes_rig.REFERENCE_SIZE}
+        of_layout = {
+            "unscenes3d": rig.REFERENCE_SIZE,
+            "nuscenes": nuscenes_rig.REFERENCE_SIZE,
+            "recording": RecordingOptions.image_size,
+        }
         found.image_size = of_layout[found.layout]
     _check_layout(parser, found)
     return found
+
+
+class _FileParser(argparse.ArgumentParser):
+    """A parser whose ``@FILE`` has any number of options per line, and comments."""
+
+    def convert_arg_line_to_args(self, arg_line: str) -> list[str]:
+        """Split a line into options, as a shell does."""
+        return shlex.split(arg_line, comments=True)
 
 
 def _add_variation_options(parser: argparse.ArgumentParser) -> None:
@@ -130,12 +155,18 @@ def _add_variation_options(parser: argparse.ArgumentParser) -> None:
         type=one_of("all", CONDITIONS),
         default=(),
         metavar="NAME,…",
-        help=f"'all', or some of {', '.join(CONDITIONS)} (default: standard)",
+        help=f"'all', or some of {', '.join(CONDITIONS)} (default: standard); one named twice "
+        "is drawn twice as often",
     )
     only.add_argument(
         "--patches",
-        action="store_true",
-        help="lay mud, water, oil and gravel on the ground that the LiDAR hardly tells apart",
+        type=number(0, 1),
+        nargs="?",
+        const=1.0,
+        default=0.0,
+        metavar="SHARE",
+        help="lay mud, water, oil and gravel on the ground that the LiDAR hardly tells apart, in "
+        "this share of the scenes (default: none; without a number: all)",
     )
     only.add_argument(
         "--lidar",
@@ -149,6 +180,28 @@ def _add_variation_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="vary the mounting and the focal length of the camera",
     )
+
+    only.add_argument(
+        "--density",
+        type=_factor,
+        nargs="+",
+        default=(),
+        metavar="CLASS=FACTOR",
+        help=f"place more or fewer objects of some classes: {', '.join(SCATTERED)}",
+    )
+
+
+def _factor(text: str) -> tuple[str, float]:
+    """Parse a factor of a class, such as "car=2.5".
+
+    Raises:
+        argparse.ArgumentTypeError: If the text has another form, or the class is not scattered.
+    """
+    name, _, factor = text.partition("=")
+    if name not in SCATTERED:
+        known = ", ".join(SCATTERED)
+        raise argparse.ArgumentTypeError(f"unknown class '{name}'; choose from {known}")
+    return name, number(0)(factor)
 
 
 def one_of(everything: str, known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
@@ -187,21 +240,38 @@ def _add_nuscenes_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_recording_options(parser: argparse.ArgumentParser) -> None:
+    only = parser.add_argument_group("only with --layout recording")
+    only.add_argument(
+        "--movers",
+        type=whole_number(0, MOST_MOVERS),
+        metavar="N",
+        help=f"trucks that move (default: {RecordingOptions.movers})",
+    )
+
+
 def _check_layout(parser: argparse.ArgumentParser, found: argparse.Namespace) -> None:
     """Exit with an error if an option does not belong to the layout."""
     given = {"--num-sweeps": found.num_sweeps, "--lidar-columns": found.lidar_columns}
     wrong = [name for name, value in given.items() if value is not None]
-    if found.layout == "unscenes3d" and wrong:
+    if found.layout != "nuscenes" and wrong:
         parser.error(f"{' and '.join(wrong)} can only be used with --layout nuscenes")
     varied = {
         "--conditions": found.conditions,
         "--patches": found.patches,
         "--lidar": found.lidar,
         "--camera-variation": found.camera_variation,
+        "--density": found.density,
     }
-    if found.layout == "nuscenes" and any(varied.values()):
+    if found.layout != "unscenes3d" and any(varied.values()):
         wrong = [name for name, value in varied.items() if value]
         parser.error(f"{' and '.join(wrong)} can only be used with --layout unscenes3d")
+    if found.movers is not None and found.layout != "recording":
+        parser.error("--movers can only be used with --layout recording")
+    of_splits = {"--val": found.val, "--test": found.test, "--force": found.force}
+    if found.layout == "recording" and any(of_splits.values()):
+        wrong = [name for name, value in of_splits.items() if value]
+        parser.error(f"{' and '.join(wrong)} cannot be used with --layout recording")
     if found.layout == "nuscenes" and found.test:
         parser.error("--test can only be used with --layout unscenes3d: v1.0-mini has no test")
 
@@ -238,6 +308,7 @@ def make(arguments: argparse.Namespace) -> tuple[Summary, LabelSet]:
                 patches=arguments.patches,
                 lidars=arguments.lidar,
                 camera=arguments.camera_variation,
+                density=dict(arguments.density),
             ),
         )
         return generate(arguments.out, options, workers=workers, force=force), UNSCENES3D
@@ -255,6 +326,21 @@ def make(arguments: argparse.Namespace) -> tuple[Summary, LabelSet]:
         ground_cell_m=arguments.ground_cell,
     )
     return generate_nuscenes(arguments.out, rig_options, workers=workers, force=force), NUSCENES
+
+
+def make_recordings(arguments: argparse.Namespace) -> str:
+    """Write recordings, and return what was done."""
+    options = RecordingOptions(
+        drives=arguments.scenes,
+        frames=arguments.frames,
+        image_size=arguments.image_size,
+        seed=arguments.seed,
+        movers=RecordingOptions.movers if arguments.movers is None else arguments.movers,
+        map_voxel_m=arguments.map_voxel,
+        ground_cell_m=arguments.ground_cell,
+    )
+    write_recordings(arguments.out, options, workers=arguments.workers)
+    return f"{options.drives} recordings of {options.frames} frames in {arguments.out}"
 
 
 def table(summary: Summary, labels: LabelSet = UNSCENES3D) -> str:
@@ -275,6 +361,9 @@ def table(summary: Summary, labels: LabelSet = UNSCENES3D) -> str:
 
 def main(arguments: argparse.Namespace) -> None:
     """Generate the data set and print its summary."""
+    if arguments.layout == "recording":
+        print(make_recordings(arguments))
+        return
     print(table(*make(arguments)))
 
 

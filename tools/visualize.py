@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataset.options import spread
 from engine.checkpoint.weights import read_weights
-from engine.command_line import parse_size, read_config, sensors_values
+from engine.command_line import read_config, sensors_values
 from engine.frames.sources import FrameSource, Predicted, Recordings, ViewFrame
-from engine.number_options import count, number, positive, whole_number
+from engine.number_options import count, number, parse_size, positive, whole_number
 from engine.pictures.branch_figure import branch_tables, stack_pages
 from engine.pictures.branch_maps import RenderedFrame, render_branches
 from engine.pictures.figures import FigureOptions, Table, comparison_table, views_table

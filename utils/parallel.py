@@ -17,8 +17,8 @@ from utils.progress import with_progress
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_CHUNK_SIZE = 4
-"""Items that a worker fetches at a time; more would make the bar jump."""
+CHUNK_SIZE = 4
+"""Suits items that take less than a second."""
 
 
 def map_in_processes(
@@ -28,6 +28,7 @@ def map_in_processes(
     title: str,
     workers: int | None = None,
     progress: bool = True,
+    chunk_size: int = CHUNK_SIZE,
 ) -> Iterator[Result]:
     """Apply a function to each item and yield the results in order.
 
@@ -38,6 +39,7 @@ def map_in_processes(
         title: Name of the progress bar.
         workers: Number of processes; None for one per core. One worker runs in this process.
         progress: Whether to show a bar.
+        chunk_size: Items that a worker fetches at a time; more would make the bar jump.
 
     Raises:
         ValueError: If ``workers`` is not positive.
@@ -45,13 +47,15 @@ def map_in_processes(
     """
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
-    processes = min(workers or os.cpu_count() or 1, -(-len(items) // _CHUNK_SIZE) or 1)
-    results = map(function, items) if processes == 1 else _map(function, items, processes)
+    processes = min(workers or os.cpu_count() or 1, -(-len(items) // chunk_size) or 1)
+    results = (
+        map(function, items) if processes == 1 else _map(function, items, processes, chunk_size)
+    )
     yield from with_progress(results, title, len(items), shown=progress)
 
 
 def _map(
-    function: Callable[[Item], Result], items: Sequence[Item], processes: int
+    function: Callable[[Item], Result], items: Sequence[Item], processes: int, chunk_size: int
 ) -> Iterator[Result]:
     # A fork server has no threads, so that forking from it is fast and safe.
     methods = multiprocessing.get_all_start_methods()
@@ -60,7 +64,7 @@ def _map(
     context.set_forkserver_preload([inner.__module__])
     with ProcessPoolExecutor(processes, mp_context=context, initializer=start_worker) as pool:
         try:
-            yield from pool.map(function, items, chunksize=_CHUNK_SIZE)
+            yield from pool.map(function, items, chunksize=chunk_size)
         except BrokenProcessPool as error:
             message = "a worker process died, probably out of memory; use fewer --workers"
             raise ChildProcessError(message) from error

@@ -1,5 +1,6 @@
 """Checks of one frame: each file is read once and compared with the others."""
 
+import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ class FrameContent:
     image: UInt8[np.ndarray, "H W 3"] | None = None
     cloud: Float32[np.ndarray, "P 4"] | None = None
     calibration: dict[str, Float64[np.ndarray, "4 4"]] | None = None
-    rows: Integer[np.ndarray, "N 4"] | None = None
+    rows: Integer[np.ndarray, "N 4"] | None = None  # Without those of unobserved voxels.
     depth_m: Float32[np.ndarray, "h w"] | None = None
     elevation: UInt16[np.ndarray, "rows cols"] | None = None
     local_map: Float32[np.ndarray, "M 3"] | None = None
@@ -101,7 +102,28 @@ def read_frame(root: Path, folders: Iterable[str], report: FrameReport) -> Frame
             continue
         if isinstance(found[field], np.ndarray):
             report.checksums[folder] = zlib.crc32(np.ascontiguousarray(found[field]).data)
+    masks = root / layout.VISIBILITY / f"{report.stem}.npz"
+    if "rows" in found and masks.is_file():
+        found["rows"] = _observed(found["rows"], masks, report)
     return FrameContent(**found)
+
+
+def _observed(
+    rows: Integer[np.ndarray, "N 4"], masks: Path, report: FrameReport
+) -> Integer[np.ndarray, "M 4"]:
+    """Return the rows of voxels that were observed, according to the frame's masks."""
+    try:
+        with np.load(masks, allow_pickle=False) as archive:
+            observed = archive["mask_lidar"]
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        report.error(_FORMAT, layout.VISIBILITY, f"expected masks in an .npz, found {error}")
+        return rows
+    if observed.shape != layout.LABEL_GRID.shape or observed.dtype != bool:
+        found = f"{observed.dtype} of shape {observed.shape}"
+        expected = f"mask_lidar as bool of shape {layout.LABEL_GRID.shape}"
+        report.error(_FORMAT, layout.VISIBILITY, f"expected {expected}, found {found}")
+        return rows
+    return rows[observed[tuple(rows[:, :3].T)]]
 
 
 def check_image(frame: FrameContent, report: FrameReport) -> None:

@@ -18,8 +18,9 @@ from jaxtyping import Float32, Float64, UInt8
 
 from dataset.cloud_rule import estimated_intensity_max
 from dataset.formats import read_json
+from dataset.recorded_poses import POSES, write_poses
 from dataset.rig import read_rig
-from dataset.rosbag.bag import Bag, Message
+from dataset.rosbag.bag import NANOSECONDS, Bag, Message
 from dataset.rosbag.camera import Camera, read_camera
 from dataset.rosbag.images import JPEG_START, DamagedImageError, compressed_bytes, read_rgb
 from dataset.rosbag.matching import Frame, match_frames, usual_tolerance_ns
@@ -35,11 +36,12 @@ from dataset.rosbag.survey import (
 from dataset.rosbag.sweeps import TIME_FIELDS, Sweep, read_sweep
 from utils.folder_lock import locked
 from utils.progress import with_progress
-from utils.quaternions import quaternion_xyzw
 from utils.whole_files import remove_leftovers, write_json, write_whole
 
 SETTINGS = "conversion.json"
 JPEG_QUALITY = 95
+TIME_COLUMN = 5
+"""Column of the times of points, from 1. Without an intensity, that is 0."""
 POSE_STEP_NS = 50_000
 """Points within this time share a pose: at 30 m/s, that is at most 0.8 mm off."""
 SAME_PLACE_M = 0.01
@@ -96,7 +98,9 @@ def convert(bag: Bag, paths: Sequence[Path], out: Path, options: ConversionOptio
         written = [frame for frame in frames if frame.stem not in writer.dropped]
         _require_frames(bag, written, left_out)
         if poses is not None:
-            _write_poses(out, written, poses)
+            matrices, _ = poses(_stamps(written))
+            stems = [frame.stem for frame in written]
+            write_poses(out / POSES, dict(zip(stems, matrices, strict=True)))
         write_json(_calibration(out, options, mounts, writer, written), out / "calib.json")
     for reason, count in (+left_out).items():
         logger.warning("left out: %d %s", count, reason)
@@ -160,18 +164,19 @@ class _Writer:
         """Read the first cloud, which says what columns all have."""
         for message in self._bag.messages({self._options.clouds}):
             sweep = self._sweep(message)
-            self.columns = sweep.points.shape[1]
+            self.columns = _rows(sweep, message.stamp_ns, self._options).shape[1]
             self.intensity_max = sweep.intensity_max
             return
 
     def _sweep(self, message: Message) -> Sweep:
         where = f"{self._bag.name}, '{message.topic}'"
         decoded = self._bag.decode(message)
-        sweep = read_sweep(decoded, message.stamp_ns, where, with_times=self._options.deskew)
-        if self._options.deskew and sweep.times_ns is None:
+        sweep = read_sweep(decoded, message.stamp_ns, where, with_times=self._options.reads_times)
+        if self._options.reads_times and sweep.times_ns is None:
             raise ValueError(
                 f"{where}: expected a field with the times of the points, one of "
-                f"{', '.join(TIME_FIELDS)}, found none: convert without --deskew"
+                f"{', '.join(TIME_FIELDS)}, found none: convert without --deskew "
+                "and --point-times"
             )
         return sweep
 
@@ -196,7 +201,7 @@ class _Writer:
     def _points(self, frame: Frame, message: Message) -> Float32[np.ndarray, "P C"] | None:
         """Return the points to write; None if the frame is dropped."""
         sweep = self._sweep(message)
-        points = sweep.points
+        points = _rows(sweep, message.stamp_ns, self._options)
         if points.shape[1] != self.columns:
             raise ValueError(
                 f"{self._bag.name}: expected {self.columns} columns in all clouds of "
@@ -205,7 +210,7 @@ class _Writer:
         if not len(points):
             self._drop(frame, "clouds without points")
             return None
-        if self._poses is None or sweep.times_ns is None:  # No --deskew.
+        if self._poses is None or sweep.times_ns is None or not self._options.deskew:
             return points
         steps = np.rint((sweep.times_ns - frame.stamp_ns) / POSE_STEP_NS).astype(np.int64)
         times_ns = frame.stamp_ns + steps * POSE_STEP_NS
@@ -235,6 +240,16 @@ class _Writer:
     def _drop(self, frame: Frame, reason: str) -> None:
         self.dropped.add(frame.stem)
         self.left_out[reason] += 1
+
+
+def _rows(sweep: Sweep, stamp_ns: int, options: ConversionOptions) -> Float32[np.ndarray, "P C"]:
+    """Return the columns to write: those of the sweep, and the times [s] from the stamp."""
+    if sweep.times_ns is None or not options.point_times:
+        return sweep.points
+    rows = np.zeros((len(sweep.points), TIME_COLUMN), np.float32)
+    rows[:, : sweep.points.shape[1]] = sweep.points
+    rows[:, -1] = (sweep.times_ns - stamp_ns) / NANOSECONDS
+    return rows
 
 
 def _jpeg(image: UInt8[np.ndarray, "H W 3"]) -> bytes:
@@ -409,9 +424,11 @@ def _calibration(
     if options.lidar_height_m is not None:
         content["lidar_height_m"] = options.lidar_height_m
     content["columns"] = writer.columns
+    if options.point_times:
+        content["time_column"] = TIME_COLUMN
     intensity_max = stated.get("intensity_max", writer.intensity_max)
     if writer.columns > 3:
-        largest = np.array([_largest_intensity(writer.cloud_path(frame)) for frame in frames])
+        largest = np.array([_largest_intensity(writer, frame) for frame in frames])
         if intensity_max is None:
             intensity_max = estimated_intensity_max(largest)
         logger.info(
@@ -425,20 +442,9 @@ def _calibration(
     return content
 
 
-def _largest_intensity(path: Path) -> float:
-    return float(np.fromfile(path, "<f4").reshape(-1, 4)[:, 3].max())
-
-
-def _write_poses(out: Path, frames: Sequence[Frame], poses: PoseSource) -> None:
-    """Write STEM x y z qx qy qz qw, the transform world_from_lidar, of each frame."""
-    matrices, _ = poses(_stamps(frames))
-    lines = [
-        " ".join(
-            [frame.stem, *(f"{v:.12g}" for v in (*pose[:3, 3], *quaternion_xyzw(pose[:3, :3])))]
-        )
-        for frame, pose in zip(frames, matrices, strict=True)
-    ]
-    write_whole(out / "poses.txt", "\n".join(lines) + "\n")
+def _largest_intensity(writer: _Writer, frame: Frame) -> float:
+    rows = np.fromfile(writer.cloud_path(frame), "<f4").reshape(-1, writer.columns)
+    return float(rows[:, 3].max())
 
 
 def _stamps(frames: Sequence[Frame]) -> np.ndarray:

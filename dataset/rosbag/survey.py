@@ -43,6 +43,7 @@ class ConversionOptions:
         image_max: White level of images with more than 8 bits.
         lidar_height_m: Height of the LiDAR above the ground; None: not stated.
         deskew: Whether to take the vehicle's motion out of each cloud.
+        point_times: Whether to write the time of each point into the clouds.
     """
 
     clouds: str
@@ -55,6 +56,12 @@ class ConversionOptions:
     image_max: float | None = None
     lidar_height_m: float | None = None
     deskew: bool = False
+    point_times: bool = False
+
+    @property
+    def reads_times(self) -> bool:
+        """Whether the times of points are needed."""
+        return self.deskew or self.point_times
 
 
 @dataclass

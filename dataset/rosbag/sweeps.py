@@ -131,6 +131,7 @@ def _absolute_ns(
     if span_ns > LONGEST_SWEEP_NS:
         raise ValueError(
             f"{where}: expected point times in seconds or nanoseconds that span at most 1 s, "
-            f"found {span_ns / NANOSECONDS:.4g} s. Convert without --deskew"
+            f"found {span_ns / NANOSECONDS:.4g} s. Convert without --deskew "
+            "and --point-times"
         )
     return found

@@ -315,6 +315,11 @@ def build_optimizer(network: nn.Module, schedule: Schedule, device: torch.device
     weights = [weight for weight in network.parameters() if weight.requires_grad]
     if not weights:
         raise ValueError("the network has no trainable weights")
+    if amp_dtype(schedule.amp, device) is not None and device.type != "cuda":
+        raise ValueError(
+            f"training with precision {schedule.amp} needs a CUDA device, this is a {device}: use "
+            "--amp off"
+        )
     groups = [
         {
             "params": [weight for weight in weights if weight.ndim > 1],
@@ -337,12 +342,14 @@ def build_optimizer(network: nn.Module, schedule: Schedule, device: torch.device
 def amp_dtype(name: str, device: torch.device) -> torch.dtype | None:
     """Return the dtype of automatic mixed precision; None if it is off.
 
+    A CPU may predict in bf16, which is faster if it multiplies bf16 in hardware.
+
     Raises:
         ValueError: If the name is unknown, or the device does not support it.
     """
     if name not in AMP_DTYPES:
         raise ValueError(f"precision must be one of {sorted(AMP_DTYPES)}, got '{name}'")
-    if name != "off" and device.type != "cuda":
+    if name == "fp16" and device.type != "cuda":
         raise ValueError(f"precision {name} needs a CUDA device, this is a {device}: use --amp off")
     return AMP_DTYPES[name]
 

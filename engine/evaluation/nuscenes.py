@@ -184,6 +184,8 @@ def nuscenes_evaluation(cfg: Config, network: UnsOcc, args: argparse.Namespace) 
         ValueError: If the config, an option or the data is invalid.
     """
     options = benchmark_options(args)
+    if args.distances:
+        raise ValueError("--distances: nuScenes is scored on the whole grid of a benchmark")
     if cfg.labels != NUSCENES.name:
         raise ValueError(
             f"{cfg.filename}: the nuScenes benchmarks need labels='{NUSCENES.name}', got "

@@ -14,7 +14,7 @@ DEFAULT = "openoccupancy"
 """The benchmark without ``--occ3d`` and ``--benchmark``, as in SelfOcc."""
 
 _NAMES = (
-    "occ3d", "benchmark", "resolution", "scene_size", "use_mask", "thresh", "save_sem", "ray_iou",
+    "occ3d", "benchmark", "resolution", "scene_size", "use_mask", "thresh", "save_sem",
 )  # fmt: skip
 
 
@@ -51,7 +51,9 @@ class BenchmarkOptions:
 
 
 def add_nuscenes_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options; those not given are None or False."""
+    """Add the options, and ``--ray-iou``; those not given are None or False."""
+    parser.add_argument("--ray-iou", action="store_true", help="compute RayIoU, too; on nuScenes "
+        "only with the labels of Occ3D")  # fmt: skip
     add = parser.add_argument_group("nuScenes only").add_argument
     add("--benchmark", choices=sorted(BENCHMARKS), help="labels to score against "
         f"(default: {DEFAULT})")  # fmt: skip
@@ -63,7 +65,6 @@ def add_nuscenes_options(parser: argparse.ArgumentParser) -> None:
         "range to score, see docs/conventions.md (default: the range of the labels)")  # fmt: skip
     add("--use-mask", action="store_true", help="score only voxels seen by a camera; "
         "Occ3D only")  # fmt: skip
-    add("--ray-iou", action="store_true", help="compute RayIoU, too; Occ3D only")
     add("--thresh", type=number(0, 1, is_open=True), metavar="P",
         help="a voxel is occupied from this probability of "
         "not being free (default: if its most likely class is not free)")  # fmt: skip

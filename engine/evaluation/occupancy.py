@@ -16,10 +16,11 @@ from engine.build.build import build_dataset, build_grid, check_allow_missing
 from engine.build.dataset_class import dataset_class
 from engine.command_line import add_missing_option
 from engine.evaluation.evaluator import Evaluation
+from engine.evaluation.grid_metric import GridMetric
 from engine.evaluation.nuscenes import nuscenes_evaluation
 from engine.evaluation.nuscenes_options import add_nuscenes_options, reject_nuscenes_options
-from engine.evaluation.occupancy_metric import OccupancyMetric
 from engine.metrics.occupancy import CONVENTIONS, describe_grid
+from engine.number_options import positive
 from model.objective import LABELS
 from model.unsocc import UnsOcc
 from utils.outputs import output_folder
@@ -35,6 +36,9 @@ def add_occupancy_options(parser: argparse.ArgumentParser) -> None:
         "'default', or that of the benchmark")  # fmt: skip
     add("--save-pred", type=output_folder, metavar="DIR",
         help="write each prediction to DIR/STEM.npy")  # fmt: skip
+    add("--distances", type=positive, nargs="+", default=(), metavar="M", help="also score the "
+        "voxels up to, between and beyond these ground distances from the LiDAR [m]; not on "
+        "nuScenes")  # fmt: skip
     add_nuscenes_options(parser)
 
 
@@ -69,10 +73,18 @@ def config_grid_evaluation(cfg: Config, network: UnsOcc, args: argparse.Namespac
         ValueError: If an option of a benchmark is given, or the data is invalid.
     """
     reject_nuscenes_options(args, cfg.dataset.type)
-    metric = OccupancyMetric(cfg.labels, args.convention or "default", args.save_pred)
-    grid = describe_grid(build_grid(cfg), LABEL_GRID)
+    grid = build_grid(cfg)
+    metric = GridMetric(
+        cfg.labels,
+        grid,
+        args.convention or "default",
+        args.save_pred,
+        distances_m=args.distances,
+        ray_iou=args.ray_iou,
+    )
     frames = build_dataset(cfg, args.split, allow_missing=args.allow_missing)
-    return Evaluation(frames, network, metric, grid, {}, args.allow_missing)
+    described = describe_grid(grid, LABEL_GRID)
+    return Evaluation(frames, network, metric, described, {}, args.allow_missing)
 
 
 EVALUATIONS: dict[

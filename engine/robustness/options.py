@@ -40,7 +40,7 @@ def add_robustness_options(parser: argparse.ArgumentParser) -> None:
     add("--convention", choices=sorted(CONVENTIONS), help="convention for means; default: "
         "'default', or that of the benchmark")  # fmt: skip
     add_nuscenes_options(parser)
-    parser.set_defaults(save_pred=None, allow_missing=False)
+    parser.set_defaults(save_pred=None, allow_missing=False, distances=())
 
 
 def add_corruption_options(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ blocks the ego lane, and none overlap. The mean counts are tuned to bring the cl
 label voxels close to the published ones.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import pairwise
 
@@ -82,7 +82,13 @@ _NIGHT_MASTS = Kind(
 
 
 def place_objects(
-    rng: np.random.Generator, ground: Ground, terrain: Terrain, end_m: float, *, plants: bool
+    rng: np.random.Generator,
+    ground: Ground,
+    terrain: Terrain,
+    end_m: float,
+    *,
+    plants: bool,
+    density: Mapping[str, float] | None = None,
 ) -> Placer:
     """Place all objects of a scene.
 
@@ -92,10 +98,11 @@ def place_objects(
         terrain: Tells where walls and drops are.
         end_m: World x where the drive ends [m].
         plants: Whether there is grass.
+        density: Factors of the mean counts by class; those not in it keep theirs.
     """
     placer = Placer(ground, rng, end_m)
     for kind in KINDS:
-        placer.scatter(kind)
+        placer.scatter(_denser(kind, (density or {}).get(kind.class_name, 1.0)))
     _cone_rows(placer)
     _edge_structures(placer, terrain)
     _stones(placer, terrain)
@@ -103,6 +110,12 @@ def place_objects(
     if plants:
         _tufts(placer)
     return placer
+
+
+def _denser(kind: Kind, factor: float) -> Kind:
+    """Return a kind with its mean counts multiplied by a factor."""
+    counts = {zone: factor * mean for zone, mean in kind.mean_count.items()}
+    return replace(kind, mean_count=counts)
 
 
 def place_light_masts(placer: Placer, rng: np.random.Generator) -> None:

@@ -3,7 +3,7 @@
 All objects are static. Only the ego vehicle moves, and it is not part of the mesh.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +57,7 @@ class WorldOptions:
         snow: Whether there is snow.
         condition: The condition; it overrides sky and snow where it needs to.
         patches: Whether patches of mud, water, oil and gravel lie on the ground.
+        density: Factors of the mean number of objects by class; None for the usual numbers.
 
     Raises:
         ValueError: If a number is out of range or the location is unknown.
@@ -70,6 +71,7 @@ class WorldOptions:
     snow: bool | None = None
     condition: Condition = "standard"
     patches: bool = False
+    density: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         """Validate the ranges and the location's name."""
@@ -122,6 +124,7 @@ def world_of_scene(
     cell_m: float,
     condition: Condition = "standard",
     patches: bool = False,
+    density: Mapping[str, float] | None = None,
 ) -> World:
     """Build a scene of a data set; its scenes cycle through all regions.
 
@@ -132,12 +135,18 @@ def world_of_scene(
         cell_m: Edge of the ground triangles on the road [m].
         condition: The condition of the scene.
         patches: Whether patches of mud, water, oil and gravel lie on the ground.
+        density: Factors of the mean number of objects by class; None for the usual numbers.
     """
     rng = np.random.default_rng((seed, WORLD_STREAM, number))
     order = np.random.default_rng((seed, WORLD_STREAM)).permutation(len(LOCATIONS))
     region = LOCATIONS[order[number % len(LOCATIONS)]]
     options = WorldOptions(
-        duration_s=duration_s, cell_m=cell_m, location=region, condition=condition, patches=patches
+        duration_s=duration_s,
+        cell_m=cell_m,
+        location=region,
+        condition=condition,
+        patches=patches,
+        density=density,
     )
     return build_world(int(rng.integers(2**31)), options)
 
@@ -173,7 +182,8 @@ def build_world(seed: int, options: WorldOptions | None = None) -> World:
     )
     sway = Waves.draw(drive_rng, (90.0, 47.0), 0.02)
     drive = drive_along(road, ground.height_m, speed, sway, options.duration_s)
-    placer = place_objects(place_rng, ground, terrain, end_m, plants=not environment.snow)
+    plants, density = not environment.snow, options.density
+    placer = place_objects(place_rng, ground, terrain, end_m, plants=plants, density=density)
     if options.condition == "night":
         place_light_masts(placer, condition_rng)
     mesh = merge([ground.mesh, *placer.meshes])

@@ -7,20 +7,19 @@ from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32, Int64, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 
 from dataset.minesim.sensors.lamps import Lamps
 from dataset.minesim.sensors.lens import glare, glow, soiled
+from dataset.minesim.sensors.planes import Index, rows, select, where
 from dataset.minesim.sensors.raycast import Hits
 from dataset.minesim.sensors.shading import Shader, Spots
 from dataset.minesim.sensors.sky import make_light
 from dataset.minesim.sensors.stage import Stage
+from dataset.minesim.sensors.sunlight import Sunlight, soften
 
 _BAND_PIXELS = 48 * 1024
 """Pixels shaded at once, so that their arrays fit in the CPU cache."""
-_SUN_RADIUS_RAD = 0.0047
-_EGO_SHADOW_M = 60.0
-"""Maximum distance at which the ego truck casts a shadow."""
 _TONE_STEPS = 4096
 _TONE_MAX = 1.6
 _NOISE = 1.5
@@ -54,7 +53,7 @@ class Pinhole(Protocol):
         """Pose of the camera on the vehicle."""
 
     @property
-    def rays(self) -> Float32[np.ndarray, "H W 3"]:
+    def rays(self) -> Float32[np.ndarray, "3 H W"]:
         """Ray through each pixel center in the camera frame, scaled to z = 1."""
 
     def __hash__(self) -> int:
@@ -87,6 +86,7 @@ class CameraRenderer:
         self._camera = camera
         self._light = make_light(stage.world.environment)
         self._shader = Shader(stage, self._light)
+        self._sunlight = Sunlight(stage, self._light)
         self._lamps = Lamps(stage) if self._light.is_night else None
 
     def with_camera(self, camera: Pinhole) -> "CameraRenderer":
@@ -100,29 +100,29 @@ class CameraRenderer:
     ) -> CameraFrame:
         """Render the image from a vehicle pose; ``rng`` draws the sensor noise."""
         camera, light = self._camera, self._light
+        width, height = camera.width, camera.height
         world_from_cam = world_from_vehicle @ camera.vehicle_from_cam
-        rotation = world_from_cam[:3, :3].T.astype(np.float32)
-        rows_per_band = max(1, _BAND_PIXELS // camera.width)
-        image = np.empty((camera.height, camera.width, 3), dtype=np.uint8)
-        depth = np.empty((camera.height, camera.width), dtype=np.float32)
-        lengths, vignette = _ray_lengths(camera), _vignette(camera)
+        rotation, eye = (part.astype(np.float32) for part in np.split(world_from_cam[:3], [3], 1))
+        rays_per_band = max(1, _BAND_PIXELS // width) * width
+        image = np.empty((height, width, 3), dtype=np.uint8)
+        depth = np.empty(height * width, dtype=np.float32)
+        all_rays, lengths = camera.rays.reshape(3, -1), _ray_lengths(camera).reshape(-1)
+        vignette = _vignette(camera).reshape(-1)
         sunshine = self._sunshine(world_from_cam)
-        for start in range(0, camera.height, rows_per_band):
-            band = slice(start, start + rows_per_band)
-            directions = camera.rays[band].reshape(-1, 3) @ rotation
-            length = lengths[band].reshape(-1)
-            hits = self._stage.caster.first_hits(
-                world_from_cam[:3, 3].astype(np.float32), directions
-            )
-            rays = directions / length[:, None]
-            color = self._band(hits, rays, length, world_from_vehicle)
+        for start in range(0, height * width, rays_per_band):
+            band = slice(start, start + rays_per_band)
+            directions = rotation @ all_rays[:, band]
+            hits = self._stage.caster.first_hits(eye[:, 0], directions.T)
+            view = _View(directions / lengths[band], lengths[band], eye, world_from_vehicle)
+            color = self._band(hits, view)
             if sunshine > 0:
-                veil = sunshine * glare(rays, light.sun_direction)
-                color += veil[:, None] * _GLARE_COLOR
-            color *= vignette[band].reshape(-1, 1)
-            image[band] = _tone(color).reshape(image[band].shape)
-            depth[band] = np.where(hits.face < 0, np.inf, hits.distance).reshape(depth[band].shape)
-        return CameraFrame(self._finish(image, rng), depth)
+                veil = sunshine * glare(rows(view.ray), light.sun_direction)
+                color += veil * _GLARE_COLOR[:, None]
+            color *= vignette[band]
+            lines = slice(start // width, (start + rays_per_band) // width)
+            image[lines] = _tone(color).reshape(3, -1, width).transpose(1, 2, 0)
+            depth[band] = np.where(hits.face < 0, np.inf, hits.distance)
+        return CameraFrame(self._finish(image, rng), depth.reshape(height, width))
 
     def _sunshine(self, world_from_cam: Float[np.ndarray, "4 4"]) -> float:
         """Return the share of the sun that shines onto the lens, 0–1; 0 under a high sun."""
@@ -130,9 +130,9 @@ class CameraRenderer:
         facing = float(world_from_cam[:3, 2] @ light.sun_direction)
         if light.disc <= 0 or facing <= 0:
             return 0.0
-        toward_sun = light.sun_direction + _disc_jitter(_GLARE_RAYS)
-        eye = np.tile(world_from_cam[:3, 3].astype(np.float32), (_GLARE_RAYS, 1))
-        return float(1.0 - self._stage.caster.are_blocked(eye, toward_sun).mean())
+        eyes = np.tile(world_from_cam[:3, 3].astype(np.float32), (_GLARE_RAYS, 1))
+        toward_sun = self._sunlight.disc_rays(_GLARE_RAYS)
+        return float(1.0 - self._stage.caster.are_blocked(eyes, toward_sun.T).mean())
 
     def _finish(
         self, image: UInt8[np.ndarray, "H W 3"], rng: np.random.Generator
@@ -153,111 +153,81 @@ class CameraRenderer:
         noise = np.tile(table, repeats)[:height, :width]
         return cv2.addWeighted(soft, 1.0, noise, 1.0, -128.0)
 
-    def _band(
-        self,
-        hits: Hits,
-        rays: Float32[np.ndarray, "R 3"],
-        length: Float32[np.ndarray, "R"],
-        world_from_vehicle: Float[np.ndarray, "4 4"],
-    ) -> Float32[np.ndarray, "R 3"]:
-        """Return the linear RGB of unit rays; ``length`` is their distance per unit of depth."""
-        color = np.empty_like(rays)
+    def _band(self, hits: Hits, view: "_View") -> Float32[np.ndarray, "3 R"]:
+        """Return the linear RGB that each ray sees."""
+        color = np.empty_like(view.ray)
         is_sky = hits.face < 0
         in_sky = np.flatnonzero(is_sky)
         if len(in_sky):
-            color[in_sky] = self._light.sky(rays[in_sky])
-        on_ground = np.flatnonzero(~is_sky)
-        if len(on_ground):
-            spots = self._spots(hits, rays, length, on_ground, world_from_vehicle)
-            color[on_ground] = self._shader.color(spots, self._camera.focal_px[0])
+            color[:, in_sky] = self._light.sky(rows(view.ray.take(in_sky, axis=1))).T
+        if len(in_sky) < len(is_sky):
+            on_surface = where(~is_sky)
+            spots = self._spots(hits, view, is_sky, on_surface)
+            color[:, on_surface] = self._shader.color(spots, self._camera.focal_px[0])
         plumes = self._stage.world.environment.plumes
         if plumes is not None:
-            eye = (world_from_vehicle @ self._camera.vehicle_from_cam)[:3, 3].astype(np.float32)
-            reach = np.where(is_sky, np.float32(np.inf), hits.distance * length)
-            veil = 1.0 - np.exp(-plumes.optical_depth(eye, rays, reach))
-            color += veil[:, None] * (self._light.dust_color(rays) - color)
+            reach = np.where(is_sky, np.float32(np.inf), hits.distance * view.length)
+            unit_rays = rows(view.ray)
+            veil = 1.0 - np.exp(-plumes.optical_depth(view.eye[:, 0], unit_rays, reach))
+            color += veil * (self._light.dust_color(unit_rays).T - color)
         return color
 
     def _spots(
-        self,
-        hits: Hits,
-        rays: Float32[np.ndarray, "R 3"],
-        length: Float32[np.ndarray, "R"],
-        index: Int64[np.ndarray, "M"],
-        world_from_vehicle: Float[np.ndarray, "4 4"],
+        self, hits: Hits, view: "_View", is_sky: Bool[np.ndarray, "R"], index: Index
     ) -> Spots:
         """Return the surface points that rays ``index`` hit, with their share of sunlight."""
-        face, ray = hits.face[index], rays[index]
-        distance = hits.distance[index] * length[index]
-        eye = (world_from_vehicle @ self._camera.vehicle_from_cam)[:3, 3].astype(np.float32)
-        point = eye + distance[:, None] * ray
-        sunlight = np.zeros(len(index), dtype=np.float32)
+        face, u, v, ray = (select(a, index) for a in (hits.face, hits.u, hits.v, view.ray))
+        distance = select(hits.distance, index) * select(view.length, index)
+        point = view.eye + distance * ray
+        pose = view.world_from_vehicle
+        sunlight = self._sunlight.visible(face, point, ray, distance, pose)
         if self._light.sun.any():
-            sunny = np.flatnonzero(self._shader.sun_cosine(face) > -0.2)
-            sunlight[sunny] = self._sunlight(
-                point[sunny] - 0.02 * ray[sunny], distance[sunny], world_from_vehicle
-            )
-            sunlight = self._soften(sunlight, index, len(rays))
+            sunlight = self._soften(sunlight, is_sky, index)
         lamplight = None
         if self._lamps is not None:
-            normal = self._shader.normal(face, hits.u[index], hits.v[index])
-            lamplight = self._lamps.irradiance(point, normal, world_from_vehicle)
-        return Spots(face, hits.u[index], hits.v[index], point, ray, distance, sunlight, lamplight)
+            normal = self._shader.normal(face, u, v)
+            lamplight = rows(self._lamps.irradiance(rows(point), normal, pose))
+        return Spots(face, u, v, point, ray, distance, sunlight, lamplight)
 
     def _soften(
-        self, sunlight: Float32[np.ndarray, "M"], index: Int64[np.ndarray, "M"], num_rays: int
+        self, sunlight: Float32[np.ndarray, "M"], is_sky: Bool[np.ndarray, "R"], index: Index
     ) -> Float32[np.ndarray, "M"]:
-        """Average the sunlight of neighboring pixels, as one ray per pixel is a coarse sample."""
-        window = 5 if self._camera.width >= 1280 else 3
-        layers = np.zeros((num_rays, 2), dtype=np.float32)
-        layers[index, 0], layers[index, 1] = sunlight, 1.0
-        grid = layers.reshape(-1, self._camera.width, 2)
-        total = cv2.boxFilter(grid, -1, (window, window), borderType=cv2.BORDER_REPLICATE)
-        light, weight = total.reshape(-1, 2)[index].T
-        return light / weight
+        width = self._camera.width
+        if isinstance(index, slice):
+            return soften(sunlight.reshape(-1, width), None).reshape(-1)
+        everywhere = np.zeros(len(is_sky), dtype=np.float32)
+        everywhere[index] = sunlight
+        is_surface = (~is_sky).astype(np.float32).reshape(-1, width)
+        return soften(everywhere.reshape(-1, width), is_surface).reshape(-1).take(index)
 
-    def _sunlight(
-        self,
-        point: Float32[np.ndarray, "M 3"],
-        distance_m: Float32[np.ndarray, "M"],
-        world_from_vehicle: Float[np.ndarray, "4 4"],
-    ) -> Float32[np.ndarray, "M"]:
-        """Return 1 where the sun is visible, 0 where the mine or the ego truck hides it."""
-        sun = self._light.sun_direction
-        # One random point of the sun's disc per ray: shadows soften away from the occluder.
-        toward_sun = sun + _disc_jitter(len(point))
-        start = point + (0.04 + 0.001 * distance_m)[:, None] * sun
-        hidden = self._stage.caster.are_blocked(start, toward_sun)
-        near = np.flatnonzero((distance_m < _EGO_SHADOW_M) & ~hidden)
-        if len(near):
-            to_vehicle = world_from_vehicle[:3, :3].astype(np.float32)
-            local = (start[near] - world_from_vehicle[:3, 3].astype(np.float32)) @ to_vehicle
-            hidden[near] = self._stage.ego_shadow.are_blocked(local, toward_sun[near] @ to_vehicle)
-        return (~hidden).astype(np.float32)
+
+@dataclass(frozen=True)
+class _View:
+    """Rays through some pixels.
+
+    Attributes:
+        ray: Unit directions, world frame.
+        length: Distance per unit of camera depth.
+        eye: Position of the camera, world frame [m].
+        world_from_vehicle: Pose of the vehicle.
+    """
+
+    ray: Float32[np.ndarray, "3 R"]
+    length: Float32[np.ndarray, "R"]
+    eye: Float32[np.ndarray, "3 1"]
+    world_from_vehicle: Float[np.ndarray, "4 4"]
 
 
 @lru_cache(maxsize=_CAMERAS_KEPT)
 def _ray_lengths(camera: Pinhole) -> Float32[np.ndarray, "H W"]:
     """Return the distance per unit of depth of each pixel."""
-    return np.sqrt((camera.rays * camera.rays).sum(axis=-1))
+    return np.sqrt((camera.rays * camera.rays).sum(axis=0))
 
 
 @lru_cache(maxsize=_CAMERAS_KEPT)
 def _vignette(camera: Pinhole) -> Float32[np.ndarray, "H W"]:
     """Return the brightness factor of each pixel, which falls toward the corners."""
     return _ray_lengths(camera) ** -1.0
-
-
-@lru_cache(maxsize=1)
-def _jitter_table() -> Float32[np.ndarray, "J 3"]:
-    """Return random offsets within the sun's disc, in all directions."""
-    offsets = np.random.default_rng(7).normal(size=(1 << 16, 3))
-    return (offsets * (0.5 * _SUN_RADIUS_RAD)).astype(np.float32)
-
-
-def _disc_jitter(count: int) -> Float32[np.ndarray, "M 3"]:
-    table = _jitter_table()
-    return np.resize(table, (count, 3)) if count > len(table) else table[:count]
 
 
 @lru_cache(maxsize=1)
@@ -269,10 +239,11 @@ def _tone_table() -> UInt8[np.ndarray, "4096"]:
     return np.rint(255.0 * np.clip(np.where(soft < 0.0031308, low, high), 0, 1)).astype(np.uint8)
 
 
-def _tone(color: Float32[np.ndarray, "R 3"]) -> UInt8[np.ndarray, "R 3"]:
+def _tone(color: Float32[np.ndarray, "3 R"]) -> UInt8[np.ndarray, "3 R"]:
     """Convert linear light to display values."""
     step = color * ((_TONE_STEPS - 1) / _TONE_MAX)
-    return _tone_table()[np.clip(step, 0, _TONE_STEPS - 1).astype(np.int32)]
+    np.clip(step, 0, _TONE_STEPS - 1, out=step)
+    return _tone_table().take(step.astype(np.int32))
 
 
 @lru_cache(maxsize=1)

@@ -254,9 +254,10 @@ def detection_probability(
         model: The LiDAR, which sets the range.
         transmission: Share of the signal that dust lets through on the way there and back.
     """
-    normal = stage.face_normal[hits.face]
+    normal = stage.face_normal.take(hits.face, axis=0)
     cosine = np.abs(np.einsum("rk,rk->r", normal, directions))
-    reflectance = stage.face_reflectance[hits.face] * (1.0 - stage.face_gloss[hits.face]) ** 2
+    reflectance = stage.face_reflectance.take(hits.face)
+    reflectance = reflectance * (1.0 - stage.face_gloss.take(hits.face)) ** 2
     distance = np.maximum(hits.distance, MIN_RANGE_M)
     signal = reflectance * cosine * (model.range_m / distance) ** 2 * transmission
     seen = 1.0 - np.exp(signal * np.float32(np.log(0.1) / _REFERENCE_REFLECTANCE))
@@ -268,7 +269,7 @@ def _intensity(
     stage: Stage, hits: Hits, cosine: Float32[np.ndarray, "R"], model: LidarModel
 ) -> Float32[np.ndarray, "R"]:
     """Return the intensity: up to the model's white if diffuse, 255 on retroreflective surfaces."""
-    reflectance = stage.face_reflectance[hits.face]
+    reflectance = stage.face_reflectance.take(hits.face)
     fading = np.exp(-np.minimum(hits.distance, model.max_range_m) / model.fading_m)
     diffuse = model.white * reflectance * np.sqrt(cosine) * fading
     return np.where(reflectance > 0.9, 255.0, diffuse).astype(np.float32)

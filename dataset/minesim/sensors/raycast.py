@@ -36,6 +36,9 @@ class Caster:
         vertices: Vertex positions [m].
         faces: Vertex indices of each triangle.
 
+    Attributes:
+        bounds: Lower and upper corner of the bounding box [m].
+
     Raises:
         ValueError: If the mesh is empty or a face refers to a missing vertex.
     """
@@ -47,6 +50,7 @@ class Caster:
             raise ValueError(
                 f"faces use vertices {faces.min()}…{faces.max()}, but there are {len(vertices)}"
             )
+        self.bounds = vertices.min(axis=0), vertices.max(axis=0)
         self._scene = EmbreeScene()
         # Embree does not keep a reference to the mesh.
         self._mesh = TriangleMesh(

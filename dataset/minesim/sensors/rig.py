@@ -94,12 +94,12 @@ class Camera:
         )
 
     @cached_property
-    def rays(self) -> Float32[np.ndarray, "H W 3"]:
+    def rays(self) -> Float32[np.ndarray, "3 H W"]:
         """Ray through each pixel center in the camera frame, scaled to z = 1."""
         focal_u, focal_v = self.focal_px
-        rays = np.ones((self.height, self.width, 3), dtype=np.float32)
-        rays[..., 0] = (np.arange(self.width) + 0.5 - self.width / 2) / focal_u
-        rays[..., 1] = ((np.arange(self.height) + 0.5 - self.height / 2) / focal_v)[:, None]
+        rays = np.ones((3, self.height, self.width), dtype=np.float32)
+        rays[0] = (np.arange(self.width) + 0.5 - self.width / 2) / focal_u
+        rays[1] = ((np.arange(self.height) + 0.5 - self.height / 2) / focal_v)[:, None]
         rays.setflags(write=False)
         return rays
 

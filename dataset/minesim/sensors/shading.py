@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Int32
 
 from dataset.minesim.scene.materials import MATERIALS
+from dataset.minesim.sensors.planes import rows, select, where
 from dataset.minesim.sensors.sky import Light
 from dataset.minesim.sensors.stage import Stage
 from dataset.minesim.sensors.texture import grain, grooves, streaks
@@ -19,6 +21,9 @@ _PATH_STEP_M = 4.0
 _PATH_TAIL_M = 400.0
 _CHANNELS = 8
 """Sun cosine, sky share, meters along and across the road, steepness, red, green, blue."""
+_DUST_TINT = np.array([[1.06], [1.0], [0.84]], dtype=np.float32)
+"""Dust is lighter and yellower than the damp ground below it."""
+_HEADLIGHT_COLOR = np.array([[1.0], [0.9], [0.7]], dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Spots:
         u: Barycentric weight of the second vertex.
         v: Barycentric weight of the third vertex.
         point: World frame [m].
-        ray: Unit viewing direction.
+        ray: Unit viewing direction, world frame.
         distance_m: Distance from the camera [m].
         sunlight: Share of the sun's disc that is visible, 0–1.
         lamplight: Irradiance of lamps at night; None by day.
@@ -39,11 +44,11 @@ class Spots:
     face: Int32[np.ndarray, "M"]
     u: Float32[np.ndarray, "M"]
     v: Float32[np.ndarray, "M"]
-    point: Float32[np.ndarray, "M 3"]
-    ray: Float32[np.ndarray, "M 3"]
+    point: Float32[np.ndarray, "3 M"]
+    ray: Float32[np.ndarray, "3 M"]
     distance_m: Float32[np.ndarray, "M"]
     sunlight: Float32[np.ndarray, "M"]
-    lamplight: Float32[np.ndarray, "M 3"] | None = None
+    lamplight: Float32[np.ndarray, "3 M"] | None = None
 
 
 class Shader:
@@ -63,16 +68,13 @@ class Shader:
         self._film = None if film is None else _corner_film(stage, film)
         self._normals = normal if light.is_night or film is not None else None
         self._contrast = _by_face(stage, [material.contrast for material in MATERIALS])
-        self._emission = _by_face(stage, [material.emission for material in MATERIALS])
+        emission = _by_face(stage, [material.emission for material in MATERIALS])
+        self._emission = emission if emission.any() else None
         heading = stage.world.drive.world_from_vehicle[:, :2, 0].sum(axis=0)
         heading /= max(float(np.linalg.norm(heading)), 1e-9)
         sun = light.sun_direction
         self._sun_on_ground = sun[:2]
         self._sun_on_wall = np.array([heading @ sun[:2], sun[2]], dtype=np.float32)
-
-    def sun_cosine(self, face: Int32[np.ndarray, "M"]) -> Float32[np.ndarray, "M"]:
-        """Return the cosine between each face normal and the sun; negative if it faces away."""
-        return self._stage.face_normal[face] @ self.light.sun_direction
 
     def normal(
         self,
@@ -82,40 +84,48 @@ class Shader:
     ) -> Float32[np.ndarray, "M 3"]:
         """Return the smooth unit normals of points on faces, at night and on wet ground only."""
         assert self._normals is not None, "normals are kept for lamps and films only"
-        found = _interpolate(self._normals[face], u, v)
+        found = _interpolate(self._normals.take(face, axis=0), u, v)
         return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6)
 
-    def color(self, spots: Spots, focal_px: float) -> Float32[np.ndarray, "M 3"]:
+    def color(self, spots: Spots, focal_px: float) -> Float32[np.ndarray, "3 M"]:
         """Return the linear RGB that reaches the camera.
 
         Args:
             spots: The surface points.
             focal_px: Focal length, which sets the footprint of a pixel on the surface.
         """
-        rows = self._rows[spots.face]  # (M, 24): first vertex, then two edges.
-        surface = rows[:, :_CHANNELS] + spots.u[:, None] * rows[:, _CHANNELS : 2 * _CHANNELS]
-        surface += spots.v[:, None] * rows[:, 2 * _CHANNELS :]
-        facing, sky_share, along, across, steepness = surface[:, :5].T
+        surface = self._surface(spots)
+        facing, sky_share, along, across, steepness = surface[:5]
         is_wall = steepness > 0.5
-        contrast = self._contrast[spots.face]
+        contrast = self._contrast.take(spots.face)
         pattern, slope = self._pattern(spots, along, across, is_wall, focal_px)
         facing = np.maximum(facing - 0.55 * contrast * slope, 0.0) * spots.sunlight
-        # Dust is lighter and yellower than the damp ground below it.
-        tinted = (contrast * pattern)[:, None] * np.array([1.06, 1.0, 0.84], np.float32)
-        albedo = surface[:, 5:8] * np.maximum(1.0 + tinted, 0.15)
+        relief = contrast * pattern
         light = self.light
+        albedo = np.maximum(1.0 + relief * _DUST_TINT, 0.15)
+        albedo *= surface[5:]
         bounce = light.ambient * 0.35 + light.sun * 0.06
         shade = sky_share * (1.0 + 0.4 * contrast * pattern)
-        color = albedo * (
-            facing[:, None] * light.sun
-            + shade[:, None] * light.ambient
-            + (1.0 - sky_share)[:, None] * bounce
-        )
-        color = self._with_lamps(color, albedo, spots)
-        color = self._with_reflections(color, spots)
+        color = facing * light.sun[:, None]
+        color += shade * light.ambient[:, None]
+        color += (1.0 - sky_share) * bounce[:, None]
+        color *= albedo
+        self._add_lamps(color, albedo, spots)
+        self._add_reflections(color, spots)
         if self._film is not None:
-            color = self._with_film(color, spots, self._film, pattern)
-        return self._through_air(color, spots)
+            self._add_film(color, spots, self._film, pattern)
+        self._pass_air(color, spots)
+        return color
+
+    def _surface(self, spots: Spots) -> Float32[np.ndarray, "8 M"]:
+        """Interpolate the channels of ``_corner_rows`` at surface points."""
+        planes: Float32[np.ndarray, "24 M"] = cv2.transpose(self._rows.take(spots.face, axis=0))
+        surface, along_u, along_v = np.split(planes, 3)
+        along_u *= spots.u
+        surface += along_u
+        along_v *= spots.v
+        surface += along_v
+        return surface
 
     def _pattern(
         self,
@@ -126,21 +136,20 @@ class Shader:
         focal_px: float,
     ) -> tuple[Float32[np.ndarray, "M"], Float32[np.ndarray, "M"]]:
         """Return the brightness of the texture and how far its relief tilts away from the sun."""
-        x, y, z = spots.point.T
+        x, y, z = spots.point
+        width = spots.distance_m * (1.0 / focal_px)
         # A pixel footprint stretches along the ray where the ray grazes the ground.
-        grazing = np.where(is_wall, 0.7, np.abs(spots.ray[:, 2]) + 0.02)
-        footprint = spots.distance_m * (1.0 / focal_px) / np.sqrt(grazing)
+        grazing = np.where(is_wall, 0.7, np.abs(spots.ray[2]) + 0.02)
+        footprint = width / np.sqrt(grazing)
         # Height shifts the pattern, so that it does not streak down rocks and machines.
         first_m = np.where(is_wall, along, x + 0.7 * z)
         second_m = np.where(is_wall, z, y + 0.5 * z)
-        texture = grain().sample(first_m, second_m, footprint)
-        brightness, first, second, pebbles = texture.T
-        width = spots.distance_m * (1.0 / focal_px)
+        brightness, first, second, pebbles = grain().sample(first_m, second_m, footprint)
         on_flat = (~is_wall).astype(np.float32)
         pattern = brightness * (0.6 + 0.4 * on_flat) + pebbles * (0.3 + 0.7 * on_flat)
-        flat, steep = np.flatnonzero(~is_wall), np.flatnonzero(is_wall)
-        track = streaks().sample(along[flat], across[flat])
-        pattern[flat] += 0.25 * track * np.clip(1.5 - 5.0 * width[flat], 0.0, 1.0)
+        flat, steep = where(~is_wall), np.flatnonzero(is_wall)
+        track = streaks().sample(select(along, flat), select(across, flat))
+        pattern[flat] += 0.25 * track * np.clip(1.5 - 5.0 * select(width, flat), 0.0, 1.0)
         if len(steep):
             # The teeth come down at a slant.
             aslant = along[steep] + 0.45 * z[steep]
@@ -152,39 +161,35 @@ class Shader:
         slope += second * np.where(is_wall, on_wall[1], on_ground[1])
         return pattern, slope
 
-    def _with_lamps(
+    def _add_lamps(
         self,
-        color: Float32[np.ndarray, "M 3"],
-        albedo: Float32[np.ndarray, "M 3"],
+        color: Float32[np.ndarray, "3 M"],
+        albedo: Float32[np.ndarray, "3 M"],
         spots: Spots,
-    ) -> Float32[np.ndarray, "M 3"]:
+    ) -> None:
         """Add the light of lamps in the scene and, at dusk, of the ego truck's headlights."""
-        emission = self._emission[spots.face]
-        if emission.any():
-            color = color + albedo * (emission * (4.0 if self.light.is_dusk else 0.5))[:, None]
+        if self._emission is not None:
+            emission = self._emission.take(spots.face)
+            color += albedo * (emission * (4.0 if self.light.is_dusk else 0.5))
         if spots.lamplight is not None:
-            return color + albedo * spots.lamplight
-        if not self.light.is_dusk:
-            return color
-        reach = np.exp(spots.distance_m * (-1.0 / 28.0))
-        beam = 0.30 * reach / (1.0 + (spots.distance_m * (1.0 / 30.0)) ** 2)
-        return color + albedo * beam[:, None] * np.array([1.0, 0.9, 0.7], np.float32)
+            color += albedo * spots.lamplight
+        elif self.light.is_dusk:
+            reach = np.exp(spots.distance_m * (-1.0 / 28.0))
+            beam = 0.30 * reach / (1.0 + (spots.distance_m * (1.0 / 30.0)) ** 2)
+            color += albedo * beam * _HEADLIGHT_COLOR
 
-    def _with_reflections(
-        self, color: Float32[np.ndarray, "M 3"], spots: Spots
-    ) -> Float32[np.ndarray, "M 3"]:
+    def _add_reflections(self, color: Float32[np.ndarray, "3 M"], spots: Spots) -> None:
         """Add reflections of sky and sun in water, glass, paint and steel."""
-        gloss = self._stage.face_gloss[spots.face]
+        gloss = self._stage.face_gloss.take(spots.face)
         glossy = np.flatnonzero(gloss > 0.05)
         if len(glossy) == 0:
-            return color
-        normal, ray = self._stage.face_normal[spots.face[glossy]], spots.ray[glossy]
+            return
+        normal = self._stage.face_normal[spots.face[glossy]]
+        ray = rows(spots.ray.take(glossy, axis=1))
         cosine = np.einsum("mk,mk->m", normal, ray)
         reflection = self._mirrored(ray, normal, cosine, spots.sunlight[glossy])
         share = gloss[glossy] * (0.2 + 0.6 * (1.0 - np.minimum(np.abs(cosine), 1.0)) ** 3)
-        mixed = color.copy()
-        mixed[glossy] += share[:, None] * (reflection - color[glossy])
-        return mixed
+        color[:, glossy] += share * (reflection.T - color[:, glossy])
 
     def _mirrored(
         self,
@@ -204,41 +209,39 @@ class Shader:
         reflection += highlight[:, None] * self.light.sun
         return reflection
 
-    def _with_film(
+    def _add_film(
         self,
-        color: Float32[np.ndarray, "M 3"],
+        color: Float32[np.ndarray, "3 M"],
         spots: Spots,
         film: Float32[np.ndarray, "F 3"],
         pattern: Float32[np.ndarray, "M"],
-    ) -> Float32[np.ndarray, "M 3"]:
+    ) -> None:
         """Add reflections in films of water and oil, which collect between the clods."""
-        cover = _interpolate(film[spots.face][..., None], spots.u, spots.v)[:, 0]
+        corners = film.take(spots.face, axis=0)[..., None]
+        cover = _interpolate(corners, spots.u, spots.v)[:, 0]
         covered = np.flatnonzero(cover > 0.05)
         if len(covered) == 0:
-            return color
+            return
         cover = np.clip(cover[covered] * (1.0 - 0.9 * pattern[covered]), 0.0, 1.0)
         normal = self.normal(spots.face[covered], spots.u[covered], spots.v[covered])
-        ray = spots.ray[covered]
+        ray = rows(spots.ray.take(covered, axis=1))
         cosine = np.einsum("mk,mk->m", normal, ray)
         reflection = self._mirrored(ray, normal, cosine, spots.sunlight[covered])
         share = cover * (0.03 + 0.8 * (1.0 - np.clip(np.abs(cosine), 0.1, 1.0)) ** 5)
-        mixed = color.copy()
-        mixed[covered] += share[:, None] * (reflection - color[covered])
-        return mixed
+        color[:, covered] += share * (reflection.T - color[:, covered])
 
-    def _through_air(
-        self, color: Float32[np.ndarray, "M 3"], spots: Spots
-    ) -> Float32[np.ndarray, "M 3"]:
+    def _pass_air(self, color: Float32[np.ndarray, "3 M"], spots: Spots) -> None:
         """Fade to haze with distance, and to the dust above the road."""
         light = self.light
-        clear = np.exp(spots.distance_m * -light.haze_per_m)[:, None]
-        color = light.haze + clear * (color - light.haze)
+        haze = light.haze[:, None]
+        color -= haze
+        color *= np.exp(spots.distance_m * -light.haze_per_m)
+        color += haze
         if light.dust > 0:
             level = light.ambient + light.sun * max(float(light.sun_direction[2]), 0.25)
             veil = 1.0 - np.exp(np.minimum(spots.distance_m, 400.0) * (-0.010 * light.dust))
             dust = level * np.array([0.62, 0.55, 0.44], np.float32)
-            color += veil[:, None] * (dust - color)
-        return color
+            color += veil * (dust[:, None] - color)
 
 
 def _by_face(stage: Stage, values: list[float]) -> Float32[np.ndarray, "F"]:
@@ -280,7 +283,7 @@ def _corner_rows(
     corners = np.empty((len(world.faces), 3, _CHANNELS), dtype=np.float32)
     corners[..., 0] = normal @ light.sun_direction
     corners[..., 1] = 0.5 + 0.5 * normal[..., 2]
-    corners[..., 2], corners[..., 3] = along[world.faces], across[world.faces]
+    corners[..., 2], corners[..., 3] = along.take(world.faces), across.take(world.faces)
     corners[..., 4] = np.clip((0.92 - normal[..., 2]) * 4.0, 0.0, 1.0) * is_wall[:, None]
     corners[..., 5:] = color
     corners[:, 1:] -= corners[:, :1]
@@ -299,7 +302,7 @@ def _corner_normals_and_colors(
     total, count = _vertex_sum(faces, own, len(stage.world.vertices))
     shared = (total / np.maximum(count, 1.0)[:, None]).astype(np.float32)
     shared[:, :3] /= np.maximum(np.linalg.norm(shared[:, :3], axis=1, keepdims=True), 1e-6)
-    at_corner = shared[faces]  # (smooth faces, 3, 6)
+    at_corner = shared.take(faces, axis=0)  # (smooth faces, 3, 6)
     is_bent = np.einsum("fck,fk->fc", at_corner[..., :3], own[:, :3]) < _CREASE_COS
     own_normal[rows] = np.where(is_bent[..., None], own_normal[rows], at_corner[..., :3])
     own_color[rows] = at_corner[..., 3:]

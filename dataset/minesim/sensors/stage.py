@@ -57,7 +57,7 @@ def make_stage(world: World) -> Stage:
 
 def face_normals(world: World) -> Float32[np.ndarray, "F 3"]:
     """Return the unit normal of each face; (0, 0, 1) for degenerate faces."""
-    first, second, third = (world.vertices[world.faces[:, corner]] for corner in range(3))
+    first, second, third = (world.vertices.take(corner, axis=0) for corner in world.faces.T)
     normal = np.cross(second - first, third - first)
     length = np.linalg.norm(normal, axis=1, keepdims=True)
     up = np.array([0.0, 0.0, 1.0], dtype=np.float32)

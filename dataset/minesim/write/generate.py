@@ -21,7 +21,7 @@ from dataset.minesim.write.production import (
 )
 from dataset.minesim.write.recorder import Recorder, write_scene
 from dataset.minesim.write.schedule import Frame, drive_seconds, plan_frames
-from dataset.minesim.write.variation import describe, draw_condition, draw_rig
+from dataset.minesim.write.variation import describe, draw_condition, draw_patches, draw_rig
 from utils.folder_lock import locked
 from utils.labels import UNSCENES3D
 from utils.whole_files import write_whole
@@ -70,7 +70,8 @@ def make_scene(
         duration_s=drive_seconds(options.frames),
         cell_m=options.ground_cell_m,
         condition=condition,
-        patches=options.variation.patches,
+        patches=draw_patches(options.variation, options.seed, number),
+        density=options.variation.density,
     )
     recorder = Recorder(make_stage(world), rig, seed, map_voxel_m=options.map_voxel_m)
     folder = begin_scene(root, number)

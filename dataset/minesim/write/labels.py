@@ -7,21 +7,13 @@ yields the occupancy rows, depth image, elevation image and local map of every l
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int32, Int64, UInt8, UInt16
+from jaxtyping import Float, Float32, Int64, UInt8, UInt16
 
-from dataset import layout
+from dataset.map_labels import DEPTH_RANGE_M, LOCAL_MAP_X_M, LOCAL_MAP_Y_M, splatted_depth
 from dataset.minesim.sensors.lidar import detection_probability, rosette
-from dataset.minesim.sensors.rig import Camera, Rig, vehicle_from_lidar
+from dataset.minesim.sensors.rig import Rig, vehicle_from_lidar
 from dataset.minesim.sensors.stage import Stage
-from utils.geometry import VoxelGrid
-
-DEPTH_RANGE_M = (2.0, 80.0)
-DEPTH_SPLAT_PX = 9
-"""Splat window of a point in a depth image 1920 pixels wide; it scales with the width."""
-LOCAL_MAP_X_M = (-15.0, 110.0)
-LOCAL_MAP_Y_M = (-60.0, 60.0)
 
 _SCAN_STEP_M = 5.0
 _SCAN_RAYS = 45_000
@@ -140,34 +132,6 @@ def local_map(
     return points[inside], clip.label[near[inside]]
 
 
-def occupancy_rows(
-    points: Float32[np.ndarray, "N 3"],
-    label: UInt8[np.ndarray, "N"],
-    grid: VoxelGrid = layout.LABEL_GRID,
-) -> Int32[np.ndarray, "V 4"]:
-    """Return rows ``x_index, y_index, z_index, class`` of the voxels that hold points.
-
-    Args:
-        points: LiDAR frame [m].
-        label: Class of each point; a voxel takes the most frequent, the smaller label on a tie.
-        grid: The label grid.
-
-    Returns:
-        One row per voxel, sorted by x, y, z.
-    """
-    index = np.floor(grid.voxel_from_meters(points)).astype(np.int64)
-    inside = ((index >= 0) & (index < np.array(grid.shape))).all(axis=1)
-    x, y, z = index[inside].T
-    voxel = (x * grid.shape[1] + y) * grid.shape[2] + z
-    pairs, votes = np.unique(voxel * 256 + label[inside], return_counts=True)
-    voxel, vote_label = pairs // 256, pairs % 256
-    order = np.lexsort((vote_label, -votes, voxel))
-    winner = order[np.concatenate([[True], np.diff(voxel[order]) > 0])] if len(order) else order
-    x, yz = np.divmod(voxel[winner], grid.shape[1] * grid.shape[2])
-    y, z = np.divmod(yz, grid.shape[2])
-    return np.stack([x, y, z, vote_label[winner]], axis=1).astype(np.int32)
-
-
 def depth_image(
     points: Float32[np.ndarray, "N 3"],
     surface_depth_m: Float32[np.ndarray, "H W"],
@@ -195,27 +159,7 @@ def depth_image(
     # A pixel on the ground spans a range of depth itself, which grows with distance.
     visible = depth < surface * 1.03 + 0.3
     flat = flat[visible]
-    units = np.rint(depth[visible] * layout.DEPTH_UNITS_PER_M).astype(np.uint16)
-
-    empty = np.iinfo(np.uint16).max
-    nearest = np.full(camera.height * camera.width, empty, dtype=np.uint16)
-    # For duplicate indices the last assignment wins, so write from far to near.
-    order = np.argsort(units, kind="stable")[::-1]
-    nearest[flat[order]] = units[order]
-    window = splat_window(camera)
-    image = cv2.erode(
-        nearest.reshape(camera.height, camera.width), np.ones((window, window), np.uint8)
-    )
-    edge = window // 2
-    framed = np.zeros_like(image)
-    inner = (slice(edge, -edge), slice(edge, -edge))
-    framed[inner] = np.where(image[inner] == empty, 0, image[inner])
-    return framed
-
-
-def splat_window(camera: Camera) -> int:
-    """Return the odd edge of a point's splat window in the depth image [px], at least 3."""
-    return max(3, 2 * round((DEPTH_SPLAT_PX * camera.width / 1920 - 1) / 2) + 1)
+    return splatted_depth(flat, depth[visible], (camera.height, camera.width))
 
 
 def _project(
@@ -227,33 +171,3 @@ def _project(
     depth = homogeneous[:, 2]
     safe = np.maximum(depth, 0.1)
     return homogeneous[:, 0] / safe, homogeneous[:, 1] / safe, depth
-
-
-def elevation_image(points: Float32[np.ndarray, "N 3"]) -> UInt16[np.ndarray, "rows cols"]:
-    """Make the elevation label: (1 − mean z)·256 of the map points in each 0.1 m cell.
-
-    Args:
-        points: LiDAR frame [m].
-
-    Returns:
-        Values at the cells of ``layout.elevation_grid``; 0 means no point. Elevations above 1 m
-        wrap around as in the recorded labels, and so do the far and left edges of the region.
-    """
-    grid = layout.elevation_grid(layout.elevation_shape(layout.ELEVATION_CELL_M))
-    rows, columns = grid.shape
-    inside = _between(points[:, 0], layout.ELEVATION_X_M) & _between(
-        points[:, 1], layout.ELEVATION_Y_M
-    )
-    cells = grid.cells_of(points[inside].astype(np.float64)).astype(np.int64)
-    # Row and column −1 are the last ones: see ``layout.mixed_elevation_cells``.
-    index = (cells % grid.shape) @ (columns, 1)
-    count = np.bincount(index, minlength=rows * columns)
-    total = np.bincount(index, weights=points[inside, 2], minlength=rows * columns)
-    mean_z = total / np.maximum(count, 1)
-    units = (layout.ELEVATION_TOP_M - mean_z) * layout.ELEVATION_UNITS_PER_M
-    wrapped = np.where(count > 0, np.trunc(units).astype(np.int64) % (1 << 16), 0)
-    return wrapped.astype(np.uint16).reshape(rows, columns)
-
-
-def _between(values: Float[np.ndarray, "N"], ends: tuple[float, float]) -> Bool[np.ndarray, "N"]:
-    return (values > ends[0]) & (values < ends[1])

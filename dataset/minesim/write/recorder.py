@@ -7,19 +7,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Float32, Int64
 
+from dataset.map_labels import elevation_image, occupancy_rows
 from dataset.minesim.sensors.camera import CameraFrame, CameraRenderer
 from dataset.minesim.sensors.lidar import Scan, scan
 from dataset.minesim.sensors.rig import Rig
 from dataset.minesim.sensors.stage import Stage
 from dataset.minesim.write.captions import caption
-from dataset.minesim.write.labels import (
-    ClipMap,
-    accumulate,
-    depth_image,
-    elevation_image,
-    local_map,
-    occupancy_rows,
-)
+from dataset.minesim.write.labels import ClipMap, accumulate, depth_image, local_map
 from dataset.minesim.write.schedule import Frame
 from dataset.minesim.write.variation import sensor_sentence
 from dataset.minesim.write.writer import Labels, VehicleRecording, write_labels, write_recording

@@ -3,17 +3,21 @@
 Each scene draws its own from its number and the seed, with a random stream for each option.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from dataset.minesim.scene.environment import CONDITIONS, Condition
+from dataset.minesim.scene.placement import KINDS
 from dataset.minesim.sensors.lidar_models import LIDAR_MODELS, LIVOX_HAP
 from dataset.minesim.sensors.rig import REFERENCE_SIZE, Camera, Rig
 
-_CONDITION, _LIDAR, _CAMERA = range(3)
+_CONDITION, _LIDAR, _CAMERA, _PATCHES = range(4)
 _STREAM = 4
+SCATTERED = tuple(sorted({kind.class_name for kind in KINDS} - {"free", "terrain"}))
+"""Classes whose objects are scattered over a scene, in a number that can be changed."""
 """Separate from the streams that generate the scenes and the splits."""
 _FOCAL_PX = (1150.0, 2300.0)
 """At the reference size: 80° to 45° wide."""
@@ -28,24 +32,32 @@ class Variation:
     """Options that make scenes differ; all off by default.
 
     Attributes:
-        conditions: Conditions to draw from; none for the standard one.
-        patches: Whether patches of mud, water, oil and gravel lie on the ground.
+        conditions: Conditions to draw from; none for the standard one. One that occurs twice is
+            drawn twice as often.
+        patches: Share of the scenes with patches of mud, water, oil and gravel on the ground.
         lidars: Names of the LiDAR models to draw from; none for the default.
         camera: Whether each scene has its own mounting and focal length of the camera.
+        density: Factors of the mean number of objects, by class.
 
     Raises:
-        ValueError: If a condition or a model is unknown.
+        ValueError: If a condition, a model or a class is unknown, or a number is out of range.
     """
 
     conditions: tuple[Condition, ...] = ()
-    patches: bool = False
+    patches: float | int = 0.0
     lidars: tuple[str, ...] = ()
     camera: bool = False
+    density: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Validate the names."""
         _require_known("condition", self.conditions, CONDITIONS)
         _require_known("LiDAR", self.lidars, tuple(LIDAR_MODELS))
+        _require_known("class", tuple(self.density), SCATTERED)
+        if not 0.0 <= self.patches <= 1.0:
+            raise ValueError(f"patches must be a share from 0 to 1, got {self.patches}")
+        if min(self.density.values(), default=1.0) < 0:
+            raise ValueError(f"density must not be negative, got {dict(self.density)}")
 
 
 def _require_known(what: str, names: tuple[str, ...], known: tuple[str, ...]) -> None:
@@ -60,6 +72,11 @@ def draw_condition(variation: Variation, seed: int, number: int) -> Condition:
         return "standard"
     rng = _rng(seed, _CONDITION, number)
     return variation.conditions[int(rng.integers(len(variation.conditions)))]
+
+
+def draw_patches(variation: Variation, seed: int, number: int) -> bool:
+    """Draw whether a scene has patches on the ground."""
+    return float(_rng(seed, _PATCHES, number).random()) < variation.patches
 
 
 def draw_rig(variation: Variation, image_size: tuple[int, int], seed: int, number: int) -> Rig:

@@ -8,18 +8,12 @@ import numpy as np
 from jaxtyping import Float, Float32, Int32, UInt8, UInt16
 
 from dataset import layout
+from dataset.layout_files import PNG_OPTIONS, calibration_text, vehicle_text, write_encoded
 from dataset.minesim.sensors.rig import Rig
 from dataset.occupancy_files import write_array
-from utils.quaternions import quaternion_xyzw
 from utils.whole_files import write_whole
 
 JPEG_QUALITY = 90
-_PNG_OPTIONS = [
-    *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE),
-    *(cv2.IMWRITE_PNG_COMPRESSION, 6),
-]
-"""Depth images have long runs of equal pixels, which filters break up: without, they are smaller
-and twice as fast to read."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +59,10 @@ def write_recording(root: Path, stem: str, recording: VehicleRecording, rig: Rig
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     write_encoded(_path(root, layout.IMAGES, stem), recording.image[..., ::-1], quality)
     write_whole(_path(root, layout.CLOUDS, stem), recording.points.tobytes())
-    write_whole(_path(root, layout.CALIBS, stem), calibration_text(rig))
+    calibration = calibration_text(
+        rig.camera.p2, rig.cam_from_lidar, imu_from_lidar=rig.vehicle_from_lidar
+    )
+    write_whole(_path(root, layout.CALIBS, stem), calibration)
     vehicle = vehicle_text(
         stem, recording.world_from_vehicle, recording.velocity_mps, recording.acceleration_mps2
     )
@@ -75,46 +72,11 @@ def write_recording(root: Path, stem: str, recording: VehicleRecording, rig: Rig
 def write_labels(root: Path, stem: str, labels: Labels) -> None:
     """Write the occupancy, depth, elevation, local map and caption of a frame below ``root``."""
     write_array(_path(root, layout.OCCUPANCY, stem), labels.occupancy)
-    write_encoded(_path(root, layout.DEPTHS, stem), labels.depth, _PNG_OPTIONS)
-    write_encoded(_path(root, layout.ELEVATION, stem), labels.elevation, _PNG_OPTIONS)
+    write_encoded(_path(root, layout.DEPTHS, stem), labels.depth, PNG_OPTIONS)
+    write_encoded(_path(root, layout.ELEVATION, stem), labels.elevation, PNG_OPTIONS)
     write_whole(_path(root, layout.LOCAL_MAPS, stem), labels.local_map.tobytes())
     write_whole(_path(root, layout.CAPTIONS, stem), labels.caption)
 
 
-def calibration_text(rig: Rig) -> str:
-    """Format the calibration as KITTI text; it is the same for every frame of a scene."""
-    matrices = {
-        "P2": rig.camera.p2,
-        "R0_rect": np.eye(3),
-        "Tr_velo_to_cam": rig.cam_from_lidar[:3],
-        "Tr_velo_to_imu": rig.vehicle_from_lidar[:3],
-    }
-    lines = [f"{key}: {_numbers(matrix)}" for key, matrix in matrices.items()]
-    return "\n".join(lines) + "\n"
-
-
-def vehicle_text(
-    stem: str,
-    world_from_vehicle: Float[np.ndarray, "4 4"],
-    velocity_mps: Float[np.ndarray, "3"],
-    acceleration_mps2: Float[np.ndarray, "3"],
-) -> str:
-    """Format the pose, and the velocity with acceleration, on one line each."""
-    quaternion = quaternion_xyzw(world_from_vehicle[:3, :3])
-    pose = np.concatenate([world_from_vehicle[:3, 3], quaternion])
-    motion = np.concatenate([velocity_mps, acceleration_mps2])
-    return f"{stem} {_numbers(pose)}\n{stem} {_numbers(motion)}"
-
-
-def _numbers(values: Float[np.ndarray, "*any"]) -> str:
-    return " ".join(f"{value:.12e}" for value in np.ravel(values))
-
-
 def _path(root: Path, folder: str, stem: str) -> Path:
     return root / layout.relative_path(folder, stem)
-
-
-def write_encoded(path: Path, image: np.ndarray, options: list[int]) -> None:
-    """Write a BGR or gray image in the format of the path's suffix, with OpenCV's options."""
-    _, encoded = cv2.imencode(path.suffix, image, options)
-    write_whole(path, encoded.tobytes())

@@ -25,10 +25,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Shaped, UInt8
 
+from dataset.map_labels import occupancy_rows
 from dataset.minesim.scene.materials import MATERIALS, material_index
 from dataset.minesim.scene.world import BACKGROUND, World
 from dataset.minesim.sensors.raycast import Caster
-from dataset.minesim.write.labels import occupancy_rows
 from dataset.minesim.write.nuscenes.rig import BEAMS_DEG, RigCamera
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, NUSCENES, UNSCENES3D

@@ -112,13 +112,13 @@ class RigCamera:
         return ego_from_sensor(self.channel)
 
     @cached_property
-    def rays(self) -> Float32[np.ndarray, "H W 3"]:
+    def rays(self) -> Float32[np.ndarray, "3 H W"]:
         """Ray through each pixel center in the camera frame, scaled to z = 1."""
         focal_u, focal_v = self.focal_px
         center_u, center_v = self.intrinsic[:2, 2]
-        rays = np.ones((self.height, self.width, 3), dtype=np.float32)
-        rays[..., 0] = (np.arange(self.width) + 0.5 - center_u) / focal_u
-        rays[..., 1] = ((np.arange(self.height) + 0.5 - center_v) / focal_v)[:, None]
+        rays = np.ones((3, self.height, self.width), dtype=np.float32)
+        rays[0] = (np.arange(self.width) + 0.5 - center_u) / focal_u
+        rays[1] = ((np.arange(self.height) + 0.5 - center_v) / focal_v)[:, None]
         rays.setflags(write=False)
         return rays
 

@@ -15,9 +15,10 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
+from dataset.layout_files import write_encoded
 from dataset.minesim.write.nuscenes.rig import RigCamera, ego_from_sensor
 from dataset.minesim.write.plan import NUSCENES_FOLDER
-from dataset.minesim.write.writer import JPEG_QUALITY, write_encoded
+from dataset.minesim.write.writer import JPEG_QUALITY
 from dataset.nuscenes import labels as nuscenes_labels
 from dataset.nuscenes.index import CAMERAS, LIDAR
 from dataset.occupancy_files import write_archive, write_array

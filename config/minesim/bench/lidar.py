@@ -1,0 +1,8 @@
+# The LiDAR alone on MineSim-Bench.
+_base_ = ["../../unscenes3d/ablation/lidar.py", "../../_base_/minesim_bench.py"]
+model = dict(parts=dict(image_encoder={{_base_._image_encoder}}), loss={{_base_._loss}})
+data_root = {{_base_._data_root}}
+dataset = {{_base_._dataset}}
+augmentation = {{_base_._augmentation}}
+schedule = {{_base_._schedule}}
+runtime = {{_base_._runtime}}

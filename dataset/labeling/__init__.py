@@ -1,0 +1,1 @@
+"""Labels from recordings: occupancy, depth and elevation from clouds and poses."""

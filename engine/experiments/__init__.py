@@ -1,0 +1,1 @@
+"""Experiments: training and scoring of many configs and seeds, their records and tables."""

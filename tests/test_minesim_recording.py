@@ -1,0 +1,77 @@
+"""MineSim's recordings: trucks that move, in clouds, images and truth alike."""
+
+import numpy as np
+import pytest
+
+from dataset import formats, layout
+from dataset.check.nearby import is_near_voxels
+from dataset.check.registration import occupied_voxels
+from dataset.labeling.check import TRUTH
+from dataset.labeling.drive import read_drive
+from dataset.labeling.mapping import read_mapping
+from dataset.labeling.options import LabelOptions
+from dataset.labeling.sweeps import SweepReader
+from dataset.minesim.write import recording
+from dataset.minesim.write.recording import RecordingOptions, write_recordings
+from tests.documents import REPOSITORY
+from tests.minesim_world import tiny_world
+from tools import make_minesim
+
+TRUCK = 2
+
+
+@pytest.fixture(scope="module")
+def drive(tmp_path_factory):
+    root = tmp_path_factory.mktemp("drives")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recording, "world_of_scene", lambda *_, **__: tiny_world())
+        options = RecordingOptions(1, 2, (96, 60), map_voxel_m=0.3, truth_rays=5_000)
+        write_recordings(root, options, workers=1)
+    return root / "drive_00000"
+
+
+def test_a_recording_is_read_with_its_point_labels(drive):
+    mapping = read_mapping(REPOSITORY / "config/labels/unscenes3d.json")
+    found = read_drive(drive)
+    sweep = SweepReader(found, LabelOptions(), mapping).read(0)
+    assert len(found.stems) == 2
+    assert sweep.is_moving.sum() > 100
+    assert set(sweep.label[sweep.is_moving].tolist()) == {TRUCK}
+
+
+def test_moving_points_lie_on_the_trucks_of_the_truth(drive):
+    mapping = read_mapping(REPOSITORY / "config/labels/unscenes3d.json")
+    found = read_drive(drive)
+    sweep = SweepReader(found, LabelOptions(), mapping).read(0)
+    path = drive / TRUTH / layout.relative_path(layout.OCCUPANCY, found.stems[0])
+    rows = formats.read_occupancy_rows(path)
+    points = sweep.points[sweep.is_moving, :3]
+    index = np.floor(layout.LABEL_GRID.voxel_from_meters(points)).astype(np.int64)
+    index = index[((index >= 0) & (index < layout.LABEL_GRID.shape)).all(axis=1)]
+    truck = occupied_voxels(rows[rows[:, 3] == TRUCK])
+    assert is_near_voxels(index, truck).mean() > 0.98
+    assert not (drive / TRUTH / layout.relative_path(layout.OCCUPANCY, found.stems[1])).exists()
+
+
+def test_trucks_change_the_image_and_its_depth(drive):
+    found = read_drive(drive)
+    depth = formats.read_depth_m(drive / TRUTH / f"depths/{found.stems[0]}.png")
+    pixels = found.pixel_from_lidar @ [24.0, 0.0, 0.0, 1.0]  # On the truck ahead, about.
+    column, row = (pixels[:2] / pixels[2]).astype(int)
+    assert 15 < depth[row, column] < 30
+
+
+def test_options_out_of_range_are_refused(capsys):
+    with pytest.raises(ValueError, match="0 to 2 movers, got 3"):
+        RecordingOptions(1, 1, movers=3)
+    with pytest.raises(ValueError, match="at least one drive and one frame"):
+        RecordingOptions(0, 1)
+    words = "--out x --scenes 1 --frames 1"
+    for wrong, message in (
+        ("--movers 1", "--movers can only be used with --layout recording"),
+        ("--layout recording --val 1", "--val cannot be used with --layout recording"),
+        ("--layout recording --patches", "--patches can only be used with --layout unscenes3d"),
+    ):
+        with pytest.raises(SystemExit):
+            make_minesim.parse_arguments(f"{words} {wrong}".split())
+        assert message in capsys.readouterr().err

@@ -1,0 +1,86 @@
+"""The weights that the repository contains: they load, predict, and say what they are."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import predict
+from engine.checkpoint.origin import differences
+from engine.checkpoint.weights import read_weights
+from engine.experiments import zoo
+from engine.experiments.zoo import ABOUT, zoo_section
+from tests.predict_config import write_config
+from tests.recording_files import json_rig, write_json_rig, write_recording
+from tests.trained import save_trained
+from tools import export_weights
+from utils.config import load_config, plain
+
+ROOT = Path(__file__).parents[1]
+SHIPPED = sorted((ROOT / "assets/checkpoints").glob("*.safetensors"))
+
+
+def run(path, folder, out):
+    words = (
+        f"--resume-from {path} --out {out} --format npy --images {folder}/images "
+        f"--clouds {folder}/clouds --calib {folder}/calib.json"
+    )
+    predict.main(predict.parse_arguments(words.split()))
+    return [np.load(file) for file in sorted(out.glob("*.npy"))]
+
+
+def test_there_are_weights():
+    assert SHIPPED
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_weights_predict_a_recording(path, tmp_path):
+    write_recording(tmp_path)
+    write_json_rig(tmp_path / "calib.json", json_rig())
+    grids = run(path, tmp_path, tmp_path / "out")
+    assert grids
+    for grid in grids:
+        assert 0.001 < (grid > 0).mean() < 0.5
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_weights_fit_their_config(path):
+    weights = read_weights(path)
+    floats = [value for value in weights.tensors.values() if value.is_floating_point()]
+    assert {value.dtype for value in floats} == {torch.float16}
+    assert set(ABOUT) <= weights.facts["about"].keys()
+    now = plain(load_config(ROOT / weights.facts["about"]["config"]).to_dict())
+    for section in ("labels", "grid", "modality", "dataset"):
+        assert not differences({"": now[section]}, {"": weights.facts["config"][section]})
+
+
+def test_a_table_lists_them():
+    table = zoo_section(ROOT / "assets/checkpoints")
+    scores = read_weights(SHIPPED[0]).facts["scores"]
+    row = table.splitlines()[2]
+    assert SHIPPED[0].name in row
+    assert f"| {100 * scores['miou']:.2f} | {100 * scores['long_tail_miou']:.2f} |" in row
+
+
+def test_weights_must_say_what_they_are(tmp_path, monkeypatch):
+    cfg = load_config(write_config(tmp_path), {"dataset.image_size": (20, 40)})
+    path = save_trained(cfg, tmp_path / "w.pth")
+    (tmp_path / "scores.json").write_text('{"miou": 0.5, "long_tail_miou": 0.25, "frames": 3}')
+    words = [str(path), "--out", str(tmp_path / "w.safetensors"), "--half"]
+
+    def export(*more):
+        export_weights.main(export_weights.parse_arguments([*words, *more]))
+
+    export("--about", "data=mine")
+    message = r"w\.safetensors lacks \['config', 'training', 'license', 'miou', 'long_tail_miou'\]"
+    with pytest.raises(ValueError, match=message):
+        zoo_section(tmp_path)
+    about = ("data=mine", "config=c.py", "training=by hand", "license=MIT", "latency=9 ms")
+    export("--scores", str(tmp_path / "scores.json"), "--about", *about)
+    row = zoo_section(tmp_path).splitlines()[2]
+    assert "| `c.py` | camera, LiDAR; 20×40, 32×32×4 voxels | mine, 3 frames; by hand |" in row
+    assert row.endswith("| 50.00 | 25.00 | 9 ms |")
+    monkeypatch.setattr(zoo, "MAX_MIB", 0.0001)
+    with pytest.raises(ValueError, match=r"MiB of weights, at most 0\.0001 are allowed"):
+        zoo_section(tmp_path)
