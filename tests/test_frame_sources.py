@@ -12,7 +12,15 @@ from engine.build.build import build_grid, build_model
 from engine.frames.sources import Recordings, SavedPredictions
 from engine.prediction.options import LivePrediction
 from engine.prediction.predictor import GridPredictor
-from engine.viewer.choice import CAMERAS, DIFFERENCE, ELEVATION, POINTS, extras_of, layers_of
+from engine.viewer.choice import (
+    CAMERAS,
+    DIFFERENCE,
+    ELEVATION,
+    POINTS,
+    UNLABELED,
+    extras_of,
+    layers_of,
+)
 from tests.layout_files import TRUCK, write_tiny_unscenes3d
 from tests.model_inputs import GRID, IMAGE_SIZE, make_batch, make_model
 from tests.nuscenes_config import write_nuscenes_config
@@ -45,7 +53,7 @@ def test_a_data_set_gives_all_that_there_is(tmp_path, root):
     assert TRUCK in frame.label
     assert frame.predicted is None
     assert frame.prediction is None
-    assert extras_of(frame) == (POINTS, CAMERAS, ELEVATION)
+    assert extras_of(frame) == (POINTS, CAMERAS, ELEVATION, UNLABELED)
     unlabeled = frames.read(1)
     assert layers_of(unlabeled) == ()
     assert extras_of(unlabeled) == (POINTS, CAMERAS)
@@ -76,7 +84,7 @@ def test_key_frames_have_six_cameras_and_the_labels_that_are_there(tmp_path):
     assert everything.stems == in_time != sorted(in_time)
     frames = [everything.read(index) for index in range(4)]
     assert all(frame.sample.images.shape == (6, 3, 32, 88) for frame in frames)
-    assert all(extras_of(frame) == (POINTS, CAMERAS) for frame in frames)
+    assert all({POINTS, CAMERAS} <= set(extras_of(frame)) for frame in frames)
     assert [frame.label is None for frame in frames] == [stem == gone for stem in in_time]
     assert frames[0].label.shape == (32, 32, 4)
     assert {NUSCENES.index("car"), NUSCENES.index("driveable_surface")} <= set(frames[0].label.flat)
@@ -96,7 +104,7 @@ def test_labels_alone_are_enough(tmp_path):
         (root / folder).rmdir()
     frame = Recordings(config(tmp_path, root), "all").read(0)
     assert TRUCK in frame.label
-    assert extras_of(frame) == ()
+    assert extras_of(frame) == (UNLABELED,)
 
 
 def test_saved_predictions_stand_beside_their_labels(tmp_path, root):
