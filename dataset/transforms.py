@@ -283,7 +283,8 @@ def coarsen_occupancy(
     """Downsample labels to voxels ``factor`` times as wide.
 
     A coarse voxel takes its most frequent label other than free and ignored; ties go to the
-    smaller label. Without any such label, it is ignored if one of its voxels is, else free.
+    smaller label. Without any such label, it is ignored if more than half of its voxels are, else
+    free.
 
     Raises:
         ValueError: If ``factor`` does not divide the shape.
@@ -300,7 +301,8 @@ def coarsen_occupancy(
     x, y, z = np.unravel_index(occupied, occupancy.shape)
     voxel = np.ravel_multi_index((x // factor, y // factor, z // factor), shape)
     is_ignored = label == IGNORE
-    flat[voxel[is_ignored]] = IGNORE
+    num_ignored = np.bincount(voxel[is_ignored], minlength=flat.size)
+    flat[2 * num_ignored > factor**3] = IGNORE
     voxel, label = voxel[~is_ignored], label[~is_ignored]
     is_labeled = np.zeros(flat.size, bool)
     is_labeled[voxel] = True

@@ -134,5 +134,6 @@ def coarse_labels(
     blocks = blocks.permute(0, 1, 3, 5, 2, 4, 6).flatten(4)
     counts = torch.stack([(blocks == k).sum(-1) for k in range(FREE + 1, num_classes)], dim=-1)
     most, label = counts.max(dim=-1)
-    empty = torch.where((blocks == IGNORE).any(-1), IGNORE, FREE)
+    is_ignored = 2 * (blocks == IGNORE).sum(-1) > factor**3
+    empty = torch.where(is_ignored, IGNORE, FREE)
     return torch.where(most > 0, label + FREE + 1, empty).to(labels.dtype)
