@@ -17,7 +17,6 @@ from engine.viewer.choice import (
     DIFFERENCE,
     ELEVATION,
     POINTS,
-    UNLABELED,
     extras_of,
     layers_of,
 )
@@ -49,11 +48,10 @@ def test_a_data_set_gives_all_that_there_is(tmp_path, root):
     frame = frames.read(0)
     assert frame.sample.stem == frames.stems[0]
     assert frame.label.shape == (32, 32, 4)
-    assert frame.label.max() == 255
     assert TRUCK in frame.label
     assert frame.predicted is None
     assert frame.prediction is None
-    assert extras_of(frame) == (POINTS, CAMERAS, ELEVATION, UNLABELED)
+    assert extras_of(frame) == (POINTS, CAMERAS, ELEVATION)
     unlabeled = frames.read(1)
     assert layers_of(unlabeled) == ()
     assert extras_of(unlabeled) == (POINTS, CAMERAS)
@@ -104,7 +102,7 @@ def test_labels_alone_are_enough(tmp_path):
         (root / folder).rmdir()
     frame = Recordings(config(tmp_path, root), "all").read(0)
     assert TRUCK in frame.label
-    assert extras_of(frame) == (UNLABELED,)
+    assert extras_of(frame) == ()
 
 
 def test_saved_predictions_stand_beside_their_labels(tmp_path, root):

@@ -170,7 +170,8 @@ def test_a_sparse_side_takes_the_shape_of_the_dense_one(tmp_path, shape):
 @pytest.mark.parametrize("is_sparse", [False, True])
 def test_labels_are_brought_to_the_larger_voxels_of_predictions(tmp_path, is_sparse):
     labels = np.zeros((4, 2, 2), np.uint8)
-    labels[0, 0, 0], labels[0, 1, 0], labels[1, 1, 1], labels[3, 0, 0] = 5, 5, 3, 255
+    labels[0, 0, 0], labels[0, 1, 0], labels[1, 1, 1] = 5, 5, 3
+    labels[3], labels[2, 0, 0] = 255, 255
     rows = np.array([[*at, labels[tuple(at)]] for at in np.argwhere(labels)])
     gt = save(tmp_path / "t.npy", rows if is_sparse else labels)
     pred = save(tmp_path / "p.npy", np.array([[[5]], [[0]]], np.uint8))
