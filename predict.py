@@ -63,7 +63,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="predict N frames, evenly spaced (default: 0, all)")  # fmt: skip
     add("--amp", choices=PRECISIONS, default="off", help="mixed precision; on a CPU off or "
         "bf16 (default: off)")  # fmt: skip
-    add("--compile", action="store_true", help="compile the network, which takes about a minute "
+    add("--compile", action="store_true", help="compile the network, which takes a while "
         "before the first frame and makes later ones faster; on a GPU it then runs as one CUDA "
         "graph")  # fmt: skip
     add("--batch-size", type=count, default=1, metavar="N", help="frames per batch (default: 1)")

@@ -82,7 +82,7 @@ class GridPredictor:
     def compile(self) -> None:
         """Compile the network's dense parts; on a GPU, also replay it as one CUDA graph.
 
-        The first prediction then takes a minute longer, and later ones less. So does the first
+        The first prediction then takes much longer, and later ones less. So does the first
         batch of another size, with another number of cameras or from other sensors.
         """
         self.network.compile_dense()
@@ -215,7 +215,7 @@ def build_unsocc(
             may be None. None: all that the network was built for.
         device: "auto" (a GPU if there is one), "cpu" or "cuda".
         amp: Precision on a GPU: "off", "bf16" or "fp16".
-        compiled: Whether to compile the network: the first prediction takes a minute longer, and
+        compiled: Whether to compile the network: the first prediction takes much longer, and
             later ones less.
         options: Config values to override, by dotted key.
 
