@@ -40,5 +40,5 @@ def test_a_file_that_differs_is_refused():
 def test_frames_of_the_check_must_fit():
     parity = counted(1.0)
     parity.dropped = 7
-    with pytest.raises(ValueError, match="7 occupied voxels .* have no room: raise --max-voxels"):
+    with pytest.raises(ValueError, match=r"7 occupied voxels .* have no room: raise --max-voxels"):
         check(parity, "net.pt2", "fp32")

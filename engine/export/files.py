@@ -8,7 +8,8 @@ import importlib.util
 import logging
 import shutil
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -92,13 +93,12 @@ def write_package(
         "layout_optimization": entries["device"] == "cpu",
     }
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "`isinstance.treespec", FutureWarning)  # Its own.
-            with TemporaryDirectory() as folder:  # The name of the file is that of a folder in it.
-                packed = torch._inductor.aoti_compile_and_package(
-                    program, package_path=f"{folder}/unsocc.pt2", inductor_configs=options
-                )
-                shutil.move(packed, path)
+        # The name of the file is also that of a folder in it.
+        with _quiet(), TemporaryDirectory() as folder:
+            packed = torch._inductor.aoti_compile_and_package(
+                program, package_path=f"{folder}/unsocc.pt2", inductor_configs=options
+            )
+            shutil.move(packed, path)
     except torch._inductor.exc.InvalidCxxCompiler as error:
         raise ValueError(
             "--format pt2 compiles C++ and found no compiler: install g++, such as with apt "
@@ -128,15 +128,16 @@ def write_onnx(
         path: File to write.
         entries: Text entries.
     """
-    converted = torch.onnx.export(
-        onnx_operations.decomposed(program),
-        opset_version=OPSET,
-        input_names=entries["inputs"].split(),
-        output_names=entries["outputs"].split(),
-        custom_translation_table=onnx_operations.translations(),
-        external_data=False,
-        verbose=False,
-    )
+    with _quiet():
+        converted = torch.onnx.export(
+            onnx_operations.decomposed(program),
+            opset_version=OPSET,
+            input_names=entries["inputs"].split(),
+            output_names=entries["outputs"].split(),
+            custom_translation_table=onnx_operations.translations(),
+            external_data=False,
+            verbose=False,
+        )
     assert converted is not None, "the exporter of graphs returns a program"
     converted.model.metadata_props.update(entries)
     converted.save(str(path), external_data=False)
@@ -154,3 +155,17 @@ def load_onnx(path: Path) -> Run:
         return [torch.from_numpy(output) for output in session.run(None, arrays)]
 
     return run
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Drop warnings of the compilers about their own code."""
+    log = logging.getLogger("onnx_ir")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`isinstance.treespec", FutureWarning)
+            yield
+    finally:
+        log.setLevel(level)
