@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from mmengine.config import Config
+
 from engine.checkpoint.weights import TrainedWeights, read_weights
 from engine.prediction.predictor import GridPredictor, build_predictor
 from tests.trained import save_trained
@@ -35,8 +37,10 @@ def write_network(folder: Path, base: Path = BASE, **options: object) -> tuple[P
     return config, weights
 
 
-def small_network(folder: Path, **options: object) -> tuple[object, TrainedWeights, GridPredictor]:
+def small_network(
+    folder: Path, base: Path = BASE, **options: object
+) -> tuple[Config, TrainedWeights, GridPredictor]:
     """Return the config, the weights and their predictor on the CPU."""
-    config, path = write_network(folder, **options)
+    config, path = write_network(folder, base, **options)
     cfg, weights = load_config(config, dict(options)), read_weights(path)
     return cfg, weights, build_predictor(cfg, weights, device="cpu")

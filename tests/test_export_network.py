@@ -9,7 +9,8 @@ from engine.export.export import ExportOptions, check_frames, sign
 from engine.export.files import traced
 from engine.export.frames import made_up_frames, recorded_frames
 from engine.export.network import ExportedNetwork
-from tests.export_network import small_network
+from engine.export.signature import describe
+from tests.export_network import BASE, small_network
 
 SIZE = (75, 120)
 
@@ -81,6 +82,24 @@ def test_one_sensor_of_two(tmp_path, sensors, inputs):
     found = run(ExportedNetwork(predictor, signature).eval(), signature, frames[0])
     expected = predictor.predict([frames[0].sample(predictor.inputs)])[0].occupancy
     assert (found["occupancy"].numpy() == expected).mean() > 0.999
+
+
+def test_elevation_on_request(tmp_path):
+    changes = {
+        "model.parts.elevation.channels": (4, 4),
+        "model.parts.elevation.context_channels": 2,
+    }
+    small = small_network(tmp_path, BASE.with_name("minesim_elevation.py"), **changes)
+    network, signature, frames, predictor = exported(small, extras=("elevation",))
+    found = run(network, signature, frames[0])
+    batch = predictor.load([frames[0].sample(predictor.inputs)])
+    with torch.no_grad():
+        expected = predictor.network.infer(batch).elevation[0]
+    torch.testing.assert_close(found["elevation"], expected, atol=1e-3, rtol=0)  # of a meter
+    entries = describe(signature, small[0], small[1], device="cpu", precision="fp32")
+    assert entries["elevation.shape"].split() == ["204", "217"]
+    assert entries["elevation.near_right_m"] == "25 -10.88"
+    assert entries["elevation.cell_m"] == "0.1"
 
 
 def test_voxels_without_room_are_counted(small):

@@ -139,5 +139,5 @@ def _elevation_entries(cfg: Config) -> dict[str, str]:
     }
 
 
-def _numbers(values: Iterable[float]) -> str:
+def _numbers(values: Iterable[float | int]) -> str:
     return " ".join(f"{value:g}" for value in values)
