@@ -8,7 +8,7 @@ from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import conv3d, linear, pad
+from torch.nn.functional import conv3d, conv_transpose3d, linear, pad
 
 
 class PaddedConv3d(nn.Conv3d):
@@ -49,7 +49,7 @@ class PaddedConv3d(nn.Conv3d):
 
 
 class BlockUpsample(nn.Module):
-    """A transposed convolution whose kernel is its stride, as one matrix product.
+    """A transposed convolution whose kernel is its stride; on a GPU one matrix product.
 
     Each voxel becomes a block of voxels, each by a matrix of its own.
 
@@ -67,7 +67,13 @@ class BlockUpsample(nn.Module):
         self.weight, self.bias = layer.weight, layer.bias
 
     def forward(self, volume: Float[Tensor, "B C x y z"]) -> Float[Tensor, "B D X Y Z"]:
-        """Upsample a volume; the result is in the memory format channels last."""
+        """Upsample a volume."""
+        if volume.is_cuda:
+            return self.forward_product(volume)
+        return conv_transpose3d(volume, self.weight, self.bias, stride=self.factor)
+
+    def forward_product(self, volume: Float[Tensor, "B C x y z"]) -> Float[Tensor, "B D X Y Z"]:
+        """Upsample a volume by a product; the result is in the memory format channels last."""
         weight = self.weight.permute(2, 3, 4, 1, 0).flatten(0, 3)
         blocks = linear(volume.permute(0, 2, 3, 4, 1), weight, self.bias.repeat(self.factor**3))
         blocks = blocks.unflatten(-1, (*(self.factor,) * 3, self.out_channels))
