@@ -80,7 +80,7 @@ class NuScenes(SampleDataset):
 
     camera_names = CAMERAS
     measured_depth = "points"
-    label_set = NUSCENES
+    label_sets = (NUSCENES,)
     default_image_size = (256, 704)
 
     def __init__(
