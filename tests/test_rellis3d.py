@@ -51,8 +51,6 @@ def build(root, wanted=FIELDS, split="all", **options):
         "grid": GRID,
         "image_size": OUTPUT,
         "recorded_size": SIZE,
-        "intensity_max": 1 / 64,
-        "min_range_m": 2.1,
         **options,
     }
     return build_flat(Rellis3D, root, split, fields=wanted, label_files=label_files, **options)

@@ -92,8 +92,8 @@ class Rellis3D(SampleDataset):
         *,
         split_source: str = splits.LISTS,
         recorded_size: Sequence[int] = layout.RECORDED_SIZE,
-        intensity_max: float = 1.0,
-        min_range_m: float = 0.0,
+        intensity_max: float = layout.INTENSITY_MAX,
+        min_range_m: float = layout.VEHICLE_M,
     ) -> None:
         super().__init__(reading)
         unknown = sorted(self._fields - set(FIELDS))

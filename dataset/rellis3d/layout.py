@@ -21,6 +21,14 @@ RECORDED_SIZE = (1200, 1920)
 PERIOD_S = 0.1
 """Time between two frames, for those whose image does not state it."""
 
+INTENSITY_MAX = 1 / 64
+"""The intensity in the files that becomes 1. They hold the sensor's number over 65,535, of which
+1,024 is far above the usual: 753 is the largest of the published example."""
+VEHICLE_M = 2.1
+"""Points nearer than this, along the ground, are on the vehicle."""
+LIDAR_HEIGHT_M = 1.2
+"""Height of the Ouster above level ground, about."""
+
 NETWORK_FROM_OUSTER = np.diag([-1.0, -1.0, 1.0, 1.0])
 """The files have x backward, y right, z up; the project has x forward, y left, z up."""
 
