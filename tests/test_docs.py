@@ -27,7 +27,19 @@ FLAG = re.compile(r"--[a-z][a-z0-9-]*")
 FILE = re.compile(r"[\w/]+\.py")
 FOLDERS = (".", "config/*", "config/*/*", "dataset", "dataset/**", "docs", "engine", "engine/*",
     "examples", "loss", "model", "model/*", "tests", "tools", "utils")  # fmt: skip
-SHELL = {".", "apt", "cd", "cmake", "export", "git", "pip", "python3", "run_package", "ssh", "tensorboard"}
+SHELL = {
+    ".",
+    "apt",
+    "cd",
+    "cmake",
+    "export",
+    "git",
+    "pip",
+    "python3",
+    "run_package",
+    "ssh",
+    "tensorboard",
+}
 """Programs whose arguments are not looked at."""
 OTHER_FLAGS = {"--directory", "--force-reinstall", "--help", "--ipc", "--logdir", "--no-deps",
     "--shm-size", "--version"}  # fmt: skip

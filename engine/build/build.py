@@ -125,6 +125,7 @@ def build_dataset(
         "data_root": cfg.data_root,
         "split": split,
         "grid": build_grid(cfg),
+        "labels": cfg.labels,
         "fields": tuple(fields or _default_fields(cfg, sensors, training)),
     }
     if training and cfg.dataset.get("allow_missing"):
@@ -275,7 +276,7 @@ def place(network: Network, device: torch.device, *, compile_mode: str | None = 
             if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):
                 _set_layout(layer.weight, torch.channels_last_3d)
     if compile_mode is not None:
-        network.compile_dense(compile_mode)
+        network.compile_parts(compile_mode)
     return network
 
 
