@@ -89,6 +89,9 @@ def write_package(
         # PyTorch 2.13 reuses the memory of a tensor that a scatter has written in place, although
         # it is read later (pull request 189735 mends it). Freed memory is still used again.
         "allow_buffer_reuse": False,
+        # PyTorch 2.13 sizes reductions for the threads of the compilation. Other numbers of threads
+        # would give wrong results.
+        "cpp.dynamic_threads": True,
         # ``place`` has set the memory formats, as for ``UnsOcc.compile_parts``.
         "layout_optimization": entries["device"] == "cpu",
     }
