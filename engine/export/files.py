@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.export import onnx_operations
 from engine.export.network import ExportedNetwork
@@ -67,8 +67,32 @@ def traced(network: ExportedNetwork, inputs: Sequence[Tensor]) -> torch.export.E
             f"{' and '.join(waiting)} cannot be exported: the size of its tables differs between "
             "frames, but the shapes of a file are fixed. Train with RenderFusion or ConcatFusion"
         )
-    with torch.no_grad():
+    with torch.no_grad(), _plain_volumes(network):
         return torch.export.export(network, tuple(inputs), strict=False)
+
+
+@contextmanager
+def _plain_volumes(network: nn.Module) -> Iterator[None]:
+    """Give 3D convolutions on a CPU contiguous inputs meanwhile.
+
+    With one thread, PyTorch computes 1×1×1 convolutions by other code, whose output is always
+    contiguous. Compiled code expects the layout that the number of threads at the export led to,
+    and would read another one as garbage.
+    """
+    convolutions = [
+        part
+        for part in network.modules()
+        if isinstance(part, nn.Conv3d | nn.ConvTranspose3d) and not part.weight.is_cuda
+    ]
+    handles = [
+        part.register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(), *inputs[1:]))
+        for part in convolutions
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def write_package(
