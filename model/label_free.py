@@ -7,13 +7,19 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from dataset.sample import Batch
+from loss.columns import column_cross_entropy
 from loss.termination import unexplained_occupancy
 from model.novel_view import log_free_of, log_occupied_of
 from model.objective import LossOptions
-from model.surface_rays import SurfaceRays, depth_of_rays, ray_term
-from model.video import matched_rays
+from model.surface_rays import depth_of_rays, ray_term
+from model.video import matched_columns
 from utils.geometry import VoxelGrid
 from utils.labels import FREE
+
+CONTINUED = 0.25
+"""How much a column counts to which surfaces are continued; one with matched pixels counts 1."""
+SURFACE_WEIGHT = 1.5
+"""How much surfaces count in columns of matched pixels, against 1 of free space."""
 
 
 class LabelFreeTerms(NamedTuple):
@@ -47,29 +53,35 @@ def label_free_terms(
     """
     terms: dict[str, Tensor] = {}
     depth_m: Tensor | None = None
-    has_point = torch.zeros_like(logits[:, 0], dtype=torch.bool)
-    is_measured = torch.ones_like(has_point)
+    log_free = log_free_of(logits)
+    is_unexplained: Tensor | None = None
     if options.uses_rays:
         lidar = batch.lidar_rays
         assert lidar is not None, "a field of this supervision"
-        has_point = lidar.has_point
-        share = torch.ones_like(lidar.ends_m[..., 0])  # The reader has drawn them evenly.
-        rays = SurfaceRays(lidar.origins_m, lidar.ends_m, has_point, share)
-        terms["lidar_rays"] = ray_term(logits, grid, rays)
+        is_unexplained = ~lidar.has_point
+        terms["lidar_rays"] = ray_term(logits, grid, lidar)
         if batch.images is not None and batch.pixel_from_lidar is not None:
             height, width = batch.images.shape[-2:]
             depth_m = depth_of_rays(lidar, batch.pixel_from_lidar, (height, width), stride)
     if options.uses_video:
         assert batch.video is not None, "a field of this supervision"
-        matched = matched_rays(batch.video, grid, options.label_free_options, stride)
-        has_point = has_point | matched.rays.has_point
-        terms["matched_rays"] = ray_term(logits, grid, matched.rays._replace(has_point=has_point))
-        if not options.uses_rays:
-            # Few pixels match. A column without one says nothing, not that it is empty.
-            is_measured = has_point.any(-1, keepdim=True).expand_as(has_point)
+        matched = matched_columns(batch.video, grid, options.label_free_options, stride)
+        weight = matched.is_matched
+        if is_unexplained is None:
+            weight = weight + (1 - weight) * CONTINUED * weight.amax((1, 2), keepdim=True)
             depth_m = matched.depth_m
-    is_unexplained = is_measured & ~has_point
-    terms["unexplained_occupancy"] = unexplained_occupancy(log_free_of(logits), is_unexplained)
+        else:  # Points are right where they are; pixels tell of the columns without any.
+            weight = weight * is_unexplained.all(-1)
+            is_unexplained = is_unexplained & (weight == 0)[..., None]
+        terms["matched_columns"] = column_cross_entropy(
+            log_free,
+            log_occupied_of(logits),
+            matched.profiles,
+            weight,
+            surface_weight=SURFACE_WEIGHT,
+        )
+    if is_unexplained is not None:
+        terms["unexplained_occupancy"] = unexplained_occupancy(log_free, is_unexplained)
     return LabelFreeTerms(terms, depth_m)
 
 

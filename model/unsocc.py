@@ -215,8 +215,8 @@ class UnsOcc(BaseModel):
         if self.supervision != LABELS:
             names = ["depth"] if self.uses_camera else []
             names += ["lidar_rays"] if self.loss_options.uses_rays else []
-            names += ["matched_rays"] if self.loss_options.uses_video else []
-            return [*names, "unexplained_occupancy"]
+            names += ["matched_columns"] if self.loss_options.uses_video else []
+            return names + (["unexplained_occupancy"] if self.loss_options.uses_rays else [])
         names = [*OCCUPANCY_TERMS]
         if self.uses_camera:
             names.append("depth")

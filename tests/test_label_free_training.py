@@ -48,9 +48,9 @@ def load(path, **options):
 
 
 TERMS = {
-    "lidar": {"loss_lidar_rays"},
-    "video": {"loss_matched_rays"},
-    "both": {"loss_lidar_rays", "loss_matched_rays"},
+    "lidar": {"loss_lidar_rays", "loss_unexplained_occupancy"},
+    "video": {"loss_matched_columns"},
+    "both": {"loss_lidar_rays", "loss_matched_columns", "loss_unexplained_occupancy"},
 }
 
 
@@ -68,8 +68,8 @@ def test_training_opens_no_label(data, modality, supervision, request):
     assert (batch.video is None) == (supervision == "lidar")
     network = build_model(cfg)
     losses = network.losses(batch)
-    of_all = {"loss_unexplained_occupancy"} | ({"loss_depth"} if modality != "lidar" else set())
-    assert set(losses) == TERMS[supervision] | of_all
+    depth = {"loss_depth"} if modality != "lidar" else set()
+    assert set(losses) == TERMS[supervision] | depth
     sum(losses.values()).backward()
     assert network.head.classify.weight.grad.abs().sum() > 0
     prediction = network.eval().predict(batch)[0]
@@ -162,7 +162,7 @@ def test_nothing_is_counted_or_repeated_by_labels(unscenes3d):
 def test_an_unknown_supervision_is_rejected(unscenes3d):
     with pytest.raises(ValueError, match=r"loss.supervision must be one of .*, got 'sonar'"):
         build_model(load(unscenes3d, model__loss__supervision="sonar"))
-    with pytest.raises(ValueError, match="positive sources and rays, got 0 and 10"):
+    with pytest.raises(ValueError, match="positive sources, rays and pixels, got 0, 10 and 2"):
         build_dataset(
             load(unscenes3d, model__loss__label_free=dict(sources=0, rays=10)),
             "train",
