@@ -10,7 +10,7 @@ surface is there, 0 to 1.
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, avg_pool3d, interpolate, pad
+from torch.nn.functional import avg_pool2d, avg_pool3d, interpolate, max_pool2d, pad
 
 
 def surface_profiles(
@@ -33,18 +33,20 @@ def surface_profiles(
 
 
 def continued(
-    profiles: Float[Tensor, "B X Y Z"], weight: Float[Tensor, "B X Y"]
+    profiles: Float[Tensor, "B X Y Z"], weight: Float[Tensor, "B X Y"], *, reach: int
 ) -> Float[Tensor, "B X Y Z"]:
-    """Continue profiles where their weight is 0, smoothly: surfaces go on where nobody looks.
+    """Continue profiles where their weight is 0, smoothly: surfaces do not end where matches do.
 
     Args:
         profiles: Profiles of the columns.
         weight: 0 to 1; what a profile lacks to 1 comes from columns nearby.
+        reach: Columns up to which profiles are continued; those beyond are empty.
 
     Source: the push-pull interpolation of Gortler et al., "The Lumigraph", SIGGRAPH 1996.
     """
     filled = _push_pull(profiles.permute(0, 3, 1, 2), weight[:, None])
-    return filled.permute(0, 2, 3, 1)
+    is_near = max_pool2d((weight[:, None] > 0).float(), 2 * reach + 1, stride=1, padding=reach)
+    return (filled * is_near).permute(0, 2, 3, 1)
 
 
 def _push_pull(

@@ -6,13 +6,15 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from dataset.sample import Batch
+from dataset.sample import Batch, ImageMasks
 from loss.columns import column_cross_entropy
+from loss.rendering import rendered_classes
 from loss.termination import unexplained_occupancy
-from model.novel_view import log_free_of, log_occupied_of
+from model.novel_view import log_free_of, log_occupied_of, occupancy_density, voxel_edges
 from model.objective import LossOptions
+from model.render.volume import render_volume
 from model.surface_rays import depth_of_rays, ray_term
-from model.video import matched_columns
+from model.video import lattice_pixels, matched_columns, rays_of
 from utils.geometry import VoxelGrid
 from utils.labels import FREE
 
@@ -82,7 +84,48 @@ def label_free_terms(
         )
     if is_unexplained is not None:
         terms["unexplained_occupancy"] = unexplained_occupancy(log_free, is_unexplained)
+    if batch.masks is not None:
+        far_m = options.label_free_options.depths_m[1]
+        terms["mask_classes"] = mask_term(logits, grid, batch.masks, far_m, stride)
     return LabelFreeTerms(terms, depth_m)
+
+
+def mask_term(
+    logits: Float[Tensor, "B classes X Y Z"],
+    grid: VoxelGrid,
+    masks: ImageMasks,
+    far_m: float,
+    stride: int,
+) -> Float[Tensor, ""]:
+    """Compare the classes of the predicted occupancy with those of pixels, one in each cell.
+
+    Where the rays end is not learned from this.
+
+    Args:
+        logits: Class scores.
+        grid: Their grid.
+        masks: The classes of the pixels.
+        far_m: Camera depth where rays end [m].
+        stride: Pixels along each edge of a cell.
+    """
+    height, width = masks.labels.shape[-2:]
+    pixels = lattice_pixels((height // stride, width // stride), stride, logits.device)
+    column, row = pixels.long().unbind(-1)
+    rendering = render_volume(
+        occupancy_density(log_free_of(logits.detach()), grid.voxel_m),
+        _without_free(logits).log_softmax(dim=1),
+        grid,
+        rays_of(masks.pixel_from_lidar, pixels),
+        voxel_edges(grid, 0.0, far_m, logits.device),
+        nearest=True,
+    )
+    assert rendering.features is not None, "classes were rendered"
+    labels = masks.labels[..., row, column].flatten(1)
+    return rendered_classes(rendering.features, rendering.opacity, labels)
+
+
+def _without_free(logits: Float[Tensor, "B classes X Y Z"]) -> Float[Tensor, "B C X Y Z"]:
+    return torch.cat([logits[:, :FREE], logits[:, FREE + 1 :]], dim=1)
 
 
 def occupied_labels(logits: Float[Tensor, "B classes X Y Z"]) -> UInt8[Tensor, "B X Y Z"]:

@@ -19,7 +19,7 @@ SPLAT_TERMS = ("splat_semantic", "splat_lovasz", "splat_depth")
 LABELS, VIDEO, LIDAR, BOTH = "labels", "video", "lidar", "both"
 SUPERVISIONS = (LABELS, VIDEO, LIDAR, BOTH)
 """What training can learn from: labels, video, LiDAR rays, or video and LiDAR rays."""
-LABEL_FREE_TERMS = ("lidar_rays", "matched_columns", "unexplained_occupancy")
+LABEL_FREE_TERMS = ("lidar_rays", "matched_columns", "unexplained_occupancy", "mask_classes")
 TERMS = (
     *OCCUPANCY_TERMS,
     "depth",
@@ -48,6 +48,8 @@ class LabelFreeOptions:
         pixels: Pixels of each cell of the feature map, and of each image, that are compared.
         proposals: Depths at which they are compared with the other images.
         depths_m: Smallest and largest of those [m].
+        masks: Folder in the data root with the class of each pixel, one PNG an image; None: only
+            where something is is learned, not what.
 
     Raises:
         ValueError: If a number is out of its range.
@@ -58,6 +60,7 @@ class LabelFreeOptions:
     pixels: int = 2
     proposals: int = 64
     depths_m: tuple[float, float] = (3.0, 80.0)
+    masks: str | None = None
 
     def __post_init__(self) -> None:
         """Check the fields."""

@@ -24,6 +24,8 @@ PATCH_PX = (-2, 0, 2)
 by 3 pixels before, nothing between them is left out."""
 LARGEST_ERROR = 0.15
 """Rays without a smaller error at any depth are not used: they show something that moves."""
+REACH_M = 5.0
+"""Distance to which surfaces are continued. Nobody maps what is farther from all that is seen."""
 FEWEST_VOTES = 2
 """Pixels of a column and those beside it that must agree on a voxel."""
 
@@ -93,16 +95,17 @@ def matched_columns(
         best_m, is_sure = best_depth(found.errors, found.is_seen, depths_m)
         is_there = views.pixel_from_lidar[:, 0].flatten(2).any(-1)
         is_sure &= found.counts & is_there.repeat_interleave(len(pixels), dim=1)
-        rays = _rays_of(views.pixel_from_lidar[:, 0], pixels)
+        rays = rays_of(views.pixel_from_lidar[:, 0], pixels)
         votes += votes_of(rays.at(best_m[..., None])[:, :, 0], is_sure, grid)
         if own_m is None:
             own_m = torch.where(is_sure, best_m, 0.0).unflatten(1, (cameras, -1, *lattice))[:, :, 0]
     assert own_m is not None, "the first target is the frame itself"
     profiles, is_matched = surface_profiles(votes, fewest=FEWEST_VOTES)
-    return MatchedColumns(continued(profiles, is_matched), is_matched, own_m)
+    profiles = continued(profiles, is_matched, reach=round(REACH_M / grid.voxel_m))
+    return MatchedColumns(profiles, is_matched, own_m)
 
 
-def _rays_of(pixel_from_lidar: Float[Tensor, "B N 4 4"], pixels: Float[Tensor, "P 2"]) -> Rays:
+def rays_of(pixel_from_lidar: Float[Tensor, "B N 4 4"], pixels: Float[Tensor, "P 2"]) -> Rays:
     """Rays through the same pixels of all cameras; those of a frame that is missing have no length.
 
     Args:
@@ -195,7 +198,7 @@ def _proposals_of(
     offsets = torch.stack(torch.meshgrid(reach, reach, indexing="xy"), dim=-1).reshape(-1, 2)
     around = (pixels[:, None] + offsets).reshape(1, -1, 2).expand(batch, -1, -1)  # (B, R·P, 2)
     patches = levels_at(own, around).unflatten(1, (len(pixels), -1))  # (B, R, P)
-    rays = _rays_of(pixel_from_lidar[:, None], around[0])
+    rays = rays_of(pixel_from_lidar[:, None], around[0])
     points_m = rays.at(depths_m.expand(*rays.origins.shape[:2], -1)).flatten(1, 2)
     errors, seen, unmoved = [], [], []
     for source in range(number):

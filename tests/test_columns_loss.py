@@ -25,17 +25,25 @@ def test_a_single_vote_is_none():
 def test_a_level_ground_continues_everywhere(shape):
     profiles, weight = torch.zeros(2, *shape, 3), torch.zeros(2, *shape)
     profiles[0, 0, 2:4, 1] = weight[0, 0, 2:4] = 1
-    filled = continued(profiles, weight)
+    filled = continued(profiles, weight, reach=8)
     torch.testing.assert_close(filled[0, ..., 1], torch.ones(shape))
     assert not filled[0, ..., [0, 2]].any()
     assert not filled[1].any()  # Nothing to continue.
+
+
+def test_surfaces_are_not_continued_beyond_their_reach():
+    profiles, weight = torch.zeros(1, 8, 8, 1), torch.zeros(1, 8, 8)
+    profiles[0, 0] = weight[0, 0] = 1
+    filled = continued(profiles, weight, reach=2)[0, ..., 0]
+    assert filled[:3].equal(torch.ones(3, 8))
+    assert not filled[3:].any()
 
 
 def test_what_has_votes_stays_and_the_nearest_counts_most():
     profiles, weight = torch.zeros(1, 8, 8, 2), torch.zeros(1, 8, 8)
     profiles[0, 0, :, 0] = profiles[0, 7, :, 1] = 1
     weight[0, [0, 7]] = 1
-    filled = continued(profiles, weight)[0]
+    filled = continued(profiles, weight, reach=8)[0]
     assert filled[0, :, 0].equal(torch.ones(8))
     assert filled[7, :, 1].equal(torch.ones(8))
     assert (filled[1:3, :, 0] > filled[1:3, :, 1]).all()

@@ -1,10 +1,12 @@
+import math
+
 import pytest
 import torch
 
-from dataset.sample import Batch, LidarRays
-from model.label_free import label_free_terms, occupied_labels
+from dataset.sample import Batch, ImageMasks, LidarRays
+from model.label_free import label_free_terms, mask_term, occupied_labels
 from model.objective import LossOptions
-from tests.test_video import GRID, OPTIONS, video
+from tests.test_video import GRID, OPTIONS, camera, video
 
 
 def options(supervision: str) -> LossOptions:
@@ -68,3 +70,19 @@ def test_classes_share_the_probability_of_being_occupied():
     shares = torch.tensor([[0.45, 0.25, 0.3], [0.6, 0.1, 0.3], [0.1, 0.8, 0.1]])
     labels = occupied_labels(shares.log().T[None, :, :, None, None])
     assert labels.flatten().tolist() == [2, 0, 1]
+
+
+def test_a_mask_teaches_the_class_where_its_rays_end():
+    occupied = torch.full((1, *GRID.shape), 0.01)
+    occupied[:, 10] = 0.99  # A wall.
+    logits = logits_of(occupied).requires_grad_()
+    labels = torch.full((1, 1, 48, 64), 2, dtype=torch.uint8)
+    labels[..., :32] = 255
+    masks = ImageMasks(camera(0.0)[None, None], labels)
+    term = mask_term(logits, GRID, masks, 40.0, 4)
+    assert term.item() == pytest.approx(-math.log(0.5), rel=1e-4)
+    term.backward()
+    assert not logits.grad[:, 0].any()
+    pull = -logits.grad[0, 2]
+    assert pull[10].sum() > 0.85 * pull.sum()  # The rest ends in front of it.
+    assert not pull[:, 13:].any()  # To the left, where the mask says nothing.

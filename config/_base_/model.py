@@ -66,6 +66,7 @@ model = dict(
             lost_sensor=1.0,
             lidar_rays=1.0,
             matched_columns=1.0,
+            mask_classes=0.5,
             unexplained_occupancy=1.0,
         ),
         class_weights=None,  # in the cross entropy, free first; None: all alike
@@ -78,6 +79,7 @@ model = dict(
             pixels=2,  # of each cell of the feature map and each image that are compared
             proposals=64,  # depths at which they are compared with the other images
             depths_m=(3.0, 80.0),  # smallest and largest of those
+            masks=None,  # folder with the classes of pixels, one PNG an image
         ),
     ),
 )
