@@ -62,10 +62,24 @@ from utils.registry import MODELS
 
 VIDEO_STRIDE = 8
 """Pixels between the rays of a video for a network without a camera, along rows and columns."""
-DENSE_PARTS = ("image_encoder", "lift", "fusion", "decoder", "head", "refinement")
-"""Parts free of sparse convolutions and of shapes that change with the frame."""
-DENSE_FUNCTIONS = ("label_views", "occupancy_terms", "image_terms", "ray_targets", "volume_terms")
-"""Functions of the loss likewise, which are attributes of the network."""
+COMPILED_PARTS = (
+    "image_encoder",
+    "lift",
+    "lidar_encoder",
+    "fusion",
+    "decoder",
+    "head",
+    "refinement",
+)
+"""Parts whose shapes are the same for all frames, or can be: those of a LiDAR encoder with room."""
+COMPILED_FUNCTIONS = (
+    "label_views",
+    "occupancy_terms",
+    "image_terms",
+    "ray_targets",
+    "volume_terms",
+)
+"""Functions of the loss with fixed shapes, which are attributes of the network."""
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +115,7 @@ class UnsOcc(BaseModel):
         sensors: What ``infer`` reads: "both", "camera" or "lidar"; ``use_sensors`` sets it.
         captured: The forward pass as CUDA graphs, once ``capture`` was called.
         label_views: ``model.render.views.label_views``, or its compiled form; so are the other
-            ``DENSE_FUNCTIONS``.
+            ``COMPILED_FUNCTIONS``.
 
     Raises:
         ValueError: If the modality or a loss weight's name is unknown, or a term that the network
@@ -233,8 +247,10 @@ class UnsOcc(BaseModel):
         names += ["lost_sensor"] if self.sensor_dropout is not None else []
         return names
 
-    def compile_dense(self, mode: str = "default", parts: Sequence[str] = DENSE_PARTS) -> list[str]:
-        """Compile the parts whose shapes are fixed, and the losses, when they first run.
+    def compile_parts(
+        self, mode: str = "default", parts: Sequence[str] = COMPILED_PARTS
+    ) -> list[str]:
+        """Compile parts of the network, and the losses, when they first run.
 
         Args:
             mode: The mode of torch.compile.
@@ -251,7 +267,7 @@ class UnsOcc(BaseModel):
             options["layout_optimization"] = False
         for name in names:
             getattr(self, name).compile(options=options)
-        for name in DENSE_FUNCTIONS if names else ():
+        for name in COMPILED_FUNCTIONS if names else ():
             setattr(self, name, torch.compile(getattr(self, name), options=options))
         return names
 

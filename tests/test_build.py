@@ -20,6 +20,7 @@ from engine.build.build import (
     place,
     train_loader,
 )
+from model.lidar_encoder import LidarEncoder
 from model.objective import LABELS
 from model.render.views import label_views
 from tests.layout_files import write_tiny_unscenes3d
@@ -229,13 +230,14 @@ def test_evaluation_reads_each_frame_once_in_order(cfg):
 
 def test_a_network_is_placed_and_compiled_by_parts(monkeypatch):
     compiled = []
-    monkeypatch.setattr(nn.Module, "compile", lambda part, options: compiled.append(part))
+    for kind in (nn.Module, LidarEncoder):
+        monkeypatch.setattr(kind, "compile", lambda part, options: compiled.append(part))
     monkeypatch.setattr(torch, "compile", lambda function, options: [function])
     network = build_model(load_config(CONFIG / "minesim/minesim_occ.py", {"modality": "lidar"}))
     assert place(network, CPU) is network
     assert compiled == []
     place(network, CPU, compile_mode="default")
-    assert compiled == [network.fusion, network.decoder, network.head]
+    assert compiled == [network.lidar_encoder, network.fusion, network.decoder, network.head]
     assert network.label_views == [label_views]
 
 
@@ -253,6 +255,7 @@ def test_on_a_gpu_only_the_dense_convolutions_lie_channels_last():
 
 
 @pytest.mark.gpu
+@pytest.mark.usefixtures("without_type_checks")
 def test_compiled_volumes_are_never_turned_over():
     device = torch.device("cuda")
     network = build_model(load_config(CONFIG / "minesim/minesim_occ.py", {"modality": "lidar"}))
@@ -261,7 +264,7 @@ def test_compiled_volumes_are_never_turned_over():
     volume = volume.contiguous(memory_format=torch.channels_last_3d)
     with torch.no_grad(), torch.autocast("cuda", dtype=torch.bfloat16):
         network.decoder(volume)
-        with torch.profiler.profile() as log:
+        with torch.profiler.profile(acc_events=True) as log:
             network.decoder(volume)
     names = [event.key for event in log.key_averages()]
     assert any("fprop" in name or "conv" in name for name in names)

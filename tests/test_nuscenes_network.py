@@ -128,7 +128,7 @@ class Given(BaseModel):
         assert mode == "tensor"
         return self.logits
 
-    def compile_dense(self, mode):
+    def compile_parts(self, mode):
         self.compiled = mode
 
     def capture(self):
@@ -181,7 +181,7 @@ def test_larger_voxels_are_not_its_task():
 def test_it_has_no_other_mode_and_passes_compilation_on():
     inner = Given(torch.zeros(1, 18, 2, 2, 2))
     network = LabelGridNetwork(inner, VOLUME, evaluated_grid("occ3d"), lambda stem: np.eye(4))
-    network.compile_dense("default")
+    network.compile_parts("default")
     network.capture()
     assert inner.compiled == "default, captured"
     with pytest.raises(ValueError, match=r"mode must be 'predict' .* got 'loss'"):

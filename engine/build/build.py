@@ -278,7 +278,7 @@ def place(network: Network, device: torch.device, *, compile_mode: str | None = 
             if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):
                 _set_layout(layer.weight, torch.channels_last_3d)
     if compile_mode is not None:
-        network.compile_dense(compile_mode)
+        network.compile_parts(compile_mode)
     return network
 
 

@@ -64,9 +64,9 @@ class LabelGridNetwork(BaseModel):
         self._volume_from_label = volume_from_label
         self._occupied_threshold = occupied_threshold
 
-    def compile_dense(self, mode: str) -> None:
+    def compile_parts(self, mode: str) -> None:
         """Have torch.compile fuse the dense parts of the network."""
-        self.network.compile_dense(mode)
+        self.network.compile_parts(mode)
 
     def capture(self) -> None:
         """Have the network replay CUDA graphs."""

@@ -85,7 +85,7 @@ class GridPredictor:
         The first prediction then takes much longer, and later ones less. So does the first
         batch of another size, with another number of cameras or from other sensors.
         """
-        self.network.compile_dense()
+        self.network.compile_parts()
         if self._device.type == "cuda":
             self.network.capture()
         self.is_compiled, self._grids_of = True, torch.compile(grids_of)
