@@ -204,7 +204,8 @@ def _proposals_of(
     for source in range(number):
         where, depth_m = project_points(source_from_lidar[:, source], points_m)
         limits = where.new_tensor([own.shape[-1], own.shape[-2]])
-        inside = ((where >= 0) & (where < limits)).all(-1) & (depth_m > 0.1)
+        # Just in front of another camera, a patch is magnified until anything plain looks alike.
+        inside = ((where >= 0) & (where < limits)).all(-1) & (depth_m > depths_m[0])
         shape = (batch, len(pixels), len(offsets), len(depths_m))
         levels = levels_at(sources[:, source], where).view(shape).transpose(2, 3)
         errors.append(patch_error(patches[:, :, None].expand_as(levels), levels))

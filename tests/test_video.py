@@ -88,6 +88,13 @@ def test_what_no_depth_explains_does_not_count():
     assert proposals(images, PIXELS, DEPTHS_M).counts.float().mean() < 0.1
 
 
+def test_depths_just_in_front_of_another_camera_are_not_compared():
+    seen = proposals(video(forward_m=1.5), PIXELS, DEPTHS_M).is_seen[0]
+    is_close = DEPTHS_M[0] >= DEPTHS_M - 1.5
+    assert not seen[:, is_close].any()
+    assert seen[:, ~is_close].any(0).all()
+
+
 def test_a_frame_that_the_scene_does_not_have_sees_nothing():
     images = video()
     images.pixel_from_lidar[:, 1] = 0
