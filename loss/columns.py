@@ -12,22 +12,30 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, avg_pool3d, interpolate, max_pool2d, pad
 
+MOST_PASSES = 4
+"""A voxel that so many times as many rays pass as end in it is free."""
+
 
 def surface_profiles(
-    votes: Float[Tensor, "B X Y Z"], *, fewest: int
+    votes: Float[Tensor, "B X Y Z"], passes: Float[Tensor, "B X Y Z"], *, fewest: int
 ) -> tuple[Float[Tensor, "B X Y Z"], Float[Tensor, "B X Y"]]:
     """Profiles of the columns, from the votes of their pixels and those of the eight beside them.
 
     Args:
         votes: Number of pixels whose surface is in each voxel.
+        passes: Number of pixels that see through it.
         fewest: Voxels with fewer votes get none: a wrong match is rarely confirmed.
 
     Returns:
         Votes as shares of those of the leading voxel of the column, and 1 for columns with votes,
         else 0.
     """
-    around = 9 * avg_pool3d(votes[:, None], (3, 3, 1), stride=1, padding=(1, 1, 0))[:, 0]
-    around = torch.where(around > fewest - 0.5, around, 0.0)
+    around, through = (
+        9 * avg_pool3d(count[:, None], (3, 3, 1), stride=1, padding=(1, 1, 0))[:, 0]
+        for count in (votes, passes)
+    )
+    is_surface = (around > fewest - 0.5) & (through <= MOST_PASSES * around)
+    around = torch.where(is_surface, around, 0.0)
     most = around.amax(-1)
     return around / most.clamp(min=1)[..., None], (most > 0).to(votes)
 

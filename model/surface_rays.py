@@ -24,7 +24,7 @@ def ray_term(
         rays: The rays.
     """
     density = occupancy_density(log_free_of(logits), grid.voxel_m)[:, 0]
-    points_m, length_m = free_segments(rays, grid)
+    points_m, length_m = free_segments(rays.origins_m, rays.ends_m, grid)
     is_inside = length_m > 0
     passed, ended = voxel_of(points_m, grid), voxel_of(rays.ends_m, grid)
     return termination_nll(
@@ -50,24 +50,25 @@ def at_voxels(
 
 
 def free_segments(
-    rays: LidarRays, grid: VoxelGrid
+    origins_m: Float[Tensor, "B R 3"], ends_m: Float[Tensor, "B R 3"], grid: VoxelGrid
 ) -> tuple[Float[Tensor, "B R S 3"], Float[Tensor, "B R"]]:
     """Cut the part of each ray that is before its end and inside the grid into S segments.
 
     Args:
-        rays: The rays.
+        origins_m: Where rays begin.
+        ends_m: Where they end.
         grid: The grid; S is such that no segment is longer than half a voxel.
 
     Returns:
         Middle of each segment [m], and the length of a ray's segments [m].
     """
-    away_m = rays.ends_m - rays.origins_m
-    enter, leave = inside_span(rays.origins_m, away_m, grid)
+    away_m = ends_m - origins_m
+    enter, leave = inside_span(origins_m, away_m, grid)
     count = ceil(2 * sum(n**2 for n in grid.shape) ** 0.5)
     span = (leave.clamp(max=1.0) - enter.clamp(min=0.0)).clamp(min=0.0)
     share = (torch.arange(count, device=away_m.device) + 0.5) / count
     where = enter.clamp(min=0.0)[..., None] + span[..., None] * share
-    line = Rays(rays.origins_m, away_m)
+    line = Rays(origins_m, away_m)
     return line.at(where), span * away_m.norm(dim=-1) / count
 
 

@@ -16,7 +16,7 @@ from loss.columns import continued, surface_profiles
 from loss.photometric import best_depth, best_sources, is_explained, match_exposure, patch_error
 from model.objective import LabelFreeOptions
 from model.render.rays import Rays, pixel_rays
-from model.surface_rays import voxel_of
+from model.surface_rays import free_segments, voxel_of
 from utils.geometry import VoxelGrid, project_points
 
 PATCH_PX = (-2, 0, 2)
@@ -85,6 +85,7 @@ def matched_columns(
     lattice = (height // stride, width // stride)
     depths_m = proposed_depths(options, video.images.device)
     votes, own_m = depths_m.new_zeros(len(video.images), *grid.shape), None
+    passes = torch.zeros_like(votes)
     for target in range(frames):
         order = [target, *(frame for frame in range(frames) if frame != target)]
         views = VideoImages(video.pixel_from_lidar[:, order], video.images[:, order])
@@ -96,11 +97,13 @@ def matched_columns(
         is_there = views.pixel_from_lidar[:, 0].flatten(2).any(-1)
         is_sure &= found.counts & is_there.repeat_interleave(len(pixels), dim=1)
         rays = rays_of(views.pixel_from_lidar[:, 0], pixels)
-        votes += votes_of(rays.at(best_m[..., None])[:, :, 0], is_sure, grid)
+        ends_m = rays.at(best_m[..., None])[:, :, 0]
+        votes += votes_of(ends_m, is_sure, grid)
+        passes += passes_of(rays.origins, ends_m, is_sure, grid)
         if own_m is None:
             own_m = torch.where(is_sure, best_m, 0.0).unflatten(1, (cameras, -1, *lattice))[:, :, 0]
     assert own_m is not None, "the first target is the frame itself"
-    profiles, is_matched = surface_profiles(votes, fewest=FEWEST_VOTES)
+    profiles, is_matched = surface_profiles(votes, passes, fewest=FEWEST_VOTES)
     profiles = continued(profiles, is_matched, reach=round(REACH_M / grid.voxel_m))
     return MatchedColumns(profiles, is_matched, own_m)
 
@@ -134,6 +137,31 @@ def votes_of(
     counts = counts & grid.contains(ends_m)
     votes = votes.scatter_add(1, voxel_of(ends_m, grid), counts.to(votes))
     return votes.view(-1, *grid.shape)
+
+
+def passes_of(
+    origins_m: Float[Tensor, "B R 3"],
+    ends_m: Float[Tensor, "B R 3"],
+    counts: Bool[Tensor, "B R"],
+    grid: VoxelGrid,
+) -> Float[Tensor, "B X Y Z"]:
+    """Length of the rays through each voxel, in voxels.
+
+    Only what is more than a voxel above or below the end counts: a ray that grazes the ground
+    passes voxels that the ground is in.
+
+    Args:
+        origins_m: Where rays begin.
+        ends_m: Where they end.
+        counts: Whether a ray counts.
+        grid: The grid.
+    """
+    points_m, length_m = free_segments(origins_m, ends_m, grid)
+    is_clear = (points_m[..., 2] - ends_m[..., None, 2]).abs() > grid.voxel_m
+    share = torch.where(counts, length_m, 0.0)[..., None] / grid.voxel_m * is_clear
+    passes = ends_m.new_zeros(len(ends_m), grid.shape[0] * grid.shape[1] * grid.shape[2])
+    passes = passes.scatter_add(1, voxel_of(points_m, grid).flatten(1), share.flatten(1))
+    return passes.view(-1, *grid.shape)
 
 
 def lattice_pixels(

@@ -7,7 +7,7 @@ from loss.columns import column_cross_entropy, continued, surface_profiles
 def test_columns_side_by_side_vote_together():
     votes = torch.zeros(1, 5, 5, 3)
     votes[0, 2, 2, 1], votes[0, 2, 3, 1], votes[0, 2, 2, 0] = 3.0, 1.0, 1.0
-    profiles, has_votes = surface_profiles(votes, fewest=1)
+    profiles, has_votes = surface_profiles(votes, torch.zeros_like(votes), fewest=1)
     assert profiles[0, 2, 2].tolist() == pytest.approx([0.25, 1.0, 0.0])
     assert profiles[0, 1, 4].tolist() == pytest.approx([0.0, 1.0, 0.0])  # Of the column beside it.
     assert profiles[0, 1, 1].tolist() == pytest.approx([1 / 3, 1.0, 0.0])
@@ -17,8 +17,18 @@ def test_columns_side_by_side_vote_together():
 def test_a_single_vote_is_none():
     votes = torch.zeros(1, 5, 5, 3)
     votes[0, 2, 2] = torch.tensor([1.0, 2.0, 0.0])
-    profiles, _ = surface_profiles(votes, fewest=2)
+    profiles, _ = surface_profiles(votes, torch.zeros_like(votes), fewest=2)
     assert profiles[0, 2, 2].tolist() == [0.0, 1.0, 0.0]
+
+
+def test_a_voxel_that_many_rays_pass_is_free():
+    votes, passes = torch.zeros(2, 1, 5, 5, 2)
+    votes[0, 2, 2] = torch.tensor([3.0, 2.0])
+    passes[0, 1, 1] = torch.tensor([0.0, 8.1])
+    profiles, has_votes = surface_profiles(votes, passes, fewest=1)
+    assert profiles[0, 2, 2].tolist() == [1.0, 0.0]
+    assert profiles[0, 3, 3].tolist() == pytest.approx([1.0, 2 / 3])  # None passes beside it.
+    assert has_votes[0, 2, 2] == 1
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (7, 5), (1, 6)])

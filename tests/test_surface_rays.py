@@ -89,7 +89,8 @@ def test_a_ray_without_length_does_not_count():
 
 
 def test_segments_fill_the_ray_from_the_grids_face_to_the_end():
-    points_m, length_m = free_segments(rays_to((6.0, 0.5, 0.5)), GRID)
+    rays = rays_to((6.0, 0.5, 0.5))
+    points_m, length_m = free_segments(rays.origins_m, rays.ends_m, GRID)
     segments = points_m.shape[2]
     assert length_m.item() * segments == pytest.approx(6.0)
     assert length_m.item() <= 0.5 * GRID.voxel_m

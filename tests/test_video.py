@@ -10,6 +10,7 @@ from model.video import (
     MatchedColumns,
     lattice_pixels,
     matched_columns,
+    passes_of,
     proposals,
     proposed_depths,
     votes_of,
@@ -142,6 +143,16 @@ def test_ends_vote_for_their_voxels():
     ends_m = torch.tensor([[[5.5, 0.5, 0.5], [5.1, 0.9, 0.1], [50.0, 0.5, 0.5], [0.0, 0.0, 0.0]]])
     votes = votes_of(ends_m, torch.tensor([[True, True, True, False]]), GRID)
     assert votes[0, 5, 12, 8] == votes.sum() == 2
+
+
+def test_rays_pass_what_is_well_above_their_ends():
+    origins_m = torch.tensor([[[-1.0, 0.5, 3.5], [-1.0, 0.5, 3.5]]])
+    ends_m = torch.tensor([[[11.0, 0.5, 0.5], [11.0, 0.5, 0.5]]])
+    passes = passes_of(origins_m, ends_m, torch.tensor([[True, False]]), GRID)
+    # It falls by 1 m in 4 m, and is less than a voxel above its end from x = 7 on.
+    assert not passes[0, 7:].any()
+    along = passes[0, :7, 12].sum(-1)
+    torch.testing.assert_close(along, torch.full((7,), (1 + 1 / 16) ** 0.5), rtol=0.2, atol=0)
 
 
 def test_a_lattice_takes_one_pixel_of_each_cell():
