@@ -49,6 +49,7 @@ class Reading:
             ``video`` are read from.
         num_rays: Number of ``lidar_rays``.
         mask_folder: Folder of ``masks`` in the data root.
+        labels: Name of the label set, one of those of the data set; None: its first.
         stems: Read only these frames of the split, in this order.
         lidar_height_m: Height of the LiDAR above level ground, to which your own recordings are
             moved (``dataset/recording.py``); None: the frame of the network is not the LiDAR's.
@@ -67,6 +68,7 @@ class Reading:
     num_sources: int = 2
     num_rays: int = 4096
     mask_folder: str = "masks"
+    labels: str | None = None
     stems: Sequence[str] | None = None
     lidar_height_m: float | None = None
     allow_missing: bool = False
@@ -87,13 +89,14 @@ class SampleDataset(FrameDataset):
         scenes: Scene of each frame; "" where unknown.
         grid: Voxel grid of the network.
         image_size: Height and width of the images after crop and resize.
+        label_set: Classes of the labels.
 
     Raises:
-        ValueError: If an option is out of range.
+        ValueError: If an option is out of range, or labels cannot be read as the label set.
     """
 
-    label_set: ClassVar[LabelSet]
-    """Classes of the labels."""
+    label_sets: ClassVar[tuple[LabelSet, ...]]
+    """What labels can be read as, the default first."""
     default_image_size: ClassVar[tuple[int, int]]
     """Height and width of the images if ``Reading.image_size`` is None."""
 
@@ -101,6 +104,7 @@ class SampleDataset(FrameDataset):
         size = self.default_image_size if reading.image_size is None else reading.image_size
         self.grid = VoxelGrid.from_config(reading.grid)
         self.image_size = checked_size("image_size", size)
+        self.label_set = self._find_label_set(reading.labels)
         self.stems: list[str] = []
         self.scenes: list[str] = []
         self._fields = frozenset(reading.fields)
@@ -163,6 +167,14 @@ class SampleDataset(FrameDataset):
             if scene and name == scene and times[other] < times[index]
         ]
         return max(before, key=times.__getitem__, default=None)
+
+    def _find_label_set(self, name: str | None) -> LabelSet:
+        known = {labels.name: labels for labels in self.label_sets}
+        if name is not None and name not in known:
+            raise ValueError(
+                f"labels must be one of {sorted(known)} for {type(self).__name__}, got '{name}'"
+            )
+        return self.label_sets[0] if name is None else known[name]
 
     @property
     def _height_step_m(self) -> float:

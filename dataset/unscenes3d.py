@@ -81,7 +81,7 @@ class UnScenes3D(SampleDataset):
     camera_names = ("camera",)
     measured_depth = "depth_m"
     has_statistics = True
-    label_set = UNSCENES3D
+    label_sets = (UNSCENES3D,)
     default_image_size = (384, 1280)
 
     def __init__(

@@ -25,6 +25,7 @@ from model.objective import LABELS
 from model.render.views import label_views
 from tests.layout_files import write_tiny_unscenes3d
 from tests.nuscenes_files import SCENES, write_tiny_nuscenes
+from tests.rellis3d_files import write_tiny_rellis
 from tests.toy_training import write_toy_config
 from utils.config import Schedule, load_config, plain, read_section
 from utils.distributed import Process
@@ -38,16 +39,29 @@ BENCH = sorted(CONFIG.glob("minesim/bench/*.py"))
 ABLATIONS = sorted(path.stem for path in CONFIG.glob("unscenes3d/ablation/*.py"))
 
 
-def write_unscenes3d(root):
-    return write_tiny_unscenes3d(Path(root), imagesets=("scene_info", "lists"))
+def write_unscenes3d(cfg):
+    return write_tiny_unscenes3d(Path(cfg.data_root), imagesets=("scene_info", "lists"))
 
 
-def write_nuscenes(root):
-    tiny = write_tiny_nuscenes(root, scenes=SCENES[:1], samples=2, sweeps=0, image_size=(45, 80))
+def write_nuscenes(cfg):
+    tiny = write_tiny_nuscenes(
+        cfg.data_root, scenes=SCENES[:1], samples=2, sweeps=0, image_size=(45, 80)
+    )
     return tiny.samples[SCENES[0]]
 
 
-WRITERS = {"UnScenes3D": write_unscenes3d, "NuScenes": write_nuscenes}
+def write_rellis3d(cfg):
+    release = "V1" if cfg.dataset.labels_axes == "ouster" else "V2.0"
+    root = Path(cfg.data_root)
+    tiny = write_tiny_rellis(root, sequences=("00000",), frames=2, release=release, enlarged=10)
+    return [frame.stem for frame in tiny.frames]
+
+
+WRITERS = {
+    "UnScenes3D": write_unscenes3d,
+    "NuScenes": write_nuscenes,
+    "Rellis3D": write_rellis3d,
+}
 
 
 @pytest.fixture
@@ -62,7 +76,7 @@ def test_every_config_builds(path, tmp_path):
     network = build_model(cfg)
     build_optimizer(network, schedule, CPU)
     cfg.data_root = str(tmp_path / "data")
-    stems = WRITERS[cfg.dataset.type](cfg.data_root)
+    stems = WRITERS[cfg.dataset.type](cfg)
     frames = build_dataset(cfg, "train", training=True)
     sample = frames[0]
     assert sample.stem in stems

@@ -12,6 +12,7 @@ from mmengine.logging import MMLogger
 
 from dataset import transforms
 from dataset.augmentation import Choices
+from dataset.label_grids import labels_on_volume
 from dataset.lidar_depth import depth_of_points
 from dataset.lidar_rays import Sweep
 from dataset.nuscenes import labels as nuscenes_labels
@@ -21,7 +22,6 @@ from dataset.nuscenes.index import CAMERAS, KeyFrameIndex
 from dataset.nuscenes.splits import ALL, AUTO, find_version, scenes_of_split
 from dataset.options import restrict
 from dataset.reading import Reading, SampleDataset
-from utils.geometry import VoxelGrid
 from utils.labels import IGNORE, NUSCENES
 from utils.registry import DATASETS
 from utils.shortlist import shortlist
@@ -81,7 +81,7 @@ class NuScenes(SampleDataset):
 
     camera_names = CAMERAS
     measured_depth = "points"
-    label_set = NUSCENES
+    label_sets = (NUSCENES,)
     default_image_size = (256, 704)
 
     def __init__(
@@ -291,11 +291,7 @@ class NuScenes(SampleDataset):
     def _read_occupancy(
         self, row: int, volume_from_augmented: Float64[np.ndarray, "4 4"]
     ) -> UInt8[np.ndarray, "X Y Z"]:
-        """Read the labels, resampled to the grid of the volume.
-
-        Finer labels are coarsened by majority vote, as everywhere in the project: sampling at voxel
-        centers would lose half of the surfaces that are one label thick.
-        """
+        """Read the labels, resampled to the grid of the volume."""
         name = self._labels_source.name
         path = self._frames.label_path(row, name, self._labels_root)
         labels = nuscenes_labels.read_labels(name, path)
@@ -304,10 +300,7 @@ class NuScenes(SampleDataset):
             assert labels.mask_camera is not None, "the constructor requires labels with masks"
             occupancy = np.where(labels.mask_camera, occupancy, np.uint8(IGNORE))
         label_from_volume = self._frames.label_from_volume(row, name) @ volume_from_augmented
-        factor = whole_voxels(labels.grid, self.grid.voxel_m)
-        occupancy = transforms.coarsen_occupancy(occupancy, factor)
-        grid = labels.grid.coarsen(factor)
-        return nuscenes_labels.resample_labels(occupancy, grid, self.grid, label_from_volume)
+        return labels_on_volume(occupancy, labels.grid, self.grid, label_from_volume)
 
     def _select(
         self, index: KeyFrameIndex, split: str, scenes: Sequence[str], stems: Sequence[str] | None
@@ -369,9 +362,3 @@ def _check_fields(fields: Sequence[str]) -> None:
     unknown = sorted(set(fields) - set(FIELDS))
     if unknown or not fields:
         raise ValueError(f"fields must be in {FIELDS} for nuScenes, got {list(fields)}")
-
-
-def whole_voxels(grid: VoxelGrid, width_m: float) -> int:
-    """Return how many voxels fit into a width, as a number that divides the shape of the grid."""
-    most = max(1, int(width_m / grid.voxel_m + 1e-6))
-    return next(n for n in range(most, 0, -1) if all(count % n == 0 for count in grid.shape))

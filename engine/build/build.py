@@ -125,6 +125,7 @@ def build_dataset(
         "data_root": cfg.data_root,
         "split": split,
         "grid": build_grid(cfg),
+        "labels": cfg.labels,
         "fields": tuple(fields or _default_fields(cfg, sensors, training)),
     }
     if training and cfg.dataset.get("allow_missing"):
