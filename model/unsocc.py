@@ -317,21 +317,25 @@ class UnsOcc(BaseModel):
         self.sensors = sensors
         set_sensors(self, sensors)
 
-    def infer(self, batch: Batch, *, with_fields: bool = False) -> Outputs:
+    def infer(
+        self, batch: Batch, *, with_fields: bool = False, room: Sequence[int] | None = None
+    ) -> Outputs:
         """The full forward pass.
 
         Args:
             batch: Frames with the fields that the sensors in use need, which are the same for all:
                 ``infer_frames`` predicts frames that lost different sensors.
             with_fields: Also return the volumes that training renders.
+            room: As for ``LidarEncoder``. None: room for all voxels.
         """
         if batch.sensors is not None and self.sensors == "both":
             assert len(set(batch.sensors)) == 1, "infer_frames predicts frames apart"
             with self._reading(batch.sensors[0]):
-                return self.infer(replace(batch, sensors=None), with_fields=with_fields)
+                return self.infer(replace(batch, sensors=None), with_fields=with_fields, room=room)
         needed = self._needed(batch)
-        if self.captured is None or with_fields or self.training or torch.is_grad_enabled():
-            return self._run(needed, with_fields=with_fields)
+        is_fixed = room is not None or with_fields or self.training or torch.is_grad_enabled()
+        if self.captured is None or is_fixed:
+            return self._run(needed, with_fields=with_fields, room=room)
         return self.captured(needed)
 
     def _needed(self, batch: Batch) -> Batch:
