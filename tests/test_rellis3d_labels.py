@@ -157,6 +157,8 @@ def test_a_dense_grid_is_no_label_file(tmp_path):
         "occ/00003-000104_occ.npy",
         "Rellis-3D/00003/occ/frame000104-1581624663_149.npy",
         "frame000104-1581624999_149.npy",
+        "00003/104.npy",
+        "00003/000104_160x160.npy",
     ],
 )
 def test_label_files_are_found_by_sequence_and_number_or_by_image(tmp_path, name):
