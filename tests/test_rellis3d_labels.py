@@ -198,4 +198,6 @@ def test_stems_of_frames_and_images():
     with pytest.raises(ValueError, match="such as '00000-000104', found '104'"):
         frame_of("104")
     assert parse_image("frame000104-1581624663_149") == (104, 1581624663.149)
+    assert parse_image("frame000105-1581624663_49") == (105, 1581624663.049)
+    assert parse_image("frame000105-1581624663_049") == (105, 1581624663.049)
     assert parse_image("000104") is None
