@@ -293,6 +293,16 @@ def test_frames_without_a_pose_are_left_out_where_poses_are_read(own, caplog):
     assert len(build(own, ["points"], num_sweeps=2)) == 8
 
 
+def test_faults_of_a_sequence_are_found_before_any_frame(own):
+    (own / "00003/transforms.yaml").unlink()
+    with pytest.raises(FileNotFoundError, match=r"00003/transforms\.yaml not found"):
+        build(own, ["images", "pixel_from_lidar"])
+    (own / "00000/poses.txt").write_text("1 2 3\n")
+    with pytest.raises(ValueError, match=r"00000/poses\.txt: expected 12 numbers"):
+        build(own, ["points"], num_sweeps=2)
+    assert len(build(own, ["points", "images"])) == 8
+
+
 def test_missing_files_of_sensors_fail(own):
     (own / "00000/os1_cloud_node_kitti_bin/000001.bin").unlink()
     with pytest.raises(FileNotFoundError, match=(
