@@ -26,6 +26,7 @@ _TABLES = (
     "instance", "sample_annotation",
 )  # fmt: skip
 
+
 @dataclass(frozen=True)
 class SceneSummary:
     """What was written of a scene.
