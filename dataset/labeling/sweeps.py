@@ -5,7 +5,7 @@ Classes come from the best source that a recording has, in this order:
 | source | files |
 | --- | --- |
 | point labels | ``labels/STEM.label``: uint32 per point, the class in the lower 16 bits |
-| boxes | ``boxes.json``, or KITTI's ``label_2/STEM.txt`` |
+| boxes | ``boxes.json``, KITTI's ``tracklet_labels.xml`` or ``label_2/STEM.txt`` |
 | 2D masks | ``masks/STEM.png``: one class per pixel of the image |
 """
 
@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from dataset.labeling.boxes import BoxReader
+from dataset.labeling.boxes import BOXES, BoxReader
 from dataset.labeling.drive import Drive
 from dataset.labeling.mapping import DROP, UNKNOWN, ClassMapping
 from dataset.labeling.options import LabelOptions
@@ -90,6 +90,8 @@ class SweepReader:
             of_box, moves = self._boxes.classes(frame, points[:, :3])
             label = np.where(label == UNKNOWN, of_box, label)
             is_moving = is_moving | moves
+            kept = label != DROP
+            points, label, is_moving = points[kept], label[kept], is_moving[kept]
         if self._mapping is not None and "masks" in self.sources:
             label = np.where(label == UNKNOWN, self._of_mask(stem, points), label)
         return Sweep(points, label.astype(np.uint8), is_moving)
@@ -115,7 +117,7 @@ def sources_of(root: Path) -> tuple[str, ...]:
     """Return the sources of classes that a recording has, the best first."""
     files = {
         "point labels": (POINT_LABELS,),
-        "boxes": ("boxes.json", "label_2"),
+        "boxes": BOXES,
         "masks": (MASKS,),
     }
     return tuple(
