@@ -41,6 +41,7 @@ FIELDS = (
     "neighbors",
     "lidar_rays",
     "video",
+    "masks",
 )
 """Fields of a Sample that RELLIS-3D provides."""
 ALL = "all"
@@ -243,11 +244,17 @@ class Rellis3D(SampleDataset):
     def _read_depths(
         self, index: int, choices: Choices
     ) -> tuple[Float64[np.ndarray, "1 4 4"], Float32[np.ndarray, "1 H W"]]:
-        frame = self._frames[index]
+        projections = self._pixel_from_volume(index, choices)
+        cloud = self._read_cloud(self._frames[index])
+        return projections, depth_of_points(projections[0], cloud, self.image_size)[None]
+
+    def _mask_paths(self, index: int) -> list[Path]:
+        return [self._root / self._mask_folder / f"{self.stems[index]}.png"]
+
+    def _pixel_from_volume(self, index: int, choices: Choices) -> Float64[np.ndarray, "1 4 4"]:
+        sequence = self._sequences[self._frames[index].sequence]
         window = self._image_transform(self._recorded_size, choices)
-        matrix = window.matrix() @ self._sequences[frame.sequence].pixel_from_lidar
-        depth_m = depth_of_points(matrix, self._read_cloud(frame), self.image_size)
-        return matrix[None], depth_m[None]
+        return (window.matrix() @ sequence.pixel_from_lidar)[None]
 
     def _world_from_volume(self, index: int) -> Float64[np.ndarray, "4 4"]:
         return self._world_from(self._frames[index])
