@@ -9,6 +9,8 @@ NUSCENES_DATA ?= data/minesim_nuscenes
 NUSCENES_OUT ?= out/nuscenes_demo
 TRY_DATA ?= data/try
 TRY_OUT ?= out/try
+SHIPPED := assets/checkpoints/minesim_demo.safetensors
+PACKAGE ?= out/package
 BENCH := config/minesim/bench
 BENCH_DATA ?= data/minesim_bench
 NUSCENES := --py-config config/minesim/minesim_nuscenes.py --work-dir "$(NUSCENES_OUT)" \
@@ -26,12 +28,13 @@ INSTALLED := $(call escaped,$(VENV))/.installed
 SMOKE := $(addprefix tests/test_,compat.py constraints.py sparse.py formats.py unscenes3d.py \
 	transforms.py lidar_encoder.py overfit.py)
 
-.PHONY: help try demo test smoke constraints modalities nuscenes-demo bench-data bench docs clean
+.PHONY: help try demo package test smoke constraints modalities nuscenes-demo bench-data bench docs clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make try         predict with the weights in assets/checkpoints, in half a minute"
 	@echo "make demo        a small mine: data, training, scores and figures in $(OUT)"
+	@echo "make package     those weights as files that run from Python and C++ alone, in $(PACKAGE)"
 	@echo "make test        lint, types and all tests"
 	@echo "make smoke       types and a few tests, about a minute"
 	@echo "make constraints newest versions of all packages into constraints.txt"
@@ -57,7 +60,8 @@ $(INSTALLED): requirements.txt constraints.txt
 	$(call install,requirements.txt)
 	@touch "$(VENV)/.installed"
 
-$(INSTALLED)-dev: requirements-dev.txt requirements-poses.txt requirements.txt constraints.txt
+$(INSTALLED)-dev: requirements-dev.txt requirements-export.txt requirements-poses.txt \
+		requirements.txt constraints.txt
 	$(call install,requirements-dev.txt)
 	@touch "$(VENV)/.installed-dev" "$(VENV)/.installed"
 
@@ -71,9 +75,30 @@ $(TRIED_DATA): $(INSTALLED)
 		--image-size 480x300 --no-sweeps --map-voxel 0.2 --ground-cell 0.6
 
 try: $(TRIED_DATA)
-	$(RUN) predict.py --resume-from assets/checkpoints/minesim_demo.safetensors \
+	$(RUN) predict.py --resume-from $(SHIPPED) \
 		--data-root "$(TRY_DATA)" --out "$(TRY_OUT)"
 	@echo "Look at $(TRY_OUT)/*.png: what the sensors saw, the prediction, the label and the errors"
+
+# The shipped weights as one file of each format. The package predicts the same from Python and from
+# C++, bit for bit. Room for voxels is a third more than a frame of the demo occupies.
+EXPORT = $(RUN) tools/export.py --resume-from $(SHIPPED) --data-root "$(TRY_DATA)" --device cpu \
+	--image-size 480x300 --max-voxels 4096 2048 --frames 1
+FRAME = "$(PACKAGE)/net.pt2" --image "$(PACKAGE)/frame.ppm" --cloud "$(PACKAGE)/frame.bin" \
+	--calib "$(PACKAGE)/frame.txt"
+
+package: $(INSTALLED)-dev $(TRIED_DATA)
+	$(EXPORT) --out "$(PACKAGE)/net.onnx" --format onnx
+	$(EXPORT) --out "$(PACKAGE)/net.pt2"
+	cp "$$(ls "$(TRY_DATA)"/clouds/*.bin | head -n 1)" "$(PACKAGE)/frame.bin"
+	cp "$$(ls "$(TRY_DATA)"/calibs/*.txt | head -n 1)" "$(PACKAGE)/frame.txt"
+	$(RUN) -c "import sys; from PIL import Image; Image.open(sys.argv[1]).save(sys.argv[2])" \
+		"$$(ls "$(TRY_DATA)"/images/*.jpg | head -n 1)" "$(PACKAGE)/frame.ppm"
+	$(RUN) examples/run_package.py $(FRAME) --out "$(PACKAGE)/python.npy"
+	cmake -S examples/cpp -B "$(PACKAGE)/cpp" -Wno-dev -DCMAKE_PREFIX_PATH="$$($(RUN) -c \
+		'import torch; print(torch.utils.cmake_prefix_path)')"
+	cmake --build "$(PACKAGE)/cpp"
+	"$(PACKAGE)/cpp/run_package" $(FRAME) --out "$(PACKAGE)/cpp.npy"
+	cmp "$(PACKAGE)/python.npy" "$(PACKAGE)/cpp.npy"
 
 demo: $(DEMO_DATA)
 	$(RUN) train.py --py-config $(CONFIG) --work-dir "$(OUT)" --data-root "$(DATA)"
@@ -146,4 +171,4 @@ docs: $(call escaped,$(VENV))-docs/.installed
 
 clean:
 	rm -rf "$(DATA)" "$(OUT)" "$(OUT)_camera" "$(OUT)_lidar" "$(NUSCENES_DATA)" \
-		"$(NUSCENES_OUT)" "$(TRY_DATA)" "$(TRY_OUT)" site
+		"$(NUSCENES_OUT)" "$(TRY_DATA)" "$(TRY_OUT)" "$(PACKAGE)" site

@@ -3,8 +3,8 @@
     python eval_iou.py --work-dir DIR [--py-config CONFIG] [--resume-from FILE]
 
 Prints IoU, precision and recall of occupied voxels, the IoU of each class and their means. nuScenes
-is scored on the grid of a benchmark. Uses every visible GPU, or the processes that torchrun starts;
-each frame counts once.
+is scored on the grid of a benchmark, and RELLIS-3D on request. Uses every visible GPU, or the
+processes that torchrun starts; each frame counts once.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_split_option(parser)
     add_sensors_option(parser)
     add("--dataset", metavar="NAME", help="check that the config is for this data set: "
-        "unscenes3d or nuscenes")  # fmt: skip
+        "unscenes3d, nuscenes or rellis3d")  # fmt: skip
     add("--batch-size", type=count, metavar="N", help="frames per batch (default: from the config)")
     add("--amp", choices=PRECISIONS, default="off", help="mixed precision (default: off)")
     add("--json", type=output_file, metavar="FILE", help="write the scores to FILE")

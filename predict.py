@@ -3,10 +3,11 @@ r"""Predict the frames of a data set or of your own recording.
     python predict.py --resume-from FILE --out DIR [--py-config CONFIG] [--data-root DIR]
     python predict.py --resume-from FILE --out DIR \
         --images recording/images --clouds recording/clouds --calib recording/calib.json
+    python predict.py --resume-from FILE --out DIR --follow recording --format npy
 
-The first command predicts the data set of the config; it needs no labels. Weights without their
-config, as older versions wrote them, need --py-config. The files written for each frame depend on
---format.
+The first command predicts the data set of the config; it needs no labels. The last one predicts the
+frames of a recorder as it writes them, the newest first. Weights without their config, as older
+versions wrote them, need --py-config. The files written for each frame depend on --format.
 """
 
 import argparse
@@ -27,8 +28,9 @@ from engine.command_line import (
     read_config,
     sensors_values,
 )
-from engine.number_options import count, whole_number
+from engine.number_options import count, positive, whole_number
 from engine.prediction.files import KINDS, FrameWriter
+from engine.prediction.follow import follow
 from engine.prediction.frames import (
     PredictionFrames,
     RecordingPaths,
@@ -74,31 +76,61 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--clouds", type=Path, metavar="DIR",
         help="folder of point clouds STEM.bin, .npy, .pcd or .ply")  # fmt: skip
     add("--calib", type=Path, metavar="FILE", help="calibration of all frames, .txt or .json")
+    add = parser.add_argument_group("a recording that grows (docs/deployment.md)").add_argument
+    add("--follow", type=Path, metavar="DIR", help="predict frames as they arrive in DIR/images "
+        "and DIR/clouds, with DIR/calib.json or .txt, and print how long each took; older frames "
+        "that wait are skipped")  # fmt: skip
+    add("--stop-after", type=positive, metavar="S", help="end when no frame arrived for S seconds "
+        "(default: never; Ctrl-C ends it)")  # fmt: skip
     return parser.parse_args(argv)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Check which frames the command line names.
+
+    Raises:
+        ValueError: If it names more than one of a data set, a recording and one that grows, or has
+            options that are not for it.
+    """
+    given = {f"--{name.replace('_', '-')}" for name, value in vars(args).items() if value}
+    recording, data = {"--images", "--clouds", "--calib"}, {"--data-root", "--split"}
+    if given & recording and given & data:
+        raise ValueError("--images, --clouds and --calib are for a recording, --data-root and "
+            "--split for a data set: use one or the other")  # fmt: skip
+    unused = given & {*recording, *data, "--stems", "--limit", "--allow-missing"}
+    if args.follow is not None and (unused or args.batch_size > 1):
+        raise ValueError(
+            f"--follow predicts one frame after another as they arrive, from all sensors of the "
+            f"network: leave out {' and '.join(sorted(unused)) or '--batch-size'}"
+        )
+    if args.stop_after is not None and args.follow is None:
+        raise ValueError("--stop-after is for --follow: leave it out")
 
 
 def main(args: argparse.Namespace) -> None:
     """Predict the frames, write the files and report the time.
 
     Raises:
-        ValueError: If the command line names both a data set and a recording.
+        ValueError: If options do not go together.
     """
     start_logging()
+    check(args)
     paths = RecordingPaths(args.images, args.clouds, args.calib)
-    is_recording = any(path is not None for path in paths)
-    if is_recording and (args.data_root or args.split):
-        raise ValueError("--images, --clouds and --calib are for a recording, --data-root and "
-            "--split for a data set: use one or the other")  # fmt: skip
     weights = read_weights(args.resume_from)
     cfg = read_config(args, sensors_values(args), weights=weights)
     predictor = build_predictor(
         cfg, weights, device=args.device, amp=args.amp, compiled=args.compile
     )
+    writer = FrameWriter(args.out, args.format, predictor.grid, predictor.labels)
+    if args.follow is not None:
+        followed = follow(cfg, predictor, args.follow, writer, idle_s=args.stop_after)
+        say(f"{followed}; results in {args.out}")
+        return
     if args.allow_missing:
         check_allow_missing(cfg, predictor.network)
     chosen = dict(stems=args.stems, limit=args.limit, allow_missing=args.allow_missing)
     frames: PredictionFrames | Subset[Sample]
-    if is_recording:
+    if any(path is not None for path in paths):
         frames = open_recording(cfg, paths, **chosen)
     else:
         frames = PredictionFrames(
@@ -107,7 +139,7 @@ def main(args: argparse.Namespace) -> None:
     timing = predict_frames(
         predictor,
         frames,
-        FrameWriter(args.out, args.format, predictor.grid, predictor.labels),
+        writer,
         batch_size=args.batch_size,
         num_workers=read_section(cfg, "runtime", Runtime).num_workers,
         allow_missing=args.allow_missing,

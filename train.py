@@ -44,7 +44,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--depth-metric", action="store_true", help="also report depth errors at validation: the "
         "predicted occupancy is rendered to the cameras of its frame")  # fmt: skip
     add("--dataset", metavar="NAME", help="check that the config is for this data set: "
-        "unscenes3d or nuscenes")  # fmt: skip
+        "unscenes3d, nuscenes or rellis3d")  # fmt: skip
     add("--dry-run", action="store_true", help="check everything and print the plan; no training")
     return parser.parse_args(argv)
 

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from model.convolutions import BlockUpsample
 from utils.registry import MODELS
 
 
@@ -68,7 +69,7 @@ class UNet3d(nn.Module):
             for level, (before, after) in enumerate(pairwise(widths))
         )
         self.up = nn.ModuleList(
-            nn.ConvTranspose3d(coarse, fine, 2, stride=2) for fine, coarse in pairwise(channels)
+            BlockUpsample(coarse, fine, 2) for fine, coarse in pairwise(channels)
         )
         self.refine = nn.ModuleList(ResidualBlock(fine, fine) for fine in channels[:-1])
 

@@ -6,7 +6,7 @@ At every resolution, exactly the voxels that contain a point have features.
 from collections.abc import Sequence
 from itertools import pairwise
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
@@ -96,6 +96,7 @@ class LidarEncoder(nn.Module):
         if evidence_channels is not None:
             self.to_evidence = nn.Linear(stage_channels[self.label_stage], evidence_channels)
         self.to_volume = nn.Linear(stage_channels[-1], channels)
+        self._encode_in_room = self._with_room
 
     def forward(
         self, points: Sequence[Float[Tensor, "_ F"]], room: Sequence[int] | None = None
@@ -110,8 +111,24 @@ class LidarEncoder(nn.Module):
                 dropped: ``num_voxels`` of the result tells. None: room for all, which the host has
                 to count.
         """
-        sizes = [None] * len(self.stages) if room is None else list(room)
-        return self.encode(voxelize(points, self.lidar_grid, sizes[0]), len(points), sizes[1:])
+        if room is None:
+            return self.encode(voxelize(points, self.lidar_grid), len(points))
+        return self._encode_in_room(points, room)
+
+    def compile(self, *args: Any, **options: Any) -> None:
+        """Compile the forward pass with room; without, the shapes change with each frame.
+
+        Args:
+            args: As for torch.compile.
+            options: Likewise.
+        """
+        self._encode_in_room = torch.compile(self._with_room, *args, **options)
+
+    def _with_room(
+        self, points: Sequence[Float[Tensor, "_ F"]], room: Sequence[int]
+    ) -> LidarFeatures:
+        voxels = voxelize(points, self.lidar_grid, room[0])
+        return self.encode(voxels, len(points), room[1:])
 
     def encode(
         self, voxels: Voxels, batch_size: int, sizes: Sequence[int | None] | None = None

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from model.convolutions import BlockUpsample
 from utils.labels import FREE
 from utils.registry import MODELS
 
@@ -42,7 +43,7 @@ class OccupancyHead(nn.Module):
     ) -> None:
         super().__init__()
         # One small matrix for each fine voxel in a coarse one.
-        self.upsample = nn.ConvTranspose3d(in_channels, channels, coarsening, stride=coarsening)
+        self.upsample = BlockUpsample(in_channels, channels, coarsening)
         self.project = (
             nn.Conv3d(evidence_channels, channels, 1, bias=False) if evidence_channels else None
         )

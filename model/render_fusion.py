@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import max_pool3d, softplus
 
+from model.convolutions import PaddedConv3d
 from model.fusion import Field, Fused, check_any_channels, check_channels
 from utils.registry import MODELS
 
@@ -64,7 +65,13 @@ class RenderFusion(nn.Module):
             self.lidar_aspect = Aspect(lidar_channels, hidden_channels)
             self.classify = nn.Conv3d(hidden_channels, num_classes - 1, 1)
             self.gates = nn.Sequential(
-                nn.Conv3d(2 * hidden_channels + 4, hidden_channels, 3, padding=1),
+                PaddedConv3d(
+                    2 * hidden_channels + 4,
+                    hidden_channels,
+                    3,
+                    padded=(3 * hidden_channels, 0),
+                    padding=1,
+                ),
                 nn.ReLU(inplace=True),
                 nn.Conv3d(hidden_channels, 2 * channels, 1),
             )
@@ -119,7 +126,7 @@ class Aspect(nn.Module):
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
         self.look = nn.Sequential(
-            nn.Conv3d(in_channels, channels, 3, padding=1, bias=False),
+            PaddedConv3d(in_channels, channels, 3, padded=(0, 2 * channels), padding=1, bias=False),
             nn.BatchNorm3d(channels),
             nn.ReLU(inplace=True),
         )

@@ -13,8 +13,8 @@ class SideStream:
     """Runs functions beside the main stream of a GPU.
 
     Sparse convolutions make the CPU wait for the GPU many times. On a separate stream they wait for
-    their own kernels only, while the GPU works on what was queued before. On a CPU, and while
-    gradients are recorded, a function simply runs.
+    their own kernels only, while the GPU works on what was queued before. On a CPU, while gradients
+    are recorded, and in a network that is exported, a function simply runs.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class SideStream:
 
     def begin(self, device: torch.device) -> torch.cuda.Event | None:
         """Mark the work that the function depends on: all that is queued now. None: no stream."""
-        if device.type != "cuda" or torch.is_grad_enabled():
+        if device.type != "cuda" or torch.is_grad_enabled() or torch.compiler.is_exporting():
             return None
         if self._stream is None or self._stream.device != device:
             self._stream = torch.cuda.Stream(device, priority=-1)

@@ -62,10 +62,24 @@ from utils.registry import MODELS
 
 VIDEO_STRIDE = 8
 """Pixels between the rays of a video for a network without a camera, along rows and columns."""
-DENSE_PARTS = ("image_encoder", "lift", "fusion", "decoder", "head", "refinement")
-"""Parts free of sparse convolutions and of shapes that change with the frame."""
-DENSE_FUNCTIONS = ("label_views", "occupancy_terms", "image_terms", "ray_targets", "volume_terms")
-"""Functions of the loss likewise, which are attributes of the network."""
+COMPILED_PARTS = (
+    "image_encoder",
+    "lift",
+    "lidar_encoder",
+    "fusion",
+    "decoder",
+    "head",
+    "refinement",
+)
+"""Parts whose shapes are the same for all frames, or can be: those of a LiDAR encoder with room."""
+COMPILED_FUNCTIONS = (
+    "label_views",
+    "occupancy_terms",
+    "image_terms",
+    "ray_targets",
+    "volume_terms",
+)
+"""Functions of the loss with fixed shapes, which are attributes of the network."""
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +115,7 @@ class UnsOcc(BaseModel):
         sensors: What ``infer`` reads: "both", "camera" or "lidar"; ``use_sensors`` sets it.
         captured: The forward pass as CUDA graphs, once ``capture`` was called.
         label_views: ``model.render.views.label_views``, or its compiled form; so are the other
-            ``DENSE_FUNCTIONS``.
+            ``COMPILED_FUNCTIONS``.
 
     Raises:
         ValueError: If the modality or a loss weight's name is unknown, or a term that the network
@@ -213,10 +227,12 @@ class UnsOcc(BaseModel):
     def _terms(self) -> list[str]:
         """Names of the loss terms that the parts allow for."""
         if self.supervision != LABELS:
+            options = self.loss_options
             names = ["depth"] if self.uses_camera else []
-            names += ["lidar_rays"] if self.loss_options.uses_rays else []
-            names += ["matched_rays"] if self.loss_options.uses_video else []
-            return [*names, "unexplained_occupancy"]
+            names += ["lidar_rays"] if options.uses_rays else []
+            names += ["matched_columns"] if options.uses_video else []
+            names += ["unexplained_occupancy"] if options.uses_rays else []
+            return names + (["mask_classes"] if options.label_free_options.masks else [])
         names = [*OCCUPANCY_TERMS]
         if self.uses_camera:
             names.append("depth")
@@ -231,8 +247,10 @@ class UnsOcc(BaseModel):
         names += ["lost_sensor"] if self.sensor_dropout is not None else []
         return names
 
-    def compile_dense(self, mode: str = "default", parts: Sequence[str] = DENSE_PARTS) -> list[str]:
-        """Compile the parts whose shapes are fixed, and the losses, when they first run.
+    def compile_parts(
+        self, mode: str = "default", parts: Sequence[str] = COMPILED_PARTS
+    ) -> list[str]:
+        """Compile parts of the network, and the losses, when they first run.
 
         Args:
             mode: The mode of torch.compile.
@@ -249,7 +267,7 @@ class UnsOcc(BaseModel):
             options["layout_optimization"] = False
         for name in names:
             getattr(self, name).compile(options=options)
-        for name in DENSE_FUNCTIONS if names else ():
+        for name in COMPILED_FUNCTIONS if names else ():
             setattr(self, name, torch.compile(getattr(self, name), options=options))
         return names
 
@@ -301,21 +319,25 @@ class UnsOcc(BaseModel):
         self.sensors = sensors
         set_sensors(self, sensors)
 
-    def infer(self, batch: Batch, *, with_fields: bool = False) -> Outputs:
+    def infer(
+        self, batch: Batch, *, with_fields: bool = False, room: Sequence[int] | None = None
+    ) -> Outputs:
         """The full forward pass.
 
         Args:
             batch: Frames with the fields that the sensors in use need, which are the same for all:
                 ``infer_frames`` predicts frames that lost different sensors.
             with_fields: Also return the volumes that training renders.
+            room: As for ``LidarEncoder``. None: room for all voxels.
         """
         if batch.sensors is not None and self.sensors == "both":
             assert len(set(batch.sensors)) == 1, "infer_frames predicts frames apart"
             with self._reading(batch.sensors[0]):
-                return self.infer(replace(batch, sensors=None), with_fields=with_fields)
+                return self.infer(replace(batch, sensors=None), with_fields=with_fields, room=room)
         needed = self._needed(batch)
-        if self.captured is None or with_fields or self.training or torch.is_grad_enabled():
-            return self._run(needed, with_fields=with_fields)
+        is_fixed = room is not None or with_fields or self.training or torch.is_grad_enabled()
+        if self.captured is None or is_fixed:
+            return self._run(needed, with_fields=with_fields, room=room)
         return self.captured(needed)
 
     def _needed(self, batch: Batch) -> Batch:
@@ -548,8 +570,8 @@ class UnsOcc(BaseModel):
     def predict(self, batch: Batch) -> list[Prediction]:
         """The most probable label of every voxel, frame by frame.
 
-        A network that was trained without labels does not tell classes apart: they share the
-        probability of being occupied, and a voxel is occupied if that is above one half.
+        Trained without labels, the classes share the probability of being occupied, and a voxel is
+        occupied if that is above one half. Without masks, they mean nothing else.
         """
         logits, elevation = self.infer_frames(batch)
         if self.supervision == LABELS:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int, Int64
+from jaxtyping import Float, Int, Int32, Int64
 from torch import Tensor
 
 from model.voxel_keys import coordinates_of, distinct, keys_of, padding_key
@@ -32,7 +32,7 @@ class Voxels(NamedTuple):
     coordinates: Int64[Tensor, "M 4"]
     points: Float[Tensor, "P F"]
     voxel_of_point: Int64[Tensor, "P"]
-    num_points: Int64[Tensor, "M"]
+    num_points: Int32[Tensor, "M"]
     number: Int64[Tensor, ""]
 
 
@@ -54,8 +54,9 @@ def voxelize(
     padding = padding_key(grid.shape, len(points))
     keys = keys.masked_fill(~grid.contains(cloud[:, :3]), padding)
     found = distinct(keys, padding, size)
-    count = keys.new_zeros(len(found.keys) + 1)
-    count = count.index_add(0, found.row, torch.ones_like(found.row))[:-1]
+    # Not int64, whose atomic additions compiled code would replace by one thread per voxel.
+    ones = torch.ones_like(found.row, dtype=torch.int32)
+    count = ones.new_zeros(len(found.keys) + 1).index_add(0, found.row, ones)[:-1]
     coordinates = coordinates_of(found.keys, grid.shape)
     return Voxels(coordinates, cloud, found.row, count, found.number)
 

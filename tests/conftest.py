@@ -1,7 +1,9 @@
 """Tests marked ``gpu`` need a CUDA device to run; parallel tests use one core each."""
 
 import os
+from collections.abc import Iterator
 
+import jaxtyping
 import pytest
 import torch
 
@@ -9,6 +11,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Two threads a worker wait for each other for longer than they compute; scripts too.
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def without_type_checks() -> Iterator[None]:
+    """Check no shapes of tensors at run time, which torch.compile could not trace."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

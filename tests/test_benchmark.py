@@ -7,6 +7,7 @@ from engine.benchmark import measure as module
 from engine.benchmark.end_to_end import END_TO_END, STAGES
 from engine.benchmark.measure import MeasureOptions, benchmark, term_variants, top_kernels
 from engine.benchmark.timing import Clock
+from model.lidar_encoder import LidarEncoder
 from tests.benchmark_config import tiny_config
 from tests.model_inputs import make_model
 
@@ -157,7 +158,7 @@ def test_an_unknown_part_is_not_compiled(tmp_path):
     ("compiled", "of_config", "names"),
     [
         (None, False, []),
-        (None, True, ["fusion", "decoder", "head"]),
+        (None, True, ["lidar_encoder", "fusion", "decoder", "head"]),
         (("head",), True, ["head"]),
         (("decoder", "head"), False, ["decoder", "head"]),
     ],
@@ -168,13 +169,19 @@ def test_parts_are_compiled_once_a_network(tmp_path, monkeypatch, compiled, of_c
     def note(part, *, options):
         seen.append((type(part).__name__, mode if options.get("max_autotune") else "default"))
 
-    monkeypatch.setattr(nn.Module, "compile", note)
+    for kind in (nn.Module, LidarEncoder):
+        monkeypatch.setattr(kind, "compile", note)
     monkeypatch.setattr(torch, "compile", lambda function, options: function)
     cfg = tiny_config(tmp_path, modality="lidar", runtime__compile=of_config)
     chosen = options(compiled=compiled, compile_mode=mode, batch_sizes=(1,), warmup=0)
     report = benchmark(cfg, chosen, CPU)
     assert report["compiled"] == names
-    kinds = {"fusion": "RenderFusion", "decoder": "UNet3d", "head": "OccupancyHead"}
+    kinds = {
+        "lidar_encoder": "LidarEncoder",
+        "fusion": "RenderFusion",
+        "decoder": "UNet3d",
+        "head": "OccupancyHead",
+    }
     # For inference, and for the one network that is trained.
     assert seen == [(kinds[name], chosen) for chosen in (mode, "default") for name in names]
 

@@ -20,10 +20,12 @@ from engine.build.build import (
     place,
     train_loader,
 )
+from model.lidar_encoder import LidarEncoder
 from model.objective import LABELS
 from model.render.views import label_views
 from tests.layout_files import write_tiny_unscenes3d
 from tests.nuscenes_files import SCENES, write_tiny_nuscenes
+from tests.rellis3d_files import write_tiny_rellis
 from tests.toy_training import write_toy_config
 from utils.config import Schedule, load_config, plain, read_section
 from utils.distributed import Process
@@ -37,16 +39,29 @@ BENCH = sorted(CONFIG.glob("minesim/bench/*.py"))
 ABLATIONS = sorted(path.stem for path in CONFIG.glob("unscenes3d/ablation/*.py"))
 
 
-def write_unscenes3d(root):
-    return write_tiny_unscenes3d(Path(root), imagesets=("scene_info", "lists"))
+def write_unscenes3d(cfg):
+    return write_tiny_unscenes3d(Path(cfg.data_root), imagesets=("scene_info", "lists"))
 
 
-def write_nuscenes(root):
-    tiny = write_tiny_nuscenes(root, scenes=SCENES[:1], samples=2, sweeps=0, image_size=(45, 80))
+def write_nuscenes(cfg):
+    tiny = write_tiny_nuscenes(
+        cfg.data_root, scenes=SCENES[:1], samples=2, sweeps=0, image_size=(45, 80)
+    )
     return tiny.samples[SCENES[0]]
 
 
-WRITERS = {"UnScenes3D": write_unscenes3d, "NuScenes": write_nuscenes}
+def write_rellis3d(cfg):
+    release = "V1" if cfg.dataset.labels_axes == "ouster" else "V2.0"
+    root = Path(cfg.data_root)
+    tiny = write_tiny_rellis(root, sequences=("00000",), frames=2, release=release, enlarged=10)
+    return [frame.stem for frame in tiny.frames]
+
+
+WRITERS = {
+    "UnScenes3D": write_unscenes3d,
+    "NuScenes": write_nuscenes,
+    "Rellis3D": write_rellis3d,
+}
 
 
 @pytest.fixture
@@ -61,7 +76,7 @@ def test_every_config_builds(path, tmp_path):
     network = build_model(cfg)
     build_optimizer(network, schedule, CPU)
     cfg.data_root = str(tmp_path / "data")
-    stems = WRITERS[cfg.dataset.type](cfg.data_root)
+    stems = WRITERS[cfg.dataset.type](cfg)
     frames = build_dataset(cfg, "train", training=True)
     sample = frames[0]
     assert sample.stem in stems
@@ -229,13 +244,14 @@ def test_evaluation_reads_each_frame_once_in_order(cfg):
 
 def test_a_network_is_placed_and_compiled_by_parts(monkeypatch):
     compiled = []
-    monkeypatch.setattr(nn.Module, "compile", lambda part, options: compiled.append(part))
+    for kind in (nn.Module, LidarEncoder):
+        monkeypatch.setattr(kind, "compile", lambda part, options: compiled.append(part))
     monkeypatch.setattr(torch, "compile", lambda function, options: [function])
     network = build_model(load_config(CONFIG / "minesim/minesim_occ.py", {"modality": "lidar"}))
     assert place(network, CPU) is network
     assert compiled == []
     place(network, CPU, compile_mode="default")
-    assert compiled == [network.fusion, network.decoder, network.head]
+    assert compiled == [network.lidar_encoder, network.fusion, network.decoder, network.head]
     assert network.label_views == [label_views]
 
 
@@ -253,6 +269,7 @@ def test_on_a_gpu_only_the_dense_convolutions_lie_channels_last():
 
 
 @pytest.mark.gpu
+@pytest.mark.usefixtures("without_type_checks")
 def test_compiled_volumes_are_never_turned_over():
     device = torch.device("cuda")
     network = build_model(load_config(CONFIG / "minesim/minesim_occ.py", {"modality": "lidar"}))
@@ -261,7 +278,7 @@ def test_compiled_volumes_are_never_turned_over():
     volume = volume.contiguous(memory_format=torch.channels_last_3d)
     with torch.no_grad(), torch.autocast("cuda", dtype=torch.bfloat16):
         network.decoder(volume)
-        with torch.profiler.profile() as log:
+        with torch.profiler.profile(acc_events=True) as log:
             network.decoder(volume)
     names = [event.key for event in log.key_averages()]
     assert any("fprop" in name or "conv" in name for name in names)

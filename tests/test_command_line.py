@@ -19,7 +19,7 @@ from engine.command_line import (
     read_config,
     weights_of,
 )
-from engine.evaluation.depth_options import add_depth_range_options
+from engine.evaluation.depth_options import add_depth_rule_options, depth_rule
 from engine.metrics.depth_errors import DepthRule
 from tests.predict_config import write_config
 from tests.trained import save_trained
@@ -67,6 +67,14 @@ def test_a_split_and_a_device_are_chosen_among_the_known(capsys):
         assert "invalid choice" in capsys.readouterr().err
 
 
+def test_median_scaling_is_an_option_of_both_scripts():
+    for script in (eval_depth, eval_novel_depth):
+        given = script.parse_arguments(["--py-config", "c.py"])
+        assert depth_rule(given) == DepthRule()
+        given = script.parse_arguments(["--py-config", "c.py", "--median-scaling", "torch"])
+        assert depth_rule(given) == DepthRule(median_scaling="torch")
+
+
 def test_the_range_of_depths_is_that_of_the_rule(monkeypatch):
     monkeypatch.setattr("engine.evaluation.depth_options.DepthRule", lambda: DepthRule(0.25, 65.0))
     for script in (eval_depth, eval_novel_depth):
@@ -75,7 +83,7 @@ def test_the_range_of_depths_is_that_of_the_rule(monkeypatch):
         given = script.parse_arguments(["--py-config", "c.py", "--max-depth", "9"])
         assert (given.min_depth, given.max_depth) == (0.25, 9.0)
     parser = argparse.ArgumentParser()
-    add_depth_range_options(parser, largest="end of the rays")
+    add_depth_rule_options(parser, largest="end of the rays")
     said = " ".join(parser.format_help().split())
     assert "smallest depth that counts [m] (default: 0.25)" in said
     assert "end of the rays that counts [m] (default: 65)" in said

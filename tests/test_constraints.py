@@ -32,7 +32,12 @@ def test_every_requirement_has_one_version_in_its_range(python):
         assert exact.operator == "=="
         assert pin.name not in versions, f"{pin.name} has two versions"
         versions[pin.name] = exact.version
-    for name in ("requirements.txt", "requirements-poses.txt", "requirements-dev.txt"):
+    for name in (
+        "requirements.txt",
+        "requirements-poses.txt",
+        "requirements-export.txt",
+        "requirements-dev.txt",
+    ):
         for wanted in lines(name, python):
             version = versions.get(wanted.name)
             assert version, f"{wanted.name} is missing: run make constraints"

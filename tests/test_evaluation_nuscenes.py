@@ -14,9 +14,10 @@ from dataset.nuscenes.index import LIDAR
 from dataset.nuscenes.labels import BENCHMARKS, read_occ3d, swap_free_and_others
 from dataset.reading import Reading
 from dataset.sample import Batch
-from engine.evaluation.nuscenes import BenchmarkFrames, coarsen_batch
+from engine.evaluation.benchmark_frames import BenchmarkFrames
+from engine.evaluation.label_grid_network import GridPrediction
+from engine.evaluation.nuscenes import coarsen_batch
 from engine.evaluation.nuscenes_grids import WITHOUT_OTHERS
-from engine.evaluation.nuscenes_network import GridPrediction
 from engine.metrics.confusion import Confusion
 from engine.metrics.occupancy import occupancy_scores
 from tests.nuscenes_config import TINY_GRID, write_nuscenes_config, write_painting_config
@@ -367,7 +368,7 @@ def test_corruptions_know_where_the_lidar_is_and_the_frame_before(tmp_path):
         tmp_path / "nuscenes", scenes=(SCENE,), samples=2, sweeps=0, image_size=(9, 16)
     ).root
     inputs = NuScenes(root, "val", Reading(OCC3D, ["points"]))
-    frames = BenchmarkFrames(inputs, inputs, "occ3d")
+    frames = BenchmarkFrames(inputs, inputs)
     assert frames.lidar_position_m(0) == pytest.approx(ego_from_sensor(LIDAR)[:3, 3])
     assert [frames.previous(index) for index in range(2)] == [None, 0]
     assert np.array_equal(frames.volume_from_label(frames.stems[0]), np.eye(4))

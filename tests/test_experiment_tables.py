@@ -57,6 +57,7 @@ def test_tables_of_two_variants():
         "MineSim-Bench, version 1, 200 frames of the test split; 2026-01-02, NVIDIA"
     )
     assert "commit 0123456." in text
+    assert max(map(len, text.partition("\n\n")[0].splitlines())) <= 100
     overall, distance, cost = rows(text, "full UnsOcc")
     assert overall == ["2", "50.00 ± 0.00", "40.00 ± 14.14", "20.00 ± 7.07", "25.00 ± 0.00"]
     assert distance == ["40.00 ± 14.14", "–"]

@@ -165,6 +165,23 @@ def test_fixed_shapes_change_neither_values_nor_gradients(points):
     torch.testing.assert_close(got[3], wanted[3], atol=1e-4, rtol=1e-4)
 
 
+def test_only_fixed_shapes_are_compiled(monkeypatch):
+    runs = []
+
+    def compile_(function, **options):
+        assert options == {"mode": "default"}
+        return lambda *args: runs.append(args) or function(*args)
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    encoder, points = make_encoder(), [random_points(), random_points(50, seed=1)]
+    encoder.compile(mode="default")
+    wanted = encoder(points)
+    assert runs == []
+    found = encoder(points, ROOM)
+    assert runs == [(points, ROOM)]
+    torch.testing.assert_close(tuple(found), tuple(wanted), atol=1e-5, rtol=1e-5)
+
+
 def test_voxels_of_each_resolution_are_counted_even_without_room():
     points, encoder = [random_points(), random_points(seed=1)], make_encoder()
     _, evidence, numbers = encoder(points)

@@ -8,11 +8,12 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader
 
+from dataset.label_grids import resample_labels
 from dataset.nuscenes.cache import CACHE
-from dataset.nuscenes.dataset import FIELDS, NuScenes, whole_voxels
+from dataset.nuscenes.dataset import FIELDS, NuScenes
 from dataset.nuscenes.frames import NuScenesFrames
 from dataset.nuscenes.index import CAMERAS, LIDAR
-from dataset.nuscenes.labels import BENCHMARKS, resample_labels
+from dataset.nuscenes.labels import BENCHMARKS
 from dataset.reading import Reading
 from dataset.sample import Loss, Sample, SampleKey, collate
 from dataset.transforms import coarsen_occupancy
@@ -345,20 +346,6 @@ def test_labels_of_a_grid_in_larger_voxels(tiny):
     # At their centers alone, surfaces one label thin would be half gone.
     at_centers = fine[51:151:2, 51:151:2, 1:8:2]
     assert (occupancy != 0).sum() > (at_centers != 0).sum()
-
-
-@pytest.mark.parametrize(
-    ("shape", "width_m", "factor"),
-    [
-        ((8, 8, 4), 0.8, 2),
-        ((8, 8, 4), 0.79, 1),
-        ((8, 8, 4), 0.1, 1),
-        ((8, 8, 4), 1.2, 2),  # 3 fit, and do not divide 8.
-        ((9, 9, 3), 1.2, 3),
-    ],
-)
-def test_whole_voxels_of_a_width(shape, width_m, factor):
-    assert whole_voxels(VoxelGrid((0.0, 0.0, 0.0), 0.4, shape), width_m) == factor
 
 
 @pytest.mark.parametrize("augmentation", [FLIPPED_VOLUME, EVERYTHING])

@@ -10,7 +10,8 @@ from dataset.arrays import InputOptions
 from dataset.sample import Loss, Sample
 from engine.build.build import build_model
 from engine.prediction.predictor import GridPredictor, PredictedGrid, build_unsocc
-from model.unsocc import DENSE_PARTS
+from model.lidar_encoder import LidarEncoder
+from model.unsocc import COMPILED_PARTS
 from tests.model_inputs import GRID, IMAGE_SIZE, make_batch, make_model
 from tests.predict_config import write_config
 from tests.trained import save_trained
@@ -191,7 +192,8 @@ def test_build_unsocc_chooses_the_sensors(tmp_path, caplog):
 def without_compiler(monkeypatch):
     """Note what would be compiled, which takes a minute."""
     parts = []
-    monkeypatch.setattr(nn.Module, "compile", lambda part, options: parts.append(part))
+    for kind in (nn.Module, LidarEncoder):
+        monkeypatch.setattr(kind, "compile", lambda part, options: parts.append(part))
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
     return parts
 
@@ -203,7 +205,7 @@ def test_a_compiled_predictor_gives_the_same(monkeypatch):
     assert not predictor.is_compiled
     predictor.compile()
     assert predictor.is_compiled
-    assert parts == [getattr(predictor.network, name) for name in DENSE_PARTS]
+    assert parts == [getattr(predictor.network, name) for name in COMPILED_PARTS]
     for got, expected in zip(predictor.predict(samples), wanted, strict=True):
         np.testing.assert_array_equal(got.occupancy, expected.occupancy)
 
@@ -216,6 +218,7 @@ def test_build_unsocc_compiles_on_request(tmp_path, monkeypatch):
 
 
 @pytest.mark.gpu
+@pytest.mark.usefixtures("without_type_checks")
 def test_on_a_gpu_a_compiled_predictor_gives_the_same():
     predictor, samples = predictor_of(), samples_of(make_batch(2))
     predictor.network.cuda()

@@ -1,6 +1,7 @@
-"""Check that a data set in the UnScenes3D layout is complete and consistent.
+"""Check that a data set in the UnScenes3D layout, or RELLIS-3D, is complete and consistent.
 
     python tools/check_dataset.py data/unscenes3d --json out/check.json
+    python tools/check_dataset.py data/Rellis-3D
 
 Reads every file once and changes nothing. Checks stems, formats, sizes and value ranges; the
 calibration against point cloud and image; occupancy, local map, depth and elevation against the
@@ -19,7 +20,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from dataset.check.rellis3d import check_rellis3d
 from dataset.check.run import check_dataset
+from dataset.rellis3d.sequences import is_rellis3d
 from engine.number_options import count
 from utils.console import run_script, start_logging
 from utils.outputs import output_file
@@ -42,7 +45,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 def main(arguments: argparse.Namespace) -> None:
     """Check, write the JSON file and print the report; exit with status 1 if there are errors."""
-    report = check_dataset(arguments.root, workers=arguments.workers)
+    check = check_rellis3d if is_rellis3d(arguments.root) else check_dataset
+    report = check(arguments.root, workers=arguments.workers)
     if arguments.json is not None:
         write_json(report.to_json(), arguments.json)
     print(report.table())

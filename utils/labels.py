@@ -10,7 +10,10 @@ FREE = 0
 IGNORE = 255
 """Label of voxels and pixels that no loss and no metric counts."""
 
-GROUND_CLASSES = frozenset({"driveable_surface", "terrain", "muddy", "other_flat", "sidewalk"})
+GROUND_CLASSES = frozenset(
+    {"driveable_surface", "terrain", "muddy", "other_flat", "sidewalk"}
+    | {"dirt", "grass", "water", "asphalt", "concrete", "puddle", "mud"}
+)
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,71 @@ Only Occ3D labels "others" (as 0), and it labels free as 17. Here the two are sw
 is 0 as in every grid of the project (``dataset/nuscenes/labels.py``).
 """
 
-LABEL_SETS = {labels.name: labels for labels in (UNSCENES3D, NUSCENES)}
+RELLIS3D = LabelSet(
+    name="rellis3d",
+    class_names=(
+        "free",
+        "dirt",
+        "grass",
+        "tree",
+        "pole",
+        "water",
+        "vehicle",
+        "object",
+        "asphalt",
+        "building",
+        "log",
+        "person",
+        "fence",
+        "bush",
+        "concrete",
+        "barrier",
+        "puddle",
+        "mud",
+        "rubble",
+    ),
+    colors=(
+        (255, 255, 255),
+        (108, 64, 20),
+        (0, 102, 0),
+        (0, 255, 0),
+        (0, 153, 153),
+        (0, 128, 255),
+        (255, 255, 0),
+        (255, 0, 127),
+        (64, 64, 64),
+        (255, 0, 0),
+        (102, 0, 0),
+        (204, 153, 255),
+        (102, 0, 204),
+        (255, 153, 204),
+        (170, 170, 170),
+        (41, 121, 255),
+        (134, 255, 239),
+        (99, 66, 34),
+        (110, 22, 138),
+    ),
+    common=("grass", "tree", "bush"),
+)
+"""The classes and colors of RELLIS-3D, without sky and void.
+
+``dataset/rellis3d/classes.py`` has the ids in its files.
+"""
+
+_WILDOCC = ("grass", "tree", "bush", "puddle", "mud", "barrier", "rubble")
+WILDOCC = LabelSet(
+    name="wildocc",
+    class_names=("free", *_WILDOCC, "others"),
+    colors=(
+        RELLIS3D.colors[FREE],
+        *(RELLIS3D.colors[RELLIS3D.index(name)] for name in _WILDOCC),
+        (0, 0, 0),
+    ),
+    common=RELLIS3D.common,
+)
+"""The seven classes that are scored on WildOcc, with its label 0, "others", in last place."""
+
+LABEL_SETS = {labels.name: labels for labels in (UNSCENES3D, NUSCENES, RELLIS3D, WILDOCC)}
 
 
 def label_set(name: str) -> LabelSet:

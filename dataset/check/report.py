@@ -1,7 +1,7 @@
 """The report of a check, as text and as JSON."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -72,7 +72,8 @@ class Report:
 
     def table(self) -> str:
         """Format the report as text, with the findings grouped by check."""
-        parts = [self._head(), self._measure_rows(), self._class_rows(), self._finding_rows()]
+        findings = finding_rows(self.findings)
+        parts = [self._head(), self._measure_rows(), self._class_rows(), findings]
         return "\n\n".join("\n".join(lines) for part in parts if (lines := list(part)))
 
     def _head(self) -> Iterator[str]:
@@ -102,20 +103,22 @@ class Report:
             yield f"{name:<20}{count:>14,}{100 * count / total:>10.4f} %"
         yield f"{'(background)':<20}{int(self.voxels[0]):>14,}"
 
-    def _finding_rows(self) -> Iterator[str]:
-        for level in Level:
-            findings = self.of_level(level)
-            groups = defaultdict(list)
-            for finding in findings:
-                groups[finding.check].append(finding)
-            yield f"{len(findings)} {level}s" + (":" if findings else "")
-            for check, group in groups.items():
-                yield f"  {check} ({len(group)})"
-                for finding in group[:SHOWN]:
-                    frame = f" (frame {finding.stem})" if finding.stem else ""
-                    yield f"    {finding.path}{frame}: {finding.message}"
-                if len(group) > SHOWN:
-                    yield f"    … and {len(group) - SHOWN} more; --json lists all"
+
+def finding_rows(findings: Sequence[Finding]) -> Iterator[str]:
+    """Yield the lines of a list of findings, grouped by level and check."""
+    for level in Level:
+        of_level = [finding for finding in findings if finding.level is level]
+        groups = defaultdict(list)
+        for finding in of_level:
+            groups[finding.check].append(finding)
+        yield f"{len(of_level)} {level}s" + (":" if of_level else "")
+        for check, group in groups.items():
+            yield f"  {check} ({len(group)})"
+            for finding in group[:SHOWN]:
+                frame = f" (frame {finding.stem})" if finding.stem else ""
+                yield f"    {finding.path}{frame}: {finding.message}"
+            if len(group) > SHOWN:
+                yield f"    … and {len(group) - SHOWN} more; --json lists all"
 
 
 def _spread(values: Float64[np.ndarray, " n"]) -> list[float]:

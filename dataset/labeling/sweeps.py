@@ -14,13 +14,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, Integer, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
 from dataset.labeling.boxes import BOXES, BoxReader
 from dataset.labeling.drive import Drive
 from dataset.labeling.mapping import DROP, UNKNOWN, ClassMapping
 from dataset.labeling.options import LabelOptions
 from dataset.labeling.visibility import first_hits
+from dataset.point_labels import read_point_labels
 
 POINT_LABELS = "labels"
 MASKS = "masks"
@@ -122,26 +123,6 @@ def sources_of(root: Path) -> tuple[str, ...]:
     return tuple(
         source for source, names in files.items() if any((root / name).exists() for name in names)
     )
-
-
-def read_point_labels(path: Path, points: int) -> Integer[np.ndarray, " P"]:
-    """Read the class of each point, as SemanticKITTI stores it.
-
-    Raises:
-        FileNotFoundError: If the file is missing.
-        ValueError: If it has another number of points.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} not found: each cloud needs its point labels, or remove the folder"
-        )
-    data = path.read_bytes()
-    if len(data) != 4 * points:
-        raise ValueError(
-            f"{path}: expected a uint32 for each of the {points} points of the cloud, found "
-            f"{len(data)} bytes: copy it again"
-        )
-    return (np.frombuffer(data, "<u4") & 0xFFFF).astype(np.int64)
 
 
 def is_outside_vehicle(

@@ -12,6 +12,7 @@ from mmengine.logging import MMLogger
 
 from dataset import transforms
 from dataset.augmentation import Choices
+from dataset.label_grids import labels_on_volume
 from dataset.lidar_depth import depth_of_points
 from dataset.lidar_rays import Sweep
 from dataset.nuscenes import labels as nuscenes_labels
@@ -21,7 +22,6 @@ from dataset.nuscenes.index import CAMERAS, KeyFrameIndex
 from dataset.nuscenes.splits import ALL, AUTO, find_version, scenes_of_split
 from dataset.options import restrict
 from dataset.reading import Reading, SampleDataset
-from utils.geometry import VoxelGrid
 from utils.labels import IGNORE, NUSCENES
 from utils.registry import DATASETS
 from utils.shortlist import shortlist
@@ -36,6 +36,7 @@ FIELDS = (
     "neighbors",
     "lidar_rays",
     "video",
+    "masks",
 )
 """Fields of a Sample that nuScenes provides."""
 
@@ -80,7 +81,7 @@ class NuScenes(SampleDataset):
 
     camera_names = CAMERAS
     measured_depth = "points"
-    label_set = NUSCENES
+    label_sets = (NUSCENES,)
     default_image_size = (256, 704)
 
     def __init__(
@@ -247,13 +248,9 @@ class NuScenes(SampleDataset):
     ) -> tuple[Float64[np.ndarray, "N 4 4"], Float32[np.ndarray, "N H W"]]:
         row = self._rows[index]
         cloud = self._frames.read_cloud(row, self._frames.lidar(row))
-        matrices = [
-            self._image_transform(self._frames.image_size(camera), choices).matrix()
-            @ self._frames.pixel_from_volume(row, camera)
-            for camera in self._frames.cameras(row)
-        ]
+        matrices = self._pixel_from_volume(index, choices)
         depths = [depth_of_points(matrix, cloud, self.image_size) for matrix in matrices]
-        return np.stack(matrices), np.stack(depths)
+        return matrices, np.stack(depths)
 
     def _world_from_volume(self, index: int) -> Float64[np.ndarray, "4 4"]:
         return self._frames.world_from_volume(self._rows[index])
@@ -273,21 +270,28 @@ class NuScenes(SampleDataset):
     def _read_images(
         self, source: int, choices: Choices
     ) -> tuple[Float64[np.ndarray, "N 4 4"], UInt8[np.ndarray, "N 3 H W"]]:
-        row, matrices, images = self._rows[source], [], []
+        images = []
+        for camera in self._frames.cameras(self._rows[source]):
+            window = self._image_transform(self._frames.image_size(camera), choices)
+            images.append(self._read_image(camera, window).transpose(2, 0, 1))
+        return self._pixel_from_volume(source, choices), np.stack(images)
+
+    def _mask_paths(self, index: int) -> list[Path]:
+        paths = map(self._frames.path, self._frames.cameras(self._rows[index]))
+        root = self._root / self._mask_folder
+        return [(root / path.relative_to(self._root)).with_suffix(".png") for path in paths]
+
+    def _pixel_from_volume(self, index: int, choices: Choices) -> Float64[np.ndarray, "N 4 4"]:
+        row, matrices = self._rows[index], []
         for camera in self._frames.cameras(row):
             window = self._image_transform(self._frames.image_size(camera), choices)
             matrices.append(window.matrix() @ self._frames.pixel_from_volume(row, camera))
-            images.append(self._read_image(camera, window).transpose(2, 0, 1))
-        return np.stack(matrices), np.stack(images)
+        return np.stack(matrices)
 
     def _read_occupancy(
         self, row: int, volume_from_augmented: Float64[np.ndarray, "4 4"]
     ) -> UInt8[np.ndarray, "X Y Z"]:
-        """Read the labels, resampled to the grid of the volume.
-
-        Finer labels are coarsened by majority vote, as everywhere in the project: sampling at voxel
-        centers would lose half of the surfaces that are one label thick.
-        """
+        """Read the labels, resampled to the grid of the volume."""
         name = self._labels_source.name
         path = self._frames.label_path(row, name, self._labels_root)
         labels = nuscenes_labels.read_labels(name, path)
@@ -296,10 +300,7 @@ class NuScenes(SampleDataset):
             assert labels.mask_camera is not None, "the constructor requires labels with masks"
             occupancy = np.where(labels.mask_camera, occupancy, np.uint8(IGNORE))
         label_from_volume = self._frames.label_from_volume(row, name) @ volume_from_augmented
-        factor = whole_voxels(labels.grid, self.grid.voxel_m)
-        occupancy = transforms.coarsen_occupancy(occupancy, factor)
-        grid = labels.grid.coarsen(factor)
-        return nuscenes_labels.resample_labels(occupancy, grid, self.grid, label_from_volume)
+        return labels_on_volume(occupancy, labels.grid, self.grid, label_from_volume)
 
     def _select(
         self, index: KeyFrameIndex, split: str, scenes: Sequence[str], stems: Sequence[str] | None
@@ -361,9 +362,3 @@ def _check_fields(fields: Sequence[str]) -> None:
     unknown = sorted(set(fields) - set(FIELDS))
     if unknown or not fields:
         raise ValueError(f"fields must be in {FIELDS} for nuScenes, got {list(fields)}")
-
-
-def whole_voxels(grid: VoxelGrid, width_m: float) -> int:
-    """Return how many voxels fit into a width, as a number that divides the shape of the grid."""
-    most = max(1, int(width_m / grid.voxel_m + 1e-6))
-    return next(n for n in range(most, 0, -1) if all(count % n == 0 for count in grid.shape))

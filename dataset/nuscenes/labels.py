@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float64, Shaped, UInt8
+from jaxtyping import Bool, UInt8
 
 from dataset import occupancy_files
 from utils.geometry import VoxelGrid
@@ -189,53 +189,6 @@ def swap_free_and_others(labels: UInt8[np.ndarray, "*any"]) -> UInt8[np.ndarray,
     others = NUSCENES.index("others")
     table[[FREE, others]] = others, FREE
     return table[labels]
-
-
-def resample_labels(
-    labels: Shaped[np.ndarray, "x y z"],
-    label_grid: VoxelGrid,
-    volume_grid: VoxelGrid,
-    label_from_volume: Float64[np.ndarray, "4 4"],
-    *,
-    outside: int = IGNORE,
-) -> Shaped[np.ndarray, "X Y Z"]:
-    """Resample labels, or a mask, to another grid by the nearest voxel.
-
-    Args:
-        labels: Values on ``label_grid``.
-        label_grid: Grid of the labels.
-        volume_grid: Grid to resample to.
-        label_from_volume: Transform from the frame of ``volume_grid`` to that of ``label_grid``.
-        outside: Value of voxels whose center is outside ``label_grid``.
-
-    Returns:
-        Values on ``volume_grid``; the same array if nothing changes.
-
-    Raises:
-        ValueError: If the shape of the labels differs from their grid.
-    """
-    if labels.shape != label_grid.shape:
-        raise ValueError(
-            f"labels must have the shape of their grid, {label_grid.shape}, got {labels.shape}"
-        )
-    if label_grid == volume_grid and np.array_equal(label_from_volume, np.eye(4)):
-        return labels
-    x, y, z = (
-        origin + (np.arange(count) + 0.5) * volume_grid.voxel_m
-        for origin, count in zip(volume_grid.origin_m, volume_grid.shape, strict=True)
-    )
-    index = []
-    is_inside = np.ones(volume_grid.shape, bool)
-    for row, origin, count in zip(
-        label_from_volume, label_grid.origin_m, label_grid.shape, strict=False
-    ):
-        place = row[0] * x[:, None, None] + row[1] * y[:, None] + (row[2] * z + row[3] - origin)
-        voxel = np.floor(place / label_grid.voxel_m).astype(np.int32)
-        is_inside &= (voxel >= 0) & (voxel < count)
-        index.append(voxel)
-    resampled = np.full(volume_grid.shape, outside, labels.dtype)
-    resampled[is_inside] = labels[tuple(axis[is_inside] for axis in index)]
-    return resampled
 
 
 def _read_rows(path: Path, source: Benchmark, columns: tuple[int, ...]) -> OccupancyLabels:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from engine.benchmark.timing import Clock, time_runs, watch_stages
+from model.convolutions import PaddedConv3d
 from model.sparse import DownsampleConv, SubmanifoldConv
 
 WHOLE = "whole"
@@ -94,7 +95,7 @@ def count_work(network: nn.Module, run: Callable[[], Any], inputs: Any) -> dict[
     """
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         flops = _Flops(counter)
-        with flops.of_sparse_layers(network), watch_stages(network, flops.read) as calls:
+        with flops.of_own_layers(network), watch_stages(network, flops.read) as calls:
             outputs = run()
         total = flops.total()
     sizes = {name: _bytes(list(part.parameters())) for name, part in network.named_children()}
@@ -108,7 +109,7 @@ def count_work(network: nn.Module, run: Callable[[], Any], inputs: Any) -> dict[
 
 
 class _Flops:
-    """FLOPs so far: those counted by torch, and those of sparse layers, which torch misses."""
+    """FLOPs so far: torch's count, but for layers that do other work than their result needs."""
 
     def __init__(self, counter: FlopCounterMode) -> None:
         self._counter = counter
@@ -122,17 +123,19 @@ class _Flops:
         return self.total(), _bytes(values)
 
     @contextmanager
-    def of_sparse_layers(self, network: nn.Module) -> Iterator[None]:
-        """Count sparse layers by their pairs of voxels, not by the operations they gather with."""
+    def of_own_layers(self, network: nn.Module) -> Iterator[None]:
+        """Count sparse layers by their pairs of voxels, and padded ones without their padding."""
         before: list[int] = []
 
         def start(_: nn.Module, args: Any) -> None:
             before.append(self.total())
 
-        def end(layer: Any, args: Any, _: Any) -> None:
-            self._correction += before.pop() - self.total() + sparse_flops(layer, *args)
+        def end(layer: Any, args: Any, output: Any) -> None:
+            is_padded = isinstance(layer, PaddedConv3d)
+            needed = padded_flops(layer, output) if is_padded else sparse_flops(layer, *args)
+            self._correction += before.pop() - self.total() + needed
 
-        kinds = (SubmanifoldConv, DownsampleConv)
+        kinds = (SubmanifoldConv, DownsampleConv, PaddedConv3d)
         layers = [layer for layer in network.modules() if isinstance(layer, kinds)]
         handles = [layer.register_forward_pre_hook(start) for layer in layers]
         handles += [layer.register_forward_hook(end) for layer in layers]
@@ -156,6 +159,11 @@ def sparse_flops(layer: SubmanifoldConv | DownsampleConv, *args: Any) -> int:
     else:
         pairs = len(args[0].features)
     return 2 * pairs * len(layer.weight) * layer.weight.shape[-1]
+
+
+def padded_flops(layer: PaddedConv3d, output: Tensor) -> int:
+    """Return the FLOPs of a padded convolution without its padding."""
+    return 2 * output.numel() * layer.weight[0].numel()
 
 
 def _bytes(values: Any) -> int:

@@ -31,7 +31,7 @@ from engine.build.build import (
     sensors_of,
 )
 from model.lidar_encoder import LidarEncoder
-from model.unsocc import DENSE_PARTS, UnsOcc, required
+from model.unsocc import COMPILED_PARTS, UnsOcc, required
 from model.voxelize import voxelize
 from utils.config import Runtime, Schedule, read_section
 
@@ -170,12 +170,12 @@ def compile_parts(
     unknown = sorted(set(options.compiled or ()) - set(parts))
     if unknown:
         raise ValueError(f"the network has no parts {unknown} to compile; expected some of {parts}")
-    default = DENSE_PARTS if runtime.compile else ()
+    default = COMPILED_PARTS if runtime.compile else ()
     names = default if options.compiled is None else options.compiled
     if names:
         # Otherwise earlier networks count toward torch's limit of compiled versions per function.
         torch.compiler.reset()
-    return network.compile_dense(mode, names)
+    return network.compile_parts(mode, names)
 
 
 def _inference(cfg: Config, options: MeasureOptions, clock: Clock) -> Report:
@@ -331,7 +331,8 @@ def top_kernels(run: Callable[[], Any], clock: Clock) -> list[Report]:
     """
     gpu, activity = clock.on_gpu, torch.profiler.ProfilerActivity
     kind = DeviceType.CUDA if gpu else DeviceType.CPU
-    with torch.profiler.profile(activities=[activity.CUDA if gpu else activity.CPU]) as log:
+    watched = activity.CUDA if gpu else activity.CPU
+    with torch.profiler.profile(activities=[watched], acc_events=True) as log:
         for _ in range(PROFILED_RUNS):
             run()
         clock.wait()

@@ -125,6 +125,7 @@ def build_dataset(
         "data_root": cfg.data_root,
         "split": split,
         "grid": build_grid(cfg),
+        "labels": cfg.labels,
         "fields": tuple(fields or _default_fields(cfg, sensors, training)),
     }
     if training and cfg.dataset.get("allow_missing"):
@@ -144,6 +145,8 @@ def build_dataset(
             options = loss_options(cfg).label_free_options
             _check_no_labels_needed(cfg)
             injected |= {"num_sources": options.sources, "num_rays": options.rays}
+            if options.masks is not None:
+                injected["mask_folder"] = options.masks
     frames: FrameDataset = Section(cfg, "dataset", DATASETS, GROUPS).build(injected)
     return frames
 
@@ -174,7 +177,8 @@ def _default_fields(cfg: Config, modality: str, training: bool) -> tuple[str, ..
     if training and options.supervision != LABELS:
         rays = ("lidar_rays",) if options.uses_rays else ()
         video = ("video",) if options.uses_video else ()
-        return (*input_fields(modality), *rays, *video)
+        masks = ("masks",) if options.label_free_options.masks is not None else ()
+        return (*input_fields(modality), *rays, *video, *masks)
     fields = [*fields_of(modality, training=training)]
     if training and has_elevation(cfg):
         fields.append("elevation_m")
@@ -275,7 +279,7 @@ def place(network: Network, device: torch.device, *, compile_mode: str | None = 
             if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):
                 _set_layout(layer.weight, torch.channels_last_3d)
     if compile_mode is not None:
-        network.compile_dense(compile_mode)
+        network.compile_parts(compile_mode)
     return network
 
 

@@ -3,13 +3,15 @@
 from mmengine.config import Config
 
 import dataset.nuscenes.dataset
+import dataset.rellis3d.dataset
 import dataset.unscenes3d  # noqa: F401  Registers UnScenes3D.
 from dataset.frame_dataset import FrameDataset
 from dataset.reading import Reading
+from dataset.rellis3d.labels import LabelFiles
 from engine.build.section import Section
 from utils.registry import DATASETS
 
-GROUPS = {"reading": Reading}
+GROUPS = {"reading": Reading, "label_files": LabelFiles}
 """Data set arguments that are flat keys of the ``dataset`` section in a config."""
 
 

@@ -1,5 +1,8 @@
 """mmengine's optimizer wrappers, without their wait for the GPU at each update."""
 
+import warnings
+from typing import Any
+
 import torch
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 
@@ -26,3 +29,9 @@ class Updates(OptimWrapper):
 
 class MixedPrecisionUpdates(Updates, AmpOptimWrapper):
     """The same in mixed precision; the arguments are those of ``AmpOptimWrapper``."""
+
+    def __init__(self, **options: Any) -> None:
+        with warnings.catch_warnings():
+            # mmengine builds its scaler by a name that torch is about to drop.
+            warnings.filterwarnings("ignore", "`torch.cuda.amp.GradScaler", FutureWarning)
+            super().__init__(**options)

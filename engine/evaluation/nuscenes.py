@@ -5,6 +5,7 @@ import logging
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +13,16 @@ import torch
 from jaxtyping import Float64, UInt8
 from mmengine.config import Config
 
-from dataset.frame_dataset import FrameDataset
 from dataset.nuscenes.dataset import NuScenes
 from dataset.nuscenes.labels import swap_free_and_others
 from dataset.occupancy_files import write_archive, write_prediction
-from dataset.sample import Batch, Sample
+from dataset.sample import Batch
 from dataset.transforms import coarsen_occupancy
 from engine.build.build import build_dataset, build_grid, input_fields, sensors_of
+from engine.evaluation.benchmark_frames import BenchmarkFrames
 from engine.evaluation.evaluator import Evaluation
+from engine.evaluation.label_grid_network import GridPrediction, LabelGridNetwork
 from engine.evaluation.nuscenes_grids import EvaluatedGrid
-from engine.evaluation.nuscenes_network import GridPrediction, LabelGridNetwork
 from engine.evaluation.nuscenes_options import OCC3D, BenchmarkOptions, benchmark_options
 from engine.evaluation.occupancy_metric import FramePrediction, OccupancyMetric, counts_to_add
 from engine.metrics.occupancy import OccupancyScores
@@ -31,60 +32,6 @@ from model.unsocc import UnsOcc
 from utils.labels import FREE, IGNORE, NUSCENES
 
 logger = logging.getLogger(__name__)
-
-
-class BenchmarkFrames(FrameDataset):
-    """Key frames with the inputs of a network and the labels of a benchmark.
-
-    Args:
-        inputs: The key frames, without labels.
-        labels: The same key frames, with occupancy on the benchmark's grid.
-        benchmark: Name of the benchmark.
-
-    Attributes:
-        stems: Token of each key frame's sample.
-        labels: As given.
-    """
-
-    def __init__(self, inputs: NuScenes, labels: NuScenes, benchmark: str) -> None:
-        assert inputs.stems == labels.stems, "both must be of one split"
-        self._inputs, self.labels, self._benchmark = inputs, labels, benchmark
-        self.stems, self.scenes = inputs.stems, inputs.scenes
-        self.grid, self.image_size = labels.grid, inputs.image_size
-        self._index_of = {stem: index for index, stem in enumerate(self.stems)}
-
-    def __len__(self) -> int:
-        """Number of key frames."""
-        return len(self.stems)
-
-    def __getitem__(self, index: int) -> Sample:
-        """Read one key frame and its labels."""
-        return replace(self._inputs[index], occupancy=self.labels[index].occupancy)
-
-    def stems_with(self, field: str) -> list[str]:
-        """Return the stems that have the files of a field of a Sample."""
-        return (self.labels if field == "occupancy" else self._inputs).stems_with(field)
-
-    def neighbors(self, count: int) -> list[list[int]]:
-        """Return, for each key frame, the nearest key frames in time of its scene."""
-        return self._inputs.neighbors(count)
-
-    def previous(self, index: int) -> int | None:
-        """Return the index of the key frame before, in the same scene; None if there is none."""
-        return self._inputs.previous(index)
-
-    def lidar_position_m(self, index: int) -> Float64[np.ndarray, "3"]:
-        """Return the position of the LiDAR in the frame of the points [m]."""
-        return self._inputs.lidar_position_m(index)
-
-    def index_of(self, stem: str) -> int:
-        """Return the index of a key frame."""
-        return self._index_of[stem]
-
-    def volume_from_label(self, stem: str) -> np.ndarray:
-        """Return the transform from the label frame of a key frame to the network's volume."""
-        index = self.index_of(stem)
-        return np.linalg.inv(self._inputs.label_from_volume(index, self._benchmark))
 
 
 class BenchmarkMetric(OccupancyMetric):
@@ -110,7 +57,9 @@ class BenchmarkMetric(OccupancyMetric):
             save_pred: Output folder for predictions, ``TOKEN.npy``; None writes nothing.
         """
         super().__init__(options.evaluated.labels, convention)
-        self._frames, self._options, self._save_pred = frames, options, save_pred
+        assert isinstance(frames.labels, NuScenes), "by nuscenes_evaluation"
+        self._frames, self._labels = frames, frames.labels
+        self._options, self._save_pred = options, save_pred
         self.rays: RayScores | None = None
         self._ray_counts: dict[str, RayCounts] = {}
 
@@ -153,8 +102,8 @@ class BenchmarkMetric(OccupancyMetric):
     def _count_rays(self, prediction: FramePrediction) -> RayCounts:
         """Count the rays of one frame against all of its labels, without a mask."""
         index = self._frames.index_of(prediction.stem)
-        labels = self._frames.labels.labels(index)
-        origins = choose_origins(self._frames.labels.lidar_positions(index))
+        labels = self._labels.labels(index)
+        origins = choose_origins(self._labels.lidar_positions(index))
         counts = self._empty_rays()
         try:
             counts.update(
@@ -213,7 +162,8 @@ def nuscenes_evaluation(cfg: Config, network: UnsOcc, args: argparse.Namespace) 
         LabelGridNetwork(
             network,
             build_grid(cfg),
-            evaluated,
+            evaluated.fine,
+            evaluated.labels.num_classes,
             frames.volume_from_label,
             occupied_threshold=threshold,
         ),
@@ -284,4 +234,8 @@ def _with_labels(
     }
     labels = build_dataset(labels_cfg, split, fields=("occupancy",), stems=inputs.stems)
     assert isinstance(labels, NuScenes), "by EVALUATIONS"
-    return BenchmarkFrames(inputs, labels, source.name)
+    return BenchmarkFrames(inputs, labels, partial(_volume_from_label, inputs, source.name))
+
+
+def _volume_from_label(inputs: NuScenes, benchmark: str, index: int) -> Float64[np.ndarray, "4 4"]:
+    return np.linalg.inv(inputs.label_from_volume(index, benchmark))

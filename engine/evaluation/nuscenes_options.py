@@ -1,6 +1,7 @@
-"""Options of ``eval_iou.py`` for the label grids of nuScenes, named as in SelfOcc."""
+"""Options of ``eval_iou.py`` for the label grids of benchmarks, those of nuScenes as in SelfOcc."""
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from utils.outputs import output_folder
 
 OCC3D = "occ3d"
 DEFAULT = "openoccupancy"
-"""The benchmark without ``--occ3d`` and ``--benchmark``, as in SelfOcc."""
+"""The benchmark of nuScenes without ``--occ3d`` and ``--benchmark``, as in SelfOcc."""
+WILDOCC = "wildocc"
+"""The benchmark of RELLIS-3D."""
 
 _NAMES = (
     "occ3d", "benchmark", "resolution", "scene_size", "use_mask", "thresh", "save_sem",
@@ -54,9 +57,10 @@ def add_nuscenes_options(parser: argparse.ArgumentParser) -> None:
     """Add the options, and ``--ray-iou``; those not given are None or False."""
     parser.add_argument("--ray-iou", action="store_true", help="compute RayIoU, too; on nuScenes "
         "only with the labels of Occ3D")  # fmt: skip
+    parser.add_argument("--benchmark", choices=sorted((*BENCHMARKS, WILDOCC)),
+        help="labels to score against; on nuScenes "
+        f"(default: {DEFAULT}) and, with {WILDOCC}, on RELLIS-3D")  # fmt: skip
     add = parser.add_argument_group("nuScenes only").add_argument
-    add("--benchmark", choices=sorted(BENCHMARKS), help="labels to score against "
-        f"(default: {DEFAULT})")  # fmt: skip
     add("--occ3d", action="store_true", help="same as --benchmark occ3d")
     add("--resolution", type=positive, metavar="M",
         help="voxel size to score at [m], a multiple of "
@@ -81,6 +85,9 @@ def benchmark_options(args: argparse.Namespace) -> BenchmarkOptions:
     if args.occ3d and args.benchmark not in (None, OCC3D):
         raise ValueError(f"--occ3d and --benchmark {args.benchmark} are mutually exclusive")
     name = args.benchmark or (OCC3D if args.occ3d else DEFAULT)
+    if name == WILDOCC:
+        raise ValueError(f"--benchmark {WILDOCC} is for RELLIS-3D: choose one of nuScenes, "
+            f"{sorted(BENCHMARKS)}")  # fmt: skip
     return BenchmarkOptions(
         evaluated_grid(name, args.resolution, args.scene_size),
         use_mask=args.use_mask,
@@ -90,13 +97,21 @@ def benchmark_options(args: argparse.Namespace) -> BenchmarkOptions:
     )
 
 
-def reject_nuscenes_options(args: argparse.Namespace, kind: str) -> None:
+def reject_nuscenes_options(
+    args: argparse.Namespace, kind: str, allowed: Sequence[str] = ()
+) -> None:
     """Reject the options for a config of another data set.
 
+    Args:
+        args: The command line.
+        kind: The data set.
+        allowed: Names of options that it has, too.
+
     Raises:
-        ValueError: If one of them is given.
+        ValueError: If one of the others is given.
     """
-    given = [name for name in _NAMES if getattr(args, name) not in (None, False)]
+    names = [name for name in _NAMES if name not in allowed]
+    given = [name for name in names if getattr(args, name) not in (None, False)]
     if given:
         flags = ", ".join("--" + name.replace("_", "-") for name in given)
         raise ValueError(

@@ -12,13 +12,19 @@ from mmengine.config import Config
 from dataset.frame_dataset import FrameDataset
 from dataset.layout import LABEL_GRID
 from dataset.nuscenes.dataset import NuScenes
+from dataset.rellis3d.dataset import Rellis3D
 from engine.build.build import build_dataset, build_grid, check_allow_missing
 from engine.build.dataset_class import dataset_class
 from engine.command_line import add_missing_option
 from engine.evaluation.evaluator import Evaluation
 from engine.evaluation.grid_metric import GridMetric
 from engine.evaluation.nuscenes import nuscenes_evaluation
-from engine.evaluation.nuscenes_options import add_nuscenes_options, reject_nuscenes_options
+from engine.evaluation.nuscenes_options import (
+    WILDOCC,
+    add_nuscenes_options,
+    reject_nuscenes_options,
+)
+from engine.evaluation.wildocc import wildocc_evaluation
 from engine.metrics.occupancy import CONVENTIONS, describe_grid
 from engine.number_options import positive
 from model.objective import LABELS
@@ -56,7 +62,7 @@ def build_evaluation(cfg: Config, network: UnsOcc, args: argparse.Namespace) -> 
     """
     if args.allow_missing:
         check_allow_missing(cfg, network)
-    if network.supervision != LABELS:
+    if network.supervision != LABELS and not network.loss_options.label_free_options.masks:
         logger.warning(
             "the network was trained without labels: IoU, precision and recall count, scores of "
             "classes do not"
@@ -87,7 +93,23 @@ def config_grid_evaluation(cfg: Config, network: UnsOcc, args: argparse.Namespac
     return Evaluation(frames, network, metric, described, {}, args.allow_missing)
 
 
+def rellis3d_evaluation(cfg: Config, network: UnsOcc, args: argparse.Namespace) -> Evaluation:
+    """Build the evaluation on the grid of the config, or with ``--benchmark`` on that of WildOcc.
+
+    Raises:
+        FileNotFoundError: If data files or labels are missing.
+        ValueError: If the config, an option or the data is invalid.
+    """
+    if args.benchmark is None:
+        return config_grid_evaluation(cfg, network, args)
+    if args.benchmark != WILDOCC:
+        raise ValueError(
+            f"--benchmark {args.benchmark} is for nuScenes: RELLIS-3D has --benchmark {WILDOCC}"
+        )
+    return wildocc_evaluation(cfg, network, args)
+
+
 EVALUATIONS: dict[
     type[FrameDataset], Callable[[Config, UnsOcc, argparse.Namespace], Evaluation]
-] = {NuScenes: nuscenes_evaluation}
+] = {NuScenes: nuscenes_evaluation, Rellis3D: rellis3d_evaluation}
 """Evaluations by data set class; all others use ``config_grid_evaluation``."""

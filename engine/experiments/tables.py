@@ -4,12 +4,15 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
+from textwrap import fill
 
 from engine.experiments.plan import LATENCY, ROBUSTNESS
 from engine.experiments.record import Record
 from utils.labels import UNSCENES3D
 
 SPLIT = "test"
+PAGE_WIDTH = 100
+"""Columns of a line of text."""
 TITLES = {
     "camera": "camera",
     "lidar": "LiDAR",
@@ -91,11 +94,12 @@ def _caption(records: Sequence[Record]) -> str:
     machines = sorted({record["machine"]["gpu"] for record in records})
     commits = sorted({record["commit"][:7] for record in records})
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
-    return (
+    caption = (
         f"{first['data']['title']}, {frames} frames of the {SPLIT} split; {when}, "
         f"{' and '.join(machines)}, commit {', '.join(commits)}. Scores are in percent: the mean "
         "over the seeds, ± the standard deviation between them."
     )
+    return fill(caption, PAGE_WIDTH, break_on_hyphens=False)
 
 
 def _scores_table(runs: ByVariant) -> str:

@@ -31,6 +31,7 @@ class Convention:
         skips_zero: Whether the mean skips label 0, even if another label is free.
         summary: Description for captions.
         warning: Caveat for readers of the scores; "" for none.
+        unscored: Names of the classes that are left out of the means.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Convention:
     skips_zero: bool
     summary: str
     warning: str = ""
+    unscored: tuple[str, ...] = ()
 
 
 CONVENTIONS = {
@@ -81,6 +83,18 @@ CONVENTIONS = {
             "of the mean",
             warning="the convention 'selfocc' inflates scores: a class without labels counts as "
             "100%, so an all-free prediction can score well above 0",
+        ),
+        Convention(
+            name="wildocc",
+            absent=1.0,
+            predicted_only=1.0,
+            ignore_invalid=False,
+            skips_zero=False,
+            summary="a class without labels counts as 100%, predicted or not; 'others' counts as "
+            "occupied and is left out of the mean",
+            warning="the convention 'wildocc' inflates scores: a class without labels counts as "
+            "100%",
+            unscored=("others",),
         ),
     )
 }
@@ -201,7 +215,11 @@ def occupancy_scores(
         raise ValueError(f"the free label must be 0–{confusion.num_classes - 1}, got {free_label}")
     if rule.warning:
         logger.warning(rule.warning)
-    scored = scored_classes(confusion, rule, free_label)
+    scored = [
+        label
+        for label in scored_classes(confusion, rule, free_label)
+        if labels.class_names[label] not in rule.unscored
+    ]
     class_iou = {label: _class_iou(confusion.matrix, label, rule) for label in scored}
     long_tail = labels.long_tail if labels.common else ()
     iou, precision, recall = _completion(confusion.matrix, free_label)

@@ -85,8 +85,8 @@ class GridPredictor:
         The first prediction then takes much longer, and later ones less. So does the first
         batch of another size, with another number of cameras or from other sensors.
         """
-        self.network.compile_dense()
-        if self._device.type == "cuda":
+        self.network.compile_parts()
+        if self.device.type == "cuda":
             self.network.capture()
         self.is_compiled, self._grids_of = True, torch.compile(grids_of)
 
@@ -149,15 +149,15 @@ class GridPredictor:
         Raises:
             ValueError: If a required field is None.
         """
-        with self._autocast():
+        with self.autocast():
             logits = self.network(batch, mode="tensor")
         return self._grids_of(logits)
 
     def fetch(self, grids: DeviceGrids) -> list[PredictedGrid]:
         """Copy predictions from the device."""
         copies = [part.to("cpu", non_blocking=True) for part in grids]
-        if self._device.type == "cuda":
-            torch.cuda.current_stream(self._device).synchronize()
+        if self.device.type == "cuda":
+            torch.cuda.current_stream(self.device).synchronize()
         return [PredictedGrid(*frame) for frame in zip(*(c.numpy() for c in copies), strict=True)]
 
     @torch.no_grad()
@@ -175,7 +175,7 @@ class GridPredictor:
         batch = self.load([sample])
         assert batch.images is not None, "the sample has images"
         size = (batch.images.shape[-2], batch.images.shape[-1])
-        with self._autocast():
+        with self.autocast():
             outputs = network.infer(batch)
             gaussians = network.refinement(
                 outputs.decoded,
@@ -187,12 +187,14 @@ class GridPredictor:
         return self.fetch(self._grids_of(outputs.logits))[0], gaussians
 
     @property
-    def _device(self) -> torch.device:
+    def device(self) -> torch.device:
+        """Return the device of the network."""
         device: torch.device = next(self.network.parameters()).device
         return device
 
-    def _autocast(self) -> AbstractContextManager:
-        return nullcontext() if self._amp is None else torch.autocast(self._device.type, self._amp)
+    def autocast(self) -> AbstractContextManager:
+        """Return the context of the prediction's precision."""
+        return nullcontext() if self._amp is None else torch.autocast(self.device.type, self._amp)
 
 
 def build_unsocc(

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from dataset.sample import Batch
-from engine.evaluation.nuscenes_grids import EvaluatedGrid
 from model.preprocess import BatchPreprocessor
 from utils.geometry import VoxelGrid, transform_points
 from utils.labels import FREE
@@ -42,8 +41,8 @@ class LabelGridNetwork(BaseModel):
     Args:
         network: Returns the logits of its volume in mode "tensor".
         volume: The grid of the logits.
-        evaluated: The predicted grid, as ``fine`` voxels. Classes that the benchmark lacks are not
-            predicted.
+        grid: The predicted grid.
+        num_classes: Number of labels, including free; later ones of the network are not predicted.
         volume_from_label: Returns the transform from the label frame to the volume, by stem.
         occupied_threshold: Minimum probability of not being free for an occupied voxel; None: a
             voxel is occupied if its best class is not free.
@@ -53,20 +52,21 @@ class LabelGridNetwork(BaseModel):
         self,
         network: BaseModel,
         volume: VoxelGrid,
-        evaluated: EvaluatedGrid,
+        grid: VoxelGrid,
+        num_classes: int,
         volume_from_label: Callable[[str], Float64[np.ndarray, "4 4"]],
         *,
         occupied_threshold: float | None = None,
     ) -> None:
         super().__init__(data_preprocessor=BatchPreprocessor())
         self.network = network
-        self._volume, self._evaluated = volume, evaluated
+        self._volume, self._grid, self._num_classes = volume, grid, num_classes
         self._volume_from_label = volume_from_label
         self._occupied_threshold = occupied_threshold
 
-    def compile_dense(self, mode: str) -> None:
+    def compile_parts(self, mode: str) -> None:
         """Have torch.compile fuse the dense parts of the network."""
-        self.network.compile_dense(mode)
+        self.network.compile_parts(mode)
 
     def capture(self) -> None:
         """Have the network replay CUDA graphs."""
@@ -80,13 +80,13 @@ class LabelGridNetwork(BaseModel):
         """
         if mode != "predict":
             raise ValueError(f"mode must be 'predict' on a benchmark's grid, got '{mode}'")
-        volumes = self.network(batch, mode="tensor")[:, : self._evaluated.labels.num_classes]
+        volumes = self.network(batch, mode="tensor")[:, : self._num_classes]
         predictions = []
         for stem, logits in zip(batch.stems, volumes, strict=True):
             labels = labels_on_grid(
                 logits.float(),
                 self._volume,
-                self._evaluated.fine,
+                self._grid,
                 self._volume_from_label(stem),
                 occupied_threshold=self._occupied_threshold,
             )

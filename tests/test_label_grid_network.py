@@ -5,9 +5,9 @@ from mmengine.model import BaseModel
 from torch.nn.functional import interpolate, one_hot
 
 from dataset.sample import Batch
-from engine.evaluation import nuscenes_network
-from engine.evaluation.nuscenes_grids import EvaluatedGrid, evaluated_grid
-from engine.evaluation.nuscenes_network import LabelGridNetwork, choose_labels, labels_on_grid
+from engine.evaluation import label_grid_network
+from engine.evaluation.label_grid_network import LabelGridNetwork, choose_labels, labels_on_grid
+from engine.evaluation.nuscenes_grids import evaluated_grid
 from utils.geometry import VoxelGrid
 
 VOLUME = VoxelGrid((-4.0, -6.0, -1.0), 0.5, (16, 24, 8))
@@ -96,7 +96,7 @@ def test_slabs_give_what_one_piece_gives(monkeypatch):
     whole = labels_on_grid(logits, VOLUME, grid, matrix)
     assert whole.shape == grid.shape
     for voxels in (4000, 100):
-        monkeypatch.setattr(nuscenes_network, "_VOXELS_AT_ONCE", voxels)
+        monkeypatch.setattr(label_grid_network, "_VOXELS_AT_ONCE", voxels)
         found = labels_on_grid(logits, VOLUME, grid, matrix)
         assert (found == whole).float().mean() > 0.999  # Centers differ in the last digit.
 
@@ -128,7 +128,7 @@ class Given(BaseModel):
         assert mode == "tensor"
         return self.logits
 
-    def compile_dense(self, mode):
+    def compile_parts(self, mode):
         self.compiled = mode
 
     def capture(self):
@@ -144,9 +144,7 @@ def test_each_frame_has_its_own_transform():
     volume = VoxelGrid((-2.0, -2.0, -1.0), 0.5, (8, 8, 4))
     labels, logits = painted(volume.shape, classes=17)
     matrices = {"a": np.eye(4), "b": moved(x=-3.0)}
-    network = LabelGridNetwork(
-        Given(torch.stack([logits, logits])), volume, evaluated_grid("surroundocc"), matrices.get
-    )
+    network = LabelGridNetwork(Given(torch.stack([logits, logits])), volume, grid, 17, matrices.get)
     first, second = predict(network)
     assert (first.stem, second.stem) == ("a", "b")
     assert first.occupancy.shape == second.occupancy.shape == grid.shape
@@ -161,27 +159,16 @@ def test_classes_that_the_benchmark_lacks_are_not_predicted():
     logits = torch.zeros(2, 18, 8, 8, 4)
     logits[:, 17], logits[:, 5] = 9.0, 4.0
     volume = VoxelGrid((-2.0, -2.0, -1.0), 0.5, (8, 8, 4))
-    for name, expected in (("occ3d", {0, 17}), ("surroundocc", {0, 5})):
-        network = LabelGridNetwork(
-            Given(logits), volume, evaluated_grid(name), lambda stem: np.eye(4)
-        )
+    grid = evaluated_grid("occ3d").grid
+    for classes, expected in ((18, {0, 17}), (17, {0, 5})):
+        network = LabelGridNetwork(Given(logits), volume, grid, classes, lambda stem: np.eye(4))
         assert set(predict(network)[0].occupancy.unique().tolist()) == expected
-
-
-def test_larger_voxels_are_not_its_task():
-    """They are made where labels are at hand: of the voxels that count."""
-    labels, logits = painted()
-    evaluated = EvaluatedGrid(evaluated_grid("occ3d").source, VOLUME, 2)
-    network = LabelGridNetwork(
-        Given(torch.stack([logits, logits])), VOLUME, evaluated, lambda stem: np.eye(4)
-    )
-    assert torch.equal(predict(network)[0].occupancy, labels)
 
 
 def test_it_has_no_other_mode_and_passes_compilation_on():
     inner = Given(torch.zeros(1, 18, 2, 2, 2))
-    network = LabelGridNetwork(inner, VOLUME, evaluated_grid("occ3d"), lambda stem: np.eye(4))
-    network.compile_dense("default")
+    network = LabelGridNetwork(inner, VOLUME, VOLUME, 18, lambda stem: np.eye(4))
+    network.compile_parts("default")
     network.capture()
     assert inner.compiled == "default, captured"
     with pytest.raises(ValueError, match=r"mode must be 'predict' .* got 'loss'"):

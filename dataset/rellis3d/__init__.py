@@ -1,0 +1,1 @@
+"""RELLIS-3D, and the occupancy labels of WildOcc on it."""

@@ -1,0 +1,1 @@
+"""Trained networks as single files that run without this repository."""
