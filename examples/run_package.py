@@ -46,21 +46,25 @@ def read_cloud(path: Path, columns: int, intensity_max: float) -> np.ndarray:
     return points
 
 
-def main() -> None:
-    """Predict one frame and write its grid."""
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("package", type=Path, help="package of tools/export.py")
-    parser.add_argument("--image", type=Path, action="append", default=[], metavar="FILE")
-    parser.add_argument("--calib", type=Path, action="append", default=[], metavar="FILE")
-    parser.add_argument("--cloud", type=Path, metavar="FILE")
-    parser.add_argument("--intensity-max", type=float, default=255.0, metavar="X",
-        help="largest intensity of the cloud (default: 255)")  # fmt: skip
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="grid, .npy")
-    parser.add_argument("--repeat", type=int, default=1, metavar="N", help="runs to time")
-    args = parser.parse_args()
+    add = parser.add_argument
+    add("package", type=Path, help="package of tools/export.py")
+    add("--image", type=Path, action="append", default=[], metavar="FILE", help="image")
+    add("--calib", type=Path, action="append", default=[], metavar="FILE", help="calibration")
+    add("--cloud", type=Path, metavar="FILE", help="point cloud")
+    add("--intensity-max", type=float, default=255.0, metavar="X",
+        help="largest intensity that the cloud can hold (default: 255)")  # fmt: skip
+    add("--out", type=Path, required=True, metavar="FILE", help="grid to write, .npy")
+    add("--repeat", type=int, default=1, metavar="N", help="runs to time (default: 1)")
+    return parser.parse_args(argv)
 
+
+def main(args: argparse.Namespace) -> None:
+    """Predict one frame and write its grid."""
     began = time.perf_counter()
     network = torch._inductor.aoti_load_package(str(args.package))
     about = network.get_metadata()
@@ -81,7 +85,9 @@ def main() -> None:
         rows, columns = shapes["points"]
         points = read_cloud(args.cloud, columns, args.intensity_max)
         if len(points) > rows:
-            raise SystemExit(f"{args.cloud}: {len(points)} points; the package has room for {rows}")
+            raise SystemExit(
+                f"{args.cloud}: {len(points):,} points; the package has room for {rows:,}"
+            )
         given["points"] = np.zeros((rows, columns), np.float32)
         given["points"][: len(points)] = points
         given["num_points"] = np.array(len(points))
@@ -109,4 +115,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(parse_arguments())

@@ -4,7 +4,11 @@ from pathlib import Path
 import pytest
 
 import eval_depth
+import eval_elevation
+import eval_iou
 import eval_novel_depth
+import eval_robustness
+import predict
 import train
 from engine.checkpoint.weights import read_weights
 from engine.command_line import (
@@ -96,3 +100,37 @@ def test_a_seed_is_one_of_those_that_torch_and_numpy_take(script, capsys):
         assert (
             f"expected a whole number from 0 to 4294967295, got '{seed}'" in capsys.readouterr().err
         )
+
+
+@pytest.mark.parametrize(
+    ("script", "builder", "words"),
+    [
+        (eval_depth, "load_network", []),
+        (eval_elevation, "build_model", []),
+        (eval_iou, "build_model", ["--work-dir", "out"]),
+        (eval_novel_depth, "load_network", []),
+        (eval_robustness, "open_benchmark", ["--out", "out"]),
+        (predict, "build_predictor", ["--out", "out"]),
+    ],
+)
+def test_every_script_gives_the_network_images_of_the_size_it_was_trained_with(
+    script, builder, words, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    config = write_config(tmp_path)
+    trained = load_config(config, {"dataset.image_size": (20, 40)})
+    weights = save_trained(trained, tmp_path / "w.pth")
+
+    class Built(Exception):
+        pass
+
+    def build(cfg, *args, **options):
+        raise Built(cfg.dataset.image_size)
+
+    monkeypatch.setattr(script, builder, build)
+    words = ["--py-config", str(config), "--resume-from", str(weights), *words]
+    for given, expected in (([], (20, 40)), (["dataset.image_size=(10,30)"], (10, 30))):
+        options = ["--cfg-options", *given] if given else []
+        with pytest.raises(Built) as built:
+            script.main(script.parse_arguments([*words, *options]))
+        assert tuple(built.value.args[0]) == expected

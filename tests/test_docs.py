@@ -26,8 +26,20 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 FLAG = re.compile(r"--[a-z][a-z0-9-]*")
 FILE = re.compile(r"[\w/]+\.py")
 FOLDERS = (".", "config/*", "config/*/*", "dataset", "dataset/**", "docs", "engine", "engine/*",
-    "loss", "model", "model/*", "tests", "tools", "utils")  # fmt: skip
-SHELL = {".", "apt", "cd", "export", "git", "pip", "python3", "ssh", "tensorboard"}
+    "examples", "loss", "model", "model/*", "tests", "tools", "utils")  # fmt: skip
+SHELL = {
+    ".",
+    "apt",
+    "cd",
+    "cmake",
+    "export",
+    "git",
+    "pip",
+    "python3",
+    "run_package",
+    "ssh",
+    "tensorboard",
+}
 """Programs whose arguments are not looked at."""
 OTHER_FLAGS = {"--directory", "--force-reinstall", "--help", "--ipc", "--logdir", "--no-deps",
     "--shm-size", "--version"}  # fmt: skip

@@ -121,8 +121,7 @@ class Rellis3D(SampleDataset):
         self._set_frames(
             [frame.stem for frame in self._frames], [frame.sequence for frame in self._frames]
         )
-        if self._num_sweeps > 1 and "points" in self._fields:
-            self._warn_of_times()
+        self._read_sequences()
         if "occupancy" in self._fields:
             self._check_labels()
         if self._fields & {"lidar_rays", "video"}:
@@ -393,9 +392,17 @@ class Rellis3D(SampleDataset):
         ids = files.read_point_labels(sequence.point_label_path(frame.number), cloud)
         return LabeledFrame(labels.read_rows(self._find_labels()[frame]), cloud.points, ids)
 
-    def _warn_of_times(self) -> None:
-        """Say if ages of sweeps are not recorded."""
-        without = [name for name in dict.fromkeys(self.scenes) if not self._sequences[name].images]
+    def _read_sequences(self) -> None:
+        """Read what all frames of a sequence share, so that faults are found and said once."""
+        used = [self._sequences[name] for name in dict.fromkeys(self.scenes)]
+        if self._fields & {"pixel_from_lidar", "depth_m", "neighbors", "video"}:
+            for sequence in used:
+                _ = sequence.pixel_from_lidar
+        if self._num_sweeps == 1 or "points" not in self._fields:
+            return
+        for sequence in used:
+            _ = sequence.jumps
+        without = [sequence.name for sequence in used if not sequence.images]
         if without:
             logger.warning(
                 "the sequences %s have no images, whose names state the times: sweeps are taken to "
