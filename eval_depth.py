@@ -22,9 +22,8 @@ from engine.command_line import (
     weights_of,
 )
 from engine.evaluation.camera_depth import SOURCES, read_frames, score_depth
-from engine.evaluation.depth_options import add_depth_range_options
+from engine.evaluation.depth_options import add_depth_rule_options, depth_rule
 from engine.metrics.depth import DepthMeter
-from engine.metrics.depth_errors import DepthRule
 from utils.config import Runtime, read_section
 from utils.console import run_script, start_logging
 from utils.distributed import pick_device
@@ -45,7 +44,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--source", choices=sorted(SOURCES), default="lift", help="depth to score: "
         "lift, expected depth of the lift's distributions; rendered, from the camera volume "
         "(default: lift)")  # fmt: skip
-    add_depth_range_options(parser)
+    add_depth_rule_options(parser)
     add("--json", type=output_file, metavar="FILE", help="write the errors to FILE")
     return parser.parse_args(argv)
 
@@ -53,7 +52,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     """Score and print the table."""
     start_logging()
-    meter = DepthMeter(DepthRule(args.min_depth, args.max_depth))
+    meter = DepthMeter(depth_rule(args))
     weights = read_weights(weights_of(args))
     cfg = read_config(args, weights=weights)
     network = load_network(cfg, weights, pick_device(args.device))

@@ -21,10 +21,9 @@ from engine.command_line import (
     read_config,
     weights_of,
 )
-from engine.evaluation.depth_options import add_depth_range_options
+from engine.evaluation.depth_options import add_depth_rule_options, depth_rule
 from engine.evaluation.novel_depth import NovelViews, score_novel_depth
 from engine.metrics.depth import DepthMeter
-from engine.metrics.depth_errors import DepthRule
 from engine.number_options import count, positive, whole_number
 from model.novel_view import DEPTH_TARGETS, RENDERERS, ViewOptions
 from utils.config import Runtime, read_section
@@ -51,7 +50,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="rays rendered at a time (default: 0, all)")  # fmt: skip
     add("--depth-tgt", choices=DEPTH_TARGETS, default="raw", help="depth of a ray: its "
         "expected value (raw) or its most likely value (max) (default: raw)")  # fmt: skip
-    add_depth_range_options(parser, largest="end of the rays and largest depth")
+    add_depth_rule_options(parser, largest="end of the rays and largest depth")
     add("--frames", type=count, default=4, metavar="N", help="other frames to render to, the "
         "nearest in time (default: 4)")  # fmt: skip
     add("--max-distance", type=positive, default=20.0, metavar="M", help="largest distance to "
@@ -66,7 +65,7 @@ def main(args: argparse.Namespace) -> None:
     """Score and print the table."""
     with process_group() as process:
         start_logging(process.rank)
-        meter = DepthMeter(DepthRule(args.min_depth, args.max_depth))
+        meter = DepthMeter(depth_rule(args))
         options = ViewOptions(
             renderer=args.render,
             depth_target=args.depth_tgt,

@@ -180,6 +180,25 @@ def depth_from_units(encoded: UInt16[np.ndarray, "H W"]) -> Float32[np.ndarray, 
     return np.multiply(encoded, np.float32(1 / layout.DEPTH_UNITS_PER_M), dtype=np.float32)
 
 
+def read_mask(path: Path, *, num_classes: int) -> UInt8[np.ndarray, "H W"]:
+    """Read the label of each pixel; free and ignored ones say nothing.
+
+    Args:
+        path: A PNG of one channel of 8 bits.
+        num_classes: Number of classes, free included.
+    """
+    advice = "Write one PNG an image, each pixel its label, 255 where unknown."
+    labels = decode_image(_name(path), _read_bytes(path))
+    if labels.ndim != 2 or labels.dtype != np.uint8:
+        found = f"{labels.dtype} of shape {labels.shape}"
+        raise _error(path, "a PNG of one channel of 8 bits", found, advice)
+    unknown = labels[(labels >= num_classes) & (labels != IGNORE)]
+    if len(unknown):
+        expected = f"labels below {num_classes}, or {IGNORE}"
+        raise _error(path, expected, f"label {unknown[0]}", advice)
+    return labels
+
+
 def read_elevation_m(path: Path) -> Float32[np.ndarray, "rows cols"]:
     """Read the mean height of each cell in the LiDAR frame [m]; NaN where there is no label."""
     return elevation_from_units(read_elevation_units(path))

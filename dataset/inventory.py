@@ -22,6 +22,7 @@ FIELD_FOLDERS = {
     "vehicle": (layout.VEHICLE_INFOS,),
     "neighbors": (layout.CALIBS, layout.VEHICLE_INFOS, layout.DEPTHS),
     "lidar_rays": (layout.CLOUDS, layout.CALIBS, layout.VEHICLE_INFOS),
+    "masks": (layout.IMAGES, layout.CALIBS),
     "video": (layout.IMAGES, layout.CALIBS, layout.VEHICLE_INFOS),
 }
 """Folders that hold each field of a Sample."""

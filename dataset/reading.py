@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Float64, UInt8
 
-from dataset import transforms
+from dataset import formats, transforms
 from dataset.augment.ranges import Stream
 from dataset.augmentation import Augmentation, Choices
 from dataset.frame_dataset import FrameDataset
@@ -18,9 +18,17 @@ from dataset.lidar_rays import Sweep, lidar_rays
 from dataset.lost_sensors import has_content, with_losses
 from dataset.neighbors import neighbors_of, stack_views
 from dataset.options import checked_crop, checked_size, checked_sweeps
-from dataset.sample import LidarRays, NeighborViews, Sample, SampleKey, VideoImages
+from dataset.sample import (
+    ImageMasks,
+    LidarRays,
+    NeighborViews,
+    Sample,
+    SampleKey,
+    VideoImages,
+)
 from utils.geometry import VoxelGrid
 from utils.labels import LabelSet
+from utils.shortlist import shortlist
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,7 @@ class Reading:
         num_sources: Number of other frames of the scene, nearest in time, that ``lidar_rays`` and
             ``video`` are read from.
         num_rays: Number of ``lidar_rays``.
+        mask_folder: Folder of ``masks`` in the data root.
         labels: Name of the label set, one of those of the data set; None: its first.
         stems: Read only these frames of the split, in this order.
         lidar_height_m: Height of the LiDAR above level ground, to which your own recordings are
@@ -58,6 +67,7 @@ class Reading:
     num_neighbors: int = 2
     num_sources: int = 2
     num_rays: int = 4096
+    mask_folder: str = "masks"
     labels: str | None = None
     stems: Sequence[str] | None = None
     lidar_height_m: float | None = None
@@ -102,6 +112,7 @@ class SampleDataset(FrameDataset):
         self._num_sweeps = checked_sweeps(reading.num_sweeps)
         self._num_neighbors = reading.num_neighbors
         self._num_sources, self._num_rays = reading.num_sources, reading.num_rays
+        self._mask_folder = reading.mask_folder
         self._allow_missing = reading.allow_missing
         self._augmentation = Augmentation.from_config(reading.augmentation)
         self._seed = reading.seed
@@ -134,6 +145,8 @@ class SampleDataset(FrameDataset):
             found["lidar_rays"] = self._read_lidar_rays(key.index, choices)
         if "video" in self._fields:
             found["video"] = self._read_video(key.index, choices)
+        if "masks" in self._fields:
+            found["masks"] = self._read_masks(key.index, choices)
         sample = Sample(stem=self.stems[key.index], scene=self.scenes[key.index], **found)
         return with_losses(sample, self._fields, drop=self._allow_missing)
 
@@ -220,11 +233,27 @@ class SampleDataset(FrameDataset):
         The projections are from the source's own volume.
         """
 
+    @abstractmethod
+    def _mask_paths(self, index: int) -> list[Path]:
+        """Return the paths of the masks of a frame, one for each camera."""
+
+    @abstractmethod
+    def _pixel_from_volume(self, index: int, choices: Choices) -> Float64[np.ndarray, "N 4 4"]:
+        """Return the projections of a frame's own volume into its cropped and resized images."""
+
     def _set_frames(self, stems: Sequence[str], scenes: Sequence[str]) -> None:
         """Set the frames to read, and find their neighbors if requested."""
         self.stems, self.scenes = list(stems), list(scenes)
         if "neighbors" in self._fields:
             self._neighbors = self.neighbors(self._num_neighbors)
+        if "masks" in self._fields:
+            paths = [path for index in range(len(stems)) for path in self._mask_paths(index)]
+            lacking = [str(path) for path in paths if not path.is_file()]
+            if lacking:
+                raise FileNotFoundError(
+                    f"{len(lacking)} of {len(paths)} masks are missing: {shortlist(lacking)}. Add "
+                    "them, or set model.loss.label_free.masks to None to train without classes"
+                )
 
     def _is_lost(self, path: Path) -> bool:
         """Return whether frames may lack the file of a sensor, and it is missing or empty."""
@@ -273,6 +302,17 @@ class SampleDataset(FrameDataset):
             pixel_from_source, images[slot] = self._read_images(source, choices)
             projections[slot] = pixel_from_source @ np.linalg.inv(matrix)
         return VideoImages(torch.from_numpy(projections), torch.from_numpy(images))
+
+    def _read_masks(self, index: int, choices: Choices) -> ImageMasks:
+        """Read the masks of a frame's own images, cropped and resized like them."""
+        labels = []
+        for path in self._mask_paths(index):
+            mask = formats.read_mask(path, num_classes=self.label_set.num_classes)
+            window = self._image_transform((mask.shape[0], mask.shape[1]), choices)
+            labels.append(window.depth(mask))
+        recorded_from_augmented = np.linalg.inv(transforms.augmented_from_recorded(choices))
+        projections = self._pixel_from_volume(index, choices) @ recorded_from_augmented
+        return ImageMasks(torch.from_numpy(projections).float(), torch.from_numpy(np.stack(labels)))
 
     def _augmented_from_sources(
         self, index: int, choices: Choices

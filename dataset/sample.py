@@ -107,6 +107,18 @@ class VideoImages(NamedTuple):
     images: UInt8[Tensor, "*batch K N 3 H W"]
 
 
+class ImageMasks(NamedTuple):
+    """Classes of the pixels of a frame's own images.
+
+    Attributes:
+        pixel_from_lidar: Projections from the frame's own LiDAR coordinates.
+        labels: Label of each pixel; free and ignored ones say nothing.
+    """
+
+    pixel_from_lidar: Float[Tensor, "*batch N 4 4"]
+    labels: UInt8[Tensor, "*batch N H W"]
+
+
 @dataclass
 class Sample:
     """One frame. Fields that were not requested are None, and their files are not read.
@@ -132,6 +144,7 @@ class Sample:
         neighbors: Views of other frames of the scene.
         lidar_rays: Rays that supervise training without labels.
         video: Images that supervise training without labels.
+        masks: Classes of pixels that supervise training without labels.
         lost: What the requested sensors lack (``dataset/lost_sensors.py``).
     """
 
@@ -149,6 +162,7 @@ class Sample:
     neighbors: NeighborViews | None = None
     lidar_rays: LidarRays | None = None
     video: VideoImages | None = None
+    masks: ImageMasks | None = None
     lost: tuple[Loss, ...] = ()
 
 
@@ -176,6 +190,7 @@ class Batch:
     neighbors: NeighborViews | None = None
     lidar_rays: LidarRays | None = None
     video: VideoImages | None = None
+    masks: ImageMasks | None = None
     lost: list[tuple[Loss, ...]] | None = None
     sensors: list[str] | None = None
 
@@ -215,7 +230,7 @@ class Batch:
                 changes[field.name] = function(value)
             elif field.name == "points" and value is not None:
                 changes[field.name] = [function(points) for points in value]
-            elif isinstance(value, NeighborViews | LidarRays | VideoImages):
+            elif isinstance(value, NeighborViews | LidarRays | VideoImages | ImageMasks):
                 changes[field.name] = type(value)(*map(function, value))
         return replace(self, **changes)
 
@@ -273,6 +288,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         neighbors=stack_parts("neighbors"),
         lidar_rays=stack_parts("lidar_rays"),
         video=stack_parts("video"),
+        masks=stack_parts("masks"),
         lost=[sample.lost for sample in samples] if any(s.lost for s in samples) else None,
         sensors=_sensors_left(samples),
     )

@@ -296,6 +296,16 @@ class UnScenes3D(SampleDataset):
         pixel_from_lidar = window.matrix() @ self._read_projection(source)
         return pixel_from_lidar[None], window.decoded(image).transpose(2, 0, 1)[None]
 
+    def _mask_paths(self, index: int) -> list[Path]:
+        return [self._root / self._mask_folder / f"{self.stems[index]}.png"]
+
+    def _pixel_from_volume(self, index: int, choices: Choices) -> Float64[np.ndarray, "1 4 4"]:
+        stem = self.stems[index]
+        window = self._image_transform(
+            formats.open_image(self._path(layout.IMAGES, stem)).size, choices
+        )
+        return (window.matrix() @ self._read_projection(stem))[None]
+
     def _path(self, folder: str, stem: str) -> Path:
         return path_of(self._root, folder, stem)
 

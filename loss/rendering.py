@@ -11,7 +11,7 @@ from torch import Tensor
 from loss.depth import masked_depth_l1
 from loss.label_counts import LabelCounts
 from loss.occupancy import cross_entropy, lovasz_softmax
-from utils.labels import IGNORE
+from utils.labels import FREE, IGNORE
 
 _SMALLEST = 1e-5
 """Smaller probabilities are clamped to this."""
@@ -58,6 +58,26 @@ def rendered_lovasz(
 ) -> Float[Tensor, ""]:
     """Lovász-softmax of rendered classes; the arguments are those of ``rendered_semantics``."""
     return lovasz_softmax(class_log_probability(probability, opacity), labels, counts)
+
+
+def rendered_classes(
+    log_shares: Float[Tensor, "B R C"],
+    opacity: Float[Tensor, "B R"],
+    labels: UInt8[Tensor, "B R"],
+) -> Float[Tensor, ""]:
+    """Negative log-likelihood of the classes of pixels, given where their rays end.
+
+    Args:
+        log_shares: Expected log probability of each class but free, of what is occupied, times the
+            opacity.
+        opacity: Probability that the ray ends at all. The others do not count.
+        labels: Label of each pixel; free and ignored ones do not count.
+    """
+    counts = (labels > FREE) & (labels <= log_shares.shape[-1])
+    chosen = torch.where(counts, labels.long() - 1, 0)[..., None]
+    nll = -log_shares.gather(-1, chosen)[..., 0]
+    total = torch.where(counts, opacity, 0.0).sum().clamp(min=_SMALLEST)
+    return torch.where(counts, nll, 0.0).sum() / total
 
 
 def rendered_depth(

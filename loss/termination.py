@@ -14,7 +14,6 @@ def termination_nll(
     is_free: Bool[Tensor, "B R S"],
     log_ending: Float[Tensor, "B R"],
     has_end: Bool[Tensor, "B R"],
-    share: Float[Tensor, "B R"],
 ) -> Float[Tensor, ""]:
     """Negative log-likelihood of measured ends under the termination distribution of rays.
 
@@ -27,15 +26,14 @@ def termination_nll(
             ray that grazes the ground passes many voxels that the ground is in.
         log_ending: Log probability of ending in the voxel of the end.
         has_end: Whether the end counts; of rays that leave the grid, only free segments do.
-        share: How much a ray counts.
 
     Returns:
-        Mean by share over the rays that have a free segment or an end.
+        Mean over the rays that have a free segment or an end.
     """
     passing = torch.where(is_free, absorbed, 0.0).sum(-1)
     ending = torch.where(has_end, -log_ending, 0.0)
-    counts = torch.where(has_end | is_free.any(-1), share, 0.0).sum()
-    return (share * (passing + ending)).sum() / counts.clamp(min=1e-6)
+    counts = (has_end | is_free.any(-1)).sum()
+    return (passing + ending).sum() / counts.clamp(min=1)
 
 
 def unexplained_occupancy(

@@ -6,14 +6,22 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from dataset.sample import Batch
+from dataset.sample import Batch, ImageMasks
+from loss.columns import column_cross_entropy
+from loss.rendering import rendered_classes
 from loss.termination import unexplained_occupancy
-from model.novel_view import log_free_of, log_occupied_of
+from model.novel_view import log_free_of, log_occupied_of, occupancy_density, voxel_edges
 from model.objective import LossOptions
-from model.surface_rays import SurfaceRays, depth_of_rays, ray_term
-from model.video import matched_rays
+from model.render.volume import render_volume
+from model.surface_rays import depth_of_rays, ray_term
+from model.video import lattice_pixels, matched_columns, rays_of
 from utils.geometry import VoxelGrid
 from utils.labels import FREE
+
+CONTINUED = 0.25
+"""How much a column counts to which surfaces are continued; one with matched pixels counts 1."""
+SURFACE_WEIGHT = 1.5
+"""How much surfaces count in columns of matched pixels, against 1 of free space."""
 
 
 class LabelFreeTerms(NamedTuple):
@@ -47,30 +55,77 @@ def label_free_terms(
     """
     terms: dict[str, Tensor] = {}
     depth_m: Tensor | None = None
-    has_point = torch.zeros_like(logits[:, 0], dtype=torch.bool)
-    is_measured = torch.ones_like(has_point)
+    log_free = log_free_of(logits)
+    is_unexplained: Tensor | None = None
     if options.uses_rays:
         lidar = batch.lidar_rays
         assert lidar is not None, "a field of this supervision"
-        has_point = lidar.has_point
-        share = torch.ones_like(lidar.ends_m[..., 0])  # The reader has drawn them evenly.
-        rays = SurfaceRays(lidar.origins_m, lidar.ends_m, has_point, share)
-        terms["lidar_rays"] = ray_term(logits, grid, rays)
+        is_unexplained = ~lidar.has_point
+        terms["lidar_rays"] = ray_term(logits, grid, lidar)
         if batch.images is not None and batch.pixel_from_lidar is not None:
             height, width = batch.images.shape[-2:]
             depth_m = depth_of_rays(lidar, batch.pixel_from_lidar, (height, width), stride)
     if options.uses_video:
         assert batch.video is not None, "a field of this supervision"
-        matched = matched_rays(batch.video, grid, options.label_free_options, stride)
-        has_point = has_point | matched.rays.has_point
-        terms["matched_rays"] = ray_term(logits, grid, matched.rays._replace(has_point=has_point))
-        if not options.uses_rays:
-            # Few pixels match. A column without one says nothing, not that it is empty.
-            is_measured = has_point.any(-1, keepdim=True).expand_as(has_point)
+        matched = matched_columns(batch.video, grid, options.label_free_options, stride)
+        weight = matched.is_matched
+        if is_unexplained is None:
+            weight = weight + (1 - weight) * CONTINUED * weight.amax((1, 2), keepdim=True)
             depth_m = matched.depth_m
-    is_unexplained = is_measured & ~has_point
-    terms["unexplained_occupancy"] = unexplained_occupancy(log_free_of(logits), is_unexplained)
+        else:  # Points are right where they are; pixels tell of the columns without any.
+            weight = weight * is_unexplained.all(-1)
+            is_unexplained = is_unexplained & (weight == 0)[..., None]
+        terms["matched_columns"] = column_cross_entropy(
+            log_free,
+            log_occupied_of(logits),
+            matched.profiles,
+            weight,
+            surface_weight=SURFACE_WEIGHT,
+        )
+    if is_unexplained is not None:
+        terms["unexplained_occupancy"] = unexplained_occupancy(log_free, is_unexplained)
+    if batch.masks is not None:
+        far_m = options.label_free_options.depths_m[1]
+        terms["mask_classes"] = mask_term(logits, grid, batch.masks, far_m, stride)
     return LabelFreeTerms(terms, depth_m)
+
+
+def mask_term(
+    logits: Float[Tensor, "B classes X Y Z"],
+    grid: VoxelGrid,
+    masks: ImageMasks,
+    far_m: float,
+    stride: int,
+) -> Float[Tensor, ""]:
+    """Compare the classes of the predicted occupancy with those of pixels, one in each cell.
+
+    Where the rays end is not learned from this.
+
+    Args:
+        logits: Class scores.
+        grid: Their grid.
+        masks: The classes of the pixels.
+        far_m: Camera depth where rays end [m].
+        stride: Pixels along each edge of a cell.
+    """
+    height, width = masks.labels.shape[-2:]
+    pixels = lattice_pixels((height // stride, width // stride), stride, logits.device)
+    column, row = pixels.long().unbind(-1)
+    rendering = render_volume(
+        occupancy_density(log_free_of(logits.detach()), grid.voxel_m),
+        _without_free(logits).log_softmax(dim=1),
+        grid,
+        rays_of(masks.pixel_from_lidar, pixels),
+        voxel_edges(grid, 0.0, far_m, logits.device),
+        nearest=True,
+    )
+    assert rendering.features is not None, "classes were rendered"
+    labels = masks.labels[..., row, column].flatten(1)
+    return rendered_classes(rendering.features, rendering.opacity, labels)
+
+
+def _without_free(logits: Float[Tensor, "B classes X Y Z"]) -> Float[Tensor, "B C X Y Z"]:
+    return torch.cat([logits[:, :FREE], logits[:, FREE + 1 :]], dim=1)
 
 
 def occupied_labels(logits: Float[Tensor, "B classes X Y Z"]) -> UInt8[Tensor, "B X Y Z"]:

@@ -19,7 +19,7 @@ SPLAT_TERMS = ("splat_semantic", "splat_lovasz", "splat_depth")
 LABELS, VIDEO, LIDAR, BOTH = "labels", "video", "lidar", "both"
 SUPERVISIONS = (LABELS, VIDEO, LIDAR, BOTH)
 """What training can learn from: labels, video, LiDAR rays, or video and LiDAR rays."""
-LABEL_FREE_TERMS = ("lidar_rays", "matched_rays", "unexplained_occupancy")
+LABEL_FREE_TERMS = ("lidar_rays", "matched_columns", "unexplained_occupancy", "mask_classes")
 TERMS = (
     *OCCUPANCY_TERMS,
     "depth",
@@ -45,8 +45,11 @@ class LabelFreeOptions:
     Attributes:
         sources: Other frames of the scene, nearest in time, labeled or not.
         rays: LiDAR rays a frame, of its own sweep and of those frames'.
-        proposals: Depths at which pixels are compared with other images.
+        pixels: Pixels of each cell of the feature map, and of each image, that are compared.
+        proposals: Depths at which they are compared with the other images.
         depths_m: Smallest and largest of those [m].
+        masks: Folder in the data root with the class of each pixel, one PNG an image; None: only
+            where something is is learned, not what.
 
     Raises:
         ValueError: If a number is out of its range.
@@ -54,15 +57,17 @@ class LabelFreeOptions:
 
     sources: int = 4
     rays: int = 4096
+    pixels: int = 2
     proposals: int = 64
     depths_m: tuple[float, float] = (3.0, 80.0)
+    masks: str | None = None
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        if self.sources < 1 or self.rays < 1:
+        if min(self.sources, self.rays, self.pixels) < 1:
             raise ValueError(
-                "loss.label_free needs positive sources and rays, got "
-                f"{self.sources} and {self.rays}"
+                "loss.label_free needs positive sources, rays and pixels, got "
+                f"{self.sources}, {self.rays} and {self.pixels}"
             )
         near_m, far_m = self.depths_m
         if self.proposals < 3 or not 0 < near_m < far_m:

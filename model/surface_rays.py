@@ -1,14 +1,9 @@
-"""Supervision by rays that end at known points: the loss terms of training without labels.
-
-A ray is free before its point and ends at it, be it a point of the LiDAR or a pixel whose depth
-several images agree on.
-"""
+"""Supervision by LiDAR points: rays that are free before their point and end at it."""
 
 from math import ceil
-from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int64, Shaped
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from dataset.sample import LidarRays
@@ -18,28 +13,8 @@ from model.render.rays import Rays
 from utils.geometry import VoxelGrid, project_points
 
 
-class SurfaceRays(NamedTuple):
-    """Rays that end at a surface.
-
-    Attributes:
-        origins_m: Position of the sensor, in the frame's LiDAR coordinates.
-        ends_m: The point that ends each ray; the origin for a ray that does not count.
-        has_point: Voxels with a point of any ray. A ray that passes one does not make it free.
-        share: How much each ray counts.
-        clearance_m: Height above or below its end from which on a ray makes free [m]. Where rays
-            are too few for ``has_point`` to hold all of a surface, those that graze it would
-            otherwise free the rest.
-    """
-
-    origins_m: Float[Tensor, "B R 3"]
-    ends_m: Float[Tensor, "B R 3"]
-    has_point: Bool[Tensor, "B X Y Z"]
-    share: Float[Tensor, "B R"]
-    clearance_m: float = 0.0
-
-
 def ray_term(
-    logits: Float[Tensor, "B classes X Y Z"], grid: VoxelGrid, rays: SurfaceRays
+    logits: Float[Tensor, "B classes X Y Z"], grid: VoxelGrid, rays: LidarRays
 ) -> Float[Tensor, ""]:
     """Negative log-likelihood of the points under the predicted occupancy.
 
@@ -49,16 +24,14 @@ def ray_term(
         rays: The rays.
     """
     density = occupancy_density(log_free_of(logits), grid.voxel_m)[:, 0]
-    points_m, length_m = free_segments(rays, grid)
+    points_m, length_m = free_segments(rays.origins_m, rays.ends_m, grid)
     is_inside = length_m > 0
-    is_clear = (points_m[..., 2] - rays.ends_m[..., None, 2]).abs() >= rays.clearance_m
     passed, ended = voxel_of(points_m, grid), voxel_of(rays.ends_m, grid)
     return termination_nll(
         at_voxels(density, passed) * length_m[..., None],
-        ~at_voxels(rays.has_point, passed) & is_clear & is_inside[..., None],
+        ~at_voxels(rays.has_point, passed) & is_inside[..., None],
         at_voxels(log_occupied_of(logits), ended),
         grid.contains(rays.ends_m) & is_inside,
-        rays.share,
     )
 
 
@@ -77,24 +50,25 @@ def at_voxels(
 
 
 def free_segments(
-    rays: SurfaceRays, grid: VoxelGrid
+    origins_m: Float[Tensor, "B R 3"], ends_m: Float[Tensor, "B R 3"], grid: VoxelGrid
 ) -> tuple[Float[Tensor, "B R S 3"], Float[Tensor, "B R"]]:
     """Cut the part of each ray that is before its end and inside the grid into S segments.
 
     Args:
-        rays: The rays.
+        origins_m: Where rays begin.
+        ends_m: Where they end.
         grid: The grid; S is such that no segment is longer than half a voxel.
 
     Returns:
         Middle of each segment [m], and the length of a ray's segments [m].
     """
-    away_m = rays.ends_m - rays.origins_m
-    enter, leave = inside_span(rays.origins_m, away_m, grid)
+    away_m = ends_m - origins_m
+    enter, leave = inside_span(origins_m, away_m, grid)
     count = ceil(2 * sum(n**2 for n in grid.shape) ** 0.5)
     span = (leave.clamp(max=1.0) - enter.clamp(min=0.0)).clamp(min=0.0)
     share = (torch.arange(count, device=away_m.device) + 0.5) / count
     where = enter.clamp(min=0.0)[..., None] + span[..., None] * share
-    line = Rays(rays.origins_m, away_m)
+    line = Rays(origins_m, away_m)
     return line.at(where), span * away_m.norm(dim=-1) / count
 
 

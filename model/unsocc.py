@@ -227,10 +227,12 @@ class UnsOcc(BaseModel):
     def _terms(self) -> list[str]:
         """Names of the loss terms that the parts allow for."""
         if self.supervision != LABELS:
+            options = self.loss_options
             names = ["depth"] if self.uses_camera else []
-            names += ["lidar_rays"] if self.loss_options.uses_rays else []
-            names += ["matched_rays"] if self.loss_options.uses_video else []
-            return [*names, "unexplained_occupancy"]
+            names += ["lidar_rays"] if options.uses_rays else []
+            names += ["matched_columns"] if options.uses_video else []
+            names += ["unexplained_occupancy"] if options.uses_rays else []
+            return names + (["mask_classes"] if options.label_free_options.masks else [])
         names = [*OCCUPANCY_TERMS]
         if self.uses_camera:
             names.append("depth")
@@ -568,8 +570,8 @@ class UnsOcc(BaseModel):
     def predict(self, batch: Batch) -> list[Prediction]:
         """The most probable label of every voxel, frame by frame.
 
-        A network that was trained without labels does not tell classes apart: they share the
-        probability of being occupied, and a voxel is occupied if that is above one half.
+        Trained without labels, the classes share the probability of being occupied, and a voxel is
+        occupied if that is above one half. Without masks, they mean nothing else.
         """
         logits, elevation = self.infer_frames(batch)
         if self.supervision == LABELS:

@@ -1,7 +1,7 @@
-"""Supervision by cameras: from video and poses to rays that end at a surface.
+"""Supervision by cameras: from video and poses to profiles of columns of voxels.
 
-Pixels of the frame's own images, and of one other frame's, are compared with the images of all
-other frames at many depths. Where one depth is distinctly the best, the pixel's ray ends there.
+Pixels of the images of the frame and of its neighbors are compared with the images of all other
+frames at many depths. Where one depth is distinctly the best, the pixel votes for the voxel there.
 """
 
 from typing import NamedTuple
@@ -9,13 +9,14 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, grid_sample, max_pool3d, pad
+from torch.nn.functional import avg_pool2d, grid_sample, pad
 
 from dataset.sample import VideoImages
+from loss.columns import continued, surface_profiles
 from loss.photometric import best_depth, best_sources, is_explained, match_exposure, patch_error
 from model.objective import LabelFreeOptions
 from model.render.rays import Rays, pixel_rays
-from model.surface_rays import SurfaceRays, at_voxels, voxel_of
+from model.surface_rays import free_segments, voxel_of
 from utils.geometry import VoxelGrid, project_points
 
 PATCH_PX = (-2, 0, 2)
@@ -23,9 +24,10 @@ PATCH_PX = (-2, 0, 2)
 by 3 pixels before, nothing between them is left out."""
 LARGEST_ERROR = 0.15
 """Rays without a smaller error at any depth are not used: they show something that moves."""
-MINORITY = 0.5
-"""Ends in a voxel with a smaller share of the votes of the leading voxel of its column are wrong:
-where the ground is near the border of two voxels, errors put some of its pixels into the other."""
+REACH_M = 5.0
+"""Distance to which surfaces are continued. Nobody maps what is farther from all that is seen."""
+FEWEST_VOTES = 2
+"""Pixels of a column and those beside it that must agree on a voxel."""
 
 
 class Proposals(NamedTuple):
@@ -42,16 +44,18 @@ class Proposals(NamedTuple):
     counts: Bool[Tensor, "B R"]
 
 
-class MatchedRays(NamedTuple):
-    """Rays of pixels, and what the images tell besides.
+class MatchedColumns(NamedTuple):
+    """Where the pixels say that surfaces are.
 
     Attributes:
-        rays: The rays.
+        profiles: For each voxel whether a surface is there, 0 to 1.
+        is_matched: Columns with matched pixels, 1, or to which surfaces are continued, 0.
         depth_m: Camera depth of the frame's own pixels, one in each cell [m]; 0 where no depth is
             distinctly the best.
     """
 
-    rays: SurfaceRays
+    profiles: Float[Tensor, "B X Y Z"]
+    is_matched: Float[Tensor, "B X Y"]
     depth_m: Float[Tensor, "B N h w"]
 
 
@@ -65,52 +69,46 @@ def proposed_depths(options: LabelFreeOptions, device: torch.device) -> Float[Te
 
 
 @torch.no_grad()
-def matched_rays(
+def matched_columns(
     video: VideoImages, grid: VoxelGrid, options: LabelFreeOptions, stride: int
-) -> MatchedRays:
-    """Match the pixels of the frame's own images, and of those of a random other frame.
+) -> MatchedColumns:
+    """Match pixels of the images of all frames, and collect their votes.
 
     Args:
         video: The images.
         grid: The grid.
-        options: At which depths they are compared.
-        stride: Pixels along each edge of a cell. A random pixel of each is used.
+        options: How many pixels are compared, and at which depths.
+        stride: Pixels along each edge of a cell. Random pixels of each are used.
     """
     frames, cameras = video.images.shape[1:3]
     height, width = video.images.shape[-2:]
     lattice = (height // stride, width // stride)
     depths_m = proposed_depths(options, video.images.device)
-    origins, ends, own_m = [], [], None
-    for target in (0, int(torch.randint(1, frames, ()))):
+    votes, own_m = depths_m.new_zeros(len(video.images), *grid.shape), None
+    passes = torch.zeros_like(votes)
+    for target in range(frames):
         order = [target, *(frame for frame in range(frames) if frame != target)]
         views = VideoImages(video.pixel_from_lidar[:, order], video.images[:, order])
-        pixels = lattice_pixels(lattice, stride, video.images.device)
+        pixels = torch.cat(
+            [lattice_pixels(lattice, stride, depths_m.device) for _ in range(options.pixels)]
+        )
         found = proposals(views, pixels, depths_m)
         best_m, is_sure = best_depth(found.errors, found.is_seen, depths_m)
         is_there = views.pixel_from_lidar[:, 0].flatten(2).any(-1)
         is_sure &= found.counts & is_there.repeat_interleave(len(pixels), dim=1)
-        rays = _rays_of(views.pixel_from_lidar[:, 0], pixels)
-        origins.append(rays.origins)
-        ends.append(rays.at(torch.where(is_sure, best_m, 0.0)[..., None])[:, :, 0])
+        rays = rays_of(views.pixel_from_lidar[:, 0], pixels)
+        ends_m = rays.at(best_m[..., None])[:, :, 0]
+        votes += votes_of(ends_m, is_sure, grid)
+        passes += passes_of(rays.origins, ends_m, is_sure, grid)
         if own_m is None:
-            own_m = torch.where(is_sure, best_m, 0.0).view(-1, cameras, *lattice)
+            own_m = torch.where(is_sure, best_m, 0.0).unflatten(1, (cameras, -1, *lattice))[:, :, 0]
     assert own_m is not None, "the first target is the frame itself"
-    starts_m, ends_m = torch.cat(origins, dim=1), torch.cat(ends, dim=1)
-    votes = votes_of(ends_m, starts_m, grid)
-    is_held = (votes > 0) & (votes >= MINORITY * votes.amax(-1, keepdim=True))
-    in_voxel = at_voxels(votes, voxel_of(ends_m, grid))
-    is_outlier = ~at_voxels(is_held, voxel_of(ends_m, grid)) & grid.contains(ends_m)
-    rays_held = SurfaceRays(
-        starts_m,
-        torch.where(is_outlier[..., None], starts_m, ends_m),
-        beside(is_held),
-        torch.where(grid.contains(ends_m), 1 / in_voxel.clamp(min=1), 1.0),
-        clearance_m=grid.voxel_m,
-    )
-    return MatchedRays(rays_held, own_m)
+    profiles, is_matched = surface_profiles(votes, passes, fewest=FEWEST_VOTES)
+    profiles = continued(profiles, is_matched, reach=round(REACH_M / grid.voxel_m))
+    return MatchedColumns(profiles, is_matched, own_m)
 
 
-def _rays_of(pixel_from_lidar: Float[Tensor, "B N 4 4"], pixels: Float[Tensor, "P 2"]) -> Rays:
+def rays_of(pixel_from_lidar: Float[Tensor, "B N 4 4"], pixels: Float[Tensor, "P 2"]) -> Rays:
     """Rays through the same pixels of all cameras; those of a frame that is missing have no length.
 
     Args:
@@ -126,28 +124,44 @@ def _rays_of(pixel_from_lidar: Float[Tensor, "B N 4 4"], pixels: Float[Tensor, "
 
 
 def votes_of(
-    ends_m: Float[Tensor, "B R 3"], origins_m: Float[Tensor, "B R 3"], grid: VoxelGrid
+    ends_m: Float[Tensor, "B R 3"], counts: Bool[Tensor, "B R"], grid: VoxelGrid
 ) -> Float[Tensor, "B X Y Z"]:
     """Number of rays that end in each voxel.
 
     Args:
         ends_m: The ends.
-        origins_m: The origins; a ray whose end is its origin has none.
+        counts: Whether a ray votes.
         grid: The grid.
     """
-    counts = grid.contains(ends_m) & (ends_m != origins_m).any(-1)
     votes = ends_m.new_zeros(len(ends_m), grid.shape[0] * grid.shape[1] * grid.shape[2])
+    counts = counts & grid.contains(ends_m)
     votes = votes.scatter_add(1, voxel_of(ends_m, grid), counts.to(votes))
     return votes.view(-1, *grid.shape)
 
 
-def beside(is_held: Bool[Tensor, "B X Y Z"]) -> Bool[Tensor, "B X Y Z"]:
-    """Voxels with an end, and those beside them at the same height.
+def passes_of(
+    origins_m: Float[Tensor, "B R 3"],
+    ends_m: Float[Tensor, "B R 3"],
+    counts: Bool[Tensor, "B R"],
+    grid: VoxelGrid,
+) -> Float[Tensor, "B X Y Z"]:
+    """Length of the rays through each voxel, in voxels.
 
-    Not every voxel of a surface gets a ray. Rays that graze the ground would free the others.
+    Only what is more than a voxel above or below the end counts: a ray that grazes the ground
+    passes voxels that the ground is in.
+
+    Args:
+        origins_m: Where rays begin.
+        ends_m: Where they end.
+        counts: Whether a ray counts.
+        grid: The grid.
     """
-    wide = max_pool3d(is_held[:, None].float(), (3, 3, 1), stride=1, padding=(1, 1, 0))
-    return wide[:, 0] > 0
+    points_m, length_m = free_segments(origins_m, ends_m, grid)
+    is_clear = (points_m[..., 2] - ends_m[..., None, 2]).abs() > grid.voxel_m
+    share = torch.where(counts, length_m, 0.0)[..., None] / grid.voxel_m * is_clear
+    passes = ends_m.new_zeros(len(ends_m), grid.shape[0] * grid.shape[1] * grid.shape[2])
+    passes = passes.scatter_add(1, voxel_of(points_m, grid).flatten(1), share.flatten(1))
+    return passes.view(-1, *grid.shape)
 
 
 def lattice_pixels(
@@ -212,13 +226,14 @@ def _proposals_of(
     offsets = torch.stack(torch.meshgrid(reach, reach, indexing="xy"), dim=-1).reshape(-1, 2)
     around = (pixels[:, None] + offsets).reshape(1, -1, 2).expand(batch, -1, -1)  # (B, R·P, 2)
     patches = levels_at(own, around).unflatten(1, (len(pixels), -1))  # (B, R, P)
-    rays = _rays_of(pixel_from_lidar[:, None], around[0])
+    rays = rays_of(pixel_from_lidar[:, None], around[0])
     points_m = rays.at(depths_m.expand(*rays.origins.shape[:2], -1)).flatten(1, 2)
     errors, seen, unmoved = [], [], []
     for source in range(number):
         where, depth_m = project_points(source_from_lidar[:, source], points_m)
         limits = where.new_tensor([own.shape[-1], own.shape[-2]])
-        inside = ((where >= 0) & (where < limits)).all(-1) & (depth_m > 0.1)
+        # Just in front of another camera, a patch is magnified until anything plain looks alike.
+        inside = ((where >= 0) & (where < limits)).all(-1) & (depth_m > depths_m[0])
         shape = (batch, len(pixels), len(offsets), len(depths_m))
         levels = levels_at(sources[:, source], where).view(shape).transpose(2, 3)
         errors.append(patch_error(patches[:, :, None].expand_as(levels), levels))

@@ -162,6 +162,35 @@ def write_tiny_nuscenes(
     return tiny
 
 
+def add_annotations(tiny: TinyNuScenes, speed_mps: float = 0.0) -> None:
+    """Annotate the car at each key frame; it drives along the x axis of the map at this speed."""
+    ((_, low, high),) = (solid for solid in SOLIDS if solid[0] == CAR)
+    size = np.array(high) - np.array(low)
+    records = []
+    for scene, samples in tiny.samples.items():
+        for sample in samples:
+            pose = np.eye(4)
+            pose[:3, 3] = (np.array(low) + np.array(high)) / 2
+            pose[0, 3] += speed_mps * (tiny.time_us[sample] - BEGIN_US) * 1e-6
+            records.append(
+                {
+                    "token": token("annotation", sample),
+                    "sample_token": sample,
+                    "instance_token": token(scene, "car"),
+                    **_pose(_WORLD_FROM_MAP @ pose),
+                    "size": [size[1], size[0], size[2]],  # Width, length, height.
+                    "num_lidar_pts": 100,
+                }
+            )
+    write_table(tiny.table("sample_annotation"), records)
+    instances = [
+        {"token": token(scene, "car"), "category_token": token("vehicle.car")}
+        for scene in tiny.samples
+    ]
+    write_table(tiny.table("instance"), instances)
+    write_table(tiny.table("category"), [{"token": token("vehicle.car"), "name": "vehicle.car"}])
+
+
 def write_table(path: Path, records: list[dict]) -> None:
     """Write a table as it is released: one key a line."""
     path.parent.mkdir(parents=True, exist_ok=True)

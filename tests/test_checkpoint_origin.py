@@ -122,7 +122,7 @@ def test_network_and_input_are_of_the_weights_and_the_rest_of_the_file(file, cap
     assert (cfg.model.dropout, cfg.dataset.image_size, cfg.grid.voxel_m) == (0.1, (20, 40), 4.8)
     assert (cfg.data_root, cfg.schedule.lr, cfg.schedule.batch_size) == ("", 2e-4, 3)
     warning, info = caplog.messages
-    assert warning.startswith(f"{file} differs from the training of w.pth, whose settings are used")
+    assert warning.startswith(f"settings of {file} that are ignored, because w.pth was trained")
     assert "model.dropout=0.2 (trained with 0.1)" in warning
     assert "dataset.image_size=(30, 48) (trained with (20, 40))" in warning
     assert "data_root='' (trained with 'there')" in info

@@ -4,7 +4,11 @@ from pathlib import Path
 import pytest
 
 import eval_depth
+import eval_elevation
+import eval_iou
 import eval_novel_depth
+import eval_robustness
+import predict
 import train
 from engine.checkpoint.weights import read_weights
 from engine.command_line import (
@@ -15,7 +19,7 @@ from engine.command_line import (
     read_config,
     weights_of,
 )
-from engine.evaluation.depth_options import add_depth_range_options
+from engine.evaluation.depth_options import add_depth_rule_options, depth_rule
 from engine.metrics.depth_errors import DepthRule
 from tests.predict_config import write_config
 from tests.trained import save_trained
@@ -63,6 +67,14 @@ def test_a_split_and_a_device_are_chosen_among_the_known(capsys):
         assert "invalid choice" in capsys.readouterr().err
 
 
+def test_median_scaling_is_an_option_of_both_scripts():
+    for script in (eval_depth, eval_novel_depth):
+        given = script.parse_arguments(["--py-config", "c.py"])
+        assert depth_rule(given) == DepthRule()
+        given = script.parse_arguments(["--py-config", "c.py", "--median-scaling", "torch"])
+        assert depth_rule(given) == DepthRule(median_scaling="torch")
+
+
 def test_the_range_of_depths_is_that_of_the_rule(monkeypatch):
     monkeypatch.setattr("engine.evaluation.depth_options.DepthRule", lambda: DepthRule(0.25, 65.0))
     for script in (eval_depth, eval_novel_depth):
@@ -71,7 +83,7 @@ def test_the_range_of_depths_is_that_of_the_rule(monkeypatch):
         given = script.parse_arguments(["--py-config", "c.py", "--max-depth", "9"])
         assert (given.min_depth, given.max_depth) == (0.25, 9.0)
     parser = argparse.ArgumentParser()
-    add_depth_range_options(parser, largest="end of the rays")
+    add_depth_rule_options(parser, largest="end of the rays")
     said = " ".join(parser.format_help().split())
     assert "smallest depth that counts [m] (default: 0.25)" in said
     assert "end of the rays that counts [m] (default: 65)" in said
@@ -88,3 +100,37 @@ def test_a_seed_is_one_of_those_that_torch_and_numpy_take(script, capsys):
         assert (
             f"expected a whole number from 0 to 4294967295, got '{seed}'" in capsys.readouterr().err
         )
+
+
+@pytest.mark.parametrize(
+    ("script", "builder", "words"),
+    [
+        (eval_depth, "load_network", []),
+        (eval_elevation, "build_model", []),
+        (eval_iou, "build_model", ["--work-dir", "out"]),
+        (eval_novel_depth, "load_network", []),
+        (eval_robustness, "open_benchmark", ["--out", "out"]),
+        (predict, "build_predictor", ["--out", "out"]),
+    ],
+)
+def test_every_script_gives_the_network_images_of_the_size_it_was_trained_with(
+    script, builder, words, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    config = write_config(tmp_path)
+    trained = load_config(config, {"dataset.image_size": (20, 40)})
+    weights = save_trained(trained, tmp_path / "w.pth")
+
+    class Built(Exception):
+        pass
+
+    def build(cfg, *args, **options):
+        raise Built(cfg.dataset.image_size)
+
+    monkeypatch.setattr(script, builder, build)
+    words = ["--py-config", str(config), "--resume-from", str(weights), *words]
+    for given, expected in (([], (20, 40)), (["dataset.image_size=(10,30)"], (10, 30))):
+        options = ["--cfg-options", *given] if given else []
+        with pytest.raises(Built) as built:
+            script.main(script.parse_arguments([*words, *options]))
+        assert tuple(built.value.args[0]) == expected

@@ -140,6 +140,9 @@ def test_options_change_what_they_say(unscenes3d, tmp_path):
     assert (near["max_depth"], near["min_depth"]) == (20.0, 1.0)
     assert near["rmse"] < raw["rmse"]
     assert scores("--num-rays 16 32")["num_rays"] == [16, 32]
+    scaled = scores("--median-scaling numpy")
+    assert (raw["median_scaling"], scaled["median_scaling"]) == ("none", "numpy")
+    assert scaled["rmse"] != raw["rmse"]
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from tests.nuscenes_config import write_nuscenes_config
 from tests.nuscenes_files import write_tiny_nuscenes
 from tests.predict_config import write_config
 from utils.config import load_config
-from utils.labels import NUSCENES, UNSCENES3D
+from utils.labels import NUSCENES, RELLIS3D, UNSCENES3D, WILDOCC
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +130,8 @@ def test_a_named_pipe_among_predictions_is_named_and_not_opened(tmp_path):
         (UNSCENES3D, (64, 64, 8), 1.2),
         (NUSCENES, (200, 200, 16), 0.4),
         (NUSCENES, (100, 100, 8), 0.8),
+        (RELLIS3D, (100, 100, 40), 0.2),
+        (WILDOCC, (50, 50, 20), 0.4),
     ],
 )
 def test_the_grid_of_predictions_alone_follows_from_their_shape(tmp_path, labels, shape, voxel_m):

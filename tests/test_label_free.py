@@ -1,10 +1,12 @@
+import math
+
 import pytest
 import torch
 
-from dataset.sample import Batch, LidarRays
-from model.label_free import label_free_terms, occupied_labels
+from dataset.sample import Batch, ImageMasks, LidarRays
+from model.label_free import label_free_terms, mask_term, occupied_labels
 from model.objective import LossOptions
-from tests.test_video import GRID, OPTIONS, video
+from tests.test_video import GRID, OPTIONS, camera, video
 
 
 def options(supervision: str) -> LossOptions:
@@ -38,26 +40,49 @@ def test_a_sweep_measures_the_whole_grid():
     assert found.depth_m is None
 
 
-def test_images_measure_the_columns_that_they_match():
+def test_columns_of_matched_pixels_count_more_than_the_others():
     torch.manual_seed(0)
     occupied = torch.full((1, *GRID.shape), 0.1)
-    occupied[:, :5] = occupied[:, 16:] = 0.9  # Far from the wall.
-    found = label_free_terms(logits_of(occupied), GRID, batch(video=video()), options("video"), 4)
-    assert set(found.terms) == {"matched_rays", "unexplained_occupancy"}
-    assert found.terms["unexplained_occupancy"].item() == pytest.approx(0.1, abs=0.02)
+    logits = logits_of(occupied).requires_grad_()
+    found = label_free_terms(logits, GRID, batch(video=video()), options("video"), 4)
+    assert set(found.terms) == {"matched_columns"}
+    found.terms["matched_columns"].backward()
+    pull = logits.grad.abs().sum(dim=(0, 1, 3, 4))
+    assert pull[9:11].amin() > 2 * pull[[4, 20]].amax()
+    assert (pull > 0).all()
     assert found.depth_m.shape == (1, 1, 12, 16)
 
 
-def test_points_of_one_sensor_are_not_unexplained_to_the_other():
+def test_pixels_tell_of_the_columns_without_points():
     torch.manual_seed(0)
-    occupied = torch.full((1, *GRID.shape), 0.1)
+    logits = logits_of(torch.full((1, *GRID.shape), 0.1)).requires_grad_()
     fields = batch(video=video(), lidar_rays=lidar_rays())
-    found = label_free_terms(logits_of(occupied), GRID, fields, options("both"), 4)
-    assert set(found.terms) == {"lidar_rays", "matched_rays", "unexplained_occupancy"}
+    found = label_free_terms(logits, GRID, fields, options("both"), 4)
+    assert set(found.terms) == {"lidar_rays", "matched_columns", "unexplained_occupancy"}
     assert found.terms["unexplained_occupancy"].item() == pytest.approx(0.1, rel=1e-4)
+    found.terms["matched_columns"].backward()
+    pull = logits.grad.abs().sum(dim=(0, 1, 4))
+    assert pull[8:12].sum() > 0.8 * pull.sum()
+    assert not pull[10, 12]  # The column of the point.
 
 
 def test_classes_share_the_probability_of_being_occupied():
     shares = torch.tensor([[0.45, 0.25, 0.3], [0.6, 0.1, 0.3], [0.1, 0.8, 0.1]])
     labels = occupied_labels(shares.log().T[None, :, :, None, None])
     assert labels.flatten().tolist() == [2, 0, 1]
+
+
+def test_a_mask_teaches_the_class_where_its_rays_end():
+    occupied = torch.full((1, *GRID.shape), 0.01)
+    occupied[:, 10] = 0.99  # A wall.
+    logits = logits_of(occupied).requires_grad_()
+    labels = torch.full((1, 1, 48, 64), 2, dtype=torch.uint8)
+    labels[..., :32] = 255
+    masks = ImageMasks(camera(0.0)[None, None], labels)
+    term = mask_term(logits, GRID, masks, 40.0, 4)
+    assert term.item() == pytest.approx(-math.log(0.5), rel=1e-4)
+    term.backward()
+    assert not logits.grad[:, 0].any()
+    pull = -logits.grad[0, 2]
+    assert pull[10].sum() > 0.85 * pull.sum()  # The rest ends in front of it.
+    assert not pull[:, 13:].any()  # To the left, where the mask says nothing.

@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -48,9 +49,9 @@ def load(path, **options):
 
 
 TERMS = {
-    "lidar": {"loss_lidar_rays"},
-    "video": {"loss_matched_rays"},
-    "both": {"loss_lidar_rays", "loss_matched_rays"},
+    "lidar": {"loss_lidar_rays", "loss_unexplained_occupancy"},
+    "video": {"loss_matched_columns"},
+    "both": {"loss_lidar_rays", "loss_matched_columns", "loss_unexplained_occupancy"},
 }
 
 
@@ -68,8 +69,8 @@ def test_training_opens_no_label(data, modality, supervision, request):
     assert (batch.video is None) == (supervision == "lidar")
     network = build_model(cfg)
     losses = network.losses(batch)
-    of_all = {"loss_unexplained_occupancy"} | ({"loss_depth"} if modality != "lidar" else set())
-    assert set(losses) == TERMS[supervision] | of_all
+    depth = {"loss_depth"} if modality != "lidar" else set()
+    assert set(losses) == TERMS[supervision] | depth
     sum(losses.values()).backward()
     assert network.head.classify.weight.grad.abs().sum() > 0
     prediction = network.eval().predict(batch)[0]
@@ -162,7 +163,7 @@ def test_nothing_is_counted_or_repeated_by_labels(unscenes3d):
 def test_an_unknown_supervision_is_rejected(unscenes3d):
     with pytest.raises(ValueError, match=r"loss.supervision must be one of .*, got 'sonar'"):
         build_model(load(unscenes3d, model__loss__supervision="sonar"))
-    with pytest.raises(ValueError, match="positive sources and rays, got 0 and 10"):
+    with pytest.raises(ValueError, match="positive sources, rays and pixels, got 0, 10 and 2"):
         build_dataset(
             load(unscenes3d, model__loss__label_free=dict(sources=0, rays=10)),
             "train",
@@ -194,3 +195,42 @@ def test_it_trains_without_labels_and_is_scored_by_those_of_validation(tmp_path,
         scores = train_and_score(config, tmp_path / "out")
     assert 0 <= scores["iou"] <= 1
     assert "trained without labels: IoU, precision and recall count" in caplog.text
+
+
+def write_masks(paths, label):
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), np.full((40, 60), label, np.uint8))
+
+
+@pytest.mark.parametrize("data", ["unscenes3d", "nuscenes"])
+@pytest.mark.parametrize("modality", ["both", "lidar"])
+def test_masks_teach_classes(data, modality, request, tmp_path):
+    cfg = load(request.getfixturevalue(data), modality=modality)
+    cfg.model.loss.label_free["masks"] = str(tmp_path / "masks")
+    with pytest.raises(FileNotFoundError, match=r"masks are missing.*label_free.masks to None"):
+        build_dataset(cfg, "train", training=True)
+    frames = build_dataset(load(request.getfixturevalue(data)), "train", training=True)
+    frames._mask_folder = str(tmp_path / "masks")
+    for index in range(len(frames)):
+        write_masks(frames._mask_paths(index), 3)
+    batch = collate([build_dataset(cfg, "train", training=True)[0]])
+    assert batch.masks.labels.unique().tolist() == [3]
+    network = build_model(cfg)
+    losses = network.losses(batch)
+    losses["loss_mask_classes"].backward()
+    bias = network.head.classify.bias.grad
+    assert bias[3] < 0
+    assert bias[[1, 2]].amin() > 0
+    assert abs(bias[0]) < 1e-6  # Where something is is not learned from masks.
+
+
+def test_a_mask_with_unknown_labels_is_rejected(unscenes3d, tmp_path):
+    cfg = load(unscenes3d)
+    cfg.model.loss.label_free["masks"] = str(tmp_path)
+    frames = build_dataset(load(unscenes3d), "train", training=True)
+    frames._mask_folder = str(tmp_path)
+    write_masks([path for index in range(len(frames)) for path in frames._mask_paths(index)], 77)
+    masked = build_dataset(cfg, "train", training=True)
+    with pytest.raises(ValueError, match=r"expected labels below 12, or 255, found label 77"):
+        masked[0]

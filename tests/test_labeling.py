@@ -16,7 +16,9 @@ from dataset.labeling.evidence import Evidence, SilentDirections, ray_samples, t
 from dataset.labeling.frame_labels import View, label_frame
 from dataset.labeling.ground import fit_ground
 from dataset.labeling.mapping import DROP, read_mapping
+from dataset.labeling.movers import find_moved
 from dataset.labeling.options import LabelOptions
+from dataset.labeling.overhead import Overhead
 from dataset.labeling.scoring import labels_at, passes_through, score_held_out, score_truth
 from dataset.labeling.sweeps import SweepReader
 from dataset.labeling.visibility import seen_by_camera, visible_depth
@@ -233,6 +235,119 @@ def test_boxes_of_kitti_are_read_in_the_frame_of_the_camera(recording, tmp_path)
     assert not sweep.is_moving.any()  # One frame says nothing about motion.
 
 
+TRACKLETS = """<?xml version="1.0" encoding="UTF-8" standalone="yes" ?>
+<!DOCTYPE boost_serialization>
+<boost_serialization signature="serialization::archive" version="9">
+<tracklets class_id="0" tracking_level="0" version="0">
+<count>1</count><item_version>1</item_version>
+<item class_id="1" tracking_level="0" version="1">
+<objectType>Truck</objectType><h>{height}</h><w>{width}</w><l>{length}</l>
+<first_frame>0</first_frame>
+<poses class_id="2" tracking_level="0" version="0">
+<count>{count}</count><item_version>2</item_version>
+{poses}</poses><finished>1</finished>
+</item>
+</tracklets>
+</boost_serialization>
+"""
+TRACKLET = """<item class_id="3" tracking_level="0" version="2">
+<tx>{x}</tx><ty>{y}</ty><tz>{z}</tz><rx>0</rx><ry>0</ry><rz>{yaw}</rz>
+<state>2</state><occlusion>0</occlusion><occlusion_kf>0</occlusion_kf><truncation>0</truncation>
+<amt_occlusion>0</amt_occlusion><amt_occlusion_kf>-1</amt_occlusion_kf>
+<amt_border_l>0</amt_border_l><amt_border_r>0</amt_border_r><amt_border_kf>-1</amt_border_kf>
+</item>
+"""
+
+
+def _write_tracklets(path, frames):
+    poses = ""
+    for frame in range(frames):
+        low, high = (np.array(corner) for corner in mover(frame))
+        x, y, _ = (low + high) / 2 - [SPEED_MPS * 0.1 * frame, 0, 0]
+        # Turned by a quarter: its length is along y. The height is that of its bottom.
+        poses += TRACKLET.format(x=x, y=y, z=-LIDAR_HEIGHT_M, yaw=np.pi / 2)
+    width, length, height = high - low
+    text = TRACKLETS.format(height=height, width=width, length=length, count=frames, poses=poses)
+    path.write_text(text)
+
+
+def test_tracklets_of_kitti_give_classes_and_movers_in_all_frames(recording):
+    root = recording.parent / "tracklets"
+    write_drive(root, frames=3)
+    _write_tracklets(root / "tracklet_labels.xml", 3)
+    mapping = read_mapping(ROOT / "config/labels/kitti.json")
+    reader = SweepReader(read_drive(root), OPTIONS, mapping)
+    for frame in range(3):
+        sweep = reader.read(frame)
+        inside = sweep.label == TRUCK
+        assert inside.sum() > 20
+        (x, *_), _ = mover(frame)
+        place = x - SPEED_MPS * 0.1 * frame
+        assert sweep.points[inside, 0] == pytest.approx(place, abs=3.2)
+        assert (sweep.is_moving == inside).all()
+
+
+def test_wrong_tracklets_are_refused(recording):
+    root = recording.parent / "wrong_tracklets"
+    write_drive(root, frames=2)
+    path = root / "tracklet_labels.xml"
+    mapping = read_mapping(ROOT / "config/labels/kitti.json")
+    _write_tracklets(path, 3)
+    for change, message in (
+        (lambda text: text, "in frames 0 to 1, as there are 2 clouds, found 'Truck' in frame 2"),
+        (lambda text: text.replace("<h>1.6</h>", ""), "expected a number as <h> of each item"),
+        (lambda text: text[:500], "expected XML, found"),
+        (lambda text: text.replace("tracklets", "tracks"), "expected <tracklets>"),
+    ):
+        text = path.read_text()
+        path.write_text(change(text))
+        with pytest.raises(ValueError, match=message):
+            SweepReader(read_drive(root), OPTIONS, mapping)
+        path.write_text(text)
+
+
+def test_boxes_to_drop_take_their_points_along(recording, tmp_path):
+    mapping = tmp_path / "mapping.json"
+    mapping.write_text(json.dumps({"boxes": {"Truck": "drop"}}))
+    root = recording.parent / "dropped"
+    write_drive(root, frames=1)
+    _write_tracklets(root / "tracklet_labels.xml", 1)
+    drive = read_drive(root)
+    (x, y, _), (end, left, top) = mover(0)
+    for reader, expected in (
+        (SweepReader(drive, OPTIONS), True),
+        (SweepReader(drive, OPTIONS, read_mapping(mapping)), False),
+    ):
+        px, py, pz = reader.read(0).points[:, :3].T
+        inside = (px > x - 0.05) & (px < end) & (py > y - 0.05) & (py < left)
+        assert (inside & (pz > 0.1 - LIDAR_HEIGHT_M) & (pz < top)).any() == expected
+
+
+def test_tracks_have_boxes_between_their_frames(recording, tmp_path):
+    mapping = tmp_path / "mapping.json"
+    mapping.write_text(json.dumps({"boxes": {"Lorry": "truck"}}))
+    root = recording.parent / "between"
+    stems = write_drive(root, frames=13)
+
+    def box(frame):
+        low, high = (np.array(corner) for corner in mover(frame))
+        center = (low + high) / 2 - [SPEED_MPS * 0.1 * frame, 0, LIDAR_HEIGHT_M]
+        size = (high - low).tolist()
+        return {"class": "Lorry", "center": center.tolist(), "size": size, "yaw": 0, "track": 1}
+
+    def labels(frames, read):
+        boxes = {stems[frame]: [box(frame)] for frame in frames}
+        (root / "boxes.json").write_text(json.dumps(boxes))
+        reader = SweepReader(read_drive(root), OPTIONS, read_mapping(mapping))
+        return reader.read(read)
+
+    complete, between = labels(range(13), 4), labels([0, 10], 4)
+    assert (between.label == complete.label).all()
+    assert (between.label == TRUCK).sum() > 20
+    assert (between.is_moving == (between.label == TRUCK)).all()
+    assert not labels([0, 12], 4).label.any()  # More than a second apart.
+
+
 def test_masks_label_the_points_that_the_camera_sees_nearby(recording, tmp_path):
     mapping = tmp_path / "mapping.json"
     mapping.write_text(json.dumps({"masks": {"0": "driveable_surface", "1": "terrain"}}))
@@ -270,6 +385,80 @@ def test_evidence_counts_hits_passes_and_passes_outside():
     evidence.add(origin, nothing, nothing, far, 0.5)
     counts = evidence.at(near)
     assert (counts.passes.tolist(), counts.absences.tolist()) == ([3], [4])
+
+
+def _evidence(seen):
+    """Evidence of rays along x: per cloud whether it hits a wall of 2 m near or one far."""
+    evidence = Evidence(np.array([-1.0, -5, -5]), np.array([20.0, 5, 5]), 0.3)
+    y, z = (axis.ravel() for axis in np.mgrid[-1:1:0.1, -1:1:0.1])
+    near = np.stack([np.full(y.size, 5.2), y, z], 1).astype(np.float32)
+    nothing = np.zeros((0, 3), np.float32)
+    for is_near in seen:
+        hits = near if is_near else 3 * near
+        evidence.add(np.zeros(3, np.float32), hits, hits, nothing, 0.3)
+    return evidence, near
+
+
+@pytest.mark.parametrize(
+    ("seen", "moved"),
+    [
+        ("0001110000", True),  # It drove by: 7 passes outside of 3 hits.
+        ("0001111110", True),  # It drives away: fewer passes than hits, but in order.
+        ("1010101010", False),  # Foliage: as many passes as in between hits.
+        ("1000000001", True),  # Dust: most clouds pass, although in between.
+        ("1111111111", False),
+        ("0001111111111", False),  # Not enough for either.
+    ],
+)
+def test_what_was_passed_often_or_in_order_has_moved(seen, moved):
+    evidence, near = _evidence([cloud == "1" for cloud in seen])
+    voxels = find_moved(near, evidence, LabelOptions(mover_passes=3))
+    assert voxels.hold(near).all() == moved
+    assert voxels.hold(near).any() == moved
+    assert not voxels.hold(near + 3).any()
+
+
+def test_little_evidence_in_a_voxel_is_backed_by_what_is_around_it():
+    evidence, near = _evidence([False] * 4 + [True])
+    # Seen once only, in the last cloud, which no later ray passes; its lower neighbors did.
+    above = near + np.array([0, 0, 2.1], np.float32)
+    above = above[above[:, 2] < 1.25]
+    nothing = np.zeros((0, 3), np.float32)
+    evidence.add(np.zeros(3, np.float32), above, above, nothing, 0.3)
+    every = np.concatenate([near, above])
+    assert find_moved(every, evidence, LabelOptions()).hold(above).all()
+    assert not find_moved(above, evidence, LabelOptions()).hold(above).any()
+
+
+def test_what_is_out_of_view_above_a_mover_is_hidden():
+    mover_points = np.array([[10.0, 0.1, -1.0], [10.0, 0.1, 1.0]], np.float32)
+    behind = np.array([[30.0, 0.1, 1.0]], np.float32)
+    overhead = Overhead(mover_points, np.concatenate([mover_points, behind]))
+    points = np.array(
+        [
+            [12.0, 0.1, 2.0],  # Above the highest point of the direction.
+            [12.0, 0.1, 1.0],  # Below.
+            [8.0, 0.1, 2.0],  # In front.
+            [30.0, 0.1, 6.0],  # Far behind.
+            [12.0, 3.0, 2.0],  # In another direction.
+        ],
+        np.float32,
+    )
+    assert overhead.hides(points, 5.0).tolist() == [True, False, False, False, False]
+    assert overhead.hides(points, np.inf).tolist() == [True, False, False, True, False]
+
+
+def test_voxels_that_were_hit_need_more_passes_to_be_free(clip_map):
+    reader, found = clip_map
+    pose = reader.drive.world_from_lidar[FRAME]
+    (x, y, _), _ = mover(18)
+    trail = [x + 0.1, y + 1, 1.0]
+    free = {}
+    for ratio in (0.0, 1000.0):
+        changed = replace(found, options=replace(OPTIONS, free_ratio=ratio))
+        labels = label_frame(changed, reader.read(FRAME), pose, None)
+        free[ratio] = _at(labels, trail, [20, -1, 1.0])
+    assert free == {0.0: [0, 0], 1000.0: [IGNORE, 0]}
 
 
 def test_rays_end_a_margin_before_the_point():

@@ -28,6 +28,8 @@ from tests.rellis3d_files import (
 from utils.geometry import VoxelGrid, project_points, transform_points
 from utils.labels import IGNORE, RELLIS3D, WILDOCC
 
+OWN_FIELDS = tuple(name for name in FIELDS if name != "masks")
+"""What the data set itself provides; masks are a user's own."""
 GRID = VoxelGrid((0.0, -10.0, -2.0), 0.2, (100, 100, 40))
 OUTPUT = (60, 96)
 _LABELS = {field.name for field in fields(LabelFiles)}
@@ -45,7 +47,7 @@ def own(tiny, tmp_path):
     return tmp_path / "data/Rellis-3D"
 
 
-def build(root, wanted=FIELDS, split="all", **options):
+def build(root, wanted=OWN_FIELDS, split="all", **options):
     label_files = LabelFiles(**{name: options.pop(name) for name in _LABELS & options.keys()})
     options = {
         "grid": GRID,
@@ -231,7 +233,7 @@ def test_images_are_the_recorded_ones(tiny):
 # --- what is read ---
 
 
-@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("field", OWN_FIELDS)
 def test_nothing_is_opened_for_other_fields(own, field):
     needed = {
         "images": {"pylon_camera_node"},
@@ -253,7 +255,7 @@ def test_nothing_is_opened_for_other_fields(own, field):
     if field != "occupancy":
         (own.parent / "wildocc").rename(own.parent / "gone")
     sample = build(own, [field])[0]
-    assert [name for name in FIELDS if getattr(sample, name) is not None] == [field]
+    assert [name for name in OWN_FIELDS if getattr(sample, name) is not None] == [field]
 
 
 def test_it_goes_through_collate_and_workers(tiny):
@@ -291,6 +293,16 @@ def test_frames_without_a_pose_are_left_out_where_poses_are_read(own, caplog):
     assert build(own, ["world_from_lidar"]).stems[0] == "00000-000001"
     assert "1 of 8 frames lack the files of ['world_from_lidar'], such as row 0" in caplog.text
     assert len(build(own, ["points"], num_sweeps=2)) == 8
+
+
+def test_faults_of_a_sequence_are_found_before_any_frame(own):
+    (own / "00003/transforms.yaml").unlink()
+    with pytest.raises(FileNotFoundError, match=r"00003/transforms\.yaml not found"):
+        build(own, ["images", "pixel_from_lidar"])
+    (own / "00000/poses.txt").write_text("1 2 3\n")
+    with pytest.raises(ValueError, match=r"00000/poses\.txt: expected 12 numbers"):
+        build(own, ["points"], num_sweeps=2)
+    assert len(build(own, ["points", "images"])) == 8
 
 
 def test_missing_files_of_sensors_fail(own):

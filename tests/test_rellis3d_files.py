@@ -62,9 +62,9 @@ def test_upper_bits_of_labels_do_not_count(tmp_path):
     np.array([19 | 7 << 16], "<u4").tofile(path)
     assert files.read_point_labels(path, cloud).tolist() == [19]
     path.write_bytes(b"12")
-    with pytest.raises(ValueError, match=r"0\.label: expected a uint32 for each of the 1 records"):
+    with pytest.raises(ValueError, match=r"0\.label: expected a uint32 for each of the 1 points"):
         files.read_point_labels(path, cloud)
-    with pytest.raises(FileNotFoundError, match=r"1\.label not found: unpack the point labels"):
+    with pytest.raises(FileNotFoundError, match=r"1\.label not found: each cloud needs"):
         files.read_point_labels(tmp_path / "1.label", cloud)
 
 

@@ -157,6 +157,8 @@ def test_a_dense_grid_is_no_label_file(tmp_path):
         "occ/00003-000104_occ.npy",
         "Rellis-3D/00003/occ/frame000104-1581624663_149.npy",
         "frame000104-1581624999_149.npy",
+        "00003/104.npy",
+        "00003/000104_160x160.npy",
     ],
 )
 def test_label_files_are_found_by_sequence_and_number_or_by_image(tmp_path, name):
@@ -196,4 +198,6 @@ def test_stems_of_frames_and_images():
     with pytest.raises(ValueError, match="such as '00000-000104', found '104'"):
         frame_of("104")
     assert parse_image("frame000104-1581624663_149") == (104, 1581624663.149)
+    assert parse_image("frame000105-1581624663_49") == (105, 1581624663.049)
+    assert parse_image("frame000105-1581624663_049") == (105, 1581624663.049)
     assert parse_image("000104") is None

@@ -7,6 +7,7 @@ import torch
 
 from loss.rendering import (
     class_log_probability,
+    rendered_classes,
     rendered_color,
     rendered_depth,
     rendered_lovasz,
@@ -31,6 +32,18 @@ def test_semantics_by_hand() -> None:
     weight = torch.tensor([0.0, 1.0, 3.0])
     loss = rendered_semantics(probability, opacity, labels(1, 2, 255), weight)
     assert loss.item() == pytest.approx(-(math.log(0.5) + 3 * math.log(0.6)) / 4, rel=1e-5)
+
+
+def test_classes_count_where_rays_end_and_pixels_have_one() -> None:
+    log_shares = torch.tensor([[[-1.0, -2.0], [-0.2, -0.1], [-9.0, -9.0], [-9.0, -9.0]]])
+    opacity = torch.tensor([[1.0, 0.5, 0.9, 0.9]], requires_grad=True)
+    shares = log_shares.requires_grad_()
+    loss = rendered_classes(shares, opacity, labels(2, 1, 0, 255))
+    assert loss.item() == pytest.approx((2.0 + 0.2) / 1.5)
+    nothing = rendered_classes(shares, opacity, labels(0, 255, 0, 0))
+    nothing.backward()
+    assert nothing.item() == 0
+    assert not shares.grad.any()
 
 
 def test_a_ray_that_should_end_and_does_not_has_a_finite_loss_and_a_gradient() -> None:

@@ -6,24 +6,24 @@ import pytest
 import torch
 
 from dataset.sample import LidarRays
-from model.surface_rays import SurfaceRays, depth_of_rays, free_segments, inside_span, ray_term
+from model.surface_rays import depth_of_rays, free_segments, inside_span, ray_term
 from tests.model_inputs import pinhole
 from utils.geometry import VoxelGrid
 
 GRID = VoxelGrid(origin_m=(0.0, -2.0, -1.0), voxel_m=1.0, shape=(8, 4, 2))
 
 
-def rays_to(*ends: tuple[float, float, float], origin: tuple = (-2.0, 0.5, 0.5)) -> SurfaceRays:
+def rays_to(*ends: tuple[float, float, float], origin: tuple = (-2.0, 0.5, 0.5)) -> LidarRays:
     points = torch.tensor([ends])
     has_point = torch.zeros(1, *GRID.shape, dtype=torch.bool)
     for x, y, z in ends:
         if x < 8:
             has_point[0, int(x), int(y + 2), int(z + 1)] = True
-    share = torch.ones(points.shape[:2])
-    return SurfaceRays(torch.tensor(origin).expand_as(points), points, has_point, share)
+    is_own = torch.ones(points.shape[:2], dtype=torch.bool)
+    return LidarRays(torch.tensor(origin).expand_as(points), points, is_own, has_point)
 
 
-def nll(occupied: torch.Tensor, rays: SurfaceRays) -> torch.Tensor:
+def nll(occupied: torch.Tensor, rays: LidarRays) -> torch.Tensor:
     return ray_term(logits_of(occupied), GRID, rays)
 
 
@@ -71,17 +71,6 @@ def test_a_ray_that_grazes_a_voxel_with_a_point_leaves_it_alone():
     assert occupied.grad[0, 3, 2, 1] < 0
 
 
-def test_a_ray_makes_nothing_free_until_it_is_clear_of_its_end():
-    occupied = torch.full((1, *GRID.shape), 0.3).requires_grad_()
-    # It falls from z = 0.9 to −0.6 over 7.5 m; 0.5 m above the end is at x = 3.
-    rays = rays_to((5.5, 0.5, -0.6), origin=(-2.0, 0.5, 0.9))
-    nll(occupied, rays._replace(clearance_m=0.5)).backward()
-    passed = occupied.grad[0, :, 2] > 0
-    assert passed[:3].any(dim=1).all()
-    assert not passed[3:].any()
-    assert occupied.grad[0, 5, 2, 0] < 0
-
-
 def test_a_ray_that_ends_beyond_the_grid_is_free_throughout():
     occupied = torch.full((1, *GRID.shape), 0.2)
     term = nll(occupied, rays_to((20.0, 0.5, 0.5)))
@@ -100,7 +89,8 @@ def test_a_ray_without_length_does_not_count():
 
 
 def test_segments_fill_the_ray_from_the_grids_face_to_the_end():
-    points_m, length_m = free_segments(rays_to((6.0, 0.5, 0.5)), GRID)
+    rays = rays_to((6.0, 0.5, 0.5))
+    points_m, length_m = free_segments(rays.origins_m, rays.ends_m, GRID)
     segments = points_m.shape[2]
     assert length_m.item() * segments == pytest.approx(6.0)
     assert length_m.item() <= 0.5 * GRID.voxel_m

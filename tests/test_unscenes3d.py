@@ -24,7 +24,7 @@ from utils.geometry import project_points, transform_points
 from utils.labels import IGNORE
 
 GRID = layout.LABEL_GRID
-EVERY_FIELD = tuple(FIELD_FOLDERS)
+EVERY_FIELD = tuple(name for name in FIELD_FOLDERS if name != "masks")
 RECORDED = (60, 96)
 OUTPUT = (48, 64)
 

@@ -7,10 +7,10 @@ from dataset.sample import VideoImages
 from model.objective import LabelFreeOptions
 from model.render.rays import pixel_centers, pixel_rays
 from model.video import (
-    MatchedRays,
-    beside,
+    MatchedColumns,
     lattice_pixels,
-    matched_rays,
+    matched_columns,
+    passes_of,
     proposals,
     proposed_depths,
     votes_of,
@@ -89,6 +89,13 @@ def test_what_no_depth_explains_does_not_count():
     assert proposals(images, PIXELS, DEPTHS_M).counts.float().mean() < 0.1
 
 
+def test_depths_just_in_front_of_another_camera_are_not_compared():
+    seen = proposals(video(forward_m=1.5), PIXELS, DEPTHS_M).is_seen[0]
+    is_close = DEPTHS_M[0] >= DEPTHS_M - 1.5
+    assert not seen[:, is_close].any()
+    assert seen[:, ~is_close].any(0).all()
+
+
 def test_a_frame_that_the_scene_does_not_have_sees_nothing():
     images = video()
     images.pixel_from_lidar[:, 1] = 0
@@ -97,57 +104,55 @@ def test_a_frame_that_the_scene_does_not_have_sees_nothing():
     assert not found.counts.any()
 
 
-def rays_of(images: VideoImages) -> MatchedRays:
+def columns_of(images: VideoImages) -> MatchedColumns:
     torch.manual_seed(0)
-    return matched_rays(images, GRID, OPTIONS, 4)
+    return matched_columns(images, GRID, OPTIONS, 4)
 
 
-def test_rays_of_both_frames_end_at_the_wall():
-    found = rays_of(video())
-    origins_m, ends_m, has_point, share, clearance_m = found.rays
-    assert ((share > 0) & (share <= 1)).all()
-    assert clearance_m == GRID.voxel_m
-    assert ends_m.shape == (1, 2 * 12 * 16, 3)
-    sure = (ends_m != origins_m).any(-1)
-    assert sure.float().mean() > 0.5
-    assert ends_m[sure][:, 0].median().item() == pytest.approx(WALL_M, rel=0.02)
-    assert origins_m[0, [0, -1], 0].tolist() == pytest.approx([0.0, 1.5])
-    assert has_point.any()
-    assert not has_point[:, :5].any()
+def test_the_pixels_of_both_frames_vote_for_the_wall():
+    images = video()
+    found = columns_of(images)
+    assert set(found.is_matched.unique().tolist()) == {0.0, 1.0}
+    matched = found.is_matched[0].sum(-1)
+    # The wall, and the columns beside it. The waves repeat, so that some pixels match elsewhere.
+    assert matched[8:12].sum() > 0.6 * matched.sum()
+    leading = (found.profiles == 1).any(-1) & (found.is_matched > 0)
+    assert leading.equal(found.is_matched > 0)
     assert found.depth_m.shape == (1, 1, 12, 16)
     own_m = found.depth_m[found.depth_m > 0]
     assert own_m.median().item() == pytest.approx(WALL_M, rel=0.02)
+    assert found.profiles[0, :2].sum() > 0  # Continued.
 
 
-def test_unsure_rays_have_no_length_and_hold_nothing():
+def test_unsure_pixels_say_nothing():
     images = video()
     images.images[:] = 100
-    found = rays_of(images)
-    assert found.rays.ends_m.equal(found.rays.origins_m)
-    assert not found.rays.has_point.any()
+    found = columns_of(images)
+    assert not found.profiles.any()
+    assert not found.is_matched.any()
     assert not found.depth_m.any()
 
 
 def test_a_frame_that_is_missing_matches_nothing():
     images = video()
     images.pixel_from_lidar[:, 1] = 0
-    assert rays_of(images).rays.ends_m.isfinite().all()
-    assert not rays_of(images).rays.has_point.any()
+    assert not columns_of(images).profiles.any()
 
 
 def test_ends_vote_for_their_voxels():
-    origins = torch.zeros(1, 4, 3)
-    ends = torch.tensor([[[5.5, 0.5, 0.5], [5.1, 0.9, 0.1], [50.0, 0.5, 0.5], [0.0, 0.0, 0.0]]])
-    votes = votes_of(ends, origins, GRID)
+    ends_m = torch.tensor([[[5.5, 0.5, 0.5], [5.1, 0.9, 0.1], [50.0, 0.5, 0.5], [0.0, 0.0, 0.0]]])
+    votes = votes_of(ends_m, torch.tensor([[True, True, True, False]]), GRID)
     assert votes[0, 5, 12, 8] == votes.sum() == 2
 
 
-def test_voxels_beside_an_end_are_not_free():
-    held = torch.zeros(1, *GRID.shape, dtype=torch.bool)
-    held[0, 5, 12, 8] = True
-    wide = beside(held)
-    assert wide[0, 4:7, 11:14, 8].all()
-    assert wide.sum() == 9
+def test_rays_pass_what_is_well_above_their_ends():
+    origins_m = torch.tensor([[[-1.0, 0.5, 3.5], [-1.0, 0.5, 3.5]]])
+    ends_m = torch.tensor([[[11.0, 0.5, 0.5], [11.0, 0.5, 0.5]]])
+    passes = passes_of(origins_m, ends_m, torch.tensor([[True, False]]), GRID)
+    # It falls by 1 m in 4 m, and is less than a voxel above its end from x = 7 on.
+    assert not passes[0, 7:].any()
+    along = passes[0, :7, 12].sum(-1)
+    torch.testing.assert_close(along, torch.full((7,), (1 + 1 / 16) ** 0.5), rtol=0.2, atol=0)
 
 
 def test_a_lattice_takes_one_pixel_of_each_cell():

@@ -33,10 +33,12 @@ class ToyFrames(FrameDataset):
         grid: VoxelGrid,
         fields: Sequence[str],
         *,
+        labels: str | None = None,
         num_frames: int = 6,
         augmentation: dict[str, Any] | None = None,
         seed: int = 0,
     ):
+        del labels
         if data_root == "nowhere":
             raise FileNotFoundError("no data set at nowhere")
         self.split, self.grid, self.fields, self.num_frames = split, grid, fields, num_frames

@@ -20,8 +20,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dataset.check.rellis3d import check_rellis3d, is_rellis3d
+from dataset.check.rellis3d import check_rellis3d
 from dataset.check.run import check_dataset
+from dataset.rellis3d.sequences import is_rellis3d
 from engine.number_options import count
 from utils.console import run_script, start_logging
 from utils.outputs import output_file

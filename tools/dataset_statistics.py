@@ -8,6 +8,9 @@ driveable_surface, and `model.loss.class_counts`, the voxels of an average frame
 "from_data" to let training compute them from the training split. The counts are cached in
 DIR/statistics/ and updated when a label changes. --distinct also counts each object once per drive,
 in however many of its frames it is; it needs poses.
+
+For RELLIS-3D, the voxels of WildOcc's labels are counted, in the classes of --labels. Its table has
+the published shares of points, and the weights are relative to the most common class.
 """
 
 import argparse
@@ -28,6 +31,10 @@ from matplotlib.figure import Figure
 from dataset import layout
 from dataset.distinct_objects import count_distinct_objects
 from dataset.inventory import require_folders, stems_in, time_order
+from dataset.rellis3d.classes import LABEL_SETS
+from dataset.rellis3d.sequences import is_rellis3d
+from dataset.rellis3d.splits import LISTS, SEQUENCE
+from dataset.rellis3d.statistics import count_splits
 from dataset.splits import SOURCES, all_splits, load_scenes
 from dataset.statistics import (
     BIN_M,
@@ -41,7 +48,7 @@ from engine.number_options import count
 from engine.pictures.class_chart import ClassRow, class_chart
 from engine.pictures.plots import write_figure
 from utils.console import run_script, start_logging
-from utils.labels import FREE, UNSCENES3D
+from utils.labels import FREE, RELLIS3D, UNSCENES3D, label_set
 from utils.outputs import output_file
 from utils.whole_files import write_json
 
@@ -54,10 +61,14 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("root", type=Path, metavar="DIR", help="folder of the data set")
     parser.add_argument(
         "--split-source",
-        choices=SOURCES,
-        default="auto",
+        choices=(*SOURCES, SEQUENCE),
         help="how to split the frames, see docs/prepare_data.md; without imagesets/, there is one "
-        "split (default: auto)",
+        "split (default: auto; RELLIS-3D: lists)",
+    )
+    parser.add_argument(
+        "--labels",
+        choices=[labels.name for labels in LABEL_SETS],
+        help="label set; only for RELLIS-3D (default: rellis3d)",
     )
     parser.add_argument("--json", type=output_file, metavar="FILE", help="write the counts to FILE")
     parser.add_argument(
@@ -172,9 +183,19 @@ def content_of(statistics: Statistics, distinct: np.ndarray | None = None) -> di
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Count, write the JSON file and the plot, and print the tables."""
+    """Count, write the JSON file and the plot, and print the tables.
+
+    Raises:
+        FileNotFoundError: If there are no labels.
+        ValueError: If a label or an option is invalid.
+    """
     root = arguments.root
-    splits = splits_of(root, arguments.split_source)
+    if is_rellis3d(root):
+        _count_rellis3d(arguments)
+        return
+    if arguments.labels is not None or arguments.split_source == SEQUENCE:
+        raise ValueError(f"--labels and --split-source {SEQUENCE} are only for RELLIS-3D")
+    splits = splits_of(root, arguments.split_source or "auto")
     counted = {
         split: split_statistics(root, stems, split, workers=arguments.workers)
         for split, stems in splits.items()
@@ -202,6 +223,21 @@ def main(arguments: argparse.Namespace) -> None:
     print("\nmedian: median distance of the voxels of a class along the ground")
     if distinct:
         print("distinct: objects of a class, each once per drive; touching ones count as one")
+
+
+def _count_rellis3d(arguments: argparse.Namespace) -> None:
+    """Count the labels of RELLIS-3D, write the JSON file and print the tables."""
+    if arguments.plot is not None or arguments.distinct:
+        raise ValueError("--plot and --distinct are not for RELLIS-3D: leave them out")
+    source = arguments.split_source or LISTS
+    labels = label_set(arguments.labels or RELLIS3D.name)
+    counted = count_splits(arguments.root, source, labels, workers=arguments.workers)
+    if arguments.json is not None:
+        write_json({split: found.to_json() for split, found in counted.items()}, arguments.json)
+    for split, found in counted.items():
+        print(f"{split}: {found.frames} frames", *found.rows(), sep="\n")
+        print(f"class_weights={tuple(class_weights(found, int(found.voxels.argmax())))}")
+        print(f"class_counts={tuple(class_counts(found))}\n")
 
 
 def _median_bin(counts: np.ndarray) -> str:

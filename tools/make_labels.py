@@ -6,6 +6,10 @@ r"""Make occupancy, depth and elevation labels from clouds and poses of your own
 Writes a data set in the UnScenes3D layout, which train.py reads. A recording is a folder with
 clouds/, calib.json, poses.txt and, with a camera, images/ (docs/own_data.md). Run the same command
 again to resume.
+
+Classes come from labels/STEM.label, from boxes in boxes.json, tracklet_labels.xml or
+label_2/STEM.txt, from masks/STEM.png, or from the geometry alone. tools/convert_nuscenes.py and
+tools/convert_rosbag.py write recordings.
 """
 
 import argparse
@@ -42,7 +46,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "--mapping",
         type=Path,
         metavar="FILE",
-        help="classes of point labels, boxes and masks, such as config/labels/kitti.json",
+        help="classes of point labels, boxes and masks, such as config/labels/kitti.json or "
+        "config/labels/nuscenes.json",
     )
     add(
         "--rest",

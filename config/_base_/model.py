@@ -65,7 +65,8 @@ model = dict(
             lidar_branch=0.5,
             lost_sensor=1.0,
             lidar_rays=1.0,
-            matched_rays=1.0,
+            matched_columns=1.0,
+            mask_classes=0.5,
             unexplained_occupancy=1.0,
         ),
         class_weights=None,  # in the cross entropy, free first; None: all alike
@@ -75,8 +76,10 @@ model = dict(
         label_free=dict(  # without labels
             sources=4,  # other frames of the drive, nearest in time, labeled or not
             rays=4096,  # LiDAR rays a frame, of its own sweep and of those frames'
-            proposals=64,  # depths at which pixels are compared with other images
+            pixels=2,  # of each cell of the feature map and each image that are compared
+            proposals=64,  # depths at which they are compared with the other images
             depths_m=(3.0, 80.0),  # smallest and largest of those
+            masks=None,  # folder with the classes of pixels, one PNG an image
         ),
     ),
 )

@@ -3,6 +3,6 @@ _base_ = "minesim_occ.py"
 model = dict(
     loss=dict(
         supervision="both",  # video | lidar | both
-        label_free=dict(proposals=48),
+        label_free=dict(sources=6, pixels=1, proposals=48),
     ),
 )

@@ -141,11 +141,6 @@ class RellisReport:
                 )
 
 
-def is_rellis3d(root: Path) -> bool:
-    """Return whether a folder has a sequence of RELLIS-3D."""
-    return any((root / name / layout.CLOUDS).is_dir() for name in layout.SEQUENCES)
-
-
 def check_rellis3d(
     root: Path, *, workers: int | None = None, progress: bool = True
 ) -> RellisReport:

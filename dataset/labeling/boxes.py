@@ -1,57 +1,40 @@
 """Boxes around objects: the class of the points in them, and whether they move.
 
-``boxes.json`` lists the boxes of each frame in the frame of the recorded clouds:
-
-    {"STEM": [{"class": "Car", "center": [x, y, z], "size": [length, width, height], "yaw": rad,
-               "track": 7}]}
-
-A track that moves marks its points as moving. Without tracks, free-space evidence does.
-``label_2/STEM.txt`` is KITTI's format, in the rectified frame of the camera.
+A track that moves marks its points as moving; without tracks, free-space evidence does. Annotators
+often skip frames: a track has boxes between two of its frames, too.
 """
 
+import itertools
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, UInt8
 
-from dataset.calibration import split_projection
-from dataset.formats import read_json, read_text
+from dataset.clouds import SUFFIXES as CLOUD_SUFFIXES
+from dataset.inventory import time_order
+from dataset.labeling.box_files import Box, read_box_list, read_kitti_boxes, read_tracklets
 from dataset.labeling.drive import Drive
 from dataset.labeling.mapping import DROP, UNKNOWN, ClassMapping
+from dataset.recording import files_by_stem
 
-BOXES = "boxes.json"
-KITTI_BOXES = "label_2"
-_ENLARGED = 1.1
+BOX_LIST, TRACKLETS, KITTI_BOXES = "boxes.json", "tracklet_labels.xml", "label_2"
+BOXES = (BOX_LIST, TRACKLETS, KITTI_BOXES)
+"""Names of the sources; the first that exists is used."""
 _MOVED_M = 1.0
 """A track that is ever this far from its first place moves."""
-_KEYS = {"class", "center", "size", "yaw"}
+_GAP_S = 1.01
+"""Longest time between two frames of a track that has boxes in between: 2 Hz, and one missing."""
 
 
 @dataclass(frozen=True)
-class Box:
-    """One object in one frame.
+class _Place:
+    """A track in one frame."""
 
-    Attributes:
-        name: Its class in the source.
-        lidar_from_box: Pose of its center, in the LiDAR frame of the network; x is its length.
-        size_m: Length, width, height.
-        track: Number of the object; None if unknown.
-    """
-
-    name: str
-    lidar_from_box: Float64[np.ndarray, "4 4"]
-    size_m: Float64[np.ndarray, "3"]
-    track: int | None
-
-    def contains(self, points: Float32[np.ndarray, "P 3"]) -> Bool[np.ndarray, " P"]:
-        """Return the points in the box, which is enlarged by a tenth."""
-        box_from_lidar = np.linalg.inv(self.lidar_from_box)
-        local = points @ box_from_lidar[:3, :3].T + box_from_lidar[:3, 3]
-        inside: Bool[np.ndarray, " P"] = (np.abs(local) <= self.size_m * _ENLARGED / 2).all(axis=1)
-        return inside
+    frame: int
+    box: Box
+    world_from_box: Float64[np.ndarray, "4 4"]
 
 
 class BoxReader:
@@ -66,99 +49,83 @@ class BoxReader:
     """
 
     def __init__(self, drive: Drive, mapping: ClassMapping) -> None:
-        self._drive = drive
         self._mapping = mapping
-        path = drive.root / BOXES
-        self._path = path if path.is_file() else drive.root / KITTI_BOXES
-        network = drive.clouds.rig.network_from_lidar
-        self._boxes: dict[str, list[Box]] = {}
-        if path.is_file():
-            for stem, entries in read_json(path).items():
-                self._boxes[stem] = [_box(path, stem, entry, network) for entry in entries]
-        self._moving = self._moving_tracks()
+        self._path = next(drive.root / name for name in BOXES if (drive.root / name).exists())
+        by_stem = _read(self._path, drive)
+        self._boxes = [list(by_stem.get(stem, [])) for stem in drive.stems]
+        self._moving = set()
+        for track, places in _tracks(self._boxes, drive).items():
+            centers = np.array([place.world_from_box[:3, 3] for place in places])
+            if np.linalg.norm(centers - centers[0], axis=1).max() > _MOVED_M:
+                self._moving.add(track)
+            for frame, box in _between(places, drive):
+                self._boxes[frame].append(box)
 
     def classes(
         self, frame: int, points: Float32[np.ndarray, "P 3"]
     ) -> tuple[UInt8[np.ndarray, " P"], Bool[np.ndarray, " P"]]:
-        """Return the class of the points of a frame, 0 outside of boxes, and which move."""
-        label = np.zeros(len(points), np.uint8)
+        """Return the class of the points of a frame, and which move.
+
+        The class is ``UNKNOWN`` outside of boxes, and ``DROP`` for points to remove.
+        """
+        label = np.full(len(points), UNKNOWN, np.uint8)
         is_moving = np.zeros(len(points), bool)
-        for box in self._of_frame(self._drive.stems[frame]):
+        for box in self._boxes[frame]:
             found = self._mapping.of_box(box.name, self._path)
-            if found in (UNKNOWN, DROP):
-                continue
             inside = box.contains(points)
-            label[inside] = found
+            if found != UNKNOWN:
+                label[inside & (label != DROP)] = found
             is_moving |= inside & (box.track in self._moving)
         return label, is_moving
 
-    def _of_frame(self, stem: str) -> list[Box]:
-        if self._path.name == BOXES:
-            return self._boxes.get(stem, [])
-        path = self._path / f"{stem}.txt"
-        projection = self._drive.pixel_from_lidar
-        if not path.is_file() or projection is None:
-            return []
-        return read_kitti_boxes(path, projection)
 
-    def _moving_tracks(self) -> set[int]:
-        places = defaultdict(list)
-        for stem, pose in zip(self._drive.stems, self._drive.world_from_lidar, strict=True):
-            for box in self._boxes.get(stem, []):
-                if box.track is not None:
-                    places[box.track].append((pose @ box.lidar_from_box)[:3, 3])
-        return {
-            track
-            for track, seen in places.items()
-            if np.linalg.norm(np.array(seen) - seen[0], axis=1).max() > _MOVED_M
-        }
-
-
-def read_kitti_boxes(path: Path, pixel_from_lidar: Float64[np.ndarray, "4 4"]) -> list[Box]:
-    """Read KITTI's ``label_2``: class, …, height, width, length, bottom center x y z, rotation_y.
-
-    Args:
-        path: The file of a frame.
-        pixel_from_lidar: Projection of the camera, which gives its pose.
-
-    Raises:
-        ValueError: If a line has too few numbers.
-    """
-    lidar_from_cam = np.linalg.inv(split_projection(pixel_from_lidar)[1])
-    boxes = []
-    for line in read_text(path).splitlines():
-        words = line.split()
-        if not words or words[0] == "DontCare":
-            continue
-        try:
-            height, width, length, x, y, z, turn = (float(word) for word in words[8:15])
-        except ValueError as error:
-            raise ValueError(
-                f"{path}: expected lines of 15 words as in KITTI's label_2, found '{line[:60]}'"
-            ) from error
-        # Camera: x right, y down, z ahead; the box's length points along its own x.
-        cosine, sine = np.cos(turn), np.sin(turn)
-        cam_from_box = np.eye(4)
-        cam_from_box[:3, 0] = cosine, 0, -sine
-        cam_from_box[:3, 1] = -sine, 0, -cosine
-        cam_from_box[:3, 2] = 0, -1, 0
-        cam_from_box[:3, 3] = x, y - height / 2, z
-        size = np.array([length, width, height])
-        boxes.append(Box(words[0], lidar_from_cam @ cam_from_box, size, None))
-    return boxes
-
-
-def _box(path: Path, stem: str, entry: Any, network: Float64[np.ndarray, "4 4"]) -> Box:
-    try:
-        pose = np.eye(4)
-        yaw = float(entry["yaw"])
-        pose[:2, :2] = [[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]]
-        pose[:3, 3] = np.array(entry["center"], np.float64).reshape(3)
-        size = np.array(entry["size"], np.float64).reshape(3)
-        track = entry.get("track")
-        return Box(str(entry["class"]), network @ pose, size, None if track is None else int(track))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+def _read(path: Path, drive: Drive) -> dict[str, list[Box]]:
+    """Return the boxes of each stem."""
+    network = drive.clouds.rig.network_from_lidar
+    if path.name == BOX_LIST:
+        return read_box_list(path, network)
+    if path.name == TRACKLETS:
+        clouds = files_by_stem(drive.root / "clouds", CLOUD_SUFFIXES)
+        return read_tracklets(path, sorted(clouds, key=time_order), network)
+    if drive.pixel_from_lidar is None:
         raise ValueError(
-            f"{path}: expected {', '.join(sorted(_KEYS))} and optionally track for each box of "
-            f"{stem}, found {str(entry)[:80]}"
-        ) from error
+            f"{path}: expected images and their calibration beside it, as its boxes are in the "
+            "frame of the camera, found none: add them, or remove the folder"
+        )
+    files = {stem: path / f"{stem}.txt" for stem in drive.stems}
+    return {
+        stem: read_kitti_boxes(file, drive.pixel_from_lidar)
+        for stem, file in files.items()
+        if file.is_file()
+    }
+
+
+def _tracks(boxes: list[list[Box]], drive: Drive) -> dict[int, list[_Place]]:
+    """Return the places of each track in time order."""
+    tracks = defaultdict(list)
+    for frame, (of_frame, pose) in enumerate(zip(boxes, drive.world_from_lidar, strict=True)):
+        for box in of_frame:
+            if box.track is not None:
+                tracks[box.track].append(_Place(frame, box, pose @ box.lidar_from_box))
+    return tracks
+
+
+def _between(places: list[_Place], drive: Drive) -> list[tuple[int, Box]]:
+    """Return the boxes of a track in the frames between its own, with their frames."""
+    found = []
+    for before, after in itertools.pairwise(places):
+        start, end = drive.times_s[before.frame], drive.times_s[after.frame]
+        if end - start > _GAP_S:
+            continue
+        turned = before.world_from_box[:3, :3].T @ after.world_from_box[:3, :3]
+        yaw = np.arctan2(turned[1, 0], turned[0, 0])
+        way = after.world_from_box[:3, 3] - before.world_from_box[:3, 3]
+        for frame in range(before.frame + 1, after.frame):
+            share = (drive.times_s[frame] - start) / (end - start)
+            cosine, sine = np.cos(share * yaw), np.sin(share * yaw)
+            pose = before.world_from_box.copy()
+            pose[:3, :3] = pose[:3, :3] @ [[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]]
+            pose[:3, 3] += share * way
+            lidar_from_world = np.linalg.inv(drive.world_from_lidar[frame])
+            found.append((frame, replace(before.box, lidar_from_box=lidar_from_world @ pose)))
+    return found

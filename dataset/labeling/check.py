@@ -137,6 +137,7 @@ def table(result: CheckResult) -> str:
     held, truth = result.held_out, result.truth
     if held.ended:
         lines += [
+            _line("observed voxels of the grid", held.observed, held.voxels),
             _line("held-out points in occupied or unobserved voxels",
                   held.in_occupied + held.in_unobserved, held.ended),
             _line("held-out points in occupied voxels", held.in_occupied, held.ended),

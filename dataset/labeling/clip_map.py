@@ -10,6 +10,7 @@ from dataset import layout
 from dataset.labeling.cells import CellMap, MapPoints
 from dataset.labeling.evidence import Evidence, SilentDirections, thin_rays
 from dataset.labeling.ground import Ground, fit_ground
+from dataset.labeling.movers import MovedVoxels, find_moved
 from dataset.labeling.options import LabelOptions
 from dataset.labeling.sweeps import SweepReader
 from utils.labels import IGNORE, UNSCENES3D
@@ -34,7 +35,7 @@ class ClipMap:
         is_pseudo: Points whose class is a guess from the geometry.
         evidence: Hits and passes of all clouds.
         ground: The ground.
-        moved_columns: Cells of the ground above which most points were removed.
+        moved: Where things moved; None if they are not removed.
         options: How it was made.
     """
 
@@ -43,7 +44,7 @@ class ClipMap:
     is_pseudo: Bool[np.ndarray, " M"]
     evidence: Evidence
     ground: Ground
-    moved_columns: Bool[np.ndarray, "X Y"]
+    moved: "Moved | None"
     options: LabelOptions
 
     def clip_from_lidar(
@@ -55,14 +56,32 @@ class ClipMap:
         return pose
 
     def has_moved(self, points_m: Float32[np.ndarray, "N 3"]) -> Bool[np.ndarray, " N"]:
-        """Return the points where rays of other clouds passed, and that are not on the ground."""
-        moved = _has_moved(points_m, self.evidence, self.ground, self.options)
-        in_column = self.moved_columns[self.ground.cells_of(points_m)]
-        return moved | (in_column & _is_above(points_m, self.ground))
+        """Return the points where things moved, and that are not on the ground."""
+        if self.moved is None:
+            return np.zeros(len(points_m), bool)
+        return self.moved.hold(points_m, self.ground)
 
     def guess(self, points_m: Float32[np.ndarray, "N 3"]) -> UInt8[np.ndarray, " N"]:
         """Return a class from the geometry alone."""
         return _guess(points_m, self.ground, self.options)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Where things moved.
+
+    Attributes:
+        voxels: Voxels that were passed too often.
+        columns: Cells of the ground above which most points are in such voxels.
+    """
+
+    voxels: MovedVoxels
+    columns: Bool[np.ndarray, "X Y"]
+
+    def hold(self, points_m: Float32[np.ndarray, "N 3"], ground: Ground) -> Bool[np.ndarray, " N"]:
+        """Return the points there, without those on the ground."""
+        there = self.voxels.hold(points_m) | self.columns[ground.cells_of(points_m)]
+        return there & _is_above(points_m, ground)
 
 
 def build_clip_map(reader: SweepReader, frames: Sequence[int], options: LabelOptions) -> ClipMap:
@@ -105,19 +124,22 @@ def build_clip_map(reader: SweepReader, frames: Sequence[int], options: LabelOpt
         )
     down = poses[:, :3, :3] @ np.array([0.0, 0.0, -layout.LIDAR_HEIGHT_M])
     ahead = path[-1] + down[-1] + poses[-1, :3, 0] * _AHEAD_M
-    ground = fit_ground(merged.points, np.vstack([path + down, ahead]), options)
+    wheels = np.vstack([path + down, ahead])
+    ground = fit_ground(merged.points, wheels, options)
     kept = np.ones(len(merged.points), bool)
-    columns = np.zeros(ground.height_m.shape, bool)
+    moved = None
     if options.remove_movers:
-        moved = _has_moved(merged.points, evidence, ground, options)
-        above = _is_above(merged.points, ground)
-        columns = _moved_columns(merged.points, moved, above, ground)
-        kept = ~moved & ~(columns[ground.cells_of(merged.points)] & above)
+        # What moved may have passed for ground: both are found once more without it.
+        first = _find_moved(merged.points, evidence, ground, options)
+        kept = ~first.hold(merged.points, ground)
+        ground = fit_ground(merged.points[kept], wheels, options)
+        moved = _find_moved(merged.points, evidence, ground, options)
+        kept &= ~moved.hold(merged.points, ground)
     points = merged.points[kept]
     is_pseudo = merged.label[kept] == 0
     label = np.where(is_pseudo, _guess(points, ground, options), merged.label[kept])
     static = replace(merged, points=points, count=merged.count[kept], label=label.astype(np.uint8))
-    return ClipMap(origin, static, is_pseudo, evidence, ground, columns, options)
+    return ClipMap(origin, static, is_pseudo, evidence, ground, moved, options)
 
 
 def _placed(
@@ -129,36 +151,18 @@ def _placed(
     return points[:, :3] @ rotation.T + position.astype(np.float32)
 
 
-def _has_moved(
+def _find_moved(
     points_m: Float32[np.ndarray, "N 3"], evidence: Evidence, ground: Ground, options: LabelOptions
-) -> Bool[np.ndarray, " N"]:
-    counts = evidence.at(points_m)
-    passed = counts.absences_outside >= options.mover_ratio * counts.hits
-    passed &= counts.absences_outside >= options.mover_passes
-    through = counts.absences >= options.through_ratio * counts.hits
-    through &= counts.absences >= options.mover_passes
-    return (passed | through) & _is_above(points_m, ground)
-
-
-def _moved_columns(
-    points_m: Float32[np.ndarray, "N 3"],
-    moved: Bool[np.ndarray, " N"],
-    above: Bool[np.ndarray, " N"],
-    ground: Ground,
-) -> Bool[np.ndarray, "X Y"]:
-    """Return the cells of the ground above which most points moved.
-
-    The rest of these points belongs to the same things, but was out of view later.
-    """
-    x, y = ground.cells_of(points_m)
+) -> Moved:
+    """Find where points moved, and columns of which the rest was out of view later."""
+    points = points_m[_is_above(points_m, ground)]
+    voxels = find_moved(points, evidence, options)
+    x, y = ground.cells_of(points)
     cell = x * ground.height_m.shape[1] + y
     size = ground.height_m.size
-    every = np.bincount(cell[above], minlength=size)
-    gone = np.bincount(cell[moved], minlength=size)
-    columns: Bool[np.ndarray, "X Y"] = ((gone > _MOST * every) & (gone > 0)).reshape(
-        ground.height_m.shape
-    )
-    return columns
+    every = np.bincount(cell, minlength=size)
+    gone = np.bincount(cell[voxels.hold(points)], minlength=size)
+    return Moved(voxels, ((gone > _MOST * every) & (gone > 0)).reshape(ground.height_m.shape))
 
 
 def _is_above(points_m: Float32[np.ndarray, "N 3"], ground: Ground) -> Bool[np.ndarray, " N"]:

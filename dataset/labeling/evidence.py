@@ -13,6 +13,8 @@ from jaxtyping import Bool, Float32, Float64, Int32, Int64
 _TILE = 32
 """Voxels along each edge of a tile."""
 _TILE_VOXELS = _TILE**3
+_KEY_BITS, _KEY_MARGIN = 20, 1 << 10
+"""Bits of each coordinate in the key of a voxel, and voxels below the space that have one, too."""
 _ARRAYS = ("_seen", "_hits", "_passes", "_absences", "_before_first", "_until_last")
 _BIN_DEG = 1.0
 """Directions without a point are found in bins this wide."""
@@ -115,6 +117,16 @@ class Evidence:
         found[2, known] = absences
         found[3, known] = before + absences - until
         return Counts(found[0], found[1], found[2], found[3])
+
+    def keys_of(self, points_m: Float32[np.ndarray, "N 3"]) -> Int64[np.ndarray, " N"]:
+        """Return a number of the voxel of each point; it grows by 1 with each voxel along z."""
+        x, y, z = np.floor((points_m - self._low) / self._voxel_m).astype(np.int64).T + _KEY_MARGIN
+        return (x << 2 * _KEY_BITS) + (y << _KEY_BITS) + z
+
+    @staticmethod
+    def key_offset(x: int, y: int) -> int:
+        """Return the difference between the keys of voxels that are so many voxels apart."""
+        return (x << 2 * _KEY_BITS) + (y << _KEY_BITS)
 
     def passes_at(self, points_m: Float32[np.ndarray, "N 3"]) -> Int32[np.ndarray, " N"]:
         """Return the passes of the voxels that hold points."""

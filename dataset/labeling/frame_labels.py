@@ -9,6 +9,7 @@ from dataset import layout
 from dataset.labeling.clip_map import ClipMap
 from dataset.labeling.evidence import ray_samples
 from dataset.labeling.options import LabelOptions
+from dataset.labeling.overhead import Overhead
 from dataset.labeling.sweeps import Sweep
 from dataset.labeling.visibility import seen_by_camera, visible_depth
 from dataset.map_labels import LOCAL_MAP_X_M, LOCAL_MAP_Y_M, elevation_image
@@ -76,7 +77,11 @@ def label_frame(
     movers, mover_label, stays = _movers(clip, sweep, clip_from_lidar)
     shown = np.concatenate([points, movers])
     occupancy = np.full(_GRID.shape, IGNORE, np.uint8)
-    occupancy.reshape(-1)[_free_voxels(clip, clip_from_lidar)] = FREE
+    overhead = Overhead(movers, sweep.points[:, :3])
+    free = _free_voxels(clip, clip_from_lidar)
+    centers = _GRID.meters_from_voxel(np.stack(np.unravel_index(free, _GRID.shape), axis=1) + 0.5)
+    hidden = overhead.hides(centers.astype(np.float32), options.mover_shadow_m)
+    occupancy.reshape(-1)[free[~hidden]] = FREE
     _hide_behind(occupancy, movers, options)
     voxel, inside = _voxels_of(shown)
     surface = _voted(
@@ -93,10 +98,13 @@ def label_frame(
     own = np.concatenate([sweep.points[stays, :3], movers])
     depth, in_camera = None, None
     if view is not None:
-        every = np.concatenate([points, own])
+        eye = _position(view.pixel_from_lidar)
+        overhead = Overhead(movers - eye, sweep.points[:, :3] - eye)
+        shown = points[~overhead.hides(points - eye, np.inf)]
+        every = np.concatenate([shown, own])
         spacing = np.concatenate(
             [
-                np.full(len(points), options.map_voxel_m, np.float32),
+                np.full(len(shown), options.map_voxel_m, np.float32),
                 np.linalg.norm(own, axis=1) * np.float32(_RAY_SPACING),
             ]
         )
@@ -117,10 +125,13 @@ def _free_voxels(
 ) -> Int64[np.ndarray, " V"]:
     """Return the voxels that enough rays passed through and whose center is above the ground."""
     centers = _centers(clip_from_lidar)
-    passed = np.flatnonzero(clip.evidence.passes_at(centers) >= clip.options.min_passes)
-    centers = centers[passed]
+    passes = clip.evidence.passes_at(centers)
+    passed = np.flatnonzero(passes >= clip.options.min_passes)
+    centers, passes = centers[passed], passes[passed]
     height, _ = clip.ground.at(centers)
-    return passed[~(centers[:, 2] < height)]  # Where the ground is unknown, it is NaN.
+    is_free = ~(centers[:, 2] < height)  # Where the ground is unknown, it is NaN.
+    is_free &= passes > clip.options.free_ratio * clip.evidence.at(centers).hits
+    return passed[is_free]
 
 
 def _crop(
@@ -287,6 +298,12 @@ def _centers(clip_from_lidar: Float64[np.ndarray, "4 4"]) -> Float32[np.ndarray,
     )
     centers += clip_from_lidar[:3, 3].astype(np.float32)
     return centers.reshape(-1, 3)
+
+
+def _position(pixel_from_lidar: Float64[np.ndarray, "4 4"]) -> Float32[np.ndarray, "3"]:
+    """Return the position of a camera in the LiDAR frame [m]."""
+    center = np.linalg.solve(pixel_from_lidar[:3, :3], -pixel_from_lidar[:3, 3])
+    return center.astype(np.float32)
 
 
 def _voxels_of(

@@ -24,9 +24,11 @@ class LabelOptions:
         rays: Largest number of rays of a cloud that count as evidence of free space.
         ray_margin_m: Evidence of free space ends this far before the point [m].
         min_passes: Clouds whose rays must pass through a voxel for it to be free.
+        free_ratio: A free voxel needs more than this many of them per cloud that hit it.
         remove_movers: Whether to remove points that other rays have passed through.
         mover_passes: Clouds whose rays must have passed before or after for removal.
-        mover_ratio: Removal needs this many of them per cloud that hit the voxel.
+        mover_ratio: Removal needs this many of them per cloud that hit, in and around the voxel;
+            three tenths of it if none passed in between.
         through_ratio: Removal also follows if this many clouds passed at any time per cloud that
             hit: dust and foliage, which most rays pass through.
         silent_m: Directions in which only other clouds have points count as passed this far, for
@@ -59,9 +61,10 @@ class LabelOptions:
     rays: int = 30_000
     ray_margin_m: float = 0.3
     min_passes: int = 1
+    free_ratio: float = 5.0
     remove_movers: bool = True
     mover_passes: int = 3
-    mover_ratio: float = 1.0
+    mover_ratio: float = 1.4
     through_ratio: float = 3.0
     silent_m: float = 40.0
     mover_shadow_m: float = 12.0

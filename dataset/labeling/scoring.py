@@ -21,6 +21,8 @@ class HeldOutScore:
     """Counts of the points of clouds that did not make the labels.
 
     Attributes:
+        voxels: Voxels of the grid.
+        observed: Those that are occupied or free.
         ended: Points in the grid.
         in_occupied: Those in occupied voxels.
         in_unobserved: Those in unobserved voxels.
@@ -31,6 +33,8 @@ class HeldOutScore:
         passed_deep: Those of them that were more than half a voxel inside of occupied space.
     """
 
+    voxels: int = 0
+    observed: int = 0
     ended: int = 0
     in_occupied: int = 0
     in_unobserved: int = 0
@@ -60,6 +64,8 @@ def score_held_out(
     rays = points[inside][:: -(-int(inside.sum()) // _RAYS) or 1]
     passed, deep = passes_through(occupancy, rays)
     return HeldOutScore(
+        voxels=occupancy.size,
+        observed=int((occupancy != IGNORE).sum()),
         ended=len(ends),
         in_occupied=int(((ends != FREE) & (ends != IGNORE)).sum()),
         in_unobserved=int((ends == IGNORE).sum()),

@@ -5,7 +5,7 @@ Classes come from the best source that a recording has, in this order:
 | source | files |
 | --- | --- |
 | point labels | ``labels/STEM.label``: uint32 per point, the class in the lower 16 bits |
-| boxes | ``boxes.json``, or KITTI's ``label_2/STEM.txt`` |
+| boxes | ``boxes.json``, KITTI's ``tracklet_labels.xml`` or ``label_2/STEM.txt`` |
 | 2D masks | ``masks/STEM.png``: one class per pixel of the image |
 """
 
@@ -14,13 +14,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, Integer, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
-from dataset.labeling.boxes import BoxReader
+from dataset.labeling.boxes import BOXES, BoxReader
 from dataset.labeling.drive import Drive
 from dataset.labeling.mapping import DROP, UNKNOWN, ClassMapping
 from dataset.labeling.options import LabelOptions
 from dataset.labeling.visibility import first_hits
+from dataset.point_labels import read_point_labels
 
 POINT_LABELS = "labels"
 MASKS = "masks"
@@ -89,6 +90,8 @@ class SweepReader:
             of_box, moves = self._boxes.classes(frame, points[:, :3])
             label = np.where(label == UNKNOWN, of_box, label)
             is_moving = is_moving | moves
+            kept = label != DROP
+            points, label, is_moving = points[kept], label[kept], is_moving[kept]
         if self._mapping is not None and "masks" in self.sources:
             label = np.where(label == UNKNOWN, self._of_mask(stem, points), label)
         return Sweep(points, label.astype(np.uint8), is_moving)
@@ -114,32 +117,12 @@ def sources_of(root: Path) -> tuple[str, ...]:
     """Return the sources of classes that a recording has, the best first."""
     files = {
         "point labels": (POINT_LABELS,),
-        "boxes": ("boxes.json", "label_2"),
+        "boxes": BOXES,
         "masks": (MASKS,),
     }
     return tuple(
         source for source, names in files.items() if any((root / name).exists() for name in names)
     )
-
-
-def read_point_labels(path: Path, points: int) -> Integer[np.ndarray, " P"]:
-    """Read the class of each point, as SemanticKITTI stores it.
-
-    Raises:
-        FileNotFoundError: If the file is missing.
-        ValueError: If it has another number of points.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} not found: each cloud needs its point labels, or remove the folder"
-        )
-    data = path.read_bytes()
-    if len(data) != 4 * points:
-        raise ValueError(
-            f"{path}: expected a uint32 for each of the {points} points of the cloud, found "
-            f"{len(data)} bytes: copy it again"
-        )
-    return (np.frombuffer(data, "<u4") & 0xFFFF).astype(np.int64)
 
 
 def is_outside_vehicle(

@@ -36,6 +36,7 @@ FIELDS = (
     "neighbors",
     "lidar_rays",
     "video",
+    "masks",
 )
 """Fields of a Sample that nuScenes provides."""
 
@@ -247,13 +248,9 @@ class NuScenes(SampleDataset):
     ) -> tuple[Float64[np.ndarray, "N 4 4"], Float32[np.ndarray, "N H W"]]:
         row = self._rows[index]
         cloud = self._frames.read_cloud(row, self._frames.lidar(row))
-        matrices = [
-            self._image_transform(self._frames.image_size(camera), choices).matrix()
-            @ self._frames.pixel_from_volume(row, camera)
-            for camera in self._frames.cameras(row)
-        ]
+        matrices = self._pixel_from_volume(index, choices)
         depths = [depth_of_points(matrix, cloud, self.image_size) for matrix in matrices]
-        return np.stack(matrices), np.stack(depths)
+        return matrices, np.stack(depths)
 
     def _world_from_volume(self, index: int) -> Float64[np.ndarray, "4 4"]:
         return self._frames.world_from_volume(self._rows[index])
@@ -273,12 +270,23 @@ class NuScenes(SampleDataset):
     def _read_images(
         self, source: int, choices: Choices
     ) -> tuple[Float64[np.ndarray, "N 4 4"], UInt8[np.ndarray, "N 3 H W"]]:
-        row, matrices, images = self._rows[source], [], []
+        images = []
+        for camera in self._frames.cameras(self._rows[source]):
+            window = self._image_transform(self._frames.image_size(camera), choices)
+            images.append(self._read_image(camera, window).transpose(2, 0, 1))
+        return self._pixel_from_volume(source, choices), np.stack(images)
+
+    def _mask_paths(self, index: int) -> list[Path]:
+        paths = map(self._frames.path, self._frames.cameras(self._rows[index]))
+        root = self._root / self._mask_folder
+        return [(root / path.relative_to(self._root)).with_suffix(".png") for path in paths]
+
+    def _pixel_from_volume(self, index: int, choices: Choices) -> Float64[np.ndarray, "N 4 4"]:
+        row, matrices = self._rows[index], []
         for camera in self._frames.cameras(row):
             window = self._image_transform(self._frames.image_size(camera), choices)
             matrices.append(window.matrix() @ self._frames.pixel_from_volume(row, camera))
-            images.append(self._read_image(camera, window).transpose(2, 0, 1))
-        return np.stack(matrices), np.stack(images)
+        return np.stack(matrices)
 
     def _read_occupancy(
         self, row: int, volume_from_augmented: Float64[np.ndarray, "4 4"]

@@ -6,7 +6,7 @@ cloud and the sweeps before it. ``cache.py`` stores the index beside the tables.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ def build_index(folder: Path, on_chunk: Report | None = None) -> KeyFrameIndex:
         FileNotFoundError: If a table is missing.
         ValueError: If a table is corrupt or refers to a missing record, or a sample lacks a sensor.
     """
-    tables = {name: _Table(folder / f"{name}.json", on_chunk) for name in TABLES}
+    tables = {name: Table(folder / f"{name}.json", on_chunk) for name in TABLES}
     scenes = _read_scenes(tables["scene"])
     calibrations = _read_calibrations(tables["sensor"], tables["calibrated_sensor"])
     samples = _read_samples(tables["sample"], scenes)
@@ -69,7 +69,7 @@ def build_index(folder: Path, on_chunk: Report | None = None) -> KeyFrameIndex:
     )
 
 
-class _Table:
+class Table:
     """The records of one table, with validated access to their values."""
 
     def __init__(self, path: Path, on_chunk: Report | None) -> None:
@@ -104,10 +104,26 @@ class _Table:
             )
         return row
 
+    def vector(self, record: Record, key: str, count: int) -> list[float]:
+        """Return a list of numbers of a record."""
+        values = record.get(key)
+        if not isinstance(values, list) or not _is_vector(values, count):
+            raise self.fault(record, f"{count} numbers as '{key}'", values)
+        return values
+
+    def require(self, tokens: Iterable[str], known: Container[str], other: str) -> None:
+        """Refuse tokens of another table that are not known."""
+        missing = next((token for token in tokens if token not in known), None)
+        if missing is not None:
+            raise ValueError(
+                f"{self.path} names the {other} '{missing}', which {other}.json lacks. The tables "
+                f"do not match: {_UNPACK}"
+            )
+
     def pose(self, record: Record) -> list[float]:
         """Return the translation and rotation of a record as 7 numbers."""
-        translation = self._numbers(record, "translation", 3)
-        rotation = self._numbers(record, "rotation", 4)
+        translation = self.vector(record, "translation", 3)
+        rotation = self.vector(record, "rotation", 4)
         if abs(math.hypot(*rotation) - 1.0) > 0.01:
             raise self.fault(record, "a unit quaternion w x y z as 'rotation'", rotation)
         return [*translation, *rotation]
@@ -130,12 +146,6 @@ class _Table:
             f"{self.path}: record '{record.get('token')}': expected {expected}, got {found!r}. "
             f"The table is corrupt: {_UNPACK}"
         )
-
-    def _numbers(self, record: Record, key: str, count: int) -> list[float]:
-        values = record.get(key)
-        if not isinstance(values, list) or not _is_vector(values, count):
-            raise self.fault(record, f"{count} numbers as '{key}'", values)
-        return values
 
     def _value(self, record: Record, key: str, kind: type, what: str) -> Any:
         value = record.get(key)
@@ -186,7 +196,7 @@ class _Recordings:
     lidar_tokens: list[str] = field(default_factory=list)
 
 
-def _read_scenes(table: _Table) -> _Scenes:
+def _read_scenes(table: Table) -> _Scenes:
     found = _Scenes()
     for record in table:
         found.rows[record["token"]] = len(found.names)
@@ -194,7 +204,7 @@ def _read_scenes(table: _Table) -> _Scenes:
     return found
 
 
-def _read_calibrations(sensors: _Table, table: _Table) -> _Calibrations:
+def _read_calibrations(sensors: Table, table: Table) -> _Calibrations:
     slot_of = {
         record["token"]: _SLOTS.get(sensors.text(record, "channel"), NONE) for record in sensors
     }
@@ -209,7 +219,7 @@ def _read_calibrations(sensors: _Table, table: _Table) -> _Calibrations:
     return found
 
 
-def _read_samples(table: _Table, scenes: _Scenes) -> _Samples:
+def _read_samples(table: Table, scenes: _Scenes) -> _Samples:
     found = _Samples()
     for record in table:
         found.rows[record["token"]] = len(found.scenes)
@@ -218,7 +228,7 @@ def _read_samples(table: _Table, scenes: _Scenes) -> _Samples:
     return found
 
 
-def _read_recordings(table: _Table, samples: _Samples, calibrations: _Calibrations) -> _Recordings:
+def _read_recordings(table: Table, samples: _Samples, calibrations: _Calibrations) -> _Recordings:
     found = _Recordings(
         of_sample=[[NONE] * len(_SLOTS) for _ in samples.rows],
         lidar_tokens=[""] * len(samples.rows),
@@ -248,7 +258,7 @@ def _read_recordings(table: _Table, samples: _Samples, calibrations: _Calibratio
     return found
 
 
-def _keep(found: _Recordings, table: _Table, record: Record, calibration: int) -> int:
+def _keep(found: _Recordings, table: Table, record: Record, calibration: int) -> int:
     """Add a recording and return its row."""
     pose_token = table.text(record, "ego_pose_token")
     found.files.append(table.text(record, "filename"))
@@ -260,7 +270,7 @@ def _keep(found: _Recordings, table: _Table, record: Record, calibration: int) -
     return len(found.files) - 1
 
 
-def _assign(found: _Recordings, table: _Table, record: Record, sample: int, slot: int) -> None:
+def _assign(found: _Recordings, table: Table, record: Record, sample: int, slot: int) -> None:
     """Assign the last recording to a sample."""
     if found.of_sample[sample][slot] != NONE:
         raise table.fault(record, "one key frame per sensor and sample", "two")
@@ -269,7 +279,7 @@ def _assign(found: _Recordings, table: _Table, record: Record, sample: int, slot
         found.lidar_tokens[sample] = record["token"]
 
 
-def _reject_gaps(table: _Table, samples: _Samples, found: _Recordings) -> None:
+def _reject_gaps(table: Table, samples: _Samples, found: _Recordings) -> None:
     """Reject samples that lack a recording of a sensor."""
     for token, recordings in zip(samples.rows, found.of_sample, strict=True):
         if NONE in recordings:
@@ -280,7 +290,7 @@ def _reject_gaps(table: _Table, samples: _Samples, found: _Recordings) -> None:
             )
 
 
-def _read_poses(table: _Table, rows: Mapping[str, int]) -> Float64[np.ndarray, "P 7"]:
+def _read_poses(table: Table, rows: Mapping[str, int]) -> Float64[np.ndarray, "P 7"]:
     """Read the poses of some tokens, by row."""
     poses = np.full((len(rows), 7), np.nan)
     for record in table:

@@ -41,6 +41,7 @@ FIELDS = (
     "neighbors",
     "lidar_rays",
     "video",
+    "masks",
 )
 """Fields of a Sample that RELLIS-3D provides."""
 ALL = "all"
@@ -120,8 +121,7 @@ class Rellis3D(SampleDataset):
         self._set_frames(
             [frame.stem for frame in self._frames], [frame.sequence for frame in self._frames]
         )
-        if self._num_sweeps > 1 and "points" in self._fields:
-            self._warn_of_times()
+        self._read_sequences()
         if "occupancy" in self._fields:
             self._check_labels()
         if self._fields & {"lidar_rays", "video"}:
@@ -244,11 +244,17 @@ class Rellis3D(SampleDataset):
     def _read_depths(
         self, index: int, choices: Choices
     ) -> tuple[Float64[np.ndarray, "1 4 4"], Float32[np.ndarray, "1 H W"]]:
-        frame = self._frames[index]
+        projections = self._pixel_from_volume(index, choices)
+        cloud = self._read_cloud(self._frames[index])
+        return projections, depth_of_points(projections[0], cloud, self.image_size)[None]
+
+    def _mask_paths(self, index: int) -> list[Path]:
+        return [self._root / self._mask_folder / f"{self.stems[index]}.png"]
+
+    def _pixel_from_volume(self, index: int, choices: Choices) -> Float64[np.ndarray, "1 4 4"]:
+        sequence = self._sequences[self._frames[index].sequence]
         window = self._image_transform(self._recorded_size, choices)
-        matrix = window.matrix() @ self._sequences[frame.sequence].pixel_from_lidar
-        depth_m = depth_of_points(matrix, self._read_cloud(frame), self.image_size)
-        return matrix[None], depth_m[None]
+        return (window.matrix() @ sequence.pixel_from_lidar)[None]
 
     def _world_from_volume(self, index: int) -> Float64[np.ndarray, "4 4"]:
         return self._world_from(self._frames[index])
@@ -386,9 +392,17 @@ class Rellis3D(SampleDataset):
         ids = files.read_point_labels(sequence.point_label_path(frame.number), cloud)
         return LabeledFrame(labels.read_rows(self._find_labels()[frame]), cloud.points, ids)
 
-    def _warn_of_times(self) -> None:
-        """Say if ages of sweeps are not recorded."""
-        without = [name for name in dict.fromkeys(self.scenes) if not self._sequences[name].images]
+    def _read_sequences(self) -> None:
+        """Read what all frames of a sequence share, so that faults are found and said once."""
+        used = [self._sequences[name] for name in dict.fromkeys(self.scenes)]
+        if self._fields & {"pixel_from_lidar", "depth_m", "neighbors", "video"}:
+            for sequence in used:
+                _ = sequence.pixel_from_lidar
+        if self._num_sweeps == 1 or "points" not in self._fields:
+            return
+        for sequence in used:
+            _ = sequence.jumps
+        without = [sequence.name for sequence in used if not sequence.images]
         if without:
             logger.warning(
                 "the sequences %s have no images, whose names state the times: sweeps are taken to "

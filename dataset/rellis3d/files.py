@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from dataset import formats
+from dataset import formats, point_labels
 from dataset.calibration import ROTATION_TOLERANCE, check_camera_matrix
 from dataset.cloud_rule import CloudRule, normalized
 from dataset.rellis3d.layout import CAMERA_TRANSFORM, NETWORK_FROM_OUSTER
@@ -67,18 +67,8 @@ def read_cloud(path: Path, intensity_max: float) -> Cloud:
 
 
 def read_point_labels(path: Path, cloud: Cloud) -> Int64[np.ndarray, " P"]:
-    """Read the class id of each point of a cloud: a uint32 per record, in its lower 16 bits."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        message = f"{path} not found: unpack the point labels (docs/prepare_data.md)"
-        raise FileNotFoundError(message) from error
-    if len(data) != 4 * cloud.num_records:
-        raise ValueError(
-            f"{path}: expected a uint32 for each of the {cloud.num_records} records of its cloud, "
-            f"found {len(data)} bytes. {_COPY_AGAIN}; labels of before 2021-06-14 are incomplete"
-        )
-    return (np.frombuffer(data, "<u4")[cloud.records] & 0xFFFF).astype(np.int64)
+    """Read the class id of each point of a cloud; the file has one for each record."""
+    return point_labels.read_point_labels(path, cloud.num_records)[cloud.records]
 
 
 def read_camera_info(path: Path) -> Float64[np.ndarray, "4 4"]:

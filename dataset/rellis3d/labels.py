@@ -10,7 +10,7 @@ states them, and ``dataset/rellis3d/agreement.py`` compares that with point labe
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -233,7 +233,15 @@ def _frame_of(path: Path, frame_of_image: Mapping[str, Frame]) -> Frame | None:
     if parsed is not None and path.stem in frame_of_image:
         return frame_of_image[path.stem]
     sequences = set(_SEQUENCE.findall(path.as_posix()))
-    numbers: Sequence[str] = _NUMBER.findall(path.stem)
-    if len(sequences) != 1 or not (parsed or len(numbers) == 1):
+    number = parsed[0] if parsed is not None else _number_in(path.stem, sequences)
+    if len(sequences) != 1 or number is None:
         return None
-    return Frame(sequences.pop(), int(numbers[0]) if parsed is None else parsed[0])
+    return Frame(sequences.pop(), number)
+
+
+def _number_in(stem: str, sequences: Collection[str]) -> int | None:
+    """Return the only number of six digits, or the only number that names no sequence."""
+    numbers: list[str] = _NUMBER.findall(stem)
+    if not numbers:
+        numbers = [text for text in re.findall(r"\d+", stem) if text not in sequences]
+    return int(numbers[0]) if len(numbers) == 1 else None

@@ -33,7 +33,7 @@ NETWORK_FROM_OUSTER = np.diag([-1.0, -1.0, 1.0, 1.0])
 """The files have x backward, y right, z up; the project has x forward, y left, z up."""
 
 _STEM = re.compile(r"(\d{5})-(\d{6})")
-_IMAGE = re.compile(r"frame(\d{6})-(\d+)_(\d{3})")
+_IMAGE = re.compile(r"frame(\d{6})-(\d+)_(\d{1,3})")
 
 
 class Frame(NamedTuple):
@@ -70,7 +70,8 @@ def frame_of(stem: str) -> Frame:
 def parse_image(stem: str) -> tuple[int, float] | None:
     """Return number and time [s] from the stem of an image; None if it is none.
 
-    Such as 104 and 1581624663.149 from "frame000104-1581624663_149".
+    Such as 104 and 1581624663.149 from "frame000104-1581624663_149": seconds and milliseconds,
+    with or without leading zeros.
     """
     match = _IMAGE.fullmatch(stem)
-    return None if match is None else (int(match[1]), float(f"{match[2]}.{match[3]}"))
+    return None if match is None else (int(match[1]), int(match[2]) + int(match[3]) / 1000)

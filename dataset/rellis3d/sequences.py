@@ -167,6 +167,11 @@ class Sequence:
         return found
 
 
+def is_rellis3d(root: Path) -> bool:
+    """Return whether a folder has a sequence of RELLIS-3D."""
+    return any((root / name / layout.CLOUDS).is_dir() for name in layout.SEQUENCES)
+
+
 def find_sequences(root: str | Path) -> dict[str, Sequence]:
     """Return the sequences on disk by name.
 

@@ -145,6 +145,8 @@ def build_dataset(
             options = loss_options(cfg).label_free_options
             _check_no_labels_needed(cfg)
             injected |= {"num_sources": options.sources, "num_rays": options.rays}
+            if options.masks is not None:
+                injected["mask_folder"] = options.masks
     frames: FrameDataset = Section(cfg, "dataset", DATASETS, GROUPS).build(injected)
     return frames
 
@@ -175,7 +177,8 @@ def _default_fields(cfg: Config, modality: str, training: bool) -> tuple[str, ..
     if training and options.supervision != LABELS:
         rays = ("lidar_rays",) if options.uses_rays else ()
         video = ("video",) if options.uses_video else ()
-        return (*input_fields(modality), *rays, *video)
+        masks = ("masks",) if options.label_free_options.masks is not None else ()
+        return (*input_fields(modality), *rays, *video, *masks)
     fields = [*fields_of(modality, training=training)]
     if training and has_elevation(cfg):
         fields.append("elevation_m")

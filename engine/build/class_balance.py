@@ -7,8 +7,10 @@
 import copy
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+from jaxtyping import Float64, Int64
 from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, get_rank
 
@@ -25,19 +27,41 @@ WEIGHT_OFFSET = 1.2
 """Offset in the logarithm of the configs' class weights."""
 
 
-def class_weights(statistics: Statistics) -> list[float]:
-    """Return ``model.loss.class_weights``: free first, with the weight of driveable_surface.
+@runtime_checkable
+class Counts(Protocol):
+    """Labeled voxels over a set of frames; those of free do not count."""
+
+    @property
+    def frames(self) -> int:
+        """Number of frames."""
+
+    @property
+    def counts(self) -> Int64[np.ndarray, " C"]:
+        """Labeled voxels of each class."""
+
+    @property
+    def shares(self) -> Float64[np.ndarray, " C"]:
+        """Share of each class in the labeled voxels."""
+
+
+def class_weights(
+    statistics: Counts, reference: int = UNSCENES3D.index("driveable_surface")
+) -> list[float]:
+    """Return ``model.loss.class_weights``: free first, with the weight of a reference class.
 
     Weights are rounded to one decimal, as in the configs.
+
+    Args:
+        statistics: The counts.
+        reference: Label of the class whose weight is 1.
     """
     weights = log_share_weights(statistics.shares.tolist(), WEIGHT_OFFSET)
-    driveable = UNSCENES3D.index("driveable_surface")
-    scaled = (weights / weights[driveable]).tolist()
+    scaled = (weights / weights[reference]).tolist()
     scaled[FREE] = 1.0
     return [round(weight, 1) for weight in scaled]
 
 
-def class_counts(statistics: Statistics) -> list[int]:
+def class_counts(statistics: Counts) -> list[int]:
     """Return ``model.loss.class_counts``: mean voxels per frame.
 
     Free has 0, because it is never rendered; other classes that occur have at least 1.

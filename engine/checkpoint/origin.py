@@ -179,7 +179,7 @@ def _beside(
     ignored = differences(_network_of(given), _network_of(merged))
     if ignored:
         logger.warning(
-            "%s differs from the training of %s, whose settings are used instead: %s",
+            "settings of %s that are ignored, because %s was trained with others: %s",
             file,
             weights.path,
             shortlist(ignored),

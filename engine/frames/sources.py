@@ -20,13 +20,15 @@ from dataset.occupancy_files import (
     read_labels,
 )
 from dataset.options import restrict
+from dataset.rellis3d.labels import RELEASES as RELLIS_RELEASES
+from dataset.rellis3d.labels import LabelForm
 from dataset.sample import Sample
 from engine.build.build import build_dataset, build_grid
 from engine.build.dataset_class import dataset_class
 from engine.frames.annotations import Annotations
 from engine.frames.splats import Splats
 from utils.geometry import VoxelGrid
-from utils.labels import NUSCENES, UNSCENES3D, LabelSet, label_set
+from utils.labels import NUSCENES, RELLIS3D, UNSCENES3D, WILDOCC, LabelSet, label_set
 
 SENSORS = ("images", "pixel_from_lidar", "points")
 ANNOTATIONS = ("occupancy", "elevation_m")
@@ -34,6 +36,8 @@ ANNOTATIONS = ("occupancy", "elevation_m")
 LABEL_GRIDS = {
     UNSCENES3D.name: layout.LABEL_GRID,
     NUSCENES.name: nuscenes_labels.BENCHMARKS["occ3d"].grid,
+    RELLIS3D.name: LabelForm(RELLIS_RELEASES["V1"]).grid_in_lidar(),
+    WILDOCC.name: LabelForm(RELLIS_RELEASES["V1"]).grid_in_lidar(),
 }
 """Label grid by label set, for predictions without a config."""
 
