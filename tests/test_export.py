@@ -73,7 +73,7 @@ def test_a_file_says_what_is_in_it(weights, tmp_path, quick, capsys):
     assert len(quick["palette"].split()) == 36
     assert (quick["sensors"], quick["device"], quick["precision"]) == ("both", "cpu", "fp32")
     text = capsys.readouterr().err
-    assert "% of 4,096 voxels in 1 frames have the same class" in text
+    assert "% of 8,192 voxels in 2 runs have the same class" in text
     assert "the network itself, not compiled" in text
 
 

@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tqdm import tqdm
 
-from dataset.rellis3d.convert import convert, convertible
 from dataset.rellis3d.layout import SEQUENCES
+from dataset.rellis3d.recording import convert, convertible
 from dataset.rellis3d.sequences import find_sequences
 from utils.console import run_script, start_logging
 from utils.outputs import output_folder

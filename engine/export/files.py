@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.export import onnx_operations
 from engine.export.network import ExportedNetwork
@@ -67,8 +67,32 @@ def traced(network: ExportedNetwork, inputs: Sequence[Tensor]) -> torch.export.E
             f"{' and '.join(waiting)} cannot be exported: the size of its tables differs between "
             "frames, but the shapes of a file are fixed. Train with RenderFusion or ConcatFusion"
         )
-    with torch.no_grad():
+    with torch.no_grad(), _plain_volumes(network):
         return torch.export.export(network, tuple(inputs), strict=False)
+
+
+@contextmanager
+def _plain_volumes(network: nn.Module) -> Iterator[None]:
+    """Give 3D convolutions on a CPU contiguous inputs meanwhile.
+
+    With one thread, PyTorch computes 1×1×1 convolutions by other code, whose output is always
+    contiguous. Compiled code expects the layout that the number of threads at the export led to,
+    and would read another one as garbage.
+    """
+    convolutions = [
+        part
+        for part in network.modules()
+        if isinstance(part, nn.Conv3d | nn.ConvTranspose3d) and not part.weight.is_cuda
+    ]
+    handles = [
+        part.register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(), *inputs[1:]))
+        for part in convolutions
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def write_package(
@@ -89,6 +113,9 @@ def write_package(
         # PyTorch 2.13 reuses the memory of a tensor that a scatter has written in place, although
         # it is read later (pull request 189735 mends it). Freed memory is still used again.
         "allow_buffer_reuse": False,
+        # PyTorch 2.13 sizes reductions for the threads of the compilation. Other numbers of threads
+        # would give wrong results.
+        "cpp.dynamic_threads": True,
         # ``place`` has set the memory formats, as for ``UnsOcc.compile_parts``.
         "layout_optimization": entries["device"] == "cpu",
     }

@@ -1,9 +1,11 @@
 """How far an exported network equals the network itself, voxel by voxel."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import UInt8
 
 from engine.export.files import Run
@@ -18,10 +20,10 @@ LEAST_SAME = {"fp32": 0.999, "bf16": 0.995, "fp16": 0.995}
 
 @dataclass
 class Parity:
-    """Counts over frames.
+    """Counts over runs: one for each frame, on a CPU two.
 
     Attributes:
-        frames: Number of frames.
+        runs: Number of runs.
         voxels: Number of voxels.
         same: Voxels with the same class.
         occupied: Voxels that either network calls occupied.
@@ -30,7 +32,7 @@ class Parity:
         worst: Frame with the fewest equal voxels, and their share.
     """
 
-    frames: int = 0
+    runs: int = 0
     voxels: int = 0
     same: int = 0
     occupied: int = 0
@@ -43,7 +45,7 @@ class Parity:
     ) -> None:
         """Count a frame's labels by the exported network and by the network itself."""
         is_same, is_occupied = ours == theirs, (ours != FREE) | (theirs != FREE)
-        self.frames += 1
+        self.runs += 1
         self.voxels += ours.size
         self.same += int(is_same.sum())
         self.occupied += int(is_occupied.sum())
@@ -61,7 +63,7 @@ class Parity:
         """Format as one line."""
         occupied = self.same_occupied / max(self.occupied, 1)
         return (
-            f"{100 * self.share:.4f} % of {self.voxels:,} voxels in {self.frames} frames have the "
+            f"{100 * self.share:.4f} % of {self.voxels:,} voxels in {self.runs} runs have the "
             f"same class, {100 * occupied:.4f} % of the {self.occupied:,} occupied ones"
         )
 
@@ -71,6 +73,9 @@ def compare(
 ) -> Parity:
     """Compare a loaded file with the network itself, in float32 and not compiled.
 
+    On a CPU, the file also runs each frame with a single thread: compiled code once depended on
+    the number of threads.
+
     Args:
         run: The loaded file.
         signature: Its inputs and outputs.
@@ -79,12 +84,13 @@ def compare(
     """
     parity = Parity()
     for frame in frames:
-        outputs = dict(
-            zip(signature.outputs, run(frame.inputs(signature, predictor.device)), strict=True)
-        )
+        inputs = frame.inputs(signature, predictor.device)
         theirs = predictor.predict([frame.sample(predictor.inputs)])[0].occupancy
-        parity.count(frame.stem, outputs["occupancy"].cpu().numpy(), theirs)
-        parity.dropped += int(outputs.get(DROPPED, 0))
+        for single in (False, True) if predictor.device.type == "cpu" else (False,):
+            with _threads(1 if single else torch.get_num_threads()):
+                outputs = dict(zip(signature.outputs, run(inputs), strict=True))
+            parity.count(frame.stem, outputs["occupancy"].cpu().numpy(), theirs)
+            parity.dropped += int(outputs.get(DROPPED, 0))
     return parity
 
 
@@ -112,3 +118,14 @@ def check(parity: Parity, path: str, precision: str) -> None:
             f"{100 * least:g} % of the voxels in {precision}, found {100 * parity.share:.4f} % "
             f"(frame {stem}: {100 * share:.4f} %)"
         )
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Run operations of PyTorch on this number of threads meanwhile."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
