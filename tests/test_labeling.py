@@ -446,6 +446,9 @@ def test_what_is_out_of_view_above_a_mover_is_hidden():
     )
     assert overhead.hides(points, 5.0).tolist() == [True, False, False, False, False]
     assert overhead.hides(points, np.inf).tolist() == [True, False, False, True, False]
+    assert overhead.reaches_top(mover_points).all()
+    above = Overhead(mover_points, np.concatenate([mover_points, 2 * points[:1]]))
+    assert not above.reaches_top(mover_points).any()
 
 
 def test_voxels_that_were_hit_need_more_passes_to_be_free(clip_map):

@@ -99,8 +99,8 @@ def label_frame(
     depth, in_camera = None, None
     if view is not None:
         eye = _position(view.pixel_from_lidar)
-        overhead = Overhead(movers - eye, sweep.points[:, :3] - eye)
-        shown = points[~overhead.hides(points - eye, np.inf)]
+        tops = movers[overhead.reaches_top(movers)] - eye
+        shown = points[~Overhead(tops, tops).hides(points - eye, np.inf)]
         every = np.concatenate([shown, own])
         spacing = np.concatenate(
             [

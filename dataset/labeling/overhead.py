@@ -26,6 +26,14 @@ class Overhead:
         self._highest = np.full(columns, -np.inf, np.float32)
         np.maximum.at(self._highest, _columns_of(cloud), _slope(cloud))
 
+    def reaches_top(self, movers: Float32[np.ndarray, "N 3"]) -> Bool[np.ndarray, " N"]:
+        """Return the moving points of directions in which no other point is higher."""
+        column = _columns_of(movers)
+        highest = np.full(len(self._highest), -np.inf, np.float32)
+        np.maximum.at(highest, column, _slope(movers))
+        reached: Bool[np.ndarray, " N"] = (highest >= self._highest)[column]
+        return reached
+
     def hides(self, points: Float32[np.ndarray, "N 3"], reach_m: float) -> Bool[np.ndarray, " N"]:
         """Return the points in that space.
 
