@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from engine.export import onnx_operations
 from engine.export.network import ExportedNetwork
+from model.convolutions import BlockUpsample
 
 FORMATS = ("pt2", "onnx")
 OPSET = 20
@@ -82,7 +83,7 @@ def _plain_volumes(network: nn.Module) -> Iterator[None]:
     convolutions = [
         part
         for part in network.modules()
-        if isinstance(part, nn.Conv3d | nn.ConvTranspose3d) and not part.weight.is_cuda
+        if isinstance(part, nn.Conv3d | BlockUpsample) and not part.weight.is_cuda
     ]
     handles = [
         part.register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(), *inputs[1:]))
@@ -113,8 +114,7 @@ def write_package(
         # PyTorch 2.13 reuses the memory of a tensor that a scatter has written in place, although
         # it is read later (pull request 189735 mends it). Freed memory is still used again.
         "allow_buffer_reuse": False,
-        # PyTorch 2.13 sizes reductions for the threads of the compilation. Other numbers of threads
-        # would give wrong results.
+        # As many threads as there are at run time, not those of the compilation.
         "cpp.dynamic_threads": True,
         # ``place`` has set the memory formats, as for ``UnsOcc.compile_parts``.
         "layout_optimization": entries["device"] == "cpu",
