@@ -3,7 +3,7 @@
 At every resolution, exactly the voxels that contain a point have features.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import inf
 from typing import Any, NamedTuple
@@ -96,7 +96,7 @@ class LidarEncoder(nn.Module):
         if evidence_channels is not None:
             self.to_evidence = nn.Linear(stage_channels[self.label_stage], evidence_channels)
         self.to_volume = nn.Linear(stage_channels[-1], channels)
-        self._encode_in_room = self._with_room
+        self._compiled: Callable[..., LidarFeatures] | None = None
 
     def forward(
         self, points: Sequence[Float[Tensor, "_ F"]], room: Sequence[int] | None = None
@@ -113,7 +113,7 @@ class LidarEncoder(nn.Module):
         """
         if room is None:
             return self.encode(voxelize(points, self.lidar_grid), len(points))
-        return self._encode_in_room(points, room)
+        return (self._compiled or self._with_room)(points, room)
 
     def compile(self, *args: Any, **options: Any) -> None:
         """Compile the forward pass with room; without, the shapes change with each frame.
@@ -122,7 +122,12 @@ class LidarEncoder(nn.Module):
             args: As for torch.compile.
             options: Likewise.
         """
-        self._encode_in_room = torch.compile(self._with_room, *args, **options)
+        self._compiled = torch.compile(self._with_room, *args, **options)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy keeps: not the compiled code, which has the weights of this one."""
+        state: dict[str, Any] = super().__getstate__()
+        return state | {"_compiled": None}
 
     def _with_room(
         self, points: Sequence[Float[Tensor, "_ F"]], room: Sequence[int]

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 
@@ -179,6 +181,9 @@ def test_only_fixed_shapes_are_compiled(monkeypatch):
     assert runs == []
     found = encoder(points, ROOM)
     assert runs == [(points, ROOM)]
+    copied = copy.deepcopy(encoder)
+    copied(points, ROOM)
+    assert len(runs) == 1, "the compiled code is that of the other encoder's weights"
     torch.testing.assert_close(tuple(found), tuple(wanted), atol=1e-5, rtol=1e-5)
 
 
