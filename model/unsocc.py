@@ -72,6 +72,8 @@ COMPILED_PARTS = (
     "refinement",
 )
 """Parts whose shapes are the same for all frames, or can be: those of a LiDAR encoder with room."""
+TRAINING_PARTS = ("refinement", "branches")
+"""Parts that only training uses."""
 COMPILED_FUNCTIONS = (
     "label_views",
     "occupancy_terms",

@@ -1,9 +1,11 @@
+import logging
+
 import pytest
 import torch
 from torch import nn
 
 from engine.checkpoint.files import AVERAGED, save_atomically
-from engine.checkpoint.weights import fill, network_weights, read_weights
+from engine.checkpoint.weights import fill, network_weights, read_weights, with_training_parts
 from model.image_encoder import ImageEncoder
 from model.weight_files import WEIGHTS, save_safetensors
 
@@ -57,6 +59,31 @@ def test_weights_of_another_network_are_rejected_with_the_differences(tmp_path, 
     assert "1 not in the network (9.weight)" in message
     assert "1 of another shape (0.weight (4, 2) instead of (3, 2))" in message
     assert torch.equal(network[0].weight, before)
+
+
+def test_parts_of_the_loss_may_differ_where_a_training_begins(caplog):
+    def make(*parts):
+        torch.manual_seed(len(parts))
+        return nn.ModuleDict({part: nn.Linear(2, 2) for part in parts})
+
+    plain, whole = make("head"), make("head", "splat", "sides")
+    with caplog.at_level(logging.INFO):
+        found = with_training_parts(plain.state_dict(), whole, ["splat", "sides"], "w.pth")
+    assert "w.pth has no splat: it starts from random weights" in caplog.text
+    expected = whole.state_dict() | plain.state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    fill(whole, found, "w.pth")
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        found = with_training_parts(whole.state_dict(), plain, ["splat", "sides"], "w.pth")
+    assert "splat of w.pth is left out" in caplog.text
+    fill(plain, found, "w.pth")
+    # A part of which only something is missing is another network.
+    weights = whole.state_dict()
+    del weights["splat.bias"]
+    with pytest.raises(ValueError, match=r"1 missing \(splat\.bias\)"):
+        fill(whole, with_training_parts(weights, whole, ["splat"], "w.pth"), "w.pth")
 
 
 def test_weights_that_are_not_finite_are_rejected(tmp_path, network):

@@ -1,6 +1,7 @@
 """The weights of a checkpoint, and how they get into a network."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,9 @@ RENAMED = {
 """Beginnings of names up to version 0.1.0, and what they are now."""
 _PLACES = (AVERAGED, WEIGHTS, "state_dict")
 """Keys of the weights in checkpoints of this project and of mmengine, best first."""
+
+
+logger = logging.getLogger(__name__)
 
 
 class TrainedWeights(NamedTuple):
@@ -81,6 +85,31 @@ def renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
             for name, value in plain.items()
         }
     return plain
+
+
+def with_training_parts(
+    weights: Mapping[str, Tensor], model: nn.Module, parts: Sequence[str], path: str | Path
+) -> dict[str, Tensor]:
+    """Return weights to begin a training with, whatever parts of a loss they were trained with.
+
+    Args:
+        weights: The weights.
+        model: The network. Parts that the weights lack as a whole keep its own values, and those
+            that it lacks are left out.
+        parts: Names of parts that only training uses.
+        path: File of the weights.
+    """
+    own, found = model.state_dict(), dict(weights)
+    for part in parts:
+        ours = {name for name in own if name.startswith(f"{part}.")}
+        theirs = {name for name in weights if name.startswith(f"{part}.")}
+        if ours and not theirs:
+            logger.info("%s has no %s: it starts from random weights", path, part)
+            found |= {name: own[name] for name in ours}
+        elif theirs and not ours:
+            logger.info("%s of %s is left out: this training does not use it", part, path)
+            found = {name: value for name, value in found.items() if name not in theirs}
+    return found
 
 
 def fill(model: nn.Module, weights: Mapping[str, Tensor], path: str | Path) -> None:

@@ -13,8 +13,9 @@ from torch import nn
 
 from engine.checkpoint.files import AVERAGED, BEST, BEST_MARK, LATEST, save_atomically
 from engine.checkpoint.origin import compare_with_run, stored_config
-from engine.checkpoint.weights import fill, network_weights, renamed
+from engine.checkpoint.weights import fill, network_weights, renamed, with_training_parts
 from engine.training.hooks import AverageHook, unwrap
+from model.unsocc import TRAINING_PARTS
 from model.weight_files import WEIGHTS, check_finite, first_non_finite, read_checkpoint
 from utils.whole_files import write_json, write_whole
 
@@ -184,7 +185,7 @@ class CheckpointHook(Hook):
         """Use the weights of a checkpoint that this run does not resume."""
         weights = network_weights(checkpoint, path)
         check_finite(weights, path)
-        fill(model, weights, path)
+        fill(model, with_training_parts(weights, model, TRAINING_PARTS, path), path)
         if "optimizer" in checkpoint:
             logger.warning(
                 "%s is the training state of another program: only its weights are used, and "
