@@ -1,7 +1,7 @@
 """3D convolutions in the form that a GPU computes fastest; weights are those of torch's layers.
 
 cuDNN has fast kernels for some numbers of channels only. Zeros among the inputs and weights, or
-outputs that are thrown away, make others up to a third faster.
+outputs that are thrown away, make others take up to 40 % less time.
 """
 
 from typing import Any
