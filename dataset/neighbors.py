@@ -1,5 +1,6 @@
 """Neighbor frames of a scene: find the nearest ones, and stack their views."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +11,8 @@ from jaxtyping import Float32, Float64
 
 from dataset.sample import NeighborViews
 from utils.shortlist import shortlist
+
+logger = logging.getLogger(__name__)
 
 
 def neighbors_of(scenes: Sequence[str], times: Sequence[Any], count: int) -> list[list[int]]:
@@ -44,6 +47,23 @@ def neighbors_of(scenes: Sequence[str], times: Sequence[Any], count: int) -> lis
             "same split"
         )
     return found
+
+
+def warn_of_lone_frames(alone: Sequence[str], count: int) -> None:
+    """Warn of frames that nothing but themselves supervises.
+
+    Args:
+        alone: Stems of the frames that are the only ones of their scenes.
+        count: Number of all frames.
+    """
+    if alone:
+        logger.warning(
+            "%d of %d frames are the only ones of their drives (%s); nothing but themselves "
+            "supervises them",
+            len(alone),
+            count,
+            shortlist(alone, most=5),
+        )
 
 
 def stack_views(
