@@ -14,4 +14,4 @@ model = dict(
     ),
 )
 schedule = dict(epochs=3, lr=2e-3, ema_decay=0.98, val_interval=0)
-runtime = dict(num_workers=0, best_metric="depth_abs_rel")
+runtime = dict(num_workers=0, best_metric="depth_abs_rel", find_unused_parameters=True)
