@@ -1,6 +1,7 @@
 """Prediction of frames as they arrive."""
 
 import json
+import os
 import shutil
 import threading
 import time
@@ -116,11 +117,13 @@ def test_a_frame_is_complete_when_its_files_stop_growing(tmp_path):
     (tmp_path / "b/1.bin").write_bytes(b"1")
     assert arrivals.poll() == []
     (tmp_path / "b/1.bin").write_bytes(b"12")
+    os.utime(tmp_path / "a/1.bin", (4, 4))
+    os.utime(tmp_path / "b/1.bin", (5, 5))
     assert arrivals.poll() == []
     (arrival,) = arrivals.poll()
     assert arrival.stem == "1"
     assert arrival.paths == (tmp_path / "a/1.bin", tmp_path / "b/1.bin")
-    assert arrival.written_s == (tmp_path / "b/1.bin").stat().st_mtime
+    assert arrival.written_s == 5
     assert arrivals.poll() == []
 
 
