@@ -20,7 +20,7 @@ def test_a_lone_frame_has_none_where_others_have_some():
 def test_scenes_of_one_frame_each_are_rejected():
     with pytest.raises(ValueError, match=r"each of the 2 scenes has only one frame \(a, b\)"):
         neighbors_of(["a", "b"], [0, 1], 1)
-    with pytest.raises(ValueError, match="no frame is 5 m from another .* a smaller spacing"):
+    with pytest.raises(ValueError, match=r"no frame is 5 m from another .* a smaller spacing"):
         neighbors_of(["a", "a", "b"], [0, 1, 2], 1, positions_m=np.zeros((3, 3)), spacing_m=5.0)
     with pytest.raises(ValueError, match="must be positive, got 0"):
         neighbors_of(["a", "a"], [0, 1], 0)
