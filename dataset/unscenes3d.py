@@ -27,7 +27,7 @@ from dataset.inventory import (
     time_order,
 )
 from dataset.lidar_rays import Sweep
-from dataset.neighbors import neighbors_of, warn_of_lone_frames
+from dataset.neighbors import warn_of_lone_frames
 from dataset.options import checked_size, restrict
 from dataset.other_frames import OtherFrames, check_fields, frames_with
 from dataset.poses import LidarPoses
@@ -269,9 +269,9 @@ class UnScenes3D(SampleDataset):
         ]
         scenes = [self._scene_of[stem] for stem in complete]
         times = [time_order(stem) for stem in complete]
-        nearest = dict(zip(complete, neighbors_of(scenes, times, self._num_sources), strict=True))
+        nearest = dict(zip(complete, self._nearest_sources(complete, scenes, times), strict=True))
         warn_of_lone_frames([stem for stem in self.stems if not nearest[stem]], len(self.stems))
-        return [[stem, *(complete[other] for other in nearest[stem])] for stem in self.stems]
+        return [[stem, *nearest[stem]] for stem in self.stems]
 
     def _world_from(self, source: str) -> Float64[np.ndarray, "4 4"]:
         return self._world_from_lidar(source, self._scene_of[source])

@@ -157,7 +157,7 @@ def test_key_frames_are_apart_and_the_others_are_sources(source):
     rays = frames[1].lidar_rays
     assert len(rays.origins_m.unique(dim=0)) == 3
     assert rays.origins_m[:, 0].abs().max() < 0.5  # The next frames, not the next key frames.
-    assert len(read(source / "1", options=dict(key_every_s=0))) == 12
+    assert len(read(source / "1", options=dict(key_every_s=0.0))) == 12
     between = f"1-{stems[3]}"
     assert read(source / "1", stems=[between]).stems == [between]
     with pytest.raises(ValueError, match="key_every_s must be 0 or above"):
@@ -173,7 +173,7 @@ def test_a_gap_in_time_ends_a_scene(root):
         (recording / "clouds" / f"{stem}.bin").rename(recording / "clouds" / f"{later}.bin")
         (recording / "images" / f"{stem}.png").rename(recording / "images" / f"{later}.png")
     write_poses(recording / "poses.txt", poses)
-    frames = read(recording, options=dict(key_every_s=0))
+    frames = read(recording, options=dict(key_every_s=0.0))
     assert frames.scenes == ["1/0"] * 6 + ["1/1"] * 6
     assert frames.neighbors(1)[5] == [4]
     assert frames.previous(6) is None
@@ -339,7 +339,7 @@ def test_a_single_frame_has_no_neighbors(root, caplog):
         read(root / "1")
     with caplog.at_level(logging.WARNING):
         assert not read(root)[0].video.pixel_from_lidar[1:].any()
-    assert "1 of 7 frames are the only ones of their drives" in caplog.text
+    assert "1 of 7 frames have no other frame of their drive to learn from" in caplog.text
 
 
 def test_a_lost_sensor_leaves_the_other(root):

@@ -17,7 +17,7 @@ from dataset.augmentation import Choices
 from dataset.image_decoding import EncodedImage
 from dataset.lidar_depth import depth_of_points
 from dataset.lidar_rays import Sweep
-from dataset.neighbors import neighbors_of, warn_of_lone_frames
+from dataset.neighbors import warn_of_lone_frames
 from dataset.options import restrict
 from dataset.reading import Reading, SampleDataset
 from dataset.recordings.drive import FIELDS, RecordedDrive
@@ -286,9 +286,9 @@ class Recordings(SampleDataset):
         frames = self._every_frame
         scenes = [frame.scene for frame in frames]
         times = [float(frame.drive.times_s[frame.number]) for frame in frames]
-        nearest = dict(zip(frames, neighbors_of(scenes, times, self._num_sources), strict=True))
-        warn_of_lone_frames([f.stem for f in self._frames if not nearest[f]], len(self._frames))
-        return [[frame, *(frames[n] for n in nearest[frame])] for frame in self._frames]
+        nearest = dict(zip(frames, self._nearest_sources(frames, scenes, times), strict=True))
+        warn_of_lone_frames([f.stem for f in self._frames if not nearest[f]], len(self))
+        return [[frame, *nearest[frame]] for frame in self._frames]
 
     def _world_from(self, source: Frame) -> Float64[np.ndarray, "4 4"]:
         return source.drive.world_from_lidar(source.recorded_stem)
