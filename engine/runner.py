@@ -122,10 +122,11 @@ def wrap_network(network: BaseModel, process: Process, find_unused: bool) -> nn.
     on_gpu = process.device.type == "cuda"
     if on_gpu:
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
-    return DistributedNetwork(
+    wrapped = DistributedNetwork(
         network,
         device_ids=[process.device.index] if on_gpu else None,
         find_unused_parameters=find_unused,
         gradient_as_bucket_view=True,
-        broadcast_buffers=False,
     )
+    wrapped.broadcast_buffers = False  # The argument warns from torch 2.13 on.
+    return wrapped
