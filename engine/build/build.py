@@ -147,6 +147,9 @@ def build_dataset(
             injected |= {"num_sources": options.sources, "num_rays": options.rays}
             if options.masks is not None:
                 injected["mask_folder"] = options.masks
+            if options.point_labels is not None:
+                injected["point_labels"] = options.point_labels
+                injected["point_mapping"] = options.point_mapping
     frames: FrameDataset = Section(cfg, "dataset", DATASETS, GROUPS).build(injected)
     return frames
 
@@ -178,7 +181,8 @@ def _default_fields(cfg: Config, modality: str, training: bool) -> tuple[str, ..
         rays = ("lidar_rays",) if options.uses_rays else ()
         video = ("video",) if options.uses_video else ()
         masks = ("masks",) if options.label_free_options.masks is not None else ()
-        return (*input_fields(modality), *rays, *video, *masks)
+        points = ("voxel_classes",) if options.label_free_options.point_labels is not None else ()
+        return (*input_fields(modality), *rays, *video, *masks, *points)
     fields = [*fields_of(modality, training=training)]
     if training and has_elevation(cfg):
         fields.append("elevation_m")
