@@ -15,6 +15,7 @@ from dataset.nuscenes import labels as nuscenes_labels
 from dataset.rellis3d import layout
 from dataset.sample import collate
 from engine.build.build import balance_classes, build_dataset, build_model
+from engine.evaluation.occupancy import build_evaluation
 from tests.layout_files import GROUND_Z_M, write_tiny_unscenes3d
 from tests.novel_depth_config import write_config
 from tests.nuscenes_files import write_tiny_nuscenes
@@ -176,29 +177,43 @@ def test_an_unknown_supervision_is_rejected(unscenes3d):
         )
 
 
-def train_and_score(config, out, words=""):
-    train.main(train.parse_arguments(f"--py-config {config} --work-dir {out} {words}".split()))
-    weights = out / "model_state_dict.pth"
-    words = f"--work-dir {out} --resume-from {weights} --json {out / 'scores.json'}"
-    eval_iou.main(eval_iou.parse_arguments(words.split()))
-    return json.loads((out / "scores.json").read_text())
-
-
 def test_it_trains_without_labels_and_is_scored_by_those_of_validation(tmp_path, caplog):
     stems = write_tiny_unscenes3d(tmp_path / "data")
     config = write_config(tmp_path, "unscenes3d", tmp_path / "data")
     with config.open("a") as file:
+        given = dict(sources=2, rays=300, point_labels="labels")
         file.write(
-            "model['loss'] |= dict(supervision='lidar', label_free=dict(sources=2, rays=300))\n"
-            "schedule |= dict(val_interval=0)\n"
-            "modality = 'lidar'\n"
+            f"model['loss'] |= dict(supervision='lidar', label_free={given})\nmodality = 'lidar'\n"
         )
     for stem in stems[:2]:  # Those of the training split.
         (tmp_path / "data" / "occ" / f"{stem}.npy").unlink()
         (tmp_path / "data" / "depths" / f"{stem}.png").unlink()
+    frames = build_dataset(load(config), "train", training=True)
+    assert len(list(write_point_labels(frames, "unscenes3d"))) == 4
+    out = tmp_path / "out"
+    words = f"--py-config {config} --work-dir {out} --depth-metric"
     with caplog.at_level(logging.WARNING):
-        scores = train_and_score(config, tmp_path / "out")
+        train.main(train.parse_arguments(words.split()))
+        weights = out / "model_state_dict.pth"
+        words = f"--work-dir {out} --resume-from {weights} --json {out / 'scores.json'}"
+        eval_iou.main(eval_iou.parse_arguments(words.split()))
+    scores = json.loads((out / "scores.json").read_text())
     assert 0 <= scores["iou"] <= 1
+    assert "trained without labels" not in caplog.text
+    (curves,) = out.glob("*/vis_data/scalars.json")
+    lines = [json.loads(line) for line in curves.read_text().splitlines()]
+    logged = {name: value for line in lines for name, value in line.items()}
+    assert logged["loss_point_classes"] > 0
+    assert logged["depth_abs_rel"] > 0
+    assert 0 <= logged["miou"] <= 1
+
+
+def test_scores_of_classes_that_nothing_taught_are_warned_of(tmp_path, caplog):
+    write_tiny_unscenes3d(tmp_path / "data")
+    cfg = load(write_config(tmp_path, "unscenes3d", tmp_path / "data"))
+    args = eval_iou.parse_arguments(["--work-dir", str(tmp_path)])
+    with caplog.at_level(logging.WARNING):
+        build_evaluation(cfg, build_model(cfg), args)
     assert "trained without labels: IoU, precision and recall count" in caplog.text
 
 
@@ -301,15 +316,17 @@ def test_labeled_points_teach_classes(data, supervision, with_points):
 
 def test_neighbors_count_as_far_as_they_have_point_labels(with_points):
     cfg, files = with_points("unscenes3d")
-    every = build_dataset(cfg, "train", training=True)[0].voxel_classes
-    own = build_dataset(cfg, "train", training=True).stems
-    for file in files:
-        if file.stem not in own:
-            file.unlink()
-    few = build_dataset(cfg, "train", training=True)[0].voxel_classes
-    assert 0 < few.count_nonzero() < every.count_nonzero()
-    for file in files:
-        file.unlink(missing_ok=True)
+    frames = build_dataset(cfg, "train", training=True)
+    others = [file for file in files if file.stem not in frames.stems]
+    assert others
+    for file in others:
+        (np.fromfile(file, "<u4") * 0 + 7).tofile(file)
+    assert 7 in frames[0].voxel_classes
+    for file in others:
+        file.unlink()
+    assert 7 not in build_dataset(cfg, "train", training=True)[0].voxel_classes
+    for file in set(files) - set(others):
+        file.unlink()
     with pytest.raises(FileNotFoundError, match=r"2 of 2 files of point labels are missing: .*"):
         build_dataset(cfg, "train", training=True)
 
