@@ -23,7 +23,7 @@ from dataset.sample import VehicleState
 from utils.labels import IGNORE, UNSCENES3D
 from utils.quaternions import rotation_matrix
 
-_COPY_AGAIN = "The file is corrupt: copy it again from the data set's archive."
+_COPY_AGAIN = "The file is corrupt: copy it again from its source."
 _INTEGER_ROWS = "Save the rows as integers: rows.astype(np.int64)."
 _WRITE_CLOUD = (
     "Write float32 x, y, z, intensity 0–255 (docs/prepare_data.md); dataset.intensity_max sets "

@@ -54,6 +54,7 @@ class Reading:
         num_neighbors: Number of other frames of the scene, nearest in time, in ``neighbors``.
         num_sources: Number of other frames of the scene, nearest in time, that ``lidar_rays`` and
             ``video`` are read from.
+        source_spacing_m: Least distance that the vehicle moves from one of these to the next [m].
         num_rays: Number of ``lidar_rays``.
         mask_folder: Folder of ``masks`` in the data root.
         point_labels: Folder of the point labels that ``voxel_classes`` is read from, in the data
@@ -78,6 +79,7 @@ class Reading:
     num_sweeps: int = 1
     num_neighbors: int = 2
     num_sources: int = 2
+    source_spacing_m: float = 0.0
     num_rays: int = 4096
     mask_folder: str = "masks"
     point_labels: str = "labels"
@@ -128,6 +130,7 @@ class SampleDataset(FrameDataset):
         self._num_sweeps = checked_sweeps(reading.num_sweeps)
         self._num_neighbors = reading.num_neighbors
         self._num_sources, self._num_rays = reading.num_sources, reading.num_rays
+        self._source_spacing_m = reading.source_spacing_m
         self._mask_folder = reading.mask_folder
         self._point_label_folder = reading.point_labels
         self._point_mapping = self._find_point_mapping(reading.point_mapping)
@@ -250,6 +253,22 @@ class SampleDataset(FrameDataset):
         A source is whatever ``_world_from``, ``_read_sweep`` and ``_read_images`` take; frames
         outside the split, without labels, can be sources, too.
         """
+
+    def _nearest_sources(
+        self, sources: Sequence[Any], scenes: Sequence[str], times: Sequence[Any]
+    ) -> list[list[Any]]:
+        """Return, for each source, the nearest others of its scene at the spacing of sources."""
+        positions_m = None
+        if self._source_spacing_m > 0:
+            positions_m = np.stack([self._world_from(source)[:3, 3] for source in sources])
+        nearest = neighbors_of(
+            scenes,
+            times,
+            self._num_sources,
+            positions_m=positions_m,
+            spacing_m=self._source_spacing_m,
+        )
+        return [[sources[other] for other in others] for others in nearest]
 
     @abstractmethod
     def _world_from(self, source: Any) -> Float64[np.ndarray, "4 4"]:

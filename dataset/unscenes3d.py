@@ -27,7 +27,6 @@ from dataset.inventory import (
     time_order,
 )
 from dataset.lidar_rays import Sweep
-from dataset.neighbors import neighbors_of
 from dataset.options import checked_size, restrict
 from dataset.other_frames import OtherFrames, check_fields, frames_with
 from dataset.poses import LidarPoses
@@ -266,17 +265,17 @@ class UnScenes3D(SampleDataset):
         ]
         scenes = [self._scene_of[stem] for stem in complete]
         times = [time_order(stem) for stem in complete]
-        nearest = dict(zip(complete, neighbors_of(scenes, times, self._num_sources), strict=True))
+        nearest = dict(zip(complete, self._nearest_sources(complete, scenes, times), strict=True))
         alone = [stem for stem in self.stems if not nearest[stem]]
         if alone:
             logger.warning(
-                "%d of %d frames are the only ones of their drives (%s); nothing but themselves "
-                "supervises them",
+                "%d of %d frames have no other frame of their drive to learn from (%s): nothing "
+                "but themselves supervises them",
                 len(alone),
                 len(self.stems),
                 shortlist(alone, most=5),
             )
-        return [[stem, *(complete[other] for other in nearest[stem])] for stem in self.stems]
+        return [[stem, *nearest[stem]] for stem in self.stems]
 
     def _world_from(self, source: str) -> Float64[np.ndarray, "4 4"]:
         return self._world_from_lidar(source, self._scene_of[source])

@@ -47,6 +47,7 @@ class LabelFreeOptions:
 
     Attributes:
         sources: Other frames of the scene, nearest in time, labeled or not.
+        spacing_m: Least distance that the vehicle moves from one of these frames to the next [m].
         rays: LiDAR rays a frame, of its own sweep and of those frames'.
         pixels: Pixels of each cell of the feature map, and of each image, that are compared.
         proposals: Depths at which they are compared with the other images.
@@ -61,6 +62,7 @@ class LabelFreeOptions:
     """
 
     sources: int = 4
+    spacing_m: float = 0.0
     rays: int = 4096
     pixels: int = 2
     proposals: int = 64
@@ -81,6 +83,8 @@ class LabelFreeOptions:
                 f"loss.label_free.point_mapping='{self.point_mapping}' says what point labels are: "
                 "set point_labels to their folder, too, or leave it out"
             )
+        if self.spacing_m < 0:
+            raise ValueError(f"loss.label_free needs spacing_m of at least 0, got {self.spacing_m}")
         near_m, far_m = self.depths_m
         if self.proposals < 3 or not 0 < near_m < far_m:
             raise ValueError(

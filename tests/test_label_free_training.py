@@ -158,6 +158,23 @@ def test_frames_without_labels_are_sources(tmp_path):
     assert frames[0].lidar_rays.origins_m.unique(dim=0).shape[0] == 3
 
 
+@pytest.mark.parametrize("data", ["unscenes3d", "nuscenes"])
+def test_sources_can_be_spaced(data, request):
+    path = request.getfixturevalue(data)
+
+    def origins(spacing_m):
+        options = dict(sources=1, rays=2000, spacing_m=spacing_m)
+        cfg = load(path, model__loss__label_free=options)
+        rays = build_dataset(cfg, "train", training=True)[0].lidar_rays
+        return rays.origins_m[~rays.is_own].norm(dim=1).mean().item()
+
+    assert origins(1.5 * origins(0.0)) >= 1.4 * origins(0.0)
+    with pytest.raises(ValueError, match="no frame is 1000 m from another"):
+        origins(1000.0)
+    with pytest.raises(ValueError, match="spacing_m of at least 0, got -1"):
+        origins(-1.0)
+
+
 def test_nothing_is_counted_or_repeated_by_labels(unscenes3d):
     cfg = load(unscenes3d, model__loss__class_counts="from_data")
     assert balance_classes(cfg).model.loss.class_counts is None

@@ -76,6 +76,7 @@ model = dict(
         supervision="labels",  # labels | video | lidar | both: what training learns from
         label_free=dict(  # without labels
             sources=4,  # other frames of the drive, nearest in time, labeled or not
+            spacing_m=0.0,  # least distance that the vehicle moves from one of them to the next
             rays=4096,  # LiDAR rays a frame, of its own sweep and of those frames'
             pixels=2,  # of each cell of the feature map and each image that are compared
             proposals=64,  # depths at which they are compared with the other images

@@ -257,7 +257,7 @@ class NuScenes(SampleDataset):
         return self._frames.world_from_volume(self._rows[index])
 
     def _find_sources(self) -> list[list[int]]:
-        nearest = self.neighbors(self._num_sources)
+        nearest = self._nearest_sources(range(len(self.stems)), self.scenes, self._times())
         return [[index, *others] for index, others in enumerate(nearest)]
 
     def _world_from(self, source: int) -> Float64[np.ndarray, "4 4"]:

@@ -18,7 +18,6 @@ from dataset.augmentation import Choices
 from dataset.label_grids import labels_on_volume
 from dataset.lidar_depth import depth_of_points
 from dataset.lidar_rays import Sweep
-from dataset.neighbors import neighbors_of
 from dataset.options import checked_size, restrict
 from dataset.reading import SUPERVISING, Reading, SampleDataset
 from dataset.rellis3d import agreement, classes, files, labels, layout, splits
@@ -271,8 +270,8 @@ class Rellis3D(SampleDataset):
         missing = self._missing(complete, fields)
         complete = [frame for frame in complete if frame not in missing]
         scenes, numbers = [f.sequence for f in complete], [f.number for f in complete]
-        nearest = dict(zip(complete, neighbors_of(scenes, numbers, self._num_sources), strict=True))
-        return [[frame, *(complete[n] for n in nearest[frame])] for frame in self._frames]
+        nearest = dict(zip(complete, self._nearest_sources(complete, scenes, numbers), strict=True))
+        return [[frame, *nearest[frame]] for frame in self._frames]
 
     def _world_from(self, source: Frame) -> Float64[np.ndarray, "4 4"]:
         return self._sequences[source.sequence].world_from_lidar(source.number)

@@ -144,7 +144,11 @@ def build_dataset(
         if loss_options(cfg).supervision != LABELS:
             options = loss_options(cfg).label_free_options
             _check_no_labels_needed(cfg)
-            injected |= {"num_sources": options.sources, "num_rays": options.rays}
+            injected |= {
+                "num_sources": options.sources,
+                "source_spacing_m": options.spacing_m,
+                "num_rays": options.rays,
+            }
             if options.masks is not None:
                 injected["mask_folder"] = options.masks
             if options.point_labels is not None:
