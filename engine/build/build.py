@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -10,6 +11,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 import model as _models  # noqa: F401  Fills the registry.
+from dataset import layout
 from dataset.frame_dataset import FrameDataset
 from dataset.sample import collate
 from engine.agreement import check_agreement, describe_frames
@@ -56,6 +58,12 @@ def fields_of(modality: str, *, training: bool) -> tuple[str, ...]:
     """
     depth = ("depth_m",) if training and modality != "lidar" else ()
     return ("occupancy", *input_fields(modality), *depth)
+
+
+def input_folders(cfg: Config) -> list[Path]:
+    """Return the folders that a config's data set reads, whether they exist or not."""
+    root, labels = Path(cfg.data_root), cfg.dataset.get("labels_root")
+    return [root, *(root / name for name in layout.SUFFIXES), *([Path(labels)] if labels else [])]
 
 
 def input_fields(modality: str) -> tuple[str, ...]:
