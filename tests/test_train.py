@@ -319,6 +319,8 @@ def test_a_wrong_data_set_name_and_data_without_depth(tmp_path):
         run(config, tmp_path / "out", "--dataset nuscenes")
     with pytest.raises(ValueError, match="have no depth labels; build the data set with"):
         run(config, tmp_path / "out", "--depth-metric")
+    with pytest.raises(ValueError, match=r"--depth-metric reports at validation, .*val_interval=0"):
+        run(config, tmp_path / "out", "--depth-metric --cfg-options schedule.val_interval=0")
 
 
 def test_a_dry_run_says_what_would_happen_and_writes_nothing(tmp_path, capsys):

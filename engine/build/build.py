@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -10,6 +11,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 import model as _models  # noqa: F401  Fills the registry.
+from dataset import layout
 from dataset.frame_dataset import FrameDataset
 from dataset.sample import collate
 from engine.agreement import check_agreement, describe_frames
@@ -56,6 +58,12 @@ def fields_of(modality: str, *, training: bool) -> tuple[str, ...]:
     """
     depth = ("depth_m",) if training and modality != "lidar" else ()
     return ("occupancy", *input_fields(modality), *depth)
+
+
+def input_folders(cfg: Config) -> list[Path]:
+    """Return the folders that a config's data set reads, whether they exist or not."""
+    root, labels = Path(cfg.data_root), cfg.dataset.get("labels_root")
+    return [root, *(root / name for name in layout.SUFFIXES), *([Path(labels)] if labels else [])]
 
 
 def input_fields(modality: str) -> tuple[str, ...]:
@@ -145,9 +153,16 @@ def build_dataset(
         if loss_options(cfg).supervision != LABELS:
             options = loss_options(cfg).label_free_options
             _check_no_labels_needed(cfg)
-            injected |= {"num_sources": options.sources, "num_rays": options.rays}
+            injected |= {
+                "num_sources": options.sources,
+                "source_spacing_m": options.spacing_m,
+                "num_rays": options.rays,
+            }
             if options.masks is not None:
                 injected["mask_folder"] = options.masks
+            if options.point_labels is not None:
+                injected["point_labels"] = options.point_labels
+                injected["point_mapping"] = options.point_mapping
     frames: FrameDataset = Section(cfg, "dataset", DATASETS, GROUPS).build(injected)
     return frames
 
@@ -179,7 +194,8 @@ def _default_fields(cfg: Config, modality: str, training: bool) -> tuple[str, ..
         rays = ("lidar_rays",) if options.uses_rays else ()
         video = ("video",) if options.uses_video else ()
         masks = ("masks",) if options.label_free_options.masks is not None else ()
-        return (*input_fields(modality), *rays, *video, *masks)
+        points = ("voxel_classes",) if options.label_free_options.point_labels is not None else ()
+        return (*input_fields(modality), *rays, *video, *masks, *points)
     fields = [*fields_of(modality, training=training)]
     if training and has_elevation(cfg):
         fields.append("elevation_m")

@@ -91,6 +91,11 @@ def build_trainer(
     runtime = read_section(cfg, "runtime", Runtime)
     if schedule.val_interval:
         check_score_name(runtime.best_metric, cfg.labels)
+    elif depth_metric:
+        raise ValueError(
+            "--depth-metric reports at validation, which schedule.val_interval=0 switches off: set "
+            "it to 1, or leave the option out"
+        )
     cfg = balance_classes(cfg)
     mode = "default" if runtime.compile else None
     network = place(build_model(cfg, seed=seed), process.device, compile_mode=mode)
