@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dataset.sample import Batch, ImageMasks
 from loss.columns import column_cross_entropy
+from loss.occupancy import occupied_cross_entropy
 from loss.rendering import rendered_classes
 from loss.termination import unexplained_occupancy
 from model.novel_view import log_free_of, log_occupied_of, occupancy_density, voxel_edges
@@ -87,6 +88,8 @@ def label_free_terms(
     if batch.masks is not None:
         far_m = options.label_free_options.depths_m[1]
         terms["mask_classes"] = mask_term(logits, grid, batch.masks, far_m, stride)
+    if batch.voxel_classes is not None:
+        terms["point_classes"] = occupied_cross_entropy(logits, batch.voxel_classes)
     return LabelFreeTerms(terms, depth_m)
 
 

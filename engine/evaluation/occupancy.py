@@ -64,7 +64,7 @@ def build_evaluation(cfg: Config, network: UnsOcc, args: argparse.Namespace) -> 
         check_allow_missing(cfg, network)
     if args.save_pred is not None:
         reject_input_folder(args.save_pred, input_folders(cfg))
-    if network.supervision != LABELS and not network.loss_options.label_free_options.masks:
+    if network.supervision != LABELS and not network.loss_options.label_free_options.has_classes:
         logger.warning(
             "the network was trained without labels: IoU, precision and recall count, scores of "
             "classes do not"
