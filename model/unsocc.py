@@ -575,7 +575,8 @@ class UnsOcc(BaseModel):
         """The most probable label of every voxel, frame by frame.
 
         Trained without labels, the classes share the probability of being occupied, and a voxel is
-        occupied if that is above one half. Without masks or point labels, they mean nothing else.
+        occupied if that is above ``OCCUPIED``. Without masks or point labels, they mean nothing
+        else.
         """
         logits, elevation = self.infer_frames(batch)
         if self.supervision == LABELS:
