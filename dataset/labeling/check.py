@@ -86,7 +86,8 @@ def _check_held_out(
     if not held or not used:
         return
     clip_map = build_clip_map(reader, used, options)
-    nothing = Sweep(np.zeros((0, 4), np.float32), np.zeros(0, np.uint8), np.zeros(0, bool))
+    no, none = np.zeros(0, bool), np.zeros(0, np.uint8)
+    nothing = Sweep(np.zeros((0, 4), np.float32), none, is_moving=no, is_dust=no)
     for frame in held:
         labels = label_frame(clip_map, nothing, reader.drive.world_from_lidar[frame], None)
         points = reader.read(frame).points[:, :3]

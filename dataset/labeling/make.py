@@ -33,7 +33,7 @@ from utils.parallel import map_in_processes
 from utils.whole_files import write_json, write_whole
 
 INFO_FILE = "labels.json"
-VERSION = 2
+VERSION = 3
 """Version of the labels; increase it whenever a recording gives other bytes."""
 _WORK = ".labels"
 _PLAN = "plan.json"
