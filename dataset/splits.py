@@ -124,9 +124,9 @@ def split_frames(
         raise ValueError(f"unknown split '{split}'; known: {SPLITS} and 'all'")
     stems, source = _split_stems(data_root, source, scenes)
     if split not in stems:
+        lists = f"lists for {sorted(stems)}" if stems else "no lists"
         raise FileNotFoundError(
-            f"'{data_root}' has lists for {sorted(stems)} in {layout.IMAGESETS}/, but no "
-            f"{split}.txt. {_CHOICES}"
+            f"'{data_root}' has {lists} in {layout.IMAGESETS}/, expected {split}.txt. {_CHOICES}"
         )
     if not stems[split]:
         raise ValueError(f"the split '{split}' of '{data_root}' ({source}) is empty. {_CHOICES}")

@@ -31,7 +31,7 @@ from dataset.neighbors import warn_of_lone_frames
 from dataset.options import checked_size, restrict
 from dataset.other_frames import OtherFrames, check_fields, frames_with
 from dataset.poses import LidarPoses
-from dataset.reading import Reading, SampleDataset
+from dataset.reading import SUPERVISING, Reading, SampleDataset
 from dataset.sample_fields import sample_fields
 from dataset.splits import (
     frames_by_scene,
@@ -48,8 +48,6 @@ ALL = "all"
 """The split of every frame on disk that has the files of the requested fields."""
 SENSOR_FOLDERS = (layout.IMAGES, layout.CLOUDS)
 """With ``Reading.allow_missing``, a frame needs a file in one of them."""
-_SUPERVISING = {"lidar_rays", "video"}
-"""Fields that are read from other frames of the drive, labeled or not."""
 
 logger = logging.getLogger(__name__)
 
@@ -133,8 +131,7 @@ class UnScenes3D(SampleDataset):
         )
         self._scene_of = scene_of
         self._poses = self._find_poses(scene_of)
-        if self._fields & _SUPERVISING:
-            self._sources = self._find_sources()
+        self._set_sources()
         self._others = self._find_others(split)
 
     @classmethod
@@ -262,7 +259,7 @@ class UnScenes3D(SampleDataset):
 
     def _find_sources(self) -> list[list[str]]:
         self._require_drives("training without labels needs")
-        folders = self._folders(sorted(self._fields & _SUPERVISING))
+        folders = self._folders(sorted(self._fields & SUPERVISING))
         used = set(self.scenes)
         complete = [
             stem for stem in complete_stems(self._root, folders) if self._scene_of.get(stem) in used
@@ -277,8 +274,12 @@ class UnScenes3D(SampleDataset):
         return self._world_from_lidar(source, self._scene_of[source])
 
     def _read_sweep(self, source: str) -> Sweep:
-        cloud = self._clouds.read_recorded(source)
-        return Sweep(np.zeros(3), cloud[:, :3].astype(np.float64))
+        points_m = self._clouds.read_file(source)[:, :3].astype(np.float64)
+        labels = self._read_point_labels(source, len(points_m))
+        return Sweep(np.zeros(3), points_m, labels).of(points_m[:, 0] < self._clouds.max_range_m)
+
+    def _point_label_path(self, source: str) -> Path:
+        return self._root / self._point_label_folder / f"{source}.label"
 
     def _read_images(
         self, source: str, choices: Choices
@@ -370,7 +371,7 @@ class UnScenes3D(SampleDataset):
 
     def _find_poses(self, scene_of: Mapping[str, str]) -> LidarPoses | None:
         """Set up the poses of the used scenes, if a field needs them."""
-        posed = {"world_from_lidar", "neighbors", *_SUPERVISING}
+        posed = {"world_from_lidar", "neighbors", *SUPERVISING}
         if not self._fields & posed and self._num_sweeps == 1:
             return None
         on_disk = stems_in(self._root, layout.CALIBS)

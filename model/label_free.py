@@ -1,5 +1,6 @@
 """Training without labels: the terms of the loss, and the labels that such a network predicts."""
 
+from math import log
 from typing import NamedTuple
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from dataset.sample import Batch, ImageMasks
 from loss.columns import column_cross_entropy
+from loss.occupancy import occupied_cross_entropy
 from loss.rendering import rendered_classes
 from loss.termination import unexplained_occupancy
 from model.novel_view import log_free_of, log_occupied_of, occupancy_density, voxel_edges
@@ -22,6 +24,9 @@ CONTINUED = 0.25
 """How much a column counts to which surfaces are continued; one with matched pixels counts 1."""
 SURFACE_WEIGHT = 1.5
 """How much surfaces count in columns of matched pixels, against 1 of free space."""
+OCCUPIED = 0.4
+"""P(occupied) above which a voxel counts as occupied. IoU is the largest at IoU / (1 + IoU), which
+is 0.3 for an IoU of 0.43 and 0.45 for one of 0.8."""
 
 
 class LabelFreeTerms(NamedTuple):
@@ -68,14 +73,15 @@ def label_free_terms(
     if options.uses_video:
         assert batch.video is not None, "a field of this supervision"
         matched = matched_columns(batch.video, grid, options.label_free_options, stride)
-        weight = matched.is_matched
+        weight, share = matched.is_matched, matched.is_matched.new_ones(())
         if is_unexplained is None:
             weight = weight + (1 - weight) * CONTINUED * weight.amax((1, 2), keepdim=True)
             depth_m = matched.depth_m
         else:  # Points are right where they are; pixels tell of the columns without any.
             weight = weight * is_unexplained.all(-1)
             is_unexplained = is_unexplained & (weight == 0)[..., None]
-        terms["matched_columns"] = column_cross_entropy(
+            share = weight.mean()  # Each counts like a free one: they are few, and often wrong.
+        terms["matched_columns"] = share * column_cross_entropy(
             log_free,
             log_occupied_of(logits),
             matched.profiles,
@@ -87,6 +93,8 @@ def label_free_terms(
     if batch.masks is not None:
         far_m = options.label_free_options.depths_m[1]
         terms["mask_classes"] = mask_term(logits, grid, batch.masks, far_m, stride)
+    if batch.voxel_classes is not None:
+        terms["point_classes"] = occupied_cross_entropy(logits, batch.voxel_classes)
     return LabelFreeTerms(terms, depth_m)
 
 
@@ -129,7 +137,7 @@ def _without_free(logits: Float[Tensor, "B classes X Y Z"]) -> Float[Tensor, "B 
 
 
 def occupied_labels(logits: Float[Tensor, "B classes X Y Z"]) -> UInt8[Tensor, "B X Y Z"]:
-    """The likeliest class but free where P(occupied) is above one half, else free."""
-    is_occupied = log_free_of(logits) < log_occupied_of(logits)
+    """The likeliest class but free where P(occupied) is above ``OCCUPIED``, else free."""
+    is_occupied = log_occupied_of(logits) > log(OCCUPIED)
     scores = logits.index_fill(1, torch.tensor([FREE], device=logits.device), -torch.inf)
     return torch.where(is_occupied, scores.argmax(dim=1), FREE).to(torch.uint8)

@@ -66,10 +66,26 @@ def test_pixels_tell_of_the_columns_without_points():
     assert not pull[10, 12]  # The column of the point.
 
 
+def test_few_columns_without_points_count_little():
+    torch.manual_seed(0)
+    logits = logits_of(torch.full((1, *GRID.shape), 0.1))
+    rays = lidar_rays()
+    all_columns = rays._replace(has_point=torch.zeros_like(rays.has_point))
+    few_columns = rays._replace(has_point=torch.ones_like(rays.has_point))
+    few_columns.has_point[:, 9:11, 11:13] = False
+    values = []
+    for lidar in (all_columns, few_columns):
+        torch.manual_seed(0)
+        fields = batch(video=video(), lidar_rays=lidar)
+        found = label_free_terms(logits, GRID, fields, options("both"), 4)
+        values.append(found.terms["matched_columns"].item())
+    assert 0 < values[1] < 0.2 * values[0]
+
+
 def test_classes_share_the_probability_of_being_occupied():
-    shares = torch.tensor([[0.45, 0.25, 0.3], [0.6, 0.1, 0.3], [0.1, 0.8, 0.1]])
+    shares = torch.tensor([[0.59, 0.25, 0.16], [0.61, 0.1, 0.29], [0.1, 0.8, 0.1]])
     labels = occupied_labels(shares.log().T[None, :, :, None, None])
-    assert labels.flatten().tolist() == [2, 0, 1]
+    assert labels.flatten().tolist() == [1, 0, 1]
 
 
 def test_a_mask_teaches_the_class_where_its_rays_end():
@@ -86,3 +102,16 @@ def test_a_mask_teaches_the_class_where_its_rays_end():
     pull = -logits.grad[0, 2]
     assert pull[10].sum() > 0.85 * pull.sum()  # The rest ends in front of it.
     assert not pull[:, 13:].any()  # To the left, where the mask says nothing.
+
+
+def test_labeled_points_teach_the_class_of_their_voxels_only():
+    logits = logits_of(torch.full((1, *GRID.shape), 0.1)).requires_grad_()
+    classes = torch.zeros((1, *GRID.shape), dtype=torch.uint8)
+    classes[0, 10, 12, 8] = 2
+    fields = batch(lidar_rays=lidar_rays(), voxel_classes=classes)
+    found = label_free_terms(logits, GRID, fields, options("lidar"), 4)
+    term = found.terms["point_classes"]
+    assert term.item() == pytest.approx(-math.log(0.5), rel=1e-5)
+    term.backward()
+    assert logits.grad[0, :, 10, 12, 8].tolist() == pytest.approx([0.0, 0.5, -0.5])
+    assert logits.grad.count_nonzero() == 2

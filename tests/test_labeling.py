@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 
 from dataset import formats, layout
+from dataset.class_mapping import DROP, read_mapping
 from dataset.labeling.cells import CellMap
 from dataset.labeling.clip_map import build_clip_map
 from dataset.labeling.drive import cut_clips, read_drive
+from dataset.labeling.dust import is_dust
 from dataset.labeling.evidence import Evidence, SilentDirections, ray_samples, thin_rays
 from dataset.labeling.frame_labels import View, label_frame
 from dataset.labeling.ground import fit_ground
-from dataset.labeling.mapping import DROP, read_mapping
 from dataset.labeling.movers import find_moved
 from dataset.labeling.options import LabelOptions
-from dataset.labeling.overhead import Overhead
+from dataset.labeling.overhead import overhead_of_camera, overhead_of_lidar, rim_of
 from dataset.labeling.scoring import labels_at, passes_through, score_held_out, score_truth
 from dataset.labeling.sweeps import SweepReader
 from dataset.labeling.visibility import seen_by_camera, visible_depth
@@ -151,7 +152,7 @@ def test_a_mapping_gives_point_labels_their_classes(recording, tmp_path):
     with pytest.raises(ValueError, match=r"uint32 for each of the \d+ points"):
         reader.read(0)
     (source * 0 + 9).tofile(root / "labels" / f"{stem}.label")
-    with pytest.raises(ValueError, match=r"found 9: add it to the file of --mapping"):
+    with pytest.raises(ValueError, match=r"found 9: add it to that file"):
         reader.read(0)
 
 
@@ -433,7 +434,7 @@ def test_little_evidence_in_a_voxel_is_backed_by_what_is_around_it():
 def test_what_is_out_of_view_above_a_mover_is_hidden():
     mover_points = np.array([[10.0, 0.1, -1.0], [10.0, 0.1, 1.0]], np.float32)
     behind = np.array([[30.0, 0.1, 1.0]], np.float32)
-    overhead = Overhead(mover_points, np.concatenate([mover_points, behind]))
+    overhead = overhead_of_lidar(mover_points, np.concatenate([mover_points, behind]))
     points = np.array(
         [
             [12.0, 0.1, 2.0],  # Above the highest point of the direction.
@@ -446,9 +447,79 @@ def test_what_is_out_of_view_above_a_mover_is_hidden():
     )
     assert overhead.hides(points, 5.0).tolist() == [True, False, False, False, False]
     assert overhead.hides(points, np.inf).tolist() == [True, False, False, True, False]
-    assert overhead.reaches_top(mover_points).all()
-    above = Overhead(mover_points, np.concatenate([mover_points, 2 * points[:1]]))
-    assert not above.reaches_top(mover_points).any()
+
+
+def test_the_rim_of_a_mover_is_what_no_point_is_above():
+    side = np.array([[10.0, 0.1, z] for z in (-1.0, 0.8, 1.0)], np.float32)
+    assert rim_of(side, side).tolist() == side[1:].tolist()  # Slopes of 0.08 and 0.1.
+    above = np.array([[30.0, 0.1, 6.0]], np.float32)
+    assert not len(rim_of(side, np.concatenate([side, above])))
+
+
+def test_a_camera_sees_nothing_above_the_rim_of_a_mover():
+    # From a camera, the rim falls from a slope of 0.1 to -0.1 within three degrees.
+    degrees = np.radians([10.5, 11.5, 12.5])
+    slopes = np.array([0.1, 0.0, -0.1])
+    rim = 10 * np.stack([np.cos(degrees), np.sin(degrees), slopes], 1).astype(np.float32)
+    overhead = overhead_of_camera(rim)
+
+    def at(degree, slope, distance_m):
+        azimuth = np.radians(degree)
+        point = np.array([[np.cos(azimuth), np.sin(azimuth), slope]]) * distance_m
+        return bool(overhead.hides(point.astype(np.float32), np.inf)[0])
+
+    assert at(11.5, -0.05, 50)  # Above the lower side of the rim.
+    assert not at(10.5, -0.05, 50)  # Below the rim there and in the next direction.
+    assert at(9.5, 0.12, 50)  # The next direction counts.
+    assert not at(8.5, 0.12, 50)
+    assert not at(11.5, 0.2, 5)  # In front of it.
+
+
+def _cloud_of_walls(dust):
+    """A cloud with a wall of 60 by 20 degrees 20 m ahead, and dust in front of it."""
+    azimuth, elevation = np.meshgrid(np.arange(-30, 30, 0.5), np.arange(-10, 10, 0.5))
+    azimuth, elevation = np.radians(azimuth.ravel()), np.radians(elevation.ravel())
+    wall = np.stack([0 * azimuth + 1, np.tan(azimuth), np.tan(elevation)], 1) * 20
+    return np.concatenate([np.reshape(dust, (-1, 3)), wall]).astype(np.float32)
+
+
+def test_single_points_that_all_rays_pass_are_dust():
+    dust = [[3.0, 0.3, 0.2], [5.0, 1.0, -0.3]]
+    points = _cloud_of_walls(dust)
+    assert np.flatnonzero(is_dust(points, 0.02)).tolist() == [0, 1]
+    assert not is_dust(points, 0.0).any()
+    assert not len(is_dust(points[:0], 0.02))
+
+
+def test_dust_against_the_sky_is_found_by_the_typical_number_of_points():
+    above = np.array([[3.0, 0.0, 2.5]])  # Nothing is behind it.
+    assert np.flatnonzero(is_dust(_cloud_of_walls(above), 0.02)).tolist() == [0]
+
+
+def test_thin_things_are_no_dust():
+    # A pole of one point in each half degree of elevation, 5 m ahead.
+    elevation = np.radians(np.arange(-10, 10, 0.5))
+    pole = np.stack([0 * elevation + 5, 0 * elevation, 5 * np.tan(elevation)], 1)
+    assert not is_dust(_cloud_of_walls(pole), 0.02).any()
+
+
+def test_dust_is_neither_in_the_map_nor_in_the_labels(recording):
+    root = recording.parent / "dusty"
+    stems = write_drive(root, frames=2)
+    spot = [6.0, 0.0, 0.0]  # In the air, 2.7 m above the road.
+    for stem in stems:
+        path = root / "clouds" / f"{stem}.bin"
+        rows = np.fromfile(path, "<f4").reshape(-1, 4)
+        np.concatenate([[[*spot, 0.1]], rows]).astype("<f4").tofile(path)
+    drive = read_drive(root)
+    for share, expected in ((0.0, BARRIER), (0.02, IGNORE)):
+        options = replace(OPTIONS, dust_share=share)
+        reader = SweepReader(drive, options)
+        assert reader.read(0).is_dust.any() == (share > 0)
+        found = build_clip_map(reader, range(2), options)
+        labels = label_frame(found, reader.read(0), drive.world_from_lidar[0], None)
+        label = labels_at(labels.occupancy, np.array([spot], np.float32))[0]
+        assert (label == BARRIER) == (expected == BARRIER)
 
 
 def test_voxels_that_were_hit_need_more_passes_to_be_free(clip_map):

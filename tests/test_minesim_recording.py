@@ -6,9 +6,9 @@ import pytest
 from dataset import formats, layout
 from dataset.check.nearby import is_near_voxels
 from dataset.check.registration import occupied_voxels
+from dataset.class_mapping import read_mapping
 from dataset.labeling.check import TRUTH
 from dataset.labeling.drive import read_drive
-from dataset.labeling.mapping import read_mapping
 from dataset.labeling.options import LabelOptions
 from dataset.labeling.sweeps import SweepReader
 from dataset.minesim.scene.mesh import box

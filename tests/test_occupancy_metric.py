@@ -4,8 +4,6 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from mmengine.evaluator import Evaluator
 from torch import Tensor
 
@@ -127,22 +125,3 @@ def test_rejects_unknown_names():
         OccupancyMetric("mars")
     with pytest.raises(ValueError, match="unknown convention 'iou'"):
         OccupancyMetric("unscenes3d", "iou")
-
-
-def evaluate_rank(rank, store):
-    """Evaluate one of two ranks' share, padded to equal length as mmengine's sampler does."""
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
-    metric = OccupancyMetric("unscenes3d")
-    give(metric, [[0, 2, 4], [1, 3, 0]][rank])
-    metric.evaluate(FRAMES)
-    assert metric.scores == expected_scores(range(FRAMES))
-    if rank == 0:  # Ranks of unequal length, too.
-        give(metric, [0, 1])
-    metric.evaluate(2)
-    assert metric.scores == expected_scores(range(2))
-    dist.destroy_process_group()
-
-
-def test_two_ranks_give_the_scores_of_one(tmp_path):
-    mp.spawn(evaluate_rank, args=(tmp_path / "store",), nprocs=2)

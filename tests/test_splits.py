@@ -81,8 +81,11 @@ def test_lists_come_first(tmp_path):
 
 def test_a_missing_list_is_rejected(tmp_path):
     write_lists(tmp_path, train=["8.0"])
-    with pytest.raises(FileNotFoundError, match=r"has lists for \['train'\].*but no test.txt"):
+    with pytest.raises(FileNotFoundError, match=r"has lists for \['train'\] .*expected test\.txt"):
         splits.split_frames(tmp_path, "test", "auto", {})
+    (tmp_path / "imagesets/train.txt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"has no lists in imagesets/, expected val\.txt"):
+        splits.split_frames(tmp_path, "val", "lists", {})
 
 
 def test_nothing_to_split_by_is_rejected(tmp_path):

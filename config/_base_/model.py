@@ -67,6 +67,7 @@ model = dict(
             lidar_rays=1.0,
             matched_columns=1.0,
             mask_classes=0.5,
+            point_classes=0.5,
             unexplained_occupancy=1.0,
         ),
         class_weights=None,  # in the cross entropy, free first; None: all alike
@@ -81,6 +82,8 @@ model = dict(
             proposals=64,  # depths at which they are compared with the other images
             depths_m=(3.0, 80.0),  # smallest and largest of those
             masks=None,  # folder with the classes of pixels, one PNG an image
+            point_labels=None,  # folder with the classes of points, one file a cloud
+            point_mapping=None,  # file of what those are, as config/labels/kitti.json
         ),
     ),
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dataset import layout
+from dataset.class_mapping import ClassMapping
 from dataset.formats import (
     depth_from_units,
     elevation_from_units,
@@ -19,7 +20,6 @@ from dataset.formats import (
 from dataset.labeling.clip_map import ClipMap, build_clip_map
 from dataset.labeling.drive import Clip, Drive, cut_clips
 from dataset.labeling.frame_labels import View, label_frame
-from dataset.labeling.mapping import ClassMapping
 from dataset.labeling.options import LabelOptions
 from dataset.labeling.scoring import (
     HeldOutScore,
@@ -86,7 +86,8 @@ def _check_held_out(
     if not held or not used:
         return
     clip_map = build_clip_map(reader, used, options)
-    nothing = Sweep(np.zeros((0, 4), np.float32), np.zeros(0, np.uint8), np.zeros(0, bool))
+    no, none = np.zeros(0, bool), np.zeros(0, np.uint8)
+    nothing = Sweep(np.zeros((0, 4), np.float32), none, is_moving=no, is_dust=no)
     for frame in held:
         labels = label_frame(clip_map, nothing, reader.drive.world_from_lidar[frame], None)
         points = reader.read(frame).points[:, :3]

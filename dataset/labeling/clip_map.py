@@ -105,10 +105,10 @@ def build_clip_map(reader: SweepReader, frames: Sequence[int], options: LabelOpt
     for frame, pose, position in zip(frames, poses, path, strict=True):
         sweep = reader.read(frame)
         points = _placed(sweep.points, pose, position)
-        is_static = ~sweep.is_moving
+        is_static = ~sweep.is_moving & ~sweep.is_dust
         cells.add(points[is_static], sweep.label[is_static])
         rays = points[thin_rays(points, options.evidence_m, options.rays)]
-        silent = silent_directions.find(sweep.points[:, :3], options.silent_m)
+        silent = silent_directions.find(sweep.points[~sweep.is_dust, :3], options.silent_m)
         evidence.add(
             position.astype(np.float32),
             points[is_static],

@@ -9,7 +9,7 @@ from dataset import layout
 from dataset.labeling.clip_map import ClipMap
 from dataset.labeling.evidence import ray_samples
 from dataset.labeling.options import LabelOptions
-from dataset.labeling.overhead import Overhead
+from dataset.labeling.overhead import overhead_of_camera, overhead_of_lidar, rim_of
 from dataset.labeling.sweeps import Sweep
 from dataset.labeling.visibility import seen_by_camera, visible_depth
 from dataset.map_labels import LOCAL_MAP_X_M, LOCAL_MAP_Y_M, elevation_image
@@ -77,7 +77,8 @@ def label_frame(
     movers, mover_label, stays = _movers(clip, sweep, clip_from_lidar)
     shown = np.concatenate([points, movers])
     occupancy = np.full(_GRID.shape, IGNORE, np.uint8)
-    overhead = Overhead(movers, sweep.points[:, :3])
+    cloud = sweep.points[~sweep.is_dust, :3]
+    overhead = overhead_of_lidar(movers, cloud)
     free = _free_voxels(clip, clip_from_lidar)
     centers = _GRID.meters_from_voxel(np.stack(np.unravel_index(free, _GRID.shape), axis=1) + 0.5)
     hidden = overhead.hides(centers.astype(np.float32), options.mover_shadow_m)
@@ -95,12 +96,15 @@ def label_frame(
     guessed[_voxels_of(points[is_pseudo])[0]] = True
     occupied = (occupancy.reshape(-1) != FREE) & (occupancy.reshape(-1) != IGNORE)
     in_map = _between(points[:, 0], LOCAL_MAP_X_M) & _between(points[:, 1], LOCAL_MAP_Y_M)
-    own = np.concatenate([sweep.points[stays, :3], movers])
     depth, in_camera = None, None
     if view is not None:
         eye = _position(view.pixel_from_lidar)
-        tops = movers[overhead.reaches_top(movers)] - eye
-        shown = points[~Overhead(tops, tops).hides(points - eye, np.inf)]
+        beyond_top = overhead_of_camera(rim_of(movers, cloud) - eye)
+        shown, static = (
+            seen[~beyond_top.hides(seen - eye, np.inf)]
+            for seen in (points, sweep.points[stays, :3])
+        )
+        own = np.concatenate([static, movers])
         every = np.concatenate([shown, own])
         spacing = np.concatenate(
             [
@@ -165,12 +169,12 @@ def _movers(
     placed += clip_from_lidar[:3, 3].astype(np.float32)
     moved = sweep.is_moving.copy()
     if clip.options.remove_movers:
-        moved |= clip.has_moved(placed)
+        moved |= clip.has_moved(placed) & ~sweep.is_dust
     points, placed, label = own[moved], placed[moved], sweep.label[moved]
     dense = _is_dense(points) & _is_solid(own, moved)
     points, placed, label = points[dense], placed[dense], label[dense]
     guess = clip.guess(placed)
-    return points, np.where(label > 0, label, guess).astype(np.uint8), ~moved
+    return points, np.where(label > 0, label, guess).astype(np.uint8), ~moved & ~sweep.is_dust
 
 
 def _is_dense(points: Float32[np.ndarray, "N 3"]) -> Bool[np.ndarray, " N"]:

@@ -25,6 +25,8 @@ class LabelOptions:
         ray_margin_m: Evidence of free space ends this far before the point [m].
         min_passes: Clouds whose rays must pass through a voxel for it to be free.
         free_ratio: A free voxel needs more than this many of them per cloud that hit it.
+        dust_share: A point is dust if at most this share of the points in its direction are about
+            as far away; 0 turns it off.
         remove_movers: Whether to remove points that other rays have passed through.
         mover_passes: Clouds whose rays must have passed before or after for removal.
         mover_ratio: Removal needs this many of them per cloud that hit, in and around the voxel;
@@ -62,6 +64,7 @@ class LabelOptions:
     ray_margin_m: float = 0.3
     min_passes: int = 1
     free_ratio: float = 5.0
+    dust_share: float = 0.02
     remove_movers: bool = True
     mover_passes: int = 3
     mover_ratio: float = 1.4

@@ -1,4 +1,4 @@
-"""One cloud with what is known of each point: its class, and whether it moves.
+"""One cloud with what is known of each point: its class, and whether it moves or is dust.
 
 Classes come from the best source that a recording has, in this order:
 
@@ -16,9 +16,10 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
+from dataset.class_mapping import DROP, UNKNOWN, ClassMapping
 from dataset.labeling.boxes import BOXES, BoxReader
 from dataset.labeling.drive import Drive
-from dataset.labeling.mapping import DROP, UNKNOWN, ClassMapping
+from dataset.labeling.dust import is_dust
 from dataset.labeling.options import LabelOptions
 from dataset.labeling.visibility import first_hits
 from dataset.point_labels import read_point_labels
@@ -36,11 +37,13 @@ class Sweep:
         points: x, y, z [m] in the LiDAR frame of the network, and the intensity, 0–1.
         label: Class of each point; 0 if unknown.
         is_moving: Points on things that move, according to their labels.
+        is_dust: Points in the air, which lie on no surface.
     """
 
     points: Float32[np.ndarray, "P 4"]
     label: UInt8[np.ndarray, " P"]
     is_moving: Bool[np.ndarray, " P"]
+    is_dust: Bool[np.ndarray, " P"]
 
 
 class SweepReader:
@@ -95,7 +98,8 @@ class SweepReader:
             points, label, is_moving = points[kept], label[kept], is_moving[kept]
         if self._mapping is not None and "masks" in self.sources:
             label = np.where(label == UNKNOWN, self._of_mask(stem, points), label)
-        return Sweep(points, label.astype(np.uint8), is_moving)
+        dust = is_dust(points[:, :3], self._options.dust_share) & ~is_moving
+        return Sweep(points, label.astype(np.uint8), is_moving, dust)
 
     def _of_mask(self, stem: str, points: Float32[np.ndarray, "P 4"]) -> UInt8[np.ndarray, " P"]:
         """Return the class of the pixels of points that the camera sees within the range."""

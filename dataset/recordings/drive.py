@@ -1,15 +1,15 @@
 """One recording of a data set: its complete frames, their poses and scenes, and their files."""
 
 import logging
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float, Float32, Float64
 
 from dataset.arrays import Images, InputOptions, input_points
 from dataset.inventory import time_order
-from dataset.recorded_clouds import in_box
+from dataset.reading import SUPERVISING
 from dataset.recorded_track import key_frames, read_track, scenes_of, times_of
 from dataset.recording import Recording
 from dataset.recordings.folders import CALIBRATION, CLOUDS, IMAGES
@@ -25,12 +25,13 @@ FIELDS = (
     "lidar_rays",
     "video",
     "masks",
+    "voxel_classes",
 )
 """Fields of a Sample that a recording provides."""
-_OF_CLOUD = {"points", "depth_m", "neighbors", "lidar_rays"}
+_OF_CLOUD = {"points", "depth_m", "neighbors", "lidar_rays", "voxel_classes"}
 _OF_IMAGE = {"images", "video"}
 _OF_CAMERA = {*_OF_IMAGE, "pixel_from_lidar", "depth_m", "neighbors", "masks"}
-_POSED = {"world_from_lidar", "neighbors", "lidar_rays", "video"}
+_POSED = {"world_from_lidar", "neighbors", *SUPERVISING}
 
 logger = logging.getLogger(__name__)
 
@@ -124,18 +125,11 @@ class RecordedDrive:
         points = self._recording.read_cloud(stem)
         return None if points is None else input_points(stem, points, self._max_range_m)
 
-    def read_surroundings(
-        self, stem: str, vehicle_m: Sequence[float]
-    ) -> Float64[np.ndarray, "P 3"]:
-        """Read the positions of the points that are not on your own vehicle.
-
-        Args:
-            stem: The frame, which has a cloud.
-            vehicle_m: Box of the vehicle.
-        """
-        points = self.read_cloud(stem)
+    def read_whole_cloud(self, stem: str) -> Float[np.ndarray, "P 4"]:
+        """Read all points of a frame's file, which must exist, in the frame of the network."""
+        points = self._recording.read_cloud(stem)
         assert points is not None, "a complete frame has a cloud"
-        return points[~in_box(points, vehicle_m), :3].astype(np.float64)
+        return points
 
     def open_images(self, stem: str) -> Images | None:
         """Read the recorded image of each camera; None if there is none."""

@@ -86,6 +86,11 @@ def build_trainer(
     runtime = read_section(cfg, "runtime", Runtime)
     if schedule.val_interval:
         check_validation(cfg, runtime.best_metric, depth_metric=depth_metric)
+    elif depth_metric:
+        raise ValueError(
+            "--depth-metric reports at validation, which schedule.val_interval=0 switches off: set "
+            "it to 1, or leave the option out"
+        )
     cfg = balance_classes(cfg)
     mode = "default" if runtime.compile else None
     network = place(build_model(cfg, seed=seed), process.device, compile_mode=mode)
@@ -154,6 +159,7 @@ def _training_hooks(
         seed=seed,
         best_metric=runtime.best_metric,
         every_iters=runtime.checkpoint_iters if iter_resume else 0,
+        accumulation=schedule.gradient_accumulation,
         average=average,
         resume_from=resume_from,
     )
