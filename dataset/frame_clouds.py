@@ -66,8 +66,16 @@ class FrameClouds:
             FileNotFoundError: If the file is missing.
             ValueError: If the file is invalid.
         """
-        path = self.root / layout.relative_path(layout.CLOUDS, stem)
-        return transforms.within_range(formats.read_cloud(path, self.rule), self.max_range_m)
+        return transforms.within_range(self.read_file(stem), self.max_range_m)
+
+    def read_file(self, stem: str) -> Float32[np.ndarray, "P 4"]:
+        """Read all points of a file, in its order.
+
+        Raises:
+            FileNotFoundError: If it is missing.
+            ValueError: If it is invalid.
+        """
+        return formats.read_cloud(self.root / layout.relative_path(layout.CLOUDS, stem), self.rule)
 
     def _read_sweep(self, stem: str, choices: Choices, number: int) -> Float32[np.ndarray, "P F"]:
         """Read one sweep and augment it; ``number`` counts the sweeps of a frame."""

@@ -26,7 +26,7 @@ _REDUCED = {
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
-_COPY_AGAIN = "The file is corrupt: copy it again from the data set's archive."
+_COPY_AGAIN = "The file is corrupt: copy it again from its source."
 
 
 def decode_image(where: str, data: bytes) -> np.ndarray:
@@ -137,7 +137,10 @@ def _check_whole(where: str, data: bytes) -> None:
 
 
 def _decoded(where: str, data: bytes, flags: int) -> np.ndarray:
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:  # Such as a header with more pixels than OpenCV allows.
+        image = None
     if image is None:
         found = f"{len(data)} bytes that cannot be decoded"
         raise ValueError(f"{where}: expected an image (JPEG or PNG), found {found}. {_COPY_AGAIN}")

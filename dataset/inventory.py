@@ -23,6 +23,7 @@ FIELD_FOLDERS = {
     "neighbors": (layout.CALIBS, layout.VEHICLE_INFOS, layout.DEPTHS),
     "lidar_rays": (layout.CLOUDS, layout.CALIBS, layout.VEHICLE_INFOS),
     "masks": (layout.IMAGES, layout.CALIBS),
+    "voxel_classes": (layout.CLOUDS, layout.CALIBS, layout.VEHICLE_INFOS),
     "video": (layout.IMAGES, layout.CALIBS, layout.VEHICLE_INFOS),
 }
 """Folders that hold each field of a Sample."""

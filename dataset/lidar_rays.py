@@ -1,14 +1,19 @@
-"""LiDAR points as rays: free before the point, occupied at it."""
+"""LiDAR points as rays, free before the point and occupied at it, and the classes of points."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float64, Int64, UInt8
+from torch import Tensor
 
+from dataset.class_mapping import DROP, UNKNOWN
+from dataset.map_labels import occupancy_rows
+from dataset.point_labels import PointLabels
 from dataset.sample import LidarRays
 from utils.geometry import VoxelGrid
+from utils.labels import FREE
 
 _BIN_DEG = 0.5
 """Edge of a bin of directions in which two sweeps are compared."""
@@ -26,15 +31,45 @@ class Sweep(NamedTuple):
     Attributes:
         origin_m: Position of the sensor.
         points_m: The points.
+        labels: What is known of them; None if nothing is.
     """
 
     origin_m: Float64[np.ndarray, "3"]
     points_m: Float64[np.ndarray, "P 3"]
+    labels: PointLabels | None = None
+
+    def of(self, points: Bool[np.ndarray, " P"]) -> "Sweep":
+        """Return the sweep with some of its points only."""
+        labels = None if self.labels is None else self.labels.of(points)
+        return Sweep(self.origin_m, self.points_m[points], labels)
 
     def moved(self, dst_from_src: Float64[np.ndarray, "4 4"]) -> "Sweep":
         """Return the sweep in another frame."""
         rotation, shift = dst_from_src[:3, :3], dst_from_src[:3, 3]
-        return Sweep(rotation @ self.origin_m + shift, self.points_m @ rotation.T + shift)
+        origin_m, points_m = rotation @ self.origin_m + shift, self.points_m @ rotation.T + shift
+        return Sweep(origin_m, points_m, self.labels)
+
+
+def surfaces(sweeps: Sequence[Sweep]) -> list[Sweep]:
+    """Return sweeps without the points that are on no surface, or no longer there.
+
+    Labels say what is no surface. Gone from the points of other sweeps is what the frame's own
+    sweep sees through, and what moves according to its label.
+
+    Args:
+        sweeps: The frame's own sweep first; then those of other frames.
+    """
+    kept: list[Sweep] = []
+    for sweep in sweeps:
+        is_gone = np.zeros(len(sweep.points_m), bool)
+        if sweep.labels is not None:
+            is_gone |= sweep.labels.classes == DROP
+        if kept:
+            is_gone |= seen_through(kept[0], sweep.points_m)
+        if kept and sweep.labels is not None:
+            is_gone |= sweep.labels.is_moving
+        kept.append(sweep.of(~is_gone))
+    return kept
 
 
 def lidar_rays(
@@ -45,9 +80,8 @@ def lidar_rays(
 ) -> LidarRays:
     """Choose rays from the sweeps around a frame.
 
-    Points of other sweeps that the frame's own sweep sees through belong to something that moved
-    away; they are dropped. Each voxel with points gets the same share of the rays: otherwise most
-    rays would end on the nearest meters of ground.
+    Each voxel with points gets the same share of the rays: otherwise most rays would end on the
+    nearest meters of ground.
 
     Args:
         sweeps: The frame's own sweep first; then those of other frames.
@@ -55,14 +89,9 @@ def lidar_rays(
         count: Number of rays; drawn with repetition if there are fewer points.
         rng: Draws the rays.
     """
-    own, *others = sweeps
-    kept = [own]
-    for other in others:
-        is_gone = seen_through(own, other.points_m)
-        kept.append(Sweep(other.origin_m, other.points_m[~is_gone]))
-    ends = np.concatenate([sweep.points_m for sweep in kept])
-    numbers = [len(sweep.points_m) for sweep in kept]
-    origins = np.repeat([sweep.origin_m for sweep in kept], numbers, axis=0)
+    ends = np.concatenate([sweep.points_m for sweep in sweeps])
+    numbers = [len(sweep.points_m) for sweep in sweeps]
+    origins = np.repeat([sweep.origin_m for sweep in sweeps], numbers, axis=0)
     is_own = np.arange(len(ends)) < numbers[0]
     has_point = np.zeros(grid.shape, bool)
     if not len(ends):
@@ -83,6 +112,25 @@ def lidar_rays(
         torch.from_numpy(is_own[chosen]),
         torch.from_numpy(has_point),
     )
+
+
+def voxel_classes(sweeps: Sequence[Sweep], grid: VoxelGrid) -> UInt8[Tensor, "X Y Z"]:
+    """Return the class that most labeled points of each voxel have; 0 without such a point.
+
+    Args:
+        sweeps: The sweeps; those without labels do not count.
+        grid: Voxel grid of the network.
+    """
+    volume = np.full(grid.shape, FREE, np.uint8)
+    labeled = [
+        (sweep.points_m, sweep.labels.classes) for sweep in sweeps if sweep.labels is not None
+    ]
+    if labeled:
+        points_m, classes = (np.concatenate(part) for part in zip(*labeled, strict=True))
+        is_known = classes != UNKNOWN
+        rows = occupancy_rows(points_m[is_known].astype(np.float32), classes[is_known], grid)
+        volume[tuple(rows[:, :3].T)] = rows[:, 3]
+    return torch.from_numpy(volume)
 
 
 def seen_through(own: Sweep, points_m: Float64[np.ndarray, "P 3"]) -> Bool[np.ndarray, " P"]:

@@ -12,19 +12,29 @@ from dataset.sample import NeighborViews
 from utils.shortlist import shortlist
 
 
-def neighbors_of(scenes: Sequence[str], times: Sequence[Any], count: int) -> list[list[int]]:
+def neighbors_of(
+    scenes: Sequence[str],
+    times: Sequence[Any],
+    count: int,
+    *,
+    positions_m: Float64[np.ndarray, "F 3"] | None = None,
+    spacing_m: float = 0.0,
+) -> list[list[int]]:
     """Find, for each frame, the nearest other frames of its scene in time order.
 
     Args:
         scenes: Scene of each frame.
         times: Sort key of each frame that orders a scene by time.
         count: Length of the lists; shorter if a scene has fewer other frames.
+        positions_m: Position of each frame, with a spacing.
+        spacing_m: Frames nearer than that to the one before, on the way from the frame itself
+            back or ahead, are passed over.
 
     Returns:
         Indices of the other frames, nearest first; of two equally near, the earlier first.
 
     Raises:
-        ValueError: If the count is not positive, or no scene has a second frame.
+        ValueError: If the count is not positive, or no scene has a second frame at that spacing.
     """
     if count < 1:
         raise ValueError(f"the number of neighbors must be positive, got {count}")
@@ -34,9 +44,18 @@ def neighbors_of(scenes: Sequence[str], times: Sequence[Any], count: int) -> lis
     found: list[list[int]] = [[] for _ in scenes]
     for frames in frames_of.values():
         for place, index in enumerate(frames):
-            near = range(max(0, place - count), min(len(frames), place + count + 1))
-            others = sorted((abs(other - place), other) for other in near if other != place)
-            found[index] = [frames[other] for _, other in others[:count]]
+            sides = [frames[place::-1], frames[place:]]  # Back and ahead, itself first.
+            if positions_m is None:
+                sides = [side[1 : count + 1] for side in sides]
+            else:
+                sides = [_spaced(side, positions_m, spacing_m, count) for side in sides]
+            ranks = sorted((rank, side) for side in (0, 1) for rank in range(len(sides[side])))
+            found[index] = [sides[side][rank] for rank, side in ranks[:count]]
+    if not any(found) and positions_m is not None and len(frames_of) < len(scenes):
+        raise ValueError(
+            f"no frame is {spacing_m:g} m from another one of its scene: neighbors need a smaller "
+            "spacing (model.loss.label_free.spacing_m)"
+        )
     if not any(found):
         raise ValueError(
             f"each of the {len(frames_of)} scenes has only one frame "
@@ -44,6 +63,19 @@ def neighbors_of(scenes: Sequence[str], times: Sequence[Any], count: int) -> lis
             "same split"
         )
     return found
+
+
+def _spaced(
+    frames: Sequence[int], positions_m: Float64[np.ndarray, "F 3"], spacing_m: float, count: int
+) -> list[int]:
+    """Return the first frames that are each far enough from the one before, without the first."""
+    kept = [frames[0]]
+    for index in frames[1:]:
+        if len(kept) > count:
+            break
+        if np.linalg.norm(positions_m[index] - positions_m[kept[-1]]) >= spacing_m:
+            kept.append(index)
+    return kept[1:]
 
 
 def stack_views(

@@ -1,13 +1,60 @@
-"""Labels of the points of a cloud, as SemanticKITTI stores them."""
+"""Labels of the points of a cloud: files with a number per point, and the classes that they are."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64, Integer, UInt8
+
+from dataset.class_mapping import ClassMapping
+
+SEMANTIC_KITTI = "<u4"
+"""Type of a number in a file of SemanticKITTI: the class in the lower 16 bits."""
 
 
-def read_point_labels(path: Path, points: int) -> Int64[np.ndarray, " P"]:
-    """Read the class of each point, as SemanticKITTI stores it.
+class PointLabels(NamedTuple):
+    """What is known of the points of a cloud.
+
+    Attributes:
+        classes: Label of each point; ``UNKNOWN`` and ``DROP`` besides.
+        is_moving: Points on things that move.
+    """
+
+    classes: UInt8[np.ndarray, " P"]
+    is_moving: Bool[np.ndarray, " P"]
+
+    def of(self, points: Integer[np.ndarray, " Q"] | Bool[np.ndarray, " P"]) -> "PointLabels":
+        """Return the labels of some points, by index or by mask."""
+        return PointLabels(self.classes[points], self.is_moving[points])
+
+
+def read_point_classes(
+    path: Path, points: int, mapping: ClassMapping, dtype: str = SEMANTIC_KITTI
+) -> PointLabels:
+    """Read the classes of the points of a cloud.
+
+    Args:
+        path: The file.
+        points: Number of points of the cloud.
+        mapping: The class of each number.
+        dtype: As in ``read_point_labels``.
+
+    Raises:
+        FileNotFoundError: If the file is missing.
+        ValueError: If it has another number of points, or a number that the mapping lacks.
+    """
+    return PointLabels(*mapping.of_points(read_point_labels(path, points, dtype), path))
+
+
+def read_point_labels(
+    path: Path, points: int, dtype: str = SEMANTIC_KITTI
+) -> Int64[np.ndarray, " P"]:
+    """Read the number of each point's class.
+
+    Args:
+        path: The file.
+        points: Number of points of the cloud.
+        dtype: Type of a number in the file.
 
     Raises:
         FileNotFoundError: If the file is missing.
@@ -17,10 +64,10 @@ def read_point_labels(path: Path, points: int) -> Int64[np.ndarray, " P"]:
         raise FileNotFoundError(
             f"{path} not found: each cloud needs its point labels, or remove the folder"
         )
-    data = path.read_bytes()
-    if len(data) != 4 * points:
+    number, data = np.dtype(dtype), path.read_bytes()
+    if len(data) != number.itemsize * points:
         raise ValueError(
-            f"{path}: expected a uint32 for each of the {points} points of the cloud, found "
+            f"{path}: expected a {number.name} for each of the {points} points of the cloud, found "
             f"{len(data)} bytes: copy it again"
         )
-    return (np.frombuffer(data, "<u4") & 0xFFFF).astype(np.int64)
+    return np.frombuffer(data, number).astype(np.int64) & 0xFFFF

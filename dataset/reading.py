@@ -1,5 +1,6 @@
 """Reading options of every data set, and the reading code that they share."""
 
+import logging
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,22 +14,28 @@ from jaxtyping import Float32, Float64, UInt8
 from dataset import formats, transforms
 from dataset.augment.ranges import Stream
 from dataset.augmentation import Augmentation, Choices
+from dataset.class_mapping import UNKNOWN, ClassMapping, read_mapping
 from dataset.frame_dataset import FrameDataset
-from dataset.lidar_rays import Sweep, lidar_rays
+from dataset.lidar_rays import Sweep, lidar_rays, surfaces, voxel_classes
 from dataset.lost_sensors import has_content, with_losses
 from dataset.neighbors import neighbors_of, stack_views
 from dataset.options import checked_crop, checked_size, checked_sweeps
+from dataset.point_labels import SEMANTIC_KITTI, PointLabels, read_point_classes
 from dataset.sample import (
     ImageMasks,
-    LidarRays,
     NeighborViews,
     Sample,
     SampleKey,
     VideoImages,
 )
 from utils.geometry import VoxelGrid
-from utils.labels import LabelSet
+from utils.labels import FREE, IGNORE, LabelSet
 from utils.shortlist import shortlist
+
+SUPERVISING = frozenset({"lidar_rays", "video", "voxel_classes"})
+"""Fields that are read from other frames of the scene, labeled or not."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,8 +54,14 @@ class Reading:
         num_neighbors: Number of other frames of the scene, nearest in time, in ``neighbors``.
         num_sources: Number of other frames of the scene, nearest in time, that ``lidar_rays`` and
             ``video`` are read from.
+        source_spacing_m: Least distance that the vehicle moves from one of these to the next [m].
         num_rays: Number of ``lidar_rays``.
         mask_folder: Folder of ``masks`` in the data root.
+        point_labels: Folder of the point labels that ``voxel_classes`` is read from, in the data
+            root; for RELLIS-3D, in each sequence. The frames to read need them; other frames of
+            their scenes are used if they have them.
+        point_mapping: File of the classes of point labels, as for ``tools/make_labels.py``, with
+            names of the label set; None: the numbers are those of the data set.
         labels: Name of the label set, one of those of the data set; None: its first.
         stems: Read only these frames of the split, in this order.
         lidar_height_m: Height of the LiDAR above level ground, to which your own recordings are
@@ -66,8 +79,11 @@ class Reading:
     num_sweeps: int = 1
     num_neighbors: int = 2
     num_sources: int = 2
+    source_spacing_m: float = 0.0
     num_rays: int = 4096
     mask_folder: str = "masks"
+    point_labels: str = "labels"
+    point_mapping: str | None = None
     labels: str | None = None
     stems: Sequence[str] | None = None
     lidar_height_m: float | None = None
@@ -99,6 +115,8 @@ class SampleDataset(FrameDataset):
     """What labels can be read as, the default first."""
     default_image_size: ClassVar[tuple[int, int]]
     """Height and width of the images if ``Reading.image_size`` is None."""
+    point_label_dtype: ClassVar[str] = SEMANTIC_KITTI
+    """Type of a number in the files of point labels."""
 
     def __init__(self, reading: Reading) -> None:
         size = self.default_image_size if reading.image_size is None else reading.image_size
@@ -112,12 +130,16 @@ class SampleDataset(FrameDataset):
         self._num_sweeps = checked_sweeps(reading.num_sweeps)
         self._num_neighbors = reading.num_neighbors
         self._num_sources, self._num_rays = reading.num_sources, reading.num_rays
+        self._source_spacing_m = reading.source_spacing_m
         self._mask_folder = reading.mask_folder
+        self._point_label_folder = reading.point_labels
+        self._point_mapping = self._find_point_mapping(reading.point_mapping)
         self._allow_missing = reading.allow_missing
         self._augmentation = Augmentation.from_config(reading.augmentation)
         self._seed = reading.seed
         self._neighbors: list[list[int]] = []
         self._sources: list[list[Any]] = []
+        self._labeled_sources: frozenset[Any] = frozenset()
 
     @property
     def metainfo(self) -> dict[str, Any]:
@@ -141,8 +163,8 @@ class SampleDataset(FrameDataset):
         found = self._read(key.index, choices)
         if "neighbors" in self._fields:
             found["neighbors"] = self._read_neighbors(key.index, choices)
-        if "lidar_rays" in self._fields:
-            found["lidar_rays"] = self._read_lidar_rays(key.index, choices)
+        if self._fields & {"lidar_rays", "voxel_classes"}:
+            found |= self._read_sweeps(key.index, choices)
         if "video" in self._fields:
             found["video"] = self._read_video(key.index, choices)
         if "masks" in self._fields:
@@ -175,6 +197,22 @@ class SampleDataset(FrameDataset):
                 f"labels must be one of {sorted(known)} for {type(self).__name__}, got '{name}'"
             )
         return self.label_sets[0] if name is None else known[name]
+
+    def _find_point_mapping(self, path: str | None) -> ClassMapping | None:
+        """Return the classes of point labels; None if no field needs them."""
+        if "voxel_classes" not in self._fields:
+            return None
+        if path is None:
+            return ClassMapping(None, self._point_classes())
+        return read_mapping(Path(path), self.label_set)
+
+    def _point_classes(self) -> dict[int, int]:
+        """Return the label of each number in the data set's point labels, ``UNKNOWN`` besides."""
+        return {
+            FREE: UNKNOWN,
+            **{n: n for n in range(1, self.label_set.num_classes)},
+            IGNORE: UNKNOWN,
+        }
 
     @property
     def _height_step_m(self) -> float:
@@ -216,13 +254,33 @@ class SampleDataset(FrameDataset):
         outside the split, without labels, can be sources, too.
         """
 
+    def _nearest_sources(
+        self, sources: Sequence[Any], scenes: Sequence[str], times: Sequence[Any]
+    ) -> list[list[Any]]:
+        """Return, for each source, the nearest others of its scene at the spacing of sources."""
+        positions_m = None
+        if self._source_spacing_m > 0:
+            positions_m = np.stack([self._world_from(source)[:3, 3] for source in sources])
+        nearest = neighbors_of(
+            scenes,
+            times,
+            self._num_sources,
+            positions_m=positions_m,
+            spacing_m=self._source_spacing_m,
+        )
+        return [[sources[other] for other in others] for others in nearest]
+
     @abstractmethod
     def _world_from(self, source: Any) -> Float64[np.ndarray, "4 4"]:
         """Return the pose of a source's volume."""
 
     @abstractmethod
     def _read_sweep(self, source: Any) -> Sweep:
-        """Read the points of a source, in its own volume."""
+        """Read the points of a source, in its own volume, with their labels if requested."""
+
+    @abstractmethod
+    def _point_label_path(self, source: Any) -> Path:
+        """Return the path of the point labels of a source."""
 
     @abstractmethod
     def _read_images(
@@ -255,6 +313,47 @@ class SampleDataset(FrameDataset):
                     "them, or set model.loss.label_free.masks to None to train without classes"
                 )
 
+    def _set_sources(self) -> None:
+        """Find the frames that supervise others, if a field needs them, and their point labels."""
+        if not self._fields & SUPERVISING:
+            return
+        self._sources = self._find_sources()
+        if "voxel_classes" not in self._fields:
+            return
+        sources = dict.fromkeys(source for nearby in self._sources for source in nearby)
+        self._labeled_sources = frozenset(
+            source for source in sources if self._point_label_path(source).is_file()
+        )
+        needed = [nearby[0] for nearby in self._sources]
+        lacking = [
+            str(self._point_label_path(source))
+            for source in needed
+            if source not in self._labeled_sources
+        ]
+        if lacking:
+            raise FileNotFoundError(
+                f"{len(lacking)} of {len(needed)} files of point labels are missing: "
+                f"{shortlist(lacking)}. Add them, or set model.loss.label_free.point_labels to "
+                "None to train without classes"
+            )
+        logger.info(
+            "point labels of %d of the %d frames that supervise",
+            len(self._labeled_sources),
+            len(sources),
+        )
+
+    def _read_point_labels(self, source: Any, points: int) -> PointLabels | None:
+        """Read the labels of the points of a source; None if it has none, or no field needs them.
+
+        Args:
+            source: The source.
+            points: Number of points in the file of its cloud.
+        """
+        if self._point_mapping is None or source not in self._labeled_sources:
+            return None
+        path = self._point_label_path(source)
+        return read_point_classes(path, points, self._point_mapping, self.point_label_dtype)
+
     def _is_lost(self, path: Path) -> bool:
         """Return whether frames may lack the file of a sensor, and it is missing or empty."""
         return self._allow_missing and not has_content(path)
@@ -283,14 +382,22 @@ class SampleDataset(FrameDataset):
             size=self.image_size,
         )
 
-    def _read_lidar_rays(self, index: int, choices: Choices) -> LidarRays:
-        """Read the rays of a frame's sources, augmented like the frame itself."""
+    def _read_sweeps(self, index: int, choices: Choices) -> dict[str, Any]:
+        """Read the fields from the sweeps of a frame's sources, augmented like the frame itself."""
         moves = self._augmented_from_sources(index, choices)
-        sweeps = [
-            self._read_sweep(source).moved(matrix)
-            for source, matrix in zip(self._sources[index], moves, strict=True)
-        ]
-        return lidar_rays(sweeps, self.grid, self._num_rays, choices.stream(Stream.RAYS, 0))
+        sweeps = surfaces(
+            [
+                self._read_sweep(source).moved(matrix)
+                for source, matrix in zip(self._sources[index], moves, strict=True)
+            ]
+        )
+        found: dict[str, Any] = {}
+        if "lidar_rays" in self._fields:
+            rng = choices.stream(Stream.RAYS, 0)
+            found["lidar_rays"] = lidar_rays(sweeps, self.grid, self._num_rays, rng)
+        if "voxel_classes" in self._fields:
+            found["voxel_classes"] = voxel_classes(sweeps, self.grid)
+        return found
 
     def _read_video(self, index: int, choices: Choices) -> VideoImages:
         """Read the images of a frame's sources, cropped and resized like the frame's own."""

@@ -62,7 +62,11 @@ class RecordedClouds:
             FileNotFoundError: If the file is missing.
             ValueError: If it is invalid.
         """
-        points = read_any_cloud(self._files[stem], self._stated)
+        return self.read_file(self._files[stem])
+
+    def read_file(self, path: Path) -> Float[np.ndarray, "P 4"]:
+        """Read a file that was written since, as ``read`` does."""
+        points = read_any_cloud(path, self._stated)
         if np.array_equal(self.rig.network_from_lidar, np.eye(4)):
             return points
         return transforms.transform_cloud(self.rig.network_from_lidar, points)

@@ -98,19 +98,6 @@ class Recording(Dataset[Sample]):
         )
         return with_losses(sample, self._fields, drop=self._allow_missing)
 
-    def add(self, stem: str, paths: Sequence[Path]) -> None:
-        """Add a frame that was written since; it becomes the last one.
-
-        Args:
-            stem: The frame.
-            paths: Its image from each camera, then its cloud, as far as the recording has them.
-        """
-        sides = [*self._images, *([self._cloud_files] if self._cloud_files else [])]
-        for files, path in zip(sides, paths, strict=True):
-            files[stem] = path
-        self.stems.append(stem)
-        self.scenes.append("")
-
     def _read_images(self, stem: str) -> Images | None:
         """Read the image of each camera, black where only some are lost; None if there is none."""
         paths = [camera.get(stem) for camera in self._images]

@@ -145,6 +145,8 @@ class Sample:
         lidar_rays: Rays that supervise training without labels.
         video: Images that supervise training without labels.
         masks: Classes of pixels that supervise training without labels.
+        voxel_classes: Class of most labeled points in each voxel, 0 without any; they supervise
+            training without labels.
         lost: What the requested sensors lack (``dataset/lost_sensors.py``).
     """
 
@@ -163,6 +165,7 @@ class Sample:
     lidar_rays: LidarRays | None = None
     video: VideoImages | None = None
     masks: ImageMasks | None = None
+    voxel_classes: UInt8[Tensor, "X Y Z"] | None = None
     lost: tuple[Loss, ...] = ()
 
 
@@ -191,6 +194,7 @@ class Batch:
     lidar_rays: LidarRays | None = None
     video: VideoImages | None = None
     masks: ImageMasks | None = None
+    voxel_classes: UInt8[Tensor, "B X Y Z"] | None = None
     lost: list[tuple[Loss, ...]] | None = None
     sensors: list[str] | None = None
 
@@ -289,6 +293,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         lidar_rays=stack_parts("lidar_rays"),
         video=stack_parts("video"),
         masks=stack_parts("masks"),
+        voxel_classes=stack("voxel_classes"),
         lost=[sample.lost for sample in samples] if any(s.lost for s in samples) else None,
         sensors=_sensors_left(samples),
     )

@@ -27,11 +27,10 @@ from dataset.inventory import (
     time_order,
 )
 from dataset.lidar_rays import Sweep
-from dataset.neighbors import neighbors_of
 from dataset.options import checked_size, restrict
 from dataset.other_frames import OtherFrames, check_fields, frames_with
 from dataset.poses import LidarPoses
-from dataset.reading import Reading, SampleDataset
+from dataset.reading import SUPERVISING, Reading, SampleDataset
 from dataset.sample_fields import sample_fields
 from dataset.splits import (
     frames_by_scene,
@@ -48,8 +47,6 @@ ALL = "all"
 """The split of every frame on disk that has the files of the requested fields."""
 SENSOR_FOLDERS = (layout.IMAGES, layout.CLOUDS)
 """With ``Reading.allow_missing``, a frame needs a file in one of them."""
-_SUPERVISING = {"lidar_rays", "video"}
-"""Fields that are read from other frames of the drive, labeled or not."""
 
 logger = logging.getLogger(__name__)
 
@@ -133,8 +130,7 @@ class UnScenes3D(SampleDataset):
         )
         self._scene_of = scene_of
         self._poses = self._find_poses(scene_of)
-        if self._fields & _SUPERVISING:
-            self._sources = self._find_sources()
+        self._set_sources()
         self._others = self._find_others(split)
 
     @classmethod
@@ -262,31 +258,35 @@ class UnScenes3D(SampleDataset):
 
     def _find_sources(self) -> list[list[str]]:
         self._require_drives("training without labels needs")
-        folders = self._folders(sorted(self._fields & _SUPERVISING))
+        folders = self._folders(sorted(self._fields & SUPERVISING))
         used = set(self.scenes)
         complete = [
             stem for stem in complete_stems(self._root, folders) if self._scene_of.get(stem) in used
         ]
         scenes = [self._scene_of[stem] for stem in complete]
         times = [time_order(stem) for stem in complete]
-        nearest = dict(zip(complete, neighbors_of(scenes, times, self._num_sources), strict=True))
+        nearest = dict(zip(complete, self._nearest_sources(complete, scenes, times), strict=True))
         alone = [stem for stem in self.stems if not nearest[stem]]
         if alone:
             logger.warning(
-                "%d of %d frames are the only ones of their drives (%s); nothing but themselves "
-                "supervises them",
+                "%d of %d frames have no other frame of their drive to learn from (%s): nothing "
+                "but themselves supervises them",
                 len(alone),
                 len(self.stems),
                 shortlist(alone, most=5),
             )
-        return [[stem, *(complete[other] for other in nearest[stem])] for stem in self.stems]
+        return [[stem, *nearest[stem]] for stem in self.stems]
 
     def _world_from(self, source: str) -> Float64[np.ndarray, "4 4"]:
         return self._world_from_lidar(source, self._scene_of[source])
 
     def _read_sweep(self, source: str) -> Sweep:
-        cloud = self._clouds.read_recorded(source)
-        return Sweep(np.zeros(3), cloud[:, :3].astype(np.float64))
+        points_m = self._clouds.read_file(source)[:, :3].astype(np.float64)
+        labels = self._read_point_labels(source, len(points_m))
+        return Sweep(np.zeros(3), points_m, labels).of(points_m[:, 0] < self._clouds.max_range_m)
+
+    def _point_label_path(self, source: str) -> Path:
+        return self._root / self._point_label_folder / f"{source}.label"
 
     def _read_images(
         self, source: str, choices: Choices
@@ -378,7 +378,7 @@ class UnScenes3D(SampleDataset):
 
     def _find_poses(self, scene_of: Mapping[str, str]) -> LidarPoses | None:
         """Set up the poses of the used scenes, if a field needs them."""
-        posed = {"world_from_lidar", "neighbors", *_SUPERVISING}
+        posed = {"world_from_lidar", "neighbors", *SUPERVISING}
         if not self._fields & posed and self._num_sweeps == 1:
             return None
         on_disk = stems_in(self._root, layout.CALIBS)

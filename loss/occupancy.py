@@ -43,6 +43,24 @@ def cross_entropy(
     return _cross_entropy(log_probability, labels, counts.of_classes, class_weight)
 
 
+def occupied_cross_entropy(
+    logits: Float[Tensor, "B C *spatial"], target: Integer[Tensor, "B *spatial"]
+) -> Float[Tensor, ""]:
+    """Cross entropy of the class of what is occupied, whatever the probability that it is.
+
+    Args:
+        logits: Class scores, free first; the softmax is taken over the others.
+        target: Labels; free says nothing, and 255 is ignored. They are not checked here.
+
+    Returns:
+        Scalar; a differentiable 0 when no voxel has a class.
+    """
+    given = target.long()
+    classes = torch.where((given == FREE) | (given == IGNORE), IGNORE, given - 1)
+    others = logits[:, FREE + 1 :]
+    return cross_entropy(others, classes, counts=LabelCounts(classes, others.shape[1]))
+
+
 def lovasz_softmax(
     logits: Float[Tensor, "B C *spatial"],
     target: Integer[Tensor, "B *spatial"],

@@ -19,7 +19,10 @@ SPLAT_TERMS = ("splat_semantic", "splat_lovasz", "splat_depth")
 LABELS, VIDEO, LIDAR, BOTH = "labels", "video", "lidar", "both"
 SUPERVISIONS = (LABELS, VIDEO, LIDAR, BOTH)
 """What training can learn from: labels, video, LiDAR rays, or video and LiDAR rays."""
-LABEL_FREE_TERMS = ("lidar_rays", "matched_columns", "unexplained_occupancy", "mask_classes")
+LABEL_FREE_TERMS = (
+    *("lidar_rays", "matched_columns", "unexplained_occupancy"),
+    *("mask_classes", "point_classes"),
+)
 TERMS = (
     *OCCUPANCY_TERMS,
     "depth",
@@ -44,23 +47,29 @@ class LabelFreeOptions:
 
     Attributes:
         sources: Other frames of the scene, nearest in time, labeled or not.
+        spacing_m: Least distance that the vehicle moves from one of these frames to the next [m].
         rays: LiDAR rays a frame, of its own sweep and of those frames'.
         pixels: Pixels of each cell of the feature map, and of each image, that are compared.
         proposals: Depths at which they are compared with the other images.
         depths_m: Smallest and largest of those [m].
         masks: Folder in the data root with the class of each pixel, one PNG an image; None: only
             where something is is learned, not what.
+        point_labels: Folder with the class of each point, one file a cloud; None: as for masks.
+        point_mapping: File of what those classes are; None: they are those of the data set.
 
     Raises:
         ValueError: If a number is out of its range.
     """
 
     sources: int = 4
+    spacing_m: float = 0.0
     rays: int = 4096
     pixels: int = 2
     proposals: int = 64
     depths_m: tuple[float, float] = (3.0, 80.0)
     masks: str | None = None
+    point_labels: str | None = None
+    point_mapping: str | None = None
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -69,12 +78,24 @@ class LabelFreeOptions:
                 "loss.label_free needs positive sources, rays and pixels, got "
                 f"{self.sources}, {self.rays} and {self.pixels}"
             )
+        if self.point_mapping is not None and self.point_labels is None:
+            raise ValueError(
+                f"loss.label_free.point_mapping='{self.point_mapping}' says what point labels are: "
+                "set point_labels to their folder, too, or leave it out"
+            )
+        if self.spacing_m < 0:
+            raise ValueError(f"loss.label_free needs spacing_m of at least 0, got {self.spacing_m}")
         near_m, far_m = self.depths_m
         if self.proposals < 3 or not 0 < near_m < far_m:
             raise ValueError(
                 "loss.label_free needs at least 3 proposals, and depths_m with 0 < near < far, got "
                 f"{self.proposals} and {self.depths_m}"
             )
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether something says what is where."""
+        return self.masks is not None or self.point_labels is not None
 
 
 @dataclass(frozen=True)

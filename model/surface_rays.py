@@ -1,6 +1,6 @@
 """Supervision by LiDAR points: rays that are free before their point and end at it."""
 
-from math import ceil
+from math import ceil, prod
 
 import torch
 from jaxtyping import Float, Int64, Shaped
@@ -18,6 +18,9 @@ def ray_term(
 ) -> Float[Tensor, ""]:
     """Negative log-likelihood of the points under the predicted occupancy.
 
+    A voxel that rays pass counts at most as often as one that rays end in. Otherwise the many rays
+    through free space outweigh the few that end, and what is uncertain becomes free.
+
     Args:
         logits: Class scores, which give P(occupied) and with it the density.
         grid: Grid of the logits.
@@ -26,12 +29,20 @@ def ray_term(
     density = occupancy_density(log_free_of(logits), grid.voxel_m)[:, 0]
     points_m, length_m = free_segments(rays.origins_m, rays.ends_m, grid)
     is_inside = length_m > 0
+    has_end = grid.contains(rays.ends_m) & is_inside
     passed, ended = voxel_of(points_m, grid), voxel_of(rays.ends_m, grid)
+    is_free = ~at_voxels(rays.has_point, passed) & is_inside[..., None]
+    enters = torch.ones_like(is_free)  # Each voxel of a ray once.
+    enters[..., 1:] = passed[..., 1:] != passed[..., :-1]
+    passes = sum_at_voxels((enters & is_free).float(), passed, grid)
+    ends = sum_at_voxels(has_end.float(), ended, grid)
+    share = ends.sum((1, 2, 3)) / (ends > 0).sum((1, 2, 3)).clamp(min=1)  # Rays that end in one.
+    even = (share.clamp(min=1.0)[:, None, None, None] / passes.clamp(min=1.0)).clamp(max=1.0)
     return termination_nll(
-        at_voxels(density, passed) * length_m[..., None],
-        ~at_voxels(rays.has_point, passed) & is_inside[..., None],
+        at_voxels(density * even, passed) * length_m[..., None],
+        is_free,
         at_voxels(log_occupied_of(logits), ended),
-        grid.contains(rays.ends_m) & is_inside,
+        has_end,
     )
 
 
@@ -47,6 +58,15 @@ def at_voxels(
 ) -> Shaped[Tensor, "B *any"]:
     """Values of a volume at voxels, by their index in the flattened volume."""
     return volume.flatten(1).gather(1, voxels.flatten(1)).view(voxels.shape)
+
+
+def sum_at_voxels(
+    values: Float[Tensor, "B *any"], voxels: Int64[Tensor, "B *any"], grid: VoxelGrid
+) -> Float[Tensor, "B X Y Z"]:
+    """Sum values by voxel, given by its index in the flattened volume."""
+    total = values.new_zeros(len(values), prod(grid.shape))
+    total = total.scatter_add(1, voxels.flatten(1), values.flatten(1))
+    return total.unflatten(1, grid.shape)
 
 
 def free_segments(

@@ -25,7 +25,7 @@ from loss.label_counts import LabelCounts
 from loss.occupancy import occupancy_terms
 from model.captured import CapturedForward
 from model.fusion import Fused
-from model.label_free import label_free_terms, occupied_labels
+from model.label_free import OCCUPIED, label_free_terms, occupied_labels
 from model.lidar_encoder import LidarFeatures
 from model.lift import Lifted
 from model.objective import (
@@ -234,7 +234,9 @@ class UnsOcc(BaseModel):
             names += ["lidar_rays"] if options.uses_rays else []
             names += ["matched_columns"] if options.uses_video else []
             names += ["unexplained_occupancy"] if options.uses_rays else []
-            return names + (["mask_classes"] if options.label_free_options.masks else [])
+            given = options.label_free_options
+            names += ["mask_classes"] if given.masks is not None else []
+            return names + (["point_classes"] if given.point_labels is not None else [])
         names = [*OCCUPANCY_TERMS]
         if self.uses_camera:
             names.append("depth")
@@ -573,13 +575,14 @@ class UnsOcc(BaseModel):
         """The most probable label of every voxel, frame by frame.
 
         Trained without labels, the classes share the probability of being occupied, and a voxel is
-        occupied if that is above ``OCCUPIED``. Without masks, they mean nothing else.
+        occupied if that is above ``OCCUPIED``. Without masks or point labels, they mean nothing
+        else.
         """
         logits, elevation = self.infer_frames(batch)
         if self.supervision == LABELS:
             labels = logits.argmax(dim=1).to(torch.uint8)
         else:
-            labels = occupied_labels(logits)
+            labels = occupied_labels(logits, OCCUPIED[self.supervision])
         rows = [None] * len(batch) if elevation is None else elevation
         frames = zip(batch.stems, labels, rows, logits, strict=True)
         return [Prediction(*frame) for frame in frames]

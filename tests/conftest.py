@@ -1,4 +1,7 @@
-"""Tests marked ``gpu`` need a CUDA device to run; parallel tests use one core each."""
+"""Tests marked ``gpu`` need a CUDA device to run; parallel tests use one core each.
+
+Each test starts with the same random numbers, so that it does not depend on those before it.
+"""
 
 import os
 from collections.abc import Iterator
@@ -11,6 +14,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Two threads a worker wait for each other for longer than they compute; scripts too.
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
+
+
+def pytest_runtest_setup() -> None:
+    torch.manual_seed(0)  # Before fixtures, also those of a module.
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from engine.experiments.record import (
     read_records,
     training_cost,
 )
+from tests.documents import REPOSITORY
 from tests.layout_files import write_tiny_unscenes3d
 from tests.toy_training import write_toy_config
 from tools import bench
@@ -105,6 +106,24 @@ def test_what_decides_a_network_is_its_identity(run):
         run.identity("cd"),
     ]
     assert len({first, *others}) == 5
+
+
+def test_options_of_training_without_labels_decide_nothing_with_labels(run):
+    demo = Run(REPOSITORY / "config/minesim/minesim_occ.py", 7, run.settings)
+    options = ("model.loss.label_free.sources=9", "model.loss.weights.lidar_rays=9.0")
+    assert change(demo, overrides=options).identity("ab") == demo.identity("ab")
+    lidar = change(demo, overrides=("model.loss.supervision=lidar",))
+    other = change(demo, overrides=(*lidar.settings.overrides, *options))
+    assert other.identity("ab") != lidar.identity("ab")
+
+
+def test_the_records_are_of_the_configs_as_they_are():
+    for path in sorted((REPOSITORY / "assets/bench").glob("*.json")):
+        record = json.loads(path.read_text())
+        config = REPOSITORY / f"config/minesim/bench/{record['variant']}.py"
+        settings = Settings(path.parent, path.parent, path.parent, amp=record["amp"])
+        run = Run(config, record["seed"], settings)
+        assert run.identity(record["data"]["hash"]) == record["identity"], path
 
 
 def test_the_cost_of_a_training_counts_each_iteration_once(tmp_path):

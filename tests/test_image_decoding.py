@@ -1,4 +1,5 @@
 import io
+import zlib
 
 import cv2
 import numpy as np
@@ -180,3 +181,11 @@ def test_every_truncation_is_rejected(kind):
     filled = data[: len(data) // 2] + b"\0" * (len(data) // 2)  # By a recorder that crashed.
     with pytest.raises(ValueError, match="expected a complete image"):
         decode_image("a", filled)
+
+
+def test_a_header_with_too_many_pixels_is_rejected():
+    data = bytearray(encoded(COLORS, "PNG"))
+    data[16:24] = 2 * (60_000).to_bytes(4, "big")  # Width and height.
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    with pytest.raises(ValueError, match=r"expected an image .* bytes that cannot be decoded"):
+        decode_image("a", bytes(data))

@@ -84,7 +84,7 @@ def test_few_columns_without_points_count_little():
 
 def test_classes_share_the_probability_of_being_occupied():
     shares = torch.tensor([[0.59, 0.25, 0.16], [0.61, 0.1, 0.29], [0.1, 0.8, 0.1]])
-    labels = occupied_labels(shares.log().T[None, :, :, None, None])
+    labels = occupied_labels(shares.log().T[None, :, :, None, None], 0.4)
     assert labels.flatten().tolist() == [1, 0, 1]
 
 
@@ -102,3 +102,16 @@ def test_a_mask_teaches_the_class_where_its_rays_end():
     pull = -logits.grad[0, 2]
     assert pull[10].sum() > 0.85 * pull.sum()  # The rest ends in front of it.
     assert not pull[:, 13:].any()  # To the left, where the mask says nothing.
+
+
+def test_labeled_points_teach_the_class_of_their_voxels_only():
+    logits = logits_of(torch.full((1, *GRID.shape), 0.1)).requires_grad_()
+    classes = torch.zeros((1, *GRID.shape), dtype=torch.uint8)
+    classes[0, 10, 12, 8] = 2
+    fields = batch(lidar_rays=lidar_rays(), voxel_classes=classes)
+    found = label_free_terms(logits, GRID, fields, options("lidar"), 4)
+    term = found.terms["point_classes"]
+    assert term.item() == pytest.approx(-math.log(0.5), rel=1e-5)
+    term.backward()
+    assert logits.grad[0, :, 10, 12, 8].tolist() == pytest.approx([0.0, 0.5, -0.5])
+    assert logits.grad.count_nonzero() == 2

@@ -11,13 +11,19 @@ import torch
 
 import eval_iou
 import train
+from dataset.nuscenes import labels as nuscenes_labels
+from dataset.rellis3d import layout
 from dataset.sample import collate
 from engine.build.build import balance_classes, build_dataset, build_model
+from engine.evaluation.occupancy import build_evaluation
 from tests.layout_files import GROUND_Z_M, write_tiny_unscenes3d
 from tests.novel_depth_config import write_config
 from tests.nuscenes_files import write_tiny_nuscenes
+from tests.rellis3d_config import write_rellis_config
+from tests.rellis3d_files import write_tiny_rellis
 from utils.config import load_config
 from utils.geometry import project_points
+from utils.labels import RELLIS3D
 
 LIDAR = {
     "model.loss.supervision": "lidar",
@@ -152,6 +158,23 @@ def test_frames_without_labels_are_sources(tmp_path):
     assert frames[0].lidar_rays.origins_m.unique(dim=0).shape[0] == 3
 
 
+@pytest.mark.parametrize("data", ["unscenes3d", "nuscenes"])
+def test_sources_can_be_spaced(data, request):
+    path = request.getfixturevalue(data)
+
+    def origins(spacing_m):
+        options = dict(sources=1, rays=2000, spacing_m=spacing_m)
+        cfg = load(path, model__loss__label_free=options)
+        rays = build_dataset(cfg, "train", training=True)[0].lidar_rays
+        return rays.origins_m[~rays.is_own].norm(dim=1).mean().item()
+
+    assert origins(1.5 * origins(0.0)) >= 1.4 * origins(0.0)
+    with pytest.raises(ValueError, match="no frame is 1000 m from another"):
+        origins(1000.0)
+    with pytest.raises(ValueError, match="spacing_m of at least 0, got -1"):
+        origins(-1.0)
+
+
 def test_nothing_is_counted_or_repeated_by_labels(unscenes3d):
     cfg = load(unscenes3d, model__loss__class_counts="from_data")
     assert balance_classes(cfg).model.loss.class_counts is None
@@ -171,29 +194,43 @@ def test_an_unknown_supervision_is_rejected(unscenes3d):
         )
 
 
-def train_and_score(config, out, words=""):
-    train.main(train.parse_arguments(f"--py-config {config} --work-dir {out} {words}".split()))
-    weights = out / "model_state_dict.pth"
-    words = f"--work-dir {out} --resume-from {weights} --json {out / 'scores.json'}"
-    eval_iou.main(eval_iou.parse_arguments(words.split()))
-    return json.loads((out / "scores.json").read_text())
-
-
 def test_it_trains_without_labels_and_is_scored_by_those_of_validation(tmp_path, caplog):
     stems = write_tiny_unscenes3d(tmp_path / "data")
     config = write_config(tmp_path, "unscenes3d", tmp_path / "data")
     with config.open("a") as file:
+        given = dict(sources=2, rays=300, point_labels="labels")
         file.write(
-            "model['loss'] |= dict(supervision='lidar', label_free=dict(sources=2, rays=300))\n"
-            "schedule |= dict(val_interval=0)\n"
-            "modality = 'lidar'\n"
+            f"model['loss'] |= dict(supervision='lidar', label_free={given})\nmodality = 'lidar'\n"
         )
     for stem in stems[:2]:  # Those of the training split.
         (tmp_path / "data" / "occ" / f"{stem}.npy").unlink()
         (tmp_path / "data" / "depths" / f"{stem}.png").unlink()
+    frames = build_dataset(load(config), "train", training=True)
+    assert len(list(write_point_labels(frames, "unscenes3d"))) == 4
+    out = tmp_path / "out"
+    words = f"--py-config {config} --work-dir {out} --depth-metric"
     with caplog.at_level(logging.WARNING):
-        scores = train_and_score(config, tmp_path / "out")
+        train.main(train.parse_arguments(words.split()))
+        weights = out / "model_state_dict.pth"
+        words = f"--work-dir {out} --resume-from {weights} --json {out / 'scores.json'}"
+        eval_iou.main(eval_iou.parse_arguments(words.split()))
+    scores = json.loads((out / "scores.json").read_text())
     assert 0 <= scores["iou"] <= 1
+    assert "trained without labels" not in caplog.text
+    (curves,) = out.glob("*/vis_data/scalars.json")
+    lines = [json.loads(line) for line in curves.read_text().splitlines()]
+    logged = {name: value for line in lines for name, value in line.items()}
+    assert logged["loss_point_classes"] > 0
+    assert logged["depth_abs_rel"] > 0
+    assert 0 <= logged["miou"] <= 1
+
+
+def test_scores_of_classes_that_nothing_taught_are_warned_of(tmp_path, caplog):
+    write_tiny_unscenes3d(tmp_path / "data")
+    cfg = load(write_config(tmp_path, "unscenes3d", tmp_path / "data"))
+    args = eval_iou.parse_arguments(["--work-dir", str(tmp_path)])
+    with caplog.at_level(logging.WARNING):
+        build_evaluation(cfg, build_model(cfg), args)
     assert "trained without labels: IoU, precision and recall count" in caplog.text
 
 
@@ -234,3 +271,127 @@ def test_a_mask_with_unknown_labels_is_rejected(unscenes3d, tmp_path):
     masked = build_dataset(cfg, "train", training=True)
     with pytest.raises(ValueError, match=r"expected labels below 12, or 255, found label 77"):
         masked[0]
+
+
+POINT_IDS = {name: number for number, name in nuscenes_labels.POINT_CLASSES.items()}
+"""A number of the LiDAR segmentation for each class of nuScenes."""
+
+
+def write_point_labels(frames, data, change=lambda classes: classes):
+    """The classes of all clouds, which the tiny data sets have as a tenth of the intensity."""
+    columns = 5 if data == "nuscenes" else 4
+    for source in {source for nearby in frames._sources for source in nearby}:
+        path = frames._point_label_path(source)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if data == "nuscenes":
+            cloud = frames._frames.path(frames._frames.lidar(frames._rows[source]))
+        else:
+            cloud = frames._path("clouds", source)
+        classes = np.fromfile(cloud, "<f4").reshape(-1, columns)[:, 3] // 10
+        numbers = [POINT_IDS.get(c, 0) for c in classes] if data == "nuscenes" else classes
+        change(np.array(numbers)).astype(frames.point_label_dtype).tofile(path)
+        yield path
+
+
+@pytest.fixture
+def with_points(request, tmp_path):
+    """The config of a data set with point labels in a folder of its own, and their files."""
+
+    def build(data, change=lambda classes: classes, **options):
+        cfg = load(request.getfixturevalue(data), **options)
+        frames = build_dataset(cfg, "train", training=True)
+        frames._point_label_folder = str(tmp_path / "points")
+        files = list(write_point_labels(frames, data, change))
+        cfg.model.loss.label_free["point_labels"] = str(tmp_path / "points")
+        return cfg, files
+
+    return build
+
+
+@pytest.mark.parametrize("data", ["unscenes3d", "nuscenes"])
+@pytest.mark.parametrize("supervision", ["lidar", "video"])
+def test_labeled_points_teach_classes(data, supervision, with_points):
+    modality = "lidar" if supervision == "lidar" else "camera"
+    cfg, _ = with_points(data, modality=modality, model__loss__supervision=supervision)
+    batch = collate([build_dataset(cfg, "train", training=True)[0]])
+    expected = {2, 10, 11} if data == "unscenes3d" else {3, 4, 11, 15, 16}
+    assert set(batch.voxel_classes.unique().tolist()) == {0} | expected
+    if supervision == "lidar":
+        assert batch.lidar_rays.has_point[batch.voxel_classes > 0].all()
+    torch.manual_seed(0)
+    network = build_model(cfg)
+    optimizer = torch.optim.Adam(network.parameters(), 1e-2)
+    values = []
+    for _ in range(8):
+        losses = network.losses(batch)
+        values.append(losses["loss_point_classes"].item())
+        optimizer.zero_grad()
+        sum(losses.values()).backward()
+        optimizer.step()
+    assert values[-1] < 0.7 * values[0]
+
+
+def test_neighbors_count_as_far_as_they_have_point_labels(with_points):
+    cfg, files = with_points("unscenes3d")
+    frames = build_dataset(cfg, "train", training=True)
+    others = [file for file in files if file.stem not in frames.stems]
+    assert others
+    for file in others:
+        (np.fromfile(file, "<u4") * 0 + 7).tofile(file)
+    assert 7 in frames[0].voxel_classes
+    for file in others:
+        file.unlink()
+    assert 7 not in build_dataset(cfg, "train", training=True)[0].voxel_classes
+    for file in set(files) - set(others):
+        file.unlink()
+    with pytest.raises(FileNotFoundError, match=r"2 of 2 files of point labels are missing: .*"):
+        build_dataset(cfg, "train", training=True)
+
+
+def test_point_labels_are_augmented_like_the_points(with_points):
+    cfg, _ = with_points("unscenes3d", model__loss__label_free=dict(sources=1, rays=4000))
+    cfg.augmentation = dict(volume_flip_prob=1.0, volume_rotation_deg=0.0)
+    sample = build_dataset(cfg, "train", training=True)[0]
+    wall = (sample.voxel_classes == 10).nonzero()[:, 1]
+    assert len(wall) > 3
+    assert (wall < sample.voxel_classes.shape[1] // 2).all()  # It is on the left as recorded.
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda classes: classes[:-1], "expected a uint32 for each of the"),
+        (lambda classes: classes + 70, r"expected the classes of the data set .*, found 72"),
+    ],
+)
+def test_wrong_point_labels_are_refused(change, message, with_points):
+    cfg, _ = with_points("unscenes3d", change)
+    with pytest.raises(ValueError, match=rf"points/.*\.label: {message}"):
+        build_dataset(cfg, "train", training=True)[0]
+
+
+def test_a_file_says_what_the_point_labels_are(with_points, tmp_path):
+    cfg, _ = with_points("unscenes3d", lambda classes: classes + 70)
+    mapping = tmp_path / "mapping.json"
+    names = {"72": "truck", "80": "drop", "81": "unknown"}
+    mapping.write_text(json.dumps({"point_labels": names}))
+    cfg.model.loss.label_free["point_mapping"] = str(mapping)
+    sample = build_dataset(cfg, "train", training=True)[0]
+    assert sample.voxel_classes.unique().tolist() == [0, 2]
+    dropped = (sample.lidar_rays.ends_m[:, 1] > 7.9) & (sample.lidar_rays.ends_m[:, 2] > -2)
+    assert not dropped.any()
+    cfg.model.loss.label_free["point_labels"] = None
+    with pytest.raises(ValueError, match=r"point_mapping='.*set point_labels to their folder"):
+        build_dataset(cfg, "train", training=True)
+
+
+def test_rellis_3d_has_point_labels_of_its_own(tmp_path):
+    tiny = write_tiny_rellis(tmp_path / "data", sequences=("00000",))
+    shutil.rmtree(tiny.labels_root)
+    cfg = load(write_rellis_config(tmp_path / "config.py", tiny.root), modality="lidar")
+    cfg.model.loss.label_free["point_labels"] = layout.POINT_LABELS
+    sample = build_dataset(cfg, "train", training=True)[0]
+    names = [RELLIS3D.class_names[n] for n in sample.voxel_classes.unique().tolist()]
+    assert names[0] == "free"
+    assert {"grass", "bush", "tree"} <= set(names)
+    assert build_model(cfg).losses(collate([sample]))["loss_point_classes"] > 0

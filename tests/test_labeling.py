@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from dataset import formats, layout
+from dataset.class_mapping import DROP, read_mapping
 from dataset.labeling.cells import CellMap
 from dataset.labeling.clip_map import build_clip_map
 from dataset.labeling.drive import cut_clips, read_drive
 from dataset.labeling.evidence import Evidence, SilentDirections, ray_samples, thin_rays
 from dataset.labeling.frame_labels import View, label_frame
 from dataset.labeling.ground import fit_ground
-from dataset.labeling.mapping import DROP, read_mapping
 from dataset.labeling.movers import find_moved
 from dataset.labeling.options import LabelOptions
 from dataset.labeling.overhead import Overhead
@@ -151,7 +151,7 @@ def test_a_mapping_gives_point_labels_their_classes(recording, tmp_path):
     with pytest.raises(ValueError, match=r"uint32 for each of the \d+ points"):
         reader.read(0)
     (source * 0 + 9).tofile(root / "labels" / f"{stem}.label")
-    with pytest.raises(ValueError, match=r"found 9: add it to the file of --mapping"):
+    with pytest.raises(ValueError, match=r"found 9: add it to that file"):
         reader.read(0)
 
 

@@ -1,7 +1,9 @@
 import numpy as np
 import torch
 
-from dataset.lidar_rays import Sweep, lidar_rays, seen_through
+from dataset.class_mapping import DROP
+from dataset.lidar_rays import Sweep, lidar_rays, seen_through, surfaces, voxel_classes
+from dataset.point_labels import PointLabels
 from utils.geometry import VoxelGrid
 
 GRID = VoxelGrid(origin_m=(0.0, -8.0, -2.0), voxel_m=1.0, shape=(24, 16, 4))
@@ -57,9 +59,46 @@ def test_rays_come_from_where_their_sensors_were():
 
 def test_a_mover_leaves_no_point_and_no_ray():
     other = Sweep(np.array([-2.0, 0.0, 0.0]), wall(8.5, half_m=(1.0, 0.3)))
-    rays = lidar_rays([OWN, other], GRID, 500, rng())
+    rays = lidar_rays(surfaces([OWN, other]), GRID, 500, rng())
     assert rays.is_own.all()
     assert not rays.has_point[8].any()
+
+
+def labeled(sweep: Sweep, classes: np.ndarray, *, moving: bool = False) -> Sweep:
+    every = np.broadcast_to(classes, len(sweep.points_m)).astype(np.uint8)
+    return sweep._replace(labels=PointLabels(every, np.full(len(every), moving)))
+
+
+def test_points_on_what_moves_count_in_their_own_sweep_only():
+    own, other = labeled(OWN, np.array(3), moving=True), Sweep(np.zeros(3), wall(12.5))
+    kept = surfaces([own, labeled(other, np.array(3)), labeled(other, np.array(3), moving=True)])
+    # Nothing is seen through, because the own wall is hidden behind that of the other sweep.
+    assert [len(sweep.points_m) for sweep in surfaces([other, own._replace(labels=None)])] == [
+        len(other.points_m),
+        len(OWN.points_m),
+    ]
+    assert len(kept[0].points_m) == len(OWN.points_m)
+    assert len(kept[2].points_m) == 0
+
+
+def test_points_that_are_no_surface_are_dropped_with_their_labels():
+    classes = np.where(OWN.points_m[:, 1] > 0, 2, DROP)
+    (kept,) = surfaces([labeled(OWN, classes)])
+    assert (kept.points_m[:, 1] > 0).all()
+    assert set(kept.labels.classes.tolist()) == {2}
+    assert len(kept.labels.is_moving) == len(kept.points_m) == len(OWN.points_m) // 2
+
+
+def test_a_voxel_has_the_class_of_most_of_its_labeled_points():
+    points_m = np.array([[1.1, 0.1, 0.1]] * 5 + [[2.5, 0.5, 0.5]] * 2 + [[99.0, 0.0, 0.0]])
+    one = labeled(Sweep(np.zeros(3), points_m), np.array([0, 0, 0, 4, 4, 0, 0, 4]))
+    other = labeled(Sweep(np.zeros(3), points_m[:4]), np.array([7, 7, 7, 0]))
+    unlabeled = Sweep(np.zeros(3), np.array([[5.0, 0.0, 0.0]]))
+    assert voxel_classes([one, unlabeled], GRID)[1, 8, 2] == 4
+    found = voxel_classes([one, other, unlabeled], GRID)
+    assert found[1, 8, 2] == 7
+    assert found.count_nonzero() == 1
+    assert not voxel_classes([unlabeled], GRID).any()
 
 
 def test_voxels_have_the_same_share_of_the_rays():
@@ -91,3 +130,4 @@ def test_a_moved_sweep():
     moved = Sweep(np.array([1.0, 0, 0]), np.array([[2.0, 0, 1.0]])).moved(quarter)
     assert moved.origin_m.tolist() == [5.0, 1.0, 0.0]
     assert moved.points_m.tolist() == [[5.0, 2.0, 1.0]]
+    assert labeled(moved, np.array(3)).moved(quarter).labels.classes.tolist() == [3]

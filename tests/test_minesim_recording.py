@@ -6,13 +6,22 @@ import pytest
 from dataset import formats, layout
 from dataset.check.nearby import is_near_voxels
 from dataset.check.registration import occupied_voxels
+from dataset.class_mapping import read_mapping
 from dataset.labeling.check import TRUTH
 from dataset.labeling.drive import read_drive
-from dataset.labeling.mapping import read_mapping
 from dataset.labeling.options import LabelOptions
 from dataset.labeling.sweeps import SweepReader
+from dataset.minesim.scene.mesh import box
+from dataset.minesim.sensors.camera import CameraFrame
+from dataset.minesim.sensors.raycast import Caster
+from dataset.minesim.sensors.rig import Camera, Rig
 from dataset.minesim.write import recording
-from dataset.minesim.write.recording import RecordingOptions, write_recordings
+from dataset.minesim.write.recording import (
+    Mover,
+    RecordingOptions,
+    with_movers,
+    write_recordings,
+)
 from tests.documents import REPOSITORY
 from tests.minesim_world import tiny_world
 from tools import make_minesim
@@ -59,6 +68,33 @@ def test_trucks_change_the_image_and_its_depth(drive):
     pixels = found.pixel_from_lidar @ [24.0, 0.0, 0.0, 1.0]  # On the truck ahead, about.
     column, row = (pixels[:2] / pixels[2]).astype(int)
     assert 15 < depth[row, column] < 30
+
+
+def test_a_truck_is_drawn_where_it_is_and_nowhere_else():
+    camera = Rig(Camera(96, 60)).camera
+    mesh = box((4.0, 2.0, 2.0), (0.0, 0.0, 0.0), "paint", (0.8, 0.8, 0.8))
+    pose = np.eye(4)
+    pose[:3, 3] = 20.0, 3.0, 0.5
+    up = np.tile(np.array([[0, 0, 1]], np.float32), (len(mesh.faces), 1))
+    caster = Caster(mesh.vertices.astype(np.float32), mesh.faces)
+    mover = Mover(mesh, caster, up, np.zeros((1, 3), np.float32), pose[None])
+    world_from_cam = np.eye(4)
+    world_from_cam[:3, :3] = [[0, 0, 1], [-1, 0, 0], [0, -1, 0]]  # It looks along x, level.
+    before = CameraFrame(np.zeros((60, 96, 3), np.uint8), np.full((60, 96), 50, np.float32))
+    found = with_movers(before, [mover], 0, world_from_cam, camera)
+    # Its rear, at x = 18 m, reaches from y = 2 to 4 m and from z = -0.5 to 1.5 m.
+    focal = camera.p2[0, 0]
+    left, right, top, bottom = (
+        round(center - focal * meters / 18.0)
+        for center, meters in ((48, 4.0), (48, 2.0), (30, 1.5), (30, -0.5))
+    )
+    is_truck = found.depth_m < 50
+    assert found.depth_m[top + 1 : bottom - 1, left + 1 : right - 1] == pytest.approx(18.0)
+    assert not is_truck[: top - 1].any()
+    assert not is_truck[bottom + 1 :].any()
+    assert not is_truck[:, : left - 1].any()
+    assert not is_truck[:, right + 2 :].any()  # Its side is seen, too.
+    assert (found.image.any(axis=2) == is_truck).all()
 
 
 def test_options_out_of_range_are_refused(capsys):

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
+from dataset.class_mapping import read_mapping
 from dataset.labeling.drive import read_drive
-from dataset.labeling.mapping import read_mapping
 from dataset.labeling.options import LabelOptions
 from dataset.labeling.sweeps import SweepReader
 from tests.nuscenes_files import (

@@ -14,6 +14,7 @@ from loss.occupancy import (
     geo_scal,
     lovasz_softmax,
     occupancy_terms,
+    occupied_cross_entropy,
     sem_scal,
 )
 
@@ -319,3 +320,31 @@ def test_all_terms_at_once_equal_the_single_losses(weighted: bool) -> None:
         (shared,) = torch.autograd.grad(term, logits, retain_graph=True)
         (alone,) = torch.autograd.grad(single[name], logits, retain_graph=True)
         torch.testing.assert_close(shared, alone, msg=name)
+
+
+def test_classes_of_what_is_occupied_whatever_the_probability_that_it_is():
+    rows = [[0.9, 0.08, 0.02], [0.0001, 0.25, 0.75], [0.5, 0.25, 0.25], [0.5, 0.4, 0.1]]
+    # 80 % of the first voxel's 10 %, and 75 % of the second one's; the others say nothing.
+    expected = -(math.log(0.8) + math.log(0.75)) / 2
+    labels = labels_of(1, 2, 0, 255)
+    assert occupied_cross_entropy(logits_of(rows), labels).item() == pytest.approx(expected, 1e-3)
+
+
+def test_the_class_of_what_is_occupied_moves_no_score_of_free_space():
+    logits, labels = random_case(1, 3, (5,))
+    logits.requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: occupied_cross_entropy(x, labels), logits)
+    occupied_cross_entropy(logits, labels).backward()
+    assert not logits.grad[:, 0].any()
+    assert logits.grad.sum(1).abs().max() < 1e-12  # It sharpens the classes against each other.
+    is_silent = (labels == 0) | (labels == 255)
+    assert not logits.grad.movedim(1, -1)[is_silent].any()
+
+
+def test_no_class_anywhere_is_a_differentiable_zero():
+    logits, labels = random_case(1, 3, (4,))
+    logits.requires_grad_()
+    loss = occupied_cross_entropy(logits, labels * 0)
+    loss.backward()
+    assert loss.item() == 0.0
+    assert not logits.grad.any()

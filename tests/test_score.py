@@ -319,7 +319,7 @@ def test_a_full_size_frame_takes_well_under_50_ms(tmp_path):
         for stem in range(5):
             np.save(tmp_path / side / f"{stem}.npy", grid)
     task = score.task_of(score.parse_arguments(["--pred", "p", "--gt", "g", "--json", "j"]))
-    start = time.perf_counter()
+    start = time.process_time()
     score.score_grids(tmp_path / "pred", tmp_path / "gt", task)
-    per_frame_s = (time.perf_counter() - start) / 5
-    assert per_frame_s < 0.2  # Four times the aim: the machine may be busy with other tests.
+    per_frame_s = (time.process_time() - start) / 5  # Waiting for busy cores does not count.
+    assert per_frame_s < 0.2  # Four times the aim: processors differ.

@@ -88,6 +88,17 @@ def test_a_ray_without_length_does_not_count():
     assert nll(occupied, rays_to((2.5, 0.5, 0.5), origin=(2.5, 0.5, 0.5))).item() == 0
 
 
+def test_voxels_that_many_rays_pass_count_like_those_that_rays_end_in():
+    def pull(*ends: tuple[float, float, float]) -> torch.Tensor:
+        occupied = torch.full((1, *GRID.shape), 0.2).requires_grad_()
+        (nll(occupied, rays_to(*ends)) * len(ends)).backward()  # The sum over the rays.
+        return occupied.grad[0, :, 2, 1]
+
+    leaves, ends = (20.0, 0.5, 0.5), (5.5, 1.5, 0.5)
+    torch.testing.assert_close(pull(*[leaves] * 4), pull(leaves))
+    torch.testing.assert_close(pull(*[leaves] * 4, ends, ends)[6:], 2 * pull(leaves)[6:])
+
+
 def test_segments_fill_the_ray_from_the_grids_face_to_the_end():
     rays = rays_to((6.0, 0.5, 0.5))
     points_m, length_m = free_segments(rays.origins_m, rays.ends_m, GRID)

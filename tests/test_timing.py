@@ -1,9 +1,10 @@
-import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
+from engine.benchmark import timing as module
 from engine.benchmark.timing import Clock, Timing, time_runs, time_stages, watch_stages
 
 CPU = torch.device("cpu")
@@ -54,10 +55,16 @@ def test_every_run_starts_on_an_idle_device_and_is_waited_for():
     assert timing.median_ms == pytest.approx(1.0)
 
 
-def test_a_clock_reads_milliseconds():
+def test_a_clock_reads_milliseconds(monkeypatch):
+    now = [5.0]
+
+    def run():
+        now[0] += 0.01
+
+    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     clock = Clock(CPU)
-    timing = time_runs(lambda: time.sleep(0.01), clock, iterations=3, warmup=0)
-    assert 10 <= timing.p10_ms <= timing.median_ms <= timing.p90_ms < 500
+    timing = time_runs(run, clock, iterations=3, warmup=0)
+    assert (timing.p10_ms, timing.median_ms, timing.p90_ms) == pytest.approx((10, 10, 10))
     assert clock.peak_bytes() is None
 
 

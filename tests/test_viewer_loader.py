@@ -18,7 +18,7 @@ def slow():
 
     def read(index):
         began.append(index)
-        assert permits.acquire(timeout=5)
+        assert permits.acquire(timeout=60)
         if index == 13:
             raise ValueError("unlucky")
         return index * 10

@@ -17,9 +17,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from dataset.class_mapping import read_mapping
 from dataset.labeling.check import check_labels, table
 from dataset.labeling.drive import read_drive
-from dataset.labeling.mapping import read_mapping
 from dataset.labeling.options import LabelOptions
 from engine.label_options import setting
 from engine.number_options import whole_number

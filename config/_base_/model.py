@@ -67,6 +67,7 @@ model = dict(
             lidar_rays=1.0,
             matched_columns=1.0,
             mask_classes=0.5,
+            point_classes=0.5,
             unexplained_occupancy=1.0,
         ),
         class_weights=None,  # in the cross entropy, free first; None: all alike
@@ -75,11 +76,14 @@ model = dict(
         supervision="labels",  # labels | video | lidar | both: what training learns from
         label_free=dict(  # without labels
             sources=4,  # other frames of the drive, nearest in time, labeled or not
+            spacing_m=0.0,  # least distance that the vehicle moves from one of them to the next
             rays=4096,  # LiDAR rays a frame, of its own sweep and of those frames'
             pixels=2,  # of each cell of the feature map and each image that are compared
             proposals=64,  # depths at which they are compared with the other images
             depths_m=(3.0, 80.0),  # smallest and largest of those
             masks=None,  # folder with the classes of pixels, one PNG an image
+            point_labels=None,  # folder with the classes of points, one file a cloud
+            point_mapping=None,  # file of what those are, as config/labels/kitti.json
         ),
     ),
 )

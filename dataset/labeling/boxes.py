@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, UInt8
 
+from dataset.class_mapping import DROP, UNKNOWN, ClassMapping
 from dataset.clouds import SUFFIXES as CLOUD_SUFFIXES
 from dataset.inventory import time_order
 from dataset.labeling.box_files import Box, read_box_list, read_kitti_boxes, read_tracklets
 from dataset.labeling.drive import Drive
-from dataset.labeling.mapping import DROP, UNKNOWN, ClassMapping
 from dataset.recording import files_by_stem
 
 BOX_LIST, TRACKLETS, KITTI_BOXES = "boxes.json", "tracklet_labels.xml", "label_2"

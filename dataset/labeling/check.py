@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dataset import layout
+from dataset.class_mapping import ClassMapping
 from dataset.formats import (
     depth_from_units,
     elevation_from_units,
@@ -19,7 +20,6 @@ from dataset.formats import (
 from dataset.labeling.clip_map import ClipMap, build_clip_map
 from dataset.labeling.drive import Clip, Drive, cut_clips
 from dataset.labeling.frame_labels import View, label_frame
-from dataset.labeling.mapping import ClassMapping
 from dataset.labeling.options import LabelOptions
 from dataset.labeling.scoring import (
     HeldOutScore,

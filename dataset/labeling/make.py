@@ -17,11 +17,11 @@ from jaxtyping import Float64
 
 from dataset import layout
 from dataset.calibration import split_projection
+from dataset.class_mapping import ClassMapping, read_mapping
 from dataset.formats import open_image, read_json
 from dataset.labeling.clip_map import build_clip_map
 from dataset.labeling.drive import Clip, Drive, cut_clips, read_drive
 from dataset.labeling.frame_labels import FrameLabels, View, label_frame
-from dataset.labeling.mapping import ClassMapping, read_mapping
 from dataset.labeling.options import LabelOptions
 from dataset.labeling.sweeps import SweepReader, sources_of
 from dataset.layout_files import PNG_OPTIONS, calibration_text, vehicle_text, write_encoded

@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
+from dataset.class_mapping import DROP, UNKNOWN, ClassMapping
 from dataset.labeling.boxes import BOXES, BoxReader
 from dataset.labeling.drive import Drive
-from dataset.labeling.mapping import DROP, UNKNOWN, ClassMapping
 from dataset.labeling.options import LabelOptions
 from dataset.labeling.visibility import first_hits
 from dataset.point_labels import read_point_labels

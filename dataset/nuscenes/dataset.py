@@ -37,6 +37,7 @@ FIELDS = (
     "lidar_rays",
     "video",
     "masks",
+    "voxel_classes",
 )
 """Fields of a Sample that nuScenes provides."""
 
@@ -83,6 +84,7 @@ class NuScenes(SampleDataset):
     measured_depth = "points"
     label_sets = (NUSCENES,)
     default_image_size = (256, 704)
+    point_label_dtype = "u1"
 
     def __init__(
         self,
@@ -120,8 +122,7 @@ class NuScenes(SampleDataset):
             [self._frames.stem(row) for row in self._rows],
             [self._frames.scene(row) for row in self._rows],
         )
-        if self._fields & {"lidar_rays", "video"}:
-            self._sources = self._find_sources()
+        self._set_sources()
 
     def stems_with(self, field: str) -> list[str]:
         """Return the stems with the files of a field, which may be outside the fields to read."""
@@ -256,7 +257,7 @@ class NuScenes(SampleDataset):
         return self._frames.world_from_volume(self._rows[index])
 
     def _find_sources(self) -> list[list[int]]:
-        nearest = self.neighbors(self._num_sources)
+        nearest = self._nearest_sources(range(len(self.stems)), self.scenes, self._times())
         return [[index, *others] for index, others in enumerate(nearest)]
 
     def _world_from(self, source: int) -> Float64[np.ndarray, "4 4"]:
@@ -264,8 +265,17 @@ class NuScenes(SampleDataset):
 
     def _read_sweep(self, source: int) -> Sweep:
         row = self._rows[source]
-        cloud = self._frames.read_cloud(row, self._frames.lidar(row))
-        return Sweep(self.lidar_position_m(source), cloud[:, :3].astype(np.float64))
+        cloud, is_outside = self._frames.read_file(row, self._frames.lidar(row))
+        labels = self._read_point_labels(source, len(cloud))
+        points_m = cloud[:, :3].astype(np.float64)
+        return Sweep(self.lidar_position_m(source), points_m, labels).of(is_outside)
+
+    def _point_label_path(self, source: int) -> Path:
+        name = self._frames.point_label_name(self._rows[source])
+        return self._root / self._point_label_folder / self.version / name
+
+    def _point_classes(self) -> dict[int, int]:
+        return nuscenes_labels.POINT_CLASSES
 
     def _read_images(
         self, source: int, choices: Choices
@@ -351,7 +361,7 @@ class NuScenes(SampleDataset):
             files += [frames.path(camera) for camera in frames.cameras(row)]
         if "points" in fields:
             files += [frames.path(sweep) for sweep in frames.sweeps(row, self._num_sweeps)]
-        elif fields & {"depth_m", "neighbors", "lidar_rays"}:
+        elif fields & {"depth_m", "neighbors", "lidar_rays", "voxel_classes"}:
             files.append(frames.path(frames.lidar(row)))
         if "occupancy" in fields:
             files.append(frames.label_path(row, self._labels_source.name, self._labels_root))

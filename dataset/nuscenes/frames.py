@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Bool, Float32, Float64
 
 from dataset import formats, transforms
 from dataset.augment.cloud import augment_cloud
@@ -97,6 +97,10 @@ class NuScenesFrames:
             lidar_file=self._index.file(self.lidar(row)),
         )
 
+    def point_label_name(self, row: int) -> str:
+        """Return the name of the file of the point labels, as the LiDAR segmentation has it."""
+        return f"{self._index.sample_lidar_token[row].decode()}_lidarseg.bin"
+
     def world_from_volume(self, row: int) -> Float64[np.ndarray, "4 4"]:
         """Return the pose of the volume."""
         return self._index.world_from_ego(self.lidar(row)) @ self._ego_from(row, self._frame)
@@ -139,9 +143,24 @@ class NuScenesFrames:
             FileNotFoundError: If it is missing.
             ValueError: If it is corrupt.
         """
+        cloud, is_outside = self.read_file(row, recording)
+        return cloud[is_outside]
+
+    def read_file(
+        self, row: int, recording: int
+    ) -> tuple[Float32[np.ndarray, "P 4"], Bool[np.ndarray, " P"]]:
+        """Read all points of a recording in the volume of a key frame, in the file's order.
+
+        Returns:
+            The points, and which are not on the vehicle's roof.
+
+        Raises:
+            FileNotFoundError: If it is missing.
+            ValueError: If it is corrupt.
+        """
         cloud = formats.read_cloud(self.path(recording), NUSCENES_CLOUD)
         is_roof = (np.abs(cloud[:, :2]) < _ROOF_M).all(axis=1)
-        return transforms.transform_cloud(self.volume_from_cloud(row, recording), cloud[~is_roof])
+        return transforms.transform_cloud(self.volume_from_cloud(row, recording), cloud), ~is_roof
 
     def with_sweeps(
         self, row: int, cloud: Float32[np.ndarray, "P 4"], count: int, choices: Choices

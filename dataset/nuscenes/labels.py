@@ -18,11 +18,37 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from dataset import occupancy_files
+from dataset.class_mapping import DROP, UNKNOWN
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE, NUSCENES
 
 FRAMES = ("ego", "lidar")
 """Frames at the time of a key frame's point cloud: of the vehicle, or of LIDAR_TOP."""
+
+_POINT_IDS = {
+    "barrier": (9,),
+    "bicycle": (14,),
+    "bus": (15, 16),
+    "car": (17,),
+    "construction_vehicle": (18,),
+    "motorcycle": (21,),
+    "pedestrian": (2, 3, 4, 6),
+    "traffic_cone": (12,),
+    "trailer": (22,),
+    "truck": (23,),
+    "driveable_surface": (24,),
+    "other_flat": (25,),
+    "sidewalk": (26,),
+    "terrain": (27,),
+    "manmade": (28,),
+    "vegetation": (30,),
+}
+POINT_CLASSES = {
+    **{n: NUSCENES.index(name) for name, numbers in _POINT_IDS.items() for n in numbers},
+    **dict.fromkeys((1, 5, 7, 8, 10, 11, 13, 19, 20, 29), UNKNOWN),
+    **dict.fromkeys((0, 31), DROP),  # Noise, and the vehicle itself.
+}
+"""Label of each number in the files of the LiDAR segmentation; its benchmark ignores the rest."""
 
 
 @dataclass(frozen=True)

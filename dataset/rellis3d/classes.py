@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Integer, UInt8
 
+from dataset.class_mapping import DROP, UNKNOWN
 from utils.labels import FREE, IGNORE, RELLIS3D, WILDOCC, LabelSet
 
-VOID = 0
+VOID, SKY = 0, 7
 RELLIS_IDS = {
     VOID: "void",
     1: "dirt",
@@ -21,7 +22,7 @@ RELLIS_IDS = {
     4: "tree",
     5: "pole",
     6: "water",
-    7: "sky",
+    SKY: "sky",
     8: "vehicle",
     9: "object",
     10: "asphalt",
@@ -95,6 +96,16 @@ def label_table(names: Mapping[int, str], labels: LabelSet) -> UInt8[np.ndarray,
     for number, name in names.items():
         table[number] = label_of(name, labels)
     return table
+
+
+def point_classes(labels: LabelSet) -> dict[int, int]:
+    """Return the label of each id of point labels.
+
+    Args:
+        labels: RELLIS3D or WILDOCC.
+    """
+    known = {number: label_of(name, labels) for number, name in RELLIS_IDS.items()}
+    return known | {VOID: UNKNOWN, SKY: DROP}
 
 
 def label_of(name: str, labels: LabelSet) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64, UInt8
+from jaxtyping import Bool, Float32, Float64, UInt8
 
 from dataset import formats, transforms
 from dataset.augment.cloud import augment_cloud
@@ -18,9 +18,8 @@ from dataset.augmentation import Choices
 from dataset.label_grids import labels_on_volume
 from dataset.lidar_depth import depth_of_points
 from dataset.lidar_rays import Sweep
-from dataset.neighbors import neighbors_of
 from dataset.options import checked_size, restrict
-from dataset.reading import Reading, SampleDataset
+from dataset.reading import SUPERVISING, Reading, SampleDataset
 from dataset.rellis3d import agreement, classes, files, labels, layout, splits
 from dataset.rellis3d.agreement import LabeledFrame
 from dataset.rellis3d.labels import LabelFiles
@@ -42,11 +41,13 @@ FIELDS = (
     "lidar_rays",
     "video",
     "masks",
+    "voxel_classes",
 )
 """Fields of a Sample that RELLIS-3D provides."""
 ALL = "all"
 """The split of every frame whose files are complete."""
-_POSED = {"world_from_lidar", "neighbors", "lidar_rays", "video"}
+_POSED = {"world_from_lidar", "neighbors", *SUPERVISING}
+_FROM_CLOUDS = {"points", "depth_m", "neighbors", "lidar_rays", "voxel_classes"}
 
 logger = logging.getLogger(__name__)
 
@@ -124,8 +125,7 @@ class Rellis3D(SampleDataset):
         self._read_sequences()
         if "occupancy" in self._fields:
             self._check_labels()
-        if self._fields & {"lidar_rays", "video"}:
-            self._sources = self._find_sources()
+        self._set_sources()
 
     @classmethod
     def may_have(cls, data_root: str | Path, field: str) -> bool:
@@ -203,7 +203,11 @@ class Rellis3D(SampleDataset):
         """Read the points of a frame, without those on the vehicle."""
         path = self._sequences[frame.sequence].cloud_path(frame.number)
         points = files.read_cloud(path, self._intensity_max).points
-        return points[np.hypot(points[:, 0], points[:, 1]) >= self._min_range_m]
+        return points[self._is_outside(points)]
+
+    def _is_outside(self, points: Float32[np.ndarray, "P 4"]) -> Bool[np.ndarray, " P"]:
+        """Return the points that are not on the vehicle."""
+        return np.asarray(np.hypot(points[:, 0], points[:, 1]) >= self._min_range_m)
 
     def _with_sweeps(
         self, frame: Frame, cloud: Float32[np.ndarray, "P 4"], choices: Choices
@@ -261,19 +265,32 @@ class Rellis3D(SampleDataset):
 
     def _find_sources(self) -> list[list[Frame]]:
         used = [self._sequences[name] for name in dict.fromkeys(self.scenes)]
-        fields = self._fields & {"lidar_rays", "video"}
+        fields = self._fields & SUPERVISING
         complete = all_frames(used)
         missing = self._missing(complete, fields)
         complete = [frame for frame in complete if frame not in missing]
         scenes, numbers = [f.sequence for f in complete], [f.number for f in complete]
-        nearest = dict(zip(complete, neighbors_of(scenes, numbers, self._num_sources), strict=True))
-        return [[frame, *(complete[n] for n in nearest[frame])] for frame in self._frames]
+        nearest = dict(zip(complete, self._nearest_sources(complete, scenes, numbers), strict=True))
+        return [[frame, *nearest[frame]] for frame in self._frames]
 
     def _world_from(self, source: Frame) -> Float64[np.ndarray, "4 4"]:
         return self._sequences[source.sequence].world_from_lidar(source.number)
 
     def _read_sweep(self, source: Frame) -> Sweep:
-        return Sweep(np.zeros(3), self._read_cloud(source)[:, :3].astype(np.float64))
+        path = self._sequences[source.sequence].cloud_path(source.number)
+        cloud = files.read_cloud(path, self._intensity_max)
+        labels = self._read_point_labels(source, cloud.num_records)
+        if labels is not None:
+            labels = labels.of(cloud.records)
+        sweep = Sweep(np.zeros(3), cloud.points[:, :3].astype(np.float64), labels)
+        return sweep.of(self._is_outside(cloud.points))
+
+    def _point_label_path(self, source: Frame) -> Path:
+        folder = self._sequences[source.sequence].root / self._point_label_folder
+        return folder / f"{source.number:06d}.label"
+
+    def _point_classes(self) -> dict[int, int]:
+        return classes.point_classes(self.label_set)
 
     def _read_images(
         self, source: Frame, choices: Choices
@@ -345,7 +362,7 @@ class Rellis3D(SampleDataset):
             has_cloud, has_image = number in sequence.clouds, number in sequence.images
             if self._allow_missing and wanted & {"images", "points"}:
                 has_cloud = has_image = has_cloud or has_image
-            if wanted & {"points", "depth_m", "neighbors", "lidar_rays"} and not has_cloud:
+            if wanted & _FROM_CLOUDS and not has_cloud:
                 found[frame] = str(sequence.cloud_path(number))
             elif wanted & {"images", "video"} and not has_image:
                 found[frame] = str(sequence.image_path(number))

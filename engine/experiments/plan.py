@@ -7,10 +7,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
 from engine.checkpoint.files import BEST
+from model.objective import LABEL_FREE_TERMS, LABELS
 from utils.config import load_config, parse_options, plain
 
 TRAIN, ROBUSTNESS, LATENCY = "train", "robustness", "latency"
@@ -105,9 +107,7 @@ class Run:
         Args:
             data: Name, version and hash of the data.
         """
-        values = plain(self.load_config().to_dict())
-        decisive = {key: value for key, value in values.items() if key not in _NOT_COMPARED}
-        content = [decisive, self.seed, self.settings.amp, data]
+        content = [_decisive(self.load_config()), self.seed, self.settings.amp, data]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def steps(self) -> list[Step]:
@@ -151,3 +151,19 @@ def shown_command(words: Sequence[str]) -> str:
 
 def _script(name: str, options: Sequence[str]) -> tuple[str, ...]:
     return (sys.executable, str(_ROOT / name), *options)
+
+
+def _decisive(cfg: Config) -> dict[str, Any]:
+    """Return the values of a config that decide the trained network.
+
+    Training with labels reads no option of training without them.
+    """
+    values = plain(cfg.to_dict())
+    decisive = {key: value for key, value in values.items() if key not in _NOT_COMPARED}
+    loss = decisive["model"].get("loss")
+    if loss and loss["supervision"] == LABELS:
+        del loss["label_free"]
+        loss["weights"] = {
+            term: weight for term, weight in loss["weights"].items() if term not in LABEL_FREE_TERMS
+        }
+    return decisive

@@ -7,108 +7,36 @@ so that a slow network falls behind by one frame at most. Skipped frames are cou
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from mmengine.config import Config
 
-from dataset.arrays import InputOptions
+from dataset.arrays import InputOptions, sample_from_arrays
 from dataset.clouds import SUFFIXES as CLOUD_SUFFIXES
-from dataset.inventory import time_order
+from dataset.formats import open_image
+from dataset.image_decoding import EncodedImage
 from dataset.layout import IMAGE_SUFFIXES
-from dataset.recording import Recording
+from dataset.lost_sensors import with_losses
+from dataset.recorded_clouds import RecordedClouds, placed
 from dataset.registration import RegistrationWatch
 from dataset.rig import SUFFIXES as CALIBRATION_SUFFIXES
-from dataset.rig import read_rig
-from dataset.sample import Sample
+from dataset.rig import Rig, read_rig
+from dataset.sample import Loss, Sample
 from engine.build.build import input_fields, sensors_of
+from engine.prediction.arrivals import Arrival, Arrivals, Side
 from engine.prediction.files import FrameWriter
+from engine.prediction.frames import warn_of_sweeps
 from engine.prediction.predictor import GridPredictor
-from utils.console import say
+from utils.console import brief, say
 
 POLL_S = 0.02
 """Time between two looks at the folders. A file is complete if it did not change in between."""
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Side:
-    """A folder with one file of each frame.
-
-    Attributes:
-        folder: The folder.
-        suffixes: Suffixes of its files; one that ends with another comes before it.
-    """
-
-    folder: Path
-    suffixes: tuple[str, ...]
-
-    def files(self) -> dict[str, Path]:
-        """Return the files by stem; hidden and other files are ignored."""
-        found = {}
-        for path in self.folder.iterdir():
-            name = path.name.lower()
-            suffix = next((end for end in self.suffixes if name.endswith(end)), None)
-            if suffix is not None and not name.startswith("."):
-                found[path.name[: -len(suffix)]] = path
-        return found
-
-
-class Arrival(NamedTuple):
-    """A frame that is complete.
-
-    Attributes:
-        stem: The frame.
-        paths: Its file in each folder.
-        written_s: When the last of them was written, since the epoch [s].
-    """
-
-    stem: str
-    paths: tuple[Path, ...]
-    written_s: float
-
-
-class Arrivals:
-    """The frames of which all files have arrived.
-
-    Args:
-        sides: The folders.
-    """
-
-    def __init__(self, sides: Sequence[Side]) -> None:
-        self._sides = sides
-        self._states: dict[Path, tuple[int, int]] = {}
-        self._handed_out: set[str] = set()
-
-    def poll(self) -> list[Arrival]:
-        """Return the frames that became complete since the last call, oldest first.
-
-        A frame is complete if each folder has its file, which is not empty and has not changed
-        since the last call.
-        """
-        files = [side.files() for side in self._sides]
-        waiting = set.intersection(*(set(side) for side in files)) - self._handed_out
-        complete = []
-        for stem in sorted(waiting, key=time_order):
-            paths = tuple(side[stem] for side in files)
-            unchanged = [self._is_unchanged(path) for path in paths]
-            if all(unchanged):
-                written_ns = max(self._states.pop(path)[1] for path in paths)
-                complete.append(Arrival(stem, paths, written_ns / 1e9))
-        self._handed_out.update(arrival.stem for arrival in complete)
-        return complete
-
-    def _is_unchanged(self, path: Path) -> bool:
-        """Note the state of a file; return whether it is that of before, and not empty."""
-        stat = path.stat()
-        state = (stat.st_size, stat.st_mtime_ns)
-        before = self._states.get(path)
-        self._states[path] = state
-        return before == state and stat.st_size > 0
 
 
 @dataclass
@@ -161,8 +89,8 @@ def follow(
         ValueError: If the calibration is invalid.
     """
     frames = LiveFrames(cfg, folder)
-    watch = RegistrationWatch(predictor.grid, predictor.inputs.image_crop)
-    arrivals, followed = Arrivals(frames.sides), Followed()
+    predict = _Predict(predictor, frames, writer)
+    arrivals = Arrivals(frames.sides)
     say(f"following {folder}; stop with Ctrl-C")
     active = time.monotonic()
     try:
@@ -171,48 +99,58 @@ def follow(
             if not arrived:
                 time.sleep(POLL_S)
                 continue
-            followed.skipped += len(arrived) - 1
-            _predict(predictor, frames, arrived[-1], writer, watch, followed)
+            predict.followed.skipped += len(arrived) - 1
+            predict(arrived[-1])
             active = time.monotonic()
     except KeyboardInterrupt:
         say("stopped")
-    watch.close()
-    return followed
+    predict.watch.close()
+    return predict.followed
 
 
-def _predict(
-    predictor: GridPredictor,
-    frames: "LiveFrames",
-    arrival: Arrival,
-    writer: FrameWriter,
-    watch: RegistrationWatch,
-    followed: Followed,
-) -> None:
-    """Predict and write one frame, and print how long that took."""
-    stem, marks = arrival.stem, [time.time()]
-    try:
-        sample = frames.read(arrival)
-    except (ValueError, OSError) as error:
-        followed.failed += 1
-        logger.warning("frame %s is left out: %s", stem, error)
-        return
-    watch.see(sample.stem, sample.images, sample.pixel_from_lidar, sample.points)
-    marks.append(time.time())
-    prediction = predictor.predict([sample])[0]
-    marks.append(time.time())
-    writer.write(sample, prediction)
-    marks.append(time.time())
-    latency_s = marks[-1] - arrival.written_s
-    followed.latencies_s.append(latency_s)
-    read, network, write = (end - start for start, end in pairwise(marks))
-    say(
-        f"{stem}: {latency_s:.3f} s after its last file (read {read:.3f}, network {network:.3f}, "
-        f"write {write:.3f}); {followed.skipped} skipped so far"
-    )
+class _Predict:
+    """Predicts and writes frames, prints how long each took, and warns once per cause."""
+
+    def __init__(self, predictor: GridPredictor, frames: "LiveFrames", writer: FrameWriter) -> None:
+        self._predictor, self._frames, self._writer = predictor, frames, writer
+        self._warned: set[Loss] = set()
+        self.watch = RegistrationWatch(predictor.grid, predictor.inputs.image_crop)
+        self.followed = Followed()
+
+    def __call__(self, arrival: Arrival) -> None:
+        """Predict a frame, or warn that it cannot be read."""
+        stem, marks = arrival.stem, [time.monotonic()]
+        try:
+            sample = self._frames.read(arrival)
+        except (ValueError, OSError) as error:
+            self.followed.failed += 1
+            logger.warning("frame %s is left out: %s", stem, brief(error))
+            return
+        self._warn_of(sample)
+        marks.append(time.monotonic())
+        prediction = self._predictor.predict([sample])[0]
+        marks.append(time.monotonic())
+        self._writer.write(sample, prediction)
+        marks.append(time.monotonic())
+        latency_s = marks[-1] - arrival.written_s
+        self.followed.latencies_s.append(latency_s)
+        read, network, write = (end - start for start, end in pairwise(marks))
+        say(
+            f"{stem}: {latency_s:.3f} s after its last file (read {read:.3f}, network "
+            f"{network:.3f}, write {write:.3f}); {self.followed.skipped} skipped so far"
+        )
+
+    def _warn_of(self, sample: Sample) -> None:
+        self.watch.see(sample.stem, sample.images, sample.pixel_from_lidar, sample.points)
+        for loss in set(sample.lost) - self._warned:
+            self._warned.add(loss)
+            logger.warning("frame %s: %s; later frames are not warned of", sample.stem, loss.value)
 
 
 class LiveFrames:
     """Reads frames of a folder that grows.
+
+    What the calibration leaves open is estimated from the first frame.
 
     Args:
         cfg: The config of the network.
@@ -223,55 +161,116 @@ class LiveFrames:
 
     Raises:
         FileNotFoundError: If the folder lacks a part.
-        ValueError: If the calibration is invalid.
+        ValueError: If the calibration is invalid, or there are two.
     """
 
     def __init__(self, cfg: Config, folder: Path) -> None:
         self._options = InputOptions.from_section(cfg.dataset)
-        fields = input_fields(sensors_of(cfg))
-        found = [folder / f"calib{suffix}" for suffix in CALIBRATION_SUFFIXES]
-        self._calibration = next((path for path in found if path.is_file()), None)
-        if self._calibration is None and "images" in fields:
-            raise FileNotFoundError(
-                f"{folder} has no calib.json and no calib.txt, which the network's camera needs "
-                "(docs/custom_data.md)"
-            )
-        self._images = folder / "images" if "images" in fields else None
-        self._clouds = folder / "clouds" if "points" in fields else None
+        self._fields = input_fields(sensors_of(cfg))
+        warn_of_sweeps(cfg, self._fields)
+        self._folder = folder
+        self._calibration = _Calibration(folder, is_needed="images" in self._fields)
+        self._rig = self._calibration.rig
         self.sides = self._find_sides()
         missing = [str(side.folder) for side in self.sides if not side.folder.is_dir()]
         if missing:
             raise FileNotFoundError(
                 f"{folder} lacks the folders {missing}: the recorder writes there"
             )
-        self._recording: Recording | None = None
+        self._clouds: RecordedClouds | None = None
+        self._sizes: list[tuple[int, int]] = []
+        if "points" not in self._fields:
+            self._rig = placed(self._rig, [], self._options.lidar_height_m, f"'{folder}'")
 
     def _find_sides(self) -> list[Side]:
         sides = []
-        if self._images is not None:
-            assert self._calibration is not None, "checked before"
-            cameras = list(read_rig(self._calibration).pixel_from_lidar)
-            folders = [self._images / name for name in cameras]
-            for folder in folders if len(cameras) > 1 else [self._images]:
-                sides.append(Side(folder, IMAGE_SUFFIXES))
-        if self._clouds is not None:
-            sides.append(Side(self._clouds, CLOUD_SUFFIXES))
+        if "images" in self._fields:
+            images, cameras = self._folder / "images", list(self._rig.pixel_from_lidar)
+            folders = [images / name for name in cameras] if len(cameras) > 1 else [images]
+            sides += [Side(folder, IMAGE_SUFFIXES) for folder in folders]
+        if "points" in self._fields:
+            sides.append(Side(self._folder / "clouds", CLOUD_SUFFIXES))
         return sides
 
     def read(self, arrival: Arrival) -> Sample:
-        """Read a frame; what the calibration leaves open is estimated from the first one.
+        """Read a frame.
 
         Raises:
-            ValueError: If a file is invalid.
+            OSError: If a file is gone.
+            ValueError: If a file is invalid, or an image has another size than the first one.
         """
-        if self._recording is None:
-            self._recording = Recording(
-                self._options,
-                images=self._images,
-                clouds=self._clouds,
-                calibration=self._calibration,
-                stems=[arrival.stem],
+        self._calibration.warn_of_change()
+        paths, points = list(arrival.paths), None
+        if "points" in self._fields:
+            path = paths.pop()
+            if self._clouds is None:
+                files = {arrival.stem: path}
+                self._clouds = RecordedClouds(files, self._rig, self._options.lidar_height_m)
+                self._rig = self._clouds.rig
+            points = self._clouds.read_file(path)
+        images = [open_image(path, image_max=self._rig.image_max) for path in paths]
+        self._check_sizes(images)
+        sample = sample_from_arrays(
+            arrival.stem,
+            self._options,
+            images=images or None,
+            pixel_from_lidar=list(self._rig.pixel_from_lidar.values()),
+            points=points,
+        )
+        return with_losses(sample, self._fields, drop=False)
+
+    def _check_sizes(self, images: Sequence[EncodedImage]) -> None:
+        """Reject images of another size than the first ones, which the calibration is not for."""
+        self._sizes = self._sizes or [image.size for image in images]
+        for image, expected in zip(images, self._sizes, strict=True):
+            if image.size != expected:
+                sizes = [f"{width}×{height}" for height, width in (expected, image.size)]
+                raise ValueError(
+                    f"{image.where}: expected an image of {sizes[0]} pixels, as in the first "
+                    f"frame, because the calibration is for one size, found {sizes[1]}"
+                )
+
+
+class _Calibration:
+    """The calibration of a folder as of the start, or none.
+
+    Raises:
+        FileNotFoundError: If there is none, but it is needed for images.
+        ValueError: If it is invalid or lacks a camera for images, or there are two.
+    """
+
+    def __init__(self, folder: Path, *, is_needed: bool) -> None:
+        self._paths = [folder / f"calib{suffix}" for suffix in CALIBRATION_SUFFIXES]
+        found = [path for path in self._paths if path.is_file()]
+        if len(found) > 1:
+            raise ValueError(f"{folder} has both {found[0].name} and {found[1].name}: keep one")
+        if is_needed and not found:
+            raise FileNotFoundError(
+                f"{folder} has no calib.json and no calib.txt, which the network's camera needs "
+                "(docs/custom_data.md)"
             )
-        else:
-            self._recording.add(arrival.stem, arrival.paths)
-        return self._recording[len(self._recording) - 1]
+        self._start = self._contents()
+        self._has_changed = False
+        self.rig = read_rig(found[0]) if found else Rig({}, np.eye(4))
+        if is_needed and not self.rig.pixel_from_lidar:
+            raise ValueError(f"{found[0]} has no camera, but the network needs images")
+
+    def warn_of_change(self) -> None:
+        """Warn once that the file has changed since the start, or came after it."""
+        now = self._contents()
+        if self._has_changed or now in ({}, self._start):
+            return
+        self._has_changed = True
+        logger.warning(
+            "%s has changed since the start, but frames are predicted with the calibration of "
+            "then: start again to use it",
+            next(path for path, content in now.items() if content != self._start.get(path)),
+        )
+
+    def _contents(self) -> dict[Path, bytes]:
+        """Read the files that there are; a recorder may be replacing them."""
+        found = {}
+        for path in self._paths:
+            with suppress(OSError):
+                found[path] = path.read_bytes()
+        return found

@@ -127,13 +127,7 @@ def open_recording(
     unused = [name for name in ("images", "clouds") if name not in used and getattr(paths, name)]
     if unused:
         logger.info("the network does not read the %s; ignoring them", " and ".join(unused))
-    sweeps = cfg.dataset.get("num_sweeps", 1)
-    if "points" in fields and sweeps > 1:
-        logger.warning(
-            "the network was trained on %s aggregated sweeps but gets a single sweep per frame: "
-            "expect worse predictions",
-            sweeps,
-        )
+    warn_of_sweeps(cfg, fields)
     options = InputOptions.from_section(cfg.dataset)
     recording = Recording(
         options,
@@ -144,6 +138,17 @@ def open_recording(
         allow_missing=allow_missing,
     )
     return Subset(recording, spread(range(len(recording)), limit))
+
+
+def warn_of_sweeps(cfg: Config, fields: Sequence[str]) -> None:
+    """Warn if the network was trained on more sweeps than a frame of a recording has."""
+    sweeps = cfg.dataset.get("num_sweeps", 1)
+    if "points" in fields and sweeps > 1:
+        logger.warning(
+            "the network was trained on %s aggregated sweeps but gets a single sweep per frame: "
+            "expect worse predictions",
+            sweeps,
+        )
 
 
 @dataclass

@@ -91,6 +91,11 @@ def build_trainer(
     runtime = read_section(cfg, "runtime", Runtime)
     if schedule.val_interval:
         check_score_name(runtime.best_metric, cfg.labels)
+    elif depth_metric:
+        raise ValueError(
+            "--depth-metric reports at validation, which schedule.val_interval=0 switches off: set "
+            "it to 1, or leave the option out"
+        )
     cfg = balance_classes(cfg)
     mode = "default" if runtime.compile else None
     network = place(build_model(cfg, seed=seed), process.device, compile_mode=mode)
@@ -167,6 +172,7 @@ def _training_hooks(
         seed=seed,
         best_metric=runtime.best_metric,
         every_iters=runtime.checkpoint_iters if iter_resume else 0,
+        accumulation=schedule.gradient_accumulation,
         average=average,
         resume_from=resume_from,
     )

@@ -79,7 +79,12 @@ torch::Tensor read_cloud(const std::string& path, int64_t columns, double intens
     throw std::runtime_error(path + ": expected rows of " + std::to_string(columns) + " float32");
   auto points = torch::empty({static_cast<int64_t>(bytes.size()) / row, columns});
   std::memcpy(points.data_ptr<float>(), bytes.data(), bytes.size());
-  points.select(1, 3).div_(intensity_max);
+  auto intensity = points.select(1, 3);
+  const double most = intensity.numel() ? intensity.max().item<double>() : 0.0;
+  if (most > intensity_max || (points.size(0) > 100 && most > 0 && most <= intensity_max / 255))
+    throw std::runtime_error(path + ": intensities up to " + std::to_string(most) +
+                             "; state the largest one with --intensity-max");
+  intensity.div_(intensity_max);
   return points;
 }
 
@@ -153,6 +158,8 @@ Options parse(int count, char** words) {
 std::vector<torch::Tensor> read_frame(const Options& options, const Metadata& about) {
   std::map<std::string, torch::Tensor> given;
   if (about.count("images.shape")) {
+    if (options.images.empty() || options.images.size() != options.calibs.size())
+      throw std::runtime_error("pass --image and --calib for each camera of the package");
     std::vector<torch::Tensor> images, projections;
     for (const auto& path : options.images) images.push_back(read_image(path));
     for (const auto& path : options.calibs) projections.push_back(read_projection(path));

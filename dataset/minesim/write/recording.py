@@ -291,7 +291,7 @@ def with_movers(
 ) -> CameraFrame:
     """Draw the trucks into an image, with flat shading."""
     image, depth = taken.image.copy(), taken.depth_m.copy()
-    rays = camera.rays.reshape(-1, 3) @ world_from_cam[:3, :3].T.astype(np.float32)
+    rays = camera.rays.reshape(3, -1).T @ world_from_cam[:3, :3].T.astype(np.float32)
     for mover in movers:
         near, face = mover.distances(tick, world_from_cam[:3, 3], rays.astype(np.float32))
         is_first = near < depth.reshape(-1)

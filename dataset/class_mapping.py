@@ -1,4 +1,4 @@
-"""Which class of a source becomes which class of UnScenes3D: a JSON file with a table per source.
+"""Which class of a source becomes which class of a label set: a JSON file with a table per source.
 
     {"about": "what the sources are",
      "point_labels": {"10": "car", "1": "drop", "0": "unknown"},
@@ -19,13 +19,10 @@ import numpy as np
 from jaxtyping import Bool, Integer, UInt8
 
 from dataset.formats import read_json
-from utils.labels import UNSCENES3D
+from utils.labels import FREE, UNSCENES3D, LabelSet
 
 UNKNOWN = 0
 DROP = 254
-_WORDS = {"unknown": UNKNOWN, "drop": DROP} | {
-    name: UNSCENES3D.index(name) for name in UNSCENES3D.class_names[1:]
-}
 _TABLES = ("point_labels", "boxes", "masks")
 
 
@@ -34,14 +31,14 @@ class ClassMapping:
     """Classes by source class; ``UNKNOWN`` and ``DROP`` besides.
 
     Attributes:
-        path: Where it was read.
+        path: Where it was read; None for the numbers that a data set has of its own.
         point_labels: By number of a point label.
         moving: Point labels of things that move.
         boxes: By name of a box's class.
         masks: By value of a mask's pixel.
     """
 
-    path: Path
+    path: Path | None
     point_labels: Mapping[int, int] = field(default_factory=dict)
     moving: frozenset[int] = frozenset()
     boxes: Mapping[str, int] = field(default_factory=dict)
@@ -77,8 +74,12 @@ class ClassMapping:
         return self.boxes[name]
 
 
-def read_mapping(path: Path) -> ClassMapping:
+def read_mapping(path: Path, labels: LabelSet = UNSCENES3D) -> ClassMapping:
     """Read a mapping.
+
+    Args:
+        path: The file.
+        labels: The label set whose classes it names.
 
     Raises:
         FileNotFoundError: If the file does not exist.
@@ -90,7 +91,9 @@ def read_mapping(path: Path) -> ClassMapping:
         raise ValueError(
             f"{path}: expected an object with about, moving and {', '.join(_TABLES)}, found {found}"
         )
-    points, boxes, masks = (_table(path, content, name) for name in _TABLES)
+    words = {"unknown": UNKNOWN, "drop": DROP}
+    words |= {name: labels.index(name) for name in labels.class_names[FREE + 1 :]}
+    points, boxes, masks = (_table(path, content, name, words) for name in _TABLES)
     moving = content.get("moving", [])
     return ClassMapping(
         path,
@@ -101,17 +104,19 @@ def read_mapping(path: Path) -> ClassMapping:
     )
 
 
-def _table(path: Path, content: Mapping[str, Any], name: str) -> dict[str, int]:
+def _table(
+    path: Path, content: Mapping[str, Any], name: str, words: Mapping[str, int]
+) -> dict[str, int]:
     table = content.get(name, {})
     if not isinstance(table, dict):
         raise ValueError(f"{path}: expected an object as '{name}', found {type(table).__name__}")
     for source, word in table.items():
-        if word not in _WORDS:
+        if word not in words:
             raise ValueError(
-                f"{path}: expected one of {', '.join(_WORDS)} for '{source}' in '{name}', found "
+                f"{path}: expected one of {', '.join(words)} for '{source}' in '{name}', found "
                 f"{word!r}"
             )
-    return {source: _WORDS[word] for source, word in table.items()}
+    return {source: words[word] for source, word in table.items()}
 
 
 def _by_number(path: Path, table: Mapping[str, int], name: str) -> dict[int, int]:
@@ -125,7 +130,7 @@ def _looked_up(
     table: Mapping[int, int],
     source: Integer[np.ndarray, " P"],
     file: Path,
-    mapping: Path,
+    mapping: Path | None,
     name: str,
 ) -> UInt8[np.ndarray, " P"]:
     values, number = np.unique(source, return_inverse=True)
@@ -136,9 +141,16 @@ def _looked_up(
     return found[number] if len(values) else np.zeros(0, np.uint8)
 
 
-def _unlisted(file: Path, found: str, mapping: Path, name: str, table: Iterable[int | str]) -> str:
+def _unlisted(
+    file: Path, found: str, mapping: Path | None, name: str, table: Iterable[int | str]
+) -> str:
     known = ", ".join(map(str, table)) or "none"
+    if mapping is None:
+        return (
+            f"{file}: expected the classes of the data set ({known}), found {found}: state what "
+            "its numbers mean with model.loss.label_free.point_mapping"
+        )
     return (
         f"{file}: expected classes that '{name}' of {mapping} lists ({known}), found {found}: add "
-        "it to the file of --mapping"
+        "it to that file"
     )
