@@ -4,7 +4,7 @@
 
 Compares the depth of every labeled pixel with its label, at the network's image size. The depth is
 the expected value of the depth distributions that lift the camera features, or it is rendered from
-the camera volume.
+the camera volume. Uses every visible GPU, or the processes that torchrun starts.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from engine.evaluation.depth_options import add_depth_rule_options, depth_rule
 from engine.metrics.depth import DepthMeter
 from utils.config import Runtime, read_section
 from utils.console import run_script, start_logging
-from utils.distributed import pick_device
+from utils.distributed import pick_device, process_group, use_all_gpus
 from utils.outputs import output_file
 from utils.whole_files import write_json
 
@@ -51,22 +51,27 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     """Score and print the table."""
-    start_logging()
-    meter = DepthMeter(depth_rule(args))
-    weights = read_weights(weights_of(args))
-    cfg = read_config(args, weights=weights)
-    network = load_network(cfg, weights, pick_device(args.device))
-    frames = read_frames(cfg, args.split)
-    workers = read_section(cfg, "runtime", Runtime).num_workers
-    score_depth(network, frames, meter, args.source, num_workers=workers)
-    scores = meter.scores()
-    size = "×".join(map(str, cfg.dataset.image_size))
-    title = f"{SOURCES[args.source]}, {args.split} of {cfg.data_root}, images of {size}"
-    if args.json is not None:
-        write_json({"source": args.source, "split": args.split} | scores.to_json(), args.json)
-    sys.stdout.write(f"{title}\n{scores.table()}\n")
+    with process_group() as process:
+        start_logging(process.rank)
+        meter = DepthMeter(depth_rule(args))
+        weights = read_weights(weights_of(args))
+        cfg = read_config(args, weights=weights)
+        network = load_network(cfg, weights, pick_device(args.device))
+        frames = read_frames(cfg, args.split)
+        workers = read_section(cfg, "runtime", Runtime).num_workers
+        score_depth(network, frames, meter, args.source, process, num_workers=workers)
+        if process.rank == 0:
+            scores = meter.scores()
+            size = "×".join(map(str, cfg.dataset.image_size))
+            title = f"{SOURCES[args.source]}, {args.split} of {cfg.data_root}, images of {size}"
+            if args.json is not None:
+                found = {"source": args.source, "split": args.split}
+                write_json(found | scores.to_json(), args.json)
+            sys.stdout.write(f"{title}\n{scores.table()}\n")
 
 
 if __name__ == "__main__":
     arguments = parse_arguments()
+    if arguments.device != "cpu":
+        use_all_gpus()
     run_script(lambda: main(arguments))

@@ -5,7 +5,7 @@
 
 Prints the published relative errors, which compare 1.0 − z as stored in the label files, the mean
 absolute error in centimeters, and the share of cells within 2, 5 and 10 cm. --baseline scores a
-simple method for comparison.
+simple method for comparison. Uses every visible GPU, or the processes that torchrun starts.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from engine.evaluation.elevation_frames import (
 from engine.number_options import whole_number
 from utils.config import Runtime, read_section
 from utils.console import run_script, start_logging
-from utils.distributed import pick_device
+from utils.distributed import pick_device, process_group, use_all_gpus
 from utils.outputs import output_file, output_folder
 from utils.whole_files import write_json
 
@@ -60,32 +60,37 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     """Score and print the table."""
-    start_logging()
-    weights = read_weights(weights_of(args)) if args.baseline is None else None
-    cfg = read_config(args, weights=weights)
-    mapper: Mapper
-    if weights is not None:
-        network = build_model(cfg)
-        mapper = network_mapper(network)
-        fill(network, weights.tensors, weights.path)
-        place(network, pick_device(args.device))
-    else:
-        mapper = baseline_mapper(cfg, args.baseline)
-    method = BASELINES.get(args.baseline, "network")
-    scores = score_maps(
-        read_frames(cfg, args.split, args.baseline),
-        mapper,
-        method,
-        figures=args.pictures,
-        limit=args.num_pictures,
-        num_workers=read_section(cfg, "runtime", Runtime).num_workers,
-    ).scores()
-    if args.json is not None:
-        found = {"method": args.baseline or "network", "split": args.split}
-        write_json(found | scores.to_json(), args.json)
-    sys.stdout.write(f"{method}, {args.split} of {cfg.data_root}\n{scores.table()}\n")
+    with process_group() as process:
+        start_logging(process.rank)
+        weights = read_weights(weights_of(args)) if args.baseline is None else None
+        cfg = read_config(args, weights=weights)
+        mapper: Mapper
+        if weights is not None:
+            network = build_model(cfg)
+            mapper = network_mapper(network)
+            fill(network, weights.tensors, weights.path)
+            place(network, pick_device(args.device))
+        else:
+            mapper = baseline_mapper(cfg, args.baseline)
+        method = BASELINES.get(args.baseline, "network")
+        scores = score_maps(
+            read_frames(cfg, args.split, args.baseline),
+            mapper,
+            method,
+            process,
+            figures=args.pictures,
+            limit=args.num_pictures,
+            num_workers=read_section(cfg, "runtime", Runtime).num_workers,
+        ).scores()
+        if process.rank == 0:
+            if args.json is not None:
+                found = {"method": args.baseline or "network", "split": args.split}
+                write_json(found | scores.to_json(), args.json)
+            sys.stdout.write(f"{method}, {args.split} of {cfg.data_root}\n{scores.table()}\n")
 
 
 if __name__ == "__main__":
     arguments = parse_arguments()
+    if arguments.device != "cpu":
+        use_all_gpus()
     run_script(lambda: main(arguments))

@@ -14,11 +14,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmengine.config import Config
 from torch.utils.data import Subset
 
 from dataset.sample import Sample
 from dataset.splits import SPLITS
-from engine.build.build import check_allow_missing
+from engine.build.build import check_allow_missing, input_folders
 from engine.checkpoint.weights import read_weights
 from engine.command_line import (
     add_config_options,
@@ -40,7 +41,7 @@ from engine.prediction.frames import (
 from engine.prediction.predictor import build_predictor
 from utils.config import PRECISIONS, Runtime, read_section
 from utils.console import run_script, say, start_logging
-from utils.outputs import output_folder
+from utils.outputs import output_folder, reject_input_folder
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -107,6 +108,14 @@ def check(args: argparse.Namespace) -> None:
         raise ValueError("--stop-after is for --follow: leave it out")
 
 
+def folders_read(args: argparse.Namespace, cfg: Config) -> list[Path]:
+    """Return the folders that the frames come from."""
+    if args.follow is not None:
+        return [args.follow / "images", args.follow / "clouds"]
+    given = [folder for folder in (args.images, args.clouds) if folder is not None]
+    return given or input_folders(cfg)
+
+
 def main(args: argparse.Namespace) -> None:
     """Predict the frames, write the files and report the time.
 
@@ -118,6 +127,7 @@ def main(args: argparse.Namespace) -> None:
     paths = RecordingPaths(args.images, args.clouds, args.calib)
     weights = read_weights(args.resume_from)
     cfg = read_config(args, sensors_values(args), weights=weights)
+    reject_input_folder(args.out, folders_read(args, cfg))
     predictor = build_predictor(
         cfg, weights, device=args.device, amp=args.amp, compiled=args.compile
     )

@@ -354,16 +354,21 @@ def _error(path: Path, expected: str, found: str, advice: str) -> ValueError:
 
 
 def _name(path: Path) -> str:
-    is_of_frame = path.parent.name != layout.IMAGESETS and path.suffix != ".json"
-    return f"{path} (frame {path.stem})" if is_of_frame else str(path)
+    return f"{path} (frame {path.stem})" if _is_of_frame(path) else str(path)
+
+
+def _is_of_frame(path: Path) -> bool:
+    """Return whether a file is named after a frame, unlike poses.txt or calib.json."""
+    has_number = any(letter.isdigit() for letter in path.stem)
+    return has_number and path.parent.name != layout.IMAGESETS and path.suffix != ".json"
 
 
 def _read_bytes(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
-        message = f"{path} (frame {path.stem}) not found: copy it, or remove the frame"
-        raise FileNotFoundError(message) from error
+        advice = "copy it, or remove the frame" if _is_of_frame(path) else "check the path"
+        raise FileNotFoundError(f"{_name(path)} not found: {advice}") from error
     if not data:
         raise _error(path, "content", "an empty file", _COPY_AGAIN)
     return data

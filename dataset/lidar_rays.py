@@ -59,7 +59,7 @@ def surfaces(sweeps: Sequence[Sweep]) -> list[Sweep]:
     Args:
         sweeps: The frame's own sweep first; then those of other frames.
     """
-    kept = []
+    kept: list[Sweep] = []
     for sweep in sweeps:
         is_gone = np.zeros(len(sweep.points_m), bool)
         if sweep.labels is not None:

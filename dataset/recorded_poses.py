@@ -24,15 +24,17 @@ def write_poses(path: Path, poses: Mapping[str, Float64[np.ndarray, "4 4"]]) -> 
 
 
 def read_poses(path: Path) -> dict[str, Float64[np.ndarray, "4 4"]]:
-    """Read the pose of each frame, by stem.
+    """Read the pose of each frame, by stem; empty lines and those that begin with # are left out.
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: If a line is not a stem and a pose, or a stem occurs twice.
+        ValueError: If a line is not a stem and a pose, a stem occurs twice, or there is none.
     """
     poses: dict[str, Float64[np.ndarray, "4 4"]] = {}
     for number, line in enumerate(read_text(path).splitlines(), start=1):
-        stem, *words = line.split() or [""]
+        if not line.strip() or line.startswith("#"):
+            continue
+        stem, *words = line.split()
         pose = _pose(words)
         if pose is None or stem in poses:
             raise ValueError(
@@ -41,6 +43,8 @@ def read_poses(path: Path) -> dict[str, Float64[np.ndarray, "4 4"]]:
                 "tools/estimate_poses.py"
             )
         poses[stem] = pose
+    if not poses:
+        raise ValueError(f"{path}: expected a line 'STEM x y z qx qy qz qw' per frame, found none")
     return poses
 
 

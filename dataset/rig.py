@@ -24,6 +24,8 @@ from dataset.cloud_rule import DTYPES, CloudRule
 from dataset.formats import read_calibration, read_json
 
 SUFFIXES = (".txt", ".json")
+_MAX_HEIGHT_M = 100.0
+"""No vehicle carries its LiDAR higher; centimeters and millimeters are above."""
 _CLOUD_KEYS = ("intensity_max", "columns", "dtype")
 
 
@@ -104,7 +106,7 @@ def _from_json(path: Path) -> Rig:
         network_from_lidar,
         image_max=_positive(path, content, "image_max"),
         states_frame=states_frame,
-        lidar_height_m=_positive(path, content, "lidar_height_m"),
+        lidar_height_m=_positive(path, content, "lidar_height_m", below=_MAX_HEIGHT_M),
         clouds=_cloud_keys(path, content),
         time_column=_time_column(path, content),
     )
@@ -138,14 +140,17 @@ def _time_column(path: Path, content: Mapping[str, Any]) -> int | None:
     return value
 
 
-def _positive(path: Path, content: Mapping[str, Any], key: str) -> float | None:
-    """Return a positive number; None if the file does not state it."""
+def _positive(
+    path: Path, content: Mapping[str, Any], key: str, *, below: float | None = None
+) -> float | None:
+    """Return a positive number below a limit; None if the file does not state it."""
     if key not in content:
         return None
     value = content[key]
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 < value < 2**32:
-        raise _error(path, f"a positive number as '{key}'", repr(value)[:40])
+    if not is_number or not 0 < value < (2**32 if below is None else below):
+        limit = "" if below is None else f" below {below:g}"
+        raise _error(path, f"a positive number{limit} as '{key}'", repr(value)[:40])
     return float(value)
 
 

@@ -67,7 +67,7 @@ class Trainer(Runner):
         files = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
         for handler in files:
             log_to(handler)
-        console = ConsoleHandler(logging.WARNING if self.rank == 0 else logging.ERROR)
+        console = ConsoleHandler(logging.WARNING if self.rank == 0 else logging.ERROR, self.rank)
         console.addFilter(FilterDuplicateWarning(logger.name))
         logger.handlers = [console, *files]
         return logger
@@ -112,7 +112,11 @@ class DistributedNetwork(MMDistributedDataParallel):
 
 
 def wrap_network(network: BaseModel, process: Process, find_unused: bool) -> nn.Module:
-    """Wrap a network for distributed training; return it unchanged for a single process."""
+    """Wrap a network for distributed training; return it unchanged for a single process.
+
+    Gradients live in the buffers that are reduced, which saves a copy of each. Running statistics
+    stay apart until the end of an epoch: training does not read them.
+    """
     if process.world_size == 1:
         return network
     on_gpu = process.device.type == "cuda"
@@ -122,4 +126,6 @@ def wrap_network(network: BaseModel, process: Process, find_unused: bool) -> nn.
         network,
         device_ids=[process.device.index] if on_gpu else None,
         find_unused_parameters=find_unused,
+        gradient_as_bucket_view=True,
+        broadcast_buffers=False,
     )

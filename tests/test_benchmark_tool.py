@@ -49,6 +49,47 @@ def test_training_from_files_needs_no_made_up_steps():
     assert not options("--train").files
 
 
+def test_processes_are_those_of_the_training_loop_of_one_config():
+    assert options("--train-files --processes 1 2").files
+    for line in ("--processes 2", "--train-files --processes 2 --compare schedule.epochs=1"):
+        with pytest.raises(ValueError, match="--processes measures the loop of"):
+            options(line)
+
+
+def test_each_number_of_processes_is_a_run_of_its_own(monkeypatch, tmp_path, capsys):
+    commands = []
+
+    def run(command, **_):
+        number = int(command[4].partition("=")[2])
+        commands.append(command[5:-1])
+        time = dict(median_ms=1.0, p10_ms=1.0, p90_ms=1.0)
+        row = dict(precision="fp32", batch_size=1, processes=number, frames_per_s=5.0 * number**0.9)
+        row |= dict(loop=time, step=time, waiting_share=0.01, peak_bytes=None)
+        facts = dict(device="CPU", torch="2", date="2026-01-02", config="tiny.py")
+        Path(command[-1]).write_text(json.dumps(facts | {"training_files": [row]}))
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr("engine.benchmark.scaling.subprocess.run", run)
+    line = ["--py-config", str(write_config(tmp_path)), "--train-files", "--processes", "1", "4"]
+    out = tmp_path / "scaling.json"
+    main(parse_arguments([*line, "--json", str(out), "--iterations", "3"]))
+    child = [str(SCRIPT), "--py-config", line[1], "--train-files", "--iterations", "3", "--json"]
+    assert commands == [child, child]
+    assert [row["processes"] for row in json.loads(out.read_text())["training_files"]] == [1, 4]
+    rows = [
+        line.split("|")[1:] for line in capsys.readouterr().out.splitlines() if "batch 1" in line
+    ]
+    assert [[row[0].strip(), row[5].strip()] for row in rows] == [["1", "1.00"], ["4", "0.87"]]
+
+
+def test_a_run_that_fails_is_named(monkeypatch, tmp_path):
+    failed = subprocess.CompletedProcess([], 1)
+    monkeypatch.setattr("engine.benchmark.scaling.subprocess.run", lambda *_, **__: failed)
+    line = ["--py-config", str(write_config(tmp_path)), "--train-files", "--processes", "2"]
+    with pytest.raises(ValueError, match="the run on 2 processes failed; its error is above"):
+        main(parse_arguments(line))
+
+
 def test_several_configs_are_measured_and_compared(monkeypatch, tmp_path, capsys):
     first = write_config(tmp_path)
     second = tmp_path / "other.py"

@@ -166,7 +166,7 @@ def test_what_is_stated_is_checked(tmp_path):
     with pytest.raises(ValueError, match=r"a\.npy: expected x, y, z in meters, found .* span of"):
         read_any_cloud(tmp_path / "a.npy", UNIT)
     points.astype("<f4").tofile(tmp_path / "a.bin")
-    with pytest.raises(ValueError, match=r"a\.bin .* found 100 % above.* intensity_max in calib"):
+    with pytest.raises(ValueError, match=r"a\.bin.* found 100 % above.* intensity_max in calib"):
         read_any_cloud(tmp_path / "a.bin", UNIT)
 
 

@@ -1,13 +1,14 @@
 import errno
 import logging
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from utils.console import brief, log_to, run_script, start_logging
+from utils.console import GRACE_S, brief, log_to, run_script, start_logging
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -125,13 +126,41 @@ def test_the_log_file_has_the_traceback_and_the_last_run_only(tmp_path, capsys):
     assert (tmp_path / "a.log").read_text() == ""
 
 
-def test_the_first_process_speaks_and_the_others_warn(capsys):
+def test_the_first_process_speaks_and_the_others_name_themselves_in_errors(capsys):
     logger = logging.getLogger("utils.anything")
-    for rank, expected in ((0, "hello\nwarning: careful\n"), (1, "warning: careful\n")):
+    error = f"error: process 1 on {socket.gethostname()}: lost\n"
+    for rank, expected in ((0, "hello\nwarning: careful\nerror: lost\n"), (1, error)):
         start_logging(rank)
         logger.info("hello")
         logger.warning("careful")
+        logger.error("lost")
         assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize(
+    ("rank", "error", "seconds"),
+    [
+        ("0", ValueError("bad"), []),
+        ("1", ValueError("bad"), [GRACE_S]),
+        ("0", RuntimeError("gloo/pair.cc: Connection closed by peer [127.0.0.1]"), [GRACE_S]),
+    ],
+)
+def test_the_process_that_failed_first_speaks_first(monkeypatch, rank, error, seconds):
+    waited = []
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setattr("utils.console.time.sleep", waited.append)
+    with pytest.raises(SystemExit):
+        run_script(fail(error))
+    assert waited == seconds
+
+
+def test_one_process_says_how_to_resume(monkeypatch, capsys):
+    for rank, said in (("0", "stopped\n"), ("1", "")):
+        monkeypatch.setenv("RANK", rank)
+        with pytest.raises(SystemExit) as end:
+            run_script(fail(KeyboardInterrupt()))
+        assert end.value.code == 130
+        assert capsys.readouterr().err == said
 
 
 def test_other_packages_only_warn(capsys):

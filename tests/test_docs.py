@@ -77,6 +77,8 @@ def check_command(words):
     """Let a script read its command line and its config; look up a target of make."""
     while "=" in words[0]:
         words = words[1:]
+    if words[0] == "srun":  # Slurm starts the rest on each node.
+        words = words[words.index("torchrun") :]
     program = words[0].split("/")[-1]
     if program == "make":
         assert f"\n{words[1]}:" in read(REPOSITORY / "Makefile"), f"make has no target {words[1]}"

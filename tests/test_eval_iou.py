@@ -47,6 +47,13 @@ def test_prints_the_table_and_writes_scores_and_predictions(trained, tmp_path, c
     assert np.load(files[0]).shape == (4, 4, 4)
 
 
+def test_labels_are_not_replaced(trained, tmp_path):
+    config, out = trained
+    words = f"--data-root {tmp_path} --save-pred {tmp_path / layout.OCCUPANCY}"
+    with pytest.raises(ValueError, match="occ holds input, which the results would replace"):
+        run(config, out, words)
+
+
 def test_distances_and_rays_are_scored_on_demand(trained, tmp_path, capsys):
     config, out = trained
     run(config, out, f"--distances 2 5 --ray-iou --json {tmp_path / 's.json'}")

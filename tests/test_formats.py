@@ -447,3 +447,13 @@ def test_bad_scene_info_is_rejected(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(ValueError, match=f"{path}: {message}"):
         formats.read_scene_info(path)
+
+
+def test_files_of_no_frame_are_not_named_after_one(tmp_path):
+    for name in ("poses.txt", "mapping.json"):
+        path = tmp_path / name
+        with pytest.raises(FileNotFoundError, match=rf"{name} not found: check the path$"):
+            formats.read_text(path)
+        path.write_bytes(b"")
+        with pytest.raises(ValueError, match=rf"{name}: expected content, found an empty file"):
+            formats.read_text(path)

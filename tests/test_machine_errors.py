@@ -20,6 +20,18 @@ from utils.machine_errors import machine_error
             "a data loader worker (process 41) found no shared memory: start Docker with a larger",
         ),
         (RuntimeError("DataLoader timed out after 300 seconds"), "no data for 300 s: the disk"),
+        (
+            RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer [10.0.0.1]"),
+            "another process of the run ended, or cannot be reached: its error is above",
+        ),
+        (
+            RuntimeError("NCCL error in: NCCLUtils.hpp:268, remote process exited or there was a"),
+            "another process of the run ended, or cannot be reached: its error is above",
+        ),
+        (
+            RuntimeError("Expected to have finished reduction in the prior iteration before"),
+            "some weights got no gradient in the last step, and several processes wait for all",
+        ),
         (MemoryError(), "memory ran out: lower runtime.num_workers"),
         (MemoryError("Unable to allocate 3 GiB"), "memory ran out (Unable to allocate 3 GiB): "),
         (

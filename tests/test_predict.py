@@ -48,6 +48,19 @@ def test_the_command_line_predicts_and_draws_and_says_how_fast(arguments, tmp_pa
     assert "2 frames in" in capsys.readouterr().err
 
 
+def test_labels_and_sensor_data_are_not_replaced(arguments, data_root, tmp_path):
+    for folder in ("occ", "images", "."):
+        with pytest.raises(ValueError, match="holds input, which the results would replace"):
+            run(arguments | {"--out": str(data_root / folder)})
+    del arguments["--data-root"]
+    for folder in ("images", "clouds"):
+        paths = {f"--{name}": str(tmp_path / name) for name in ("images", "clouds", "calib")}
+        with pytest.raises(ValueError, match=f"{folder} holds input, which the results"):
+            run(arguments | paths | {"--out": paths[f"--{folder}"]})
+    with pytest.raises(ValueError, match="clouds holds input, which the results"):
+        run(arguments | {"--follow": str(tmp_path), "--out": str(tmp_path / "clouds")})
+
+
 def test_compilation_is_an_option(arguments, monkeypatch):
     asked = []
     build = predict.build_predictor

@@ -35,11 +35,20 @@ def test_a_line_is_stem_position_and_quaternion(tmp_path):
         "2 0 0 nan 0 0 0 1",
         "2 0 0 0 0 0 zero 1",
         "1 0 0 0 0 0 0 1",
-        "",
+        "2",
     ],
 )
 def test_other_lines_are_refused(tmp_path, line):
     path = tmp_path / "poses.txt"
     path.write_text(f"1 0 0 0 0 0 0 1\n{line}\n3 0 0 0 0 0 0 1\n")
     with pytest.raises(ValueError, match=r"poses\.txt, line 2: expected 'STEM x y z qx qy qz qw'"):
+        read_poses(path)
+
+
+def test_empty_lines_and_comments_are_left_out(tmp_path):
+    path = tmp_path / "poses.txt"
+    path.write_bytes(b"\xef\xbb\xbf# stem x y z\r\n1 0 0 0 0 0 0 1\r\n \r\n3 0 0 0 0 0 0 1\r\n\r\n")
+    assert list(read_poses(path)) == ["1", "3"]
+    path.write_text("# stem x y z\n\n")
+    with pytest.raises(ValueError, match=r"poses\.txt: expected a line .* per frame, found none"):
         read_poses(path)

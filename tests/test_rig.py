@@ -50,7 +50,8 @@ def test_what_is_stated_of_the_clouds(tmp_path):
         ({"intensity_max": 0}, "a positive number as 'intensity_max', found 0"),
         ({"intensity_max": True}, "a positive number as 'intensity_max', found True"),
         ({"intensity_max": 10**400}, "a positive number as 'intensity_max', found 1000"),
-        ({"lidar_height_m": "2 m"}, "a positive number as 'lidar_height_m', found '2 m'"),
+        ({"lidar_height_m": "2 m"}, "a positive number below 100 as 'lidar_height_m', found '2 m'"),
+        ({"lidar_height_m": 180}, "a positive number below 100 as 'lidar_height_m', found 180"),
         ({"time_column": 5}, r"a column from 5 to 'columns' \(4\) as 'time_column', found 5"),
         ({"time_column": 4, "columns": 6}, "as 'time_column', found 4"),
         ({"time_column": 5.0, "columns": 6}, "as 'time_column', found 5.0"),
@@ -121,7 +122,7 @@ def test_keys_that_occur_twice_are_rejected(tmp_path):
     write_recording(tmp_path / "recording")
     path = tmp_path / "recording" / "calib.txt"
     path.write_text(path.read_text() + "P2: 1 0 0 0 0 1 0 0 0 0 1 0\n")
-    with pytest.raises(ValueError, match=r"calib\.txt .*expected each key once, found 'P2' twice"):
+    with pytest.raises(ValueError, match=r"calib\.txt: expected each key once, found 'P2' twice"):
         read_rig(path)
 
 

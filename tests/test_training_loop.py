@@ -4,16 +4,16 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from engine.benchmark.timing import Clock
 from engine.benchmark.training_loop import time_training_loop
 from tests.toy_training import write_toy_config
 from utils.config import load_config
+from utils.distributed import Process
 
 
 def measure(folder: Path, **values: int) -> dict:
     cfg = load_config(write_toy_config(folder, gradient_accumulation=1))
     runs = {"iterations": 5, "warmup": 2, "batch_size": 4} | values
-    return time_training_loop(cfg, Clock(torch.device("cpu")), amp="off", **runs)
+    return time_training_loop(cfg, Process(0, 1, torch.device("cpu")), amp="off", **runs)
 
 
 def test_the_loop_is_timed_beside_its_step(tmp_path: Path) -> None:

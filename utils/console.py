@@ -4,19 +4,25 @@ import io
 import logging
 import os
 import select
+import socket
 import sys
+import time
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
+import torch.distributed as dist
 from mmengine.logging import MMLogger
 from tqdm import tqdm
 
-from utils.machine_errors import machine_error
+from utils.machine_errors import LOST_PROCESS, machine_error
 
 USER_ERRORS = (ValueError, FileNotFoundError, FloatingPointError, OSError)
 """Errors caused by input. All others are bugs and keep their traceback."""
 TRACEBACK_VARIABLE = "UNSOCC_TRACEBACK"
+GRACE_S = 2.0
+"""Time that a process leaves to another one, or its launcher, to say first what failed."""
 OWN_LOGGERS = ("__main__", "dataset", "engine", "loss", "model", "utils")
 """Loggers of this project; other packages show warnings only."""
 
@@ -29,11 +35,20 @@ if isinstance(sys.stdout, io.TextIOWrapper):  # "?" for characters that its enco
 
 
 class ConsoleHandler(logging.Handler):
-    """Writes log lines to stderr without breaking progress bars."""
+    """Writes log lines to stderr without breaking progress bars.
+
+    Args:
+        level: Lowest level to write.
+        rank: This process of the run; lines of other processes than the first name theirs.
+    """
+
+    def __init__(self, level: int, rank: int = 0) -> None:
+        super().__init__(level)
+        self._process = f"process {rank} on {socket.gethostname()}: " if rank else ""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record: the message, prefixed with its level from warnings up."""
-        text = record.getMessage()
+        text = self._process + record.getMessage()
         if record.levelno >= logging.WARNING:
             text = f"{record.levelname.lower()}: {text}"
         say(text)
@@ -45,16 +60,16 @@ def say(text: str) -> None:
 
 
 def start_logging(rank: int = 0) -> None:
-    """Log to the console: everything from rank 0, warnings from the other ranks."""
+    """Log to the console: everything from rank 0, errors from the other ranks."""
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if isinstance(handler, ConsoleHandler)]:
         root.removeHandler(handler)
-    level = logging.INFO if rank == 0 else logging.WARNING
-    root.addHandler(ConsoleHandler(level))
+    level = logging.INFO if rank == 0 else logging.ERROR
+    root.addHandler(ConsoleHandler(level, rank))
     for name in OWN_LOGGERS:
         logging.getLogger(name).setLevel(logging.INFO)
     # Messages that mmengine logs before there is a runner go the same way.
-    MMLogger.get_current_instance().handlers = [ConsoleHandler(level)]
+    MMLogger.get_current_instance().handlers = [ConsoleHandler(level, rank)]
 
 
 def log_to(file: logging.FileHandler) -> None:
@@ -89,7 +104,8 @@ def run_script(main: Callable[[], None], *, on_interruption: str = "stopped") ->
 
     The full traceback is in the log file of the run, if there is one, and on the console if
     UNSOCC_TRACEBACK=1 is set. A closed stdout, as after ``| head``, ends the script silently with
-    the exit status that a shell reports for SIGPIPE.
+    the exit status that a shell reports for SIGPIPE. Of several processes with the same error, the
+    first one prints it: the launcher ends the others, which wait a moment.
 
     Args:
         main: The script.
@@ -108,13 +124,32 @@ def run_script(main: Callable[[], None], *, on_interruption: str = "stopped") ->
         message = machine_error(error)
         if message is None and isinstance(error, USER_ERRORS):
             message = brief(error)
-        if message is None or os.environ.get(TRACEBACK_VARIABLE) == "1":
+        if not _is_first_process() or message == LOST_PROCESS:
+            time.sleep(GRACE_S)
+        if message is not None and os.environ.get(TRACEBACK_VARIABLE) != "1":
+            logger.error(message, exc_info=error)
+        elif dist.is_initialized():
+            traceback.print_exc()
+        else:
             raise
-        logger.error(message, exc_info=error)
-        sys.exit(1)
+        _leave(1)
     except KeyboardInterrupt:
-        say(on_interruption)
-        sys.exit(130)
+        if _is_first_process():
+            say(on_interruption)
+        _leave(130)
+
+
+def _is_first_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _leave(status: int) -> None:
+    """End this process; one of several at once, because NCCL waits for the others at exit."""
+    if not dist.is_initialized():
+        sys.exit(status)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _nobody_reads_output() -> bool:

@@ -62,12 +62,14 @@ def relaunch_arguments(
 def use_all_gpus() -> None:
     """If several GPUs are visible, run this script once on each and exit with its status.
 
-    A script started by ``torchrun``, or with a single visible GPU, continues in this process.
+    A script started by ``torchrun``, or with a single visible GPU, continues in this process. The
+    processes print their own errors, so this one prints none.
     """
     arguments = relaunch_arguments(torch.cuda.device_count(), os.environ, sys.argv)
     if arguments is None:
         return
     from torch.distributed import run
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     threads = max(1, (os.cpu_count() or 1) // torch.cuda.device_count())
@@ -77,6 +79,8 @@ def use_all_gpus() -> None:
     except ChildFailedError as error:
         _, failure = error.get_first_failure()
         sys.exit(max(1, failure.exitcode))
+    except SignalException as error:
+        sys.exit(128 + error.sigval)
     sys.exit(0)
 
 
@@ -84,7 +88,8 @@ def use_all_gpus() -> None:
 def process_group() -> Iterator[Process]:
     """Join the process group of ``torchrun``, if any: NCCL on GPUs, gloo on CPUs.
 
-    A nested ``process_group`` reuses the outer one.
+    A nested ``process_group`` reuses the outer one. After an error, this process does not leave the
+    group, which would wait for processes that wait for this one: ``run_script`` ends it.
 
     Yields:
         This process.
@@ -101,8 +106,6 @@ def process_group() -> Iterator[Process]:
             torch.cuda.set_device(device)
         os.environ.setdefault("MKL_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
         dist.init_process_group("nccl" if has_gpu else "gloo")
-    try:
-        yield Process(dist.get_rank(), dist.get_world_size(), device)
-    finally:
-        if not is_inner:
-            dist.destroy_process_group()
+    yield Process(dist.get_rank(), dist.get_world_size(), device)
+    if not is_inner:
+        dist.destroy_process_group()

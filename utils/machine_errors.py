@@ -1,9 +1,13 @@
-"""Errors of memory and of data loader workers, as one line with advice."""
+"""Errors of memory, of data loader workers and of other processes, as one line with advice."""
 
 import re
 
 _ADVICE = "lower runtime.num_workers (0 reads in the training process) or schedule.batch_size"
-_LOADER_ERRORS = {
+LOST_PROCESS = (
+    "another process of the run ended, or cannot be reached: its error is above, or in the output "
+    "of its node. After that is mended, run the same command again"
+)
+_ERRORS = {
     r"DataLoader worker \(pid\(?s?\)? ([\d, ]+)\) .*Bus error": (
         "a data loader worker (process {}) found no shared memory: start Docker with a larger "
         "--shm-size or with --ipc host, or lower runtime.num_workers"
@@ -17,6 +21,14 @@ _LOADER_ERRORS = {
     r"DataLoader timed out after (\d+) seconds": (
         "no data for {} s: the disk does not answer, or the workers wait for shared memory; lines "
         "above may name the cause. Set runtime.num_workers=0 to read in the training process"
+    ),
+    r"Expected to have finished reduction in the prior iteration": (
+        "some weights got no gradient in the last step, and several processes wait for all "
+        "gradients: set runtime.find_unused_parameters=True"
+    ),
+    r"gloo.*(Connection (closed|reset) by peer|Timed out waiting)": LOST_PROCESS,
+    r"NCCL.*(remote process exited|[Rr]emote error|Connection reset|[Tt]imeout|timed out)": (
+        LOST_PROCESS
     ),
 }
 """Pattern of a message of PyTorch, and what is said instead."""
@@ -35,7 +47,7 @@ def machine_error(error: BaseException) -> str | None:
             f"{sentences}. Use --amp bf16, a smaller schedule.batch_size (--batch-size), or a "
             "smaller dataset.image_size"
         )
-    for pattern, message in _LOADER_ERRORS.items():
-        if found := re.search(pattern, text):
-            return message.format(found[1])
+    for pattern, message in _ERRORS.items():
+        if found := re.search(pattern, text, re.DOTALL):
+            return message.format(*found.groups())
     return None

@@ -34,6 +34,7 @@ from model.lidar_encoder import LidarEncoder
 from model.unsocc import COMPILED_PARTS, UnsOcc, required
 from model.voxelize import voxelize
 from utils.config import Runtime, Schedule, read_section
+from utils.distributed import Process
 
 AMP_OF_PRECISION = {"fp32": "off", "bf16": "bf16", "fp16": "fp16"}
 ALL_TERMS, WITHOUT_RENDERING = "all terms", "without rendering"
@@ -136,13 +137,19 @@ def benchmark(cfg: Config, options: MeasureOptions, device: torch.device) -> Rep
         for size in options.batch_sizes
         if options.steps
     ]
-    report["training_files"] = [
-        _training_loop(cfg, options, clock, precision, size)
+    report["training_files"] = []
+    if options.files:
+        report["training_files"] = time_loops(cfg, options, Process(0, 1, device))
+    return report
+
+
+def time_loops(cfg: Config, options: MeasureOptions, process: Process) -> list[Report]:
+    """Time the loop of train.py for each precision and batch size, on all processes of the run."""
+    return [
+        _training_loop(cfg, options, process, precision, size)
         for precision in options.precisions
         for size in options.batch_sizes
-        if options.files
     ]
-    return report
 
 
 def term_variants(cfg: Config) -> dict[str, Config]:
@@ -281,20 +288,21 @@ def _training(
 
 
 def _training_loop(
-    cfg: Config, options: MeasureOptions, clock: Clock, precision: str, size: int
+    cfg: Config, options: MeasureOptions, process: Process, precision: str, size: int
 ) -> Report:
     """Time the loop of train.py, with its data loader and files."""
     logger.info("training from files, %s, batch %d", precision, size)
     found = time_training_loop(
         cfg,
-        clock,
+        process,
         amp=AMP_OF_PRECISION[precision],
         batch_size=size,
         iterations=options.iterations,
         warmup=options.warmup,
     )
     gc.collect()
-    return {"precision": precision, "batch_size": size} | found
+    facts = {"precision": precision, "batch_size": size, "processes": process.world_size}
+    return facts | found
 
 
 def _time_training(

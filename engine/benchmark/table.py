@@ -73,8 +73,8 @@ def _headline(report: Mapping[str, Any]) -> str:
 
 def _rates(report: Mapping[str, Any]) -> str:
     rates = report["rates"]
-    flops = (_figures(rate["flops_per_s"] / 1e12) for rate in rates.values())
-    copies = (_figures(rate["bytes_per_s"] / 1e9) for rate in rates.values())
+    flops = (figures(rate["flops_per_s"] / 1e12) for rate in rates.values())
+    copies = (figures(rate["bytes_per_s"] / 1e9) for rate in rates.values())
     rows = [["measured rate", *rates], ["matmul TFLOP/s", *flops], ["copy GB/s", *copies]]
     return markdown(rows)
 
@@ -93,11 +93,11 @@ def _inference(report: Mapping[str, Any]) -> str:
         row = [NAMES.get(name, name.replace("_", " ")), *_work(report, name)]
         for precision, times in timed.items():
             floor = report["floor_ms"][precision].get(name)
-            row += [_time(times["stages"].get(name)), NONE if floor is None else _figures(floor)]
+            row += [time_text(times["stages"].get(name)), NONE if floor is None else figures(floor)]
         rows.append(row)
     memory = ["peak memory, GB", NONE, NONE, NONE]
     for times in timed.values():
-        memory += [_gigabytes(times["peak_bytes"]), NONE]
+        memory += [gigabytes(times["peak_bytes"]), NONE]
     return markdown([*rows, memory])
 
 
@@ -108,7 +108,7 @@ def _work(report: Mapping[str, Any], name: str) -> list[str]:
         cells[0] = f"{report['parameters'][name] / 1e6:.3g}"
     if name in report["work"]:
         work = report["work"][name]
-        cells[1:] = [_figures(work["flops"] / 1e9), _figures(work["num_bytes"] / 1e6)]
+        cells[1:] = [figures(work["flops"] / 1e9), figures(work["num_bytes"] / 1e6)]
     return cells
 
 
@@ -117,8 +117,8 @@ def _end_to_end(measured: Mapping[str, Any]) -> str:
     first = next(iter(measured.values()))
     rows = [["recorded frame, batch 1", *(f"{precision} ms" for precision in measured)]]
     for name in first["stages"]:
-        rows.append([name, *(_time(times["stages"][name]) for times in measured.values())])
-    rows.append(["first frame, s", *(_figures(t["first_frame_s"]) for t in measured.values())])
+        rows.append([name, *(time_text(times["stages"][name]) for times in measured.values())])
+    rows.append(["first frame, s", *(figures(t["first_frame_s"]) for t in measured.values())])
     return markdown(rows)
 
 
@@ -129,8 +129,8 @@ def _training(rows: Sequence[Mapping[str, Any]]) -> str:
         if "failure" in row:
             cells += [row["failure"], NONE, NONE]
         else:
-            cells += [_time(row["step"]), _figures(row["frames_per_s"])]
-            cells.append(_gigabytes(row["peak_bytes"]))
+            cells += [time_text(row["step"]), figures(row["frames_per_s"])]
+            cells.append(gigabytes(row["peak_bytes"]))
         table.append(cells)
     return markdown(table)
 
@@ -150,9 +150,14 @@ def _training_files(rows: Sequence[Mapping[str, Any]]) -> str:
         ],
     ]
     for row in rows:
-        cells = [row["precision"], str(row["batch_size"]), _time(row["loop"]), _time(row["step"])]
-        cells += [f"{row['share_of_step']:.2f}", _figures(row["frames_per_s"])]
-        table.append([*cells, f"{row['waiting_share']:.1%}", _gigabytes(row["peak_bytes"])])
+        cells = [
+            row["precision"],
+            str(row["batch_size"]),
+            time_text(row["loop"]),
+            time_text(row["step"]),
+        ]
+        cells += [f"{row['share_of_step']:.2f}", figures(row["frames_per_s"])]
+        table.append([*cells, f"{row['waiting_share']:.1%}", gigabytes(row["peak_bytes"])])
     return markdown(table)
 
 
@@ -190,7 +195,7 @@ def _medians(report: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _ratio(value: float | None, first: float) -> str:
-    return NONE if value is None else f"{_figures(value)} ({value / first:.2f})"
+    return NONE if value is None else f"{figures(value)} ({value / first:.2f})"
 
 
 def _kernels(report: Mapping[str, Any]) -> list[str]:
@@ -210,17 +215,19 @@ def _kernels(report: Mapping[str, Any]) -> list[str]:
     return tables
 
 
-def _time(timing: Mapping[str, float] | None) -> str:
+def time_text(timing: Mapping[str, float] | None) -> str:
+    """Format the statistics of ``Timing``: median (p10–p90)."""
     if timing is None:
         return NONE
-    median, p10, p90 = (_figures(timing[name]) for name in ("median_ms", "p10_ms", "p90_ms"))
+    median, p10, p90 = (figures(timing[name]) for name in ("median_ms", "p10_ms", "p90_ms"))
     return f"{median} ({p10}–{p90})"
 
 
-def _figures(value: float) -> str:
+def figures(value: float) -> str:
     """Format with three significant figures, without an exponent."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _gigabytes(num_bytes: int | None) -> str:
+def gigabytes(num_bytes: int | None) -> str:
+    """Format a size in GB."""
     return NONE if num_bytes is None else f"{num_bytes / 1e9:.2f}"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -26,22 +27,23 @@ SEED = 42
 
 
 def time_training_loop(
-    cfg: Config, clock: Clock, *, amp: str, batch_size: int, iterations: int, warmup: int
+    cfg: Config, process: Process, *, amp: str, batch_size: int, iterations: int, warmup: int
 ) -> dict[str, Any]:
     """Time training iterations as a user of train.py sees them.
 
     Args:
         cfg: The config; the arguments below override its schedule.
-        clock: The clock of the device.
+        process: This process of the run; all processes call this.
         amp: Precision: "off", "bf16" or "fp16".
-        batch_size: Frames per step.
+        batch_size: Frames per step of each process.
         iterations: Number of timed iterations.
         warmup: Number of warmup iterations.
 
     Returns:
-        ``loop`` and ``step``: times as in ``Timing`` [ms]; ``frames_per_s`` of the loop;
-        ``share_of_step``: speed of the loop relative to the step; ``waiting_share``: share of the
-        loop's time spent waiting for data; ``peak_bytes``.
+        ``loop`` and ``step``: times of this process as in ``Timing`` [ms]; ``frames_per_s`` of the
+        loops of all processes; ``share_of_step``: speed of the loop relative to the step;
+        ``waiting_share``: share of the loop's time spent waiting for data, of the process that
+        waits most; ``peak_bytes`` of the process that needs most.
 
     Raises:
         FileNotFoundError: If the data is missing.
@@ -50,7 +52,7 @@ def time_training_loop(
     cfg = cfg.copy()
     values = {"amp": amp, "batch_size": batch_size, "val_interval": 0, "epochs": 1}
     cfg.merge_from_dict({f"schedule.{key}": value for key, value in values.items()})
-    process = Process(0, 1, clock.device)
+    clock = Clock(process.device)
     timer = _IterationTimer(clock, warmup, warmup + iterations)
     with tempfile.TemporaryDirectory() as folder:
         trainer = build_trainer(cfg, Path(folder), process, seed=SEED)
@@ -61,7 +63,7 @@ def time_training_loop(
         with suppress(_Done):
             trainer.train()
     assert timer.batch is not None, "the hook keeps the last batch"
-    found = _loop_stats(timer) | {"peak_bytes": clock.peak_bytes()}
+    found = _loop_stats(timer, clock.peak_bytes())
     network: Any = unwrap(trainer.model)
     batch, optimizer = timer.batch.to(clock.device), trainer.optim_wrapper
     step = time_runs(lambda: network.train_step(batch, optimizer), clock, iterations, warmup)
@@ -69,12 +71,17 @@ def time_training_loop(
     return found | {"step": asdict(step), "share_of_step": share}
 
 
-def _loop_stats(timer: "_IterationTimer") -> dict[str, Any]:
+def _loop_stats(timer: "_IterationTimer", peak_bytes: int | None) -> dict[str, Any]:
+    """Summarize the timed iterations of all processes."""
     times_ms = [1e3 * (end - start) for start, end in itertools.pairwise(timer.ends)]
+    whole_s = 1e-3 * sum(times_ms)
+    mine = (timer.frames / whole_s, sum(timer.waits_s) / whole_s, peak_bytes)
+    speeds, waits, peaks = zip(*all_gather_object(mine), strict=True)
     return {
         "loop": asdict(Timing.of_runs(times_ms)),
-        "frames_per_s": 1e3 * timer.frames / sum(times_ms),
-        "waiting_share": 1e3 * sum(timer.waits_s) / sum(times_ms),
+        "frames_per_s": sum(speeds),
+        "waiting_share": max(waits),
+        "peak_bytes": None if peak_bytes is None else max(peaks),
     }
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -10,8 +11,10 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 import model as _models  # noqa: F401  Fills the registry.
+from dataset import layout
 from dataset.frame_dataset import FrameDataset
 from dataset.sample import collate
+from engine.agreement import check_agreement, describe_frames
 from engine.build.class_balance import with_class_balance, without_class_balance
 from engine.build.dataset_class import GROUPS
 from engine.build.loader import FrameLoader
@@ -55,6 +58,12 @@ def fields_of(modality: str, *, training: bool) -> tuple[str, ...]:
     """
     depth = ("depth_m",) if training and modality != "lidar" else ()
     return ("occupancy", *input_fields(modality), *depth)
+
+
+def input_folders(cfg: Config) -> list[Path]:
+    """Return the folders that a config's data set reads, whether they exist or not."""
+    root, labels = Path(cfg.data_root), cfg.dataset.get("labels_root")
+    return [root, *(root / name for name in layout.SUFFIXES), *([Path(labels)] if labels else [])]
 
 
 def input_fields(modality: str) -> tuple[str, ...]:
@@ -296,7 +305,12 @@ def _set_layout(weight: Tensor, memory_format: torch.memory_format) -> None:
 
 
 def train_loader(cfg: Config, frames: FrameDataset, process: Process, seed: int) -> FrameLoader:
-    """Build the loader of this process's shuffled, augmented batches."""
+    """Build the loader of this process's shuffled, augmented batches.
+
+    Raises:
+        ValueError: If other processes have other frames.
+    """
+    check_agreement({"training frames": describe_frames(frames.stems)})
     schedule = read_section(cfg, "schedule", Schedule)
     batches = EpochBatches(
         frames,
@@ -312,10 +326,24 @@ def train_loader(cfg: Config, frames: FrameDataset, process: Process, seed: int)
 def eval_loader(
     cfg: Config, frames: FrameDataset, process: Process, batch_size: int
 ) -> FrameLoader:
-    """Build the loader of this process's share of the frames, in order."""
-    indices = EvalIndices(frames, rank=process.rank, world_size=process.world_size)
+    """Build the loader of this process's share of the frames, in order.
+
+    Raises:
+        ValueError: If other processes have other frames.
+    """
     options = _loader_options(cfg, process)
-    return FrameLoader(frames, batch_size=batch_size, sampler=indices, **options)
+    share = share_of(frames.stems, process)
+    return FrameLoader(frames, batch_size=batch_size, sampler=share, **options)
+
+
+def share_of(stems: Sequence[str], process: Process) -> EvalIndices:
+    """Return the indices of this process's share of the frames to score.
+
+    Raises:
+        ValueError: If other processes have other frames.
+    """
+    check_agreement({"frames to score": describe_frames(stems)})
+    return EvalIndices(stems, rank=process.rank, world_size=process.world_size)
 
 
 def build_optimizer(network: nn.Module, schedule: Schedule, device: torch.device) -> Updates:

@@ -216,9 +216,15 @@ def _network_of(values: Values) -> dict[str, Any]:
 
 
 def _training_of(values: Values) -> dict[str, Any]:
-    """The values that a run must share with another to continue it exactly."""
+    """The values that a run must share with another to continue it exactly.
+
+    ``engine/training/position.py`` compares the frames per update, which depend on more.
+    """
     left_out = ("runtime", "data_root")
-    return {key: value for key, value in values.items() if key not in left_out}
+    found = {key: value for key, value in values.items() if key not in left_out}
+    update = ("batch_size", "gradient_accumulation")
+    schedule = {key: value for key, value in found["schedule"].items() if key not in update}
+    return found | {"schedule": schedule}
 
 
 def _rest_of(values: Values) -> dict[str, Any]:

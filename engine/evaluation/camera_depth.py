@@ -10,13 +10,14 @@ from torch.nn.functional import interpolate
 
 from dataset.frame_dataset import FrameDataset
 from dataset.sample import Batch, collate
-from engine.build.build import build_dataset, input_fields, sensors_of
+from engine.build.build import build_dataset, input_fields, sensors_of, share_of
 from engine.build.loader import FrameLoader
 from engine.metrics.depth import DepthMeter
 from model.lift import DepthBins
 from model.render.rays import Rays, pixel_centers, pixel_rays
 from model.render.volume import render_volume, uniform_depths
 from model.unsocc import Outputs, UnsOcc
+from utils.distributed import Process
 from utils.progress import with_progress
 
 SOURCES = {
@@ -104,15 +105,22 @@ def read_frames(cfg: Config, split: str) -> FrameDataset:
 
 @torch.no_grad()
 def score_depth(
-    network: UnsOcc, frames: FrameDataset, meter: DepthMeter, source: str, *, num_workers: int = 0
+    network: UnsOcc,
+    frames: FrameDataset,
+    meter: DepthMeter,
+    source: str,
+    process: Process,
+    *,
+    num_workers: int = 0,
 ) -> None:
-    """Predict all frames of a data set and add their errors to a meter.
+    """Predict this process's share of the frames, and add the errors of all to a meter.
 
     Args:
         network: The network on its device; set to evaluation mode.
         frames: The frames, with depth labels.
-        meter: Receives the errors of each image.
+        meter: Receives the errors of each image, of all processes.
         source: One of ``SOURCES``.
+        process: This process.
         num_workers: Data loader processes; 0 loads in this process.
 
     Raises:
@@ -120,9 +128,14 @@ def score_depth(
     """
     network.eval()
     device = next(network.parameters()).device
-    loader = FrameLoader(frames, batch_size=None, num_workers=num_workers)
-    for sample in with_progress(loader, "score", len(frames), facts=attrgetter("stem")):
+    mine = share_of(frames.stems, process)
+    loader = FrameLoader(frames, batch_size=None, sampler=mine, num_workers=num_workers)
+    samples = with_progress(
+        loader, "score", len(mine), facts=attrgetter("stem"), shown=process.rank == 0
+    )
+    for sample in samples:
         batch = collate([sample]).to(device)
         depth_m = camera_depth(network, batch, source)[0]
         for number, (predicted, labels) in enumerate(zip(depth_m, sample.depth_m, strict=True)):
             meter.update(f"{sample.stem} {number}", predicted, labels, camera=str(number))
+    meter.all_reduce()

@@ -14,13 +14,14 @@ from dataset.elevation import ElevationGrid, resample_map
 from dataset.frame_dataset import FrameDataset
 from dataset.options import spread
 from dataset.sample import Sample, collate
-from engine.build.build import build_dataset, input_fields, sensors_of
+from engine.build.build import build_dataset, input_fields, sensors_of, share_of
 from engine.build.loader import FrameLoader
 from engine.evaluation.elevation_baselines import interpolate_points, mean_map
 from engine.metrics.elevation import ElevationMeter
 from engine.pictures.elevation_figure import elevation_figure
 from engine.pictures.plots import write_figure
 from model.unsocc import UnsOcc
+from utils.distributed import Process
 from utils.progress import with_progress
 
 Mapper = Callable[[Sample], Float[Tensor, "rows cols"]]
@@ -101,30 +102,39 @@ def score_maps(
     frames: FrameDataset,
     mapper: Mapper,
     method: str,
+    process: Process,
     *,
     figures: Path | None = None,
     limit: int = 0,
     num_workers: int = 0,
 ) -> ElevationMeter:
-    """Score all frames of a data set, and draw some.
+    """Score this process's share of the frames, and draw some.
 
     Args:
         frames: The frames, with labels.
         mapper: Predicts their maps.
         method: Its name in the figures.
+        process: This process.
         figures: Output folder for ``STEM.png``; None draws nothing.
         limit: Maximum number of figures, of evenly spaced frames; 0 for all.
         num_workers: Data loader processes; 0 loads in this process.
+
+    Returns:
+        The errors of all processes.
     """
     drawn = set(spread(range(len(frames)), limit))
     meter = ElevationMeter()
-    loader = FrameLoader(frames, batch_size=None, num_workers=num_workers)
-    samples = with_progress(loader, "score", len(frames), facts=attrgetter("stem"))
-    for index, sample in enumerate(samples):
+    mine = share_of(frames.stems, process)
+    loader = FrameLoader(frames, batch_size=None, sampler=mine, num_workers=num_workers)
+    samples = with_progress(
+        loader, "score", len(mine), facts=attrgetter("stem"), shown=process.rank == 0
+    )
+    for index, sample in zip(mine, samples, strict=True):
         predicted = mapper(sample)
         errors = meter.update(sample.stem, predicted, sample.elevation_m)
         if figures is not None and index in drawn:
             cells = label_grid(sample)
             figure = elevation_figure(sample, predicted.numpy(), cells, errors, method=method)
             write_figure(figures / f"{sample.stem}.png", figure)
+    meter.all_reduce()
     return meter

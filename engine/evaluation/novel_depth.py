@@ -20,10 +20,9 @@ from torch.utils.data import Dataset
 
 from dataset.options import spread
 from dataset.sample import Sample, collate
-from engine.build.build import build_dataset, input_fields, sensors_of
+from engine.build.build import build_dataset, input_fields, sensors_of, share_of
 from engine.build.dataset_class import dataset_class
 from engine.build.loader import FrameLoader
-from engine.build.sampler import EvalIndices
 from engine.metrics.depth import DepthMeter
 from model.novel_view import ViewOptions, labeled_centers, render_depth, sample_depth
 from model.unsocc import UnsOcc
@@ -192,7 +191,7 @@ def score_novel_depth(
         ValueError: If no frame has a novel view.
     """
     network.eval()
-    mine = EvalIndices(views, rank=process.rank, world_size=process.world_size)
+    mine = share_of(views.stems, process)
     loader = FrameLoader(views, batch_size=None, sampler=mine, num_workers=num_workers)
     is_first = process.rank == 0
     frames = with_progress(

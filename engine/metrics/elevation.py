@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from jaxtyping import Float
+from mmengine.dist import all_gather_object
 from torch import Tensor
 
 from dataset import layout
@@ -114,6 +115,11 @@ class ElevationMeter:
         except ValueError as error:
             raise ValueError(f"frame {name}: {error}") from error
         return self.maps[name]
+
+    def all_reduce(self) -> None:
+        """Gather the maps of all ranks, on every rank; does nothing in a single process."""
+        for maps in all_gather_object(self.maps):
+            self.maps = self.maps | maps
 
     def scores(self) -> "ElevationScores":
         """Average over the maps."""

@@ -11,10 +11,12 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
+from engine.agreement import check_agreement
 from engine.checkpoint.files import AVERAGED, BEST, BEST_MARK, LATEST, save_atomically
 from engine.checkpoint.origin import compare_with_run, stored_config
 from engine.checkpoint.weights import fill, network_weights, renamed, with_training_parts
 from engine.training.hooks import AverageHook, unwrap
+from engine.training.position import resume_position
 from model.unsocc import TRAINING_PARTS
 from model.weight_files import WEIGHTS, check_finite, first_non_finite, read_checkpoint
 from utils.whole_files import write_json, write_whole
@@ -42,6 +44,7 @@ class CheckpointHook(Hook):
         seed: Seed of the run.
         best_metric: Name of the score that selects the best validation; higher is better.
         every_iters: Iterations between checkpoints within an epoch; 0: only at its end.
+        accumulation: Iterations per update of the weights.
         average: The hook that averages weights, if any.
         resume_from: Checkpoint to resume from; one without training state, such as
             ``model_state_dict.pth``, only gives the initial weights.
@@ -57,6 +60,7 @@ class CheckpointHook(Hook):
         seed: int,
         best_metric: str,
         every_iters: int = 0,
+        accumulation: int = 1,
         average: AverageHook | None = None,
         resume_from: Path | None = None,
     ):
@@ -65,6 +69,7 @@ class CheckpointHook(Hook):
         self.seed = seed
         self.best_metric = best_metric
         self.every_iters = every_iters
+        self.accumulation = accumulation
         self.average = average
         self.resume_from = resume_from
         self.best: dict[str, Any] | None = None
@@ -76,17 +81,25 @@ class CheckpointHook(Hook):
         Raises:
             ValueError: If the checkpoint does not match the network or the run.
         """
-        if self.resume_from is None:
-            return
         path, model = self.resume_from, unwrap(runner.model)
-        checkpoint = read_checkpoint(path)
+        checkpoint = None if path is None else read_checkpoint(path)
+        check_agreement({"checkpoint": _described(checkpoint, path)})
+        if checkpoint is None or path is None:
+            return
         is_resumed = checkpoint.keys() >= TRAINING_STATE
         trained = stored_config(checkpoint, path)
         compare_with_run(trained, self.facts["config"], path, exact=is_resumed)
         if not is_resumed:
             self._start_from(model, checkpoint, path)
             return
-        epoch, iteration = self._position(runner, checkpoint, path)
+        loader = runner.train_dataloader
+        epoch, iteration = resume_position(
+            checkpoint,
+            loader.batch_sampler.layout(),
+            len(loader),
+            accumulation=self.accumulation,
+            path=path,
+        )
         check_finite({key: checkpoint[key] for key in (WEIGHTS, AVERAGED, "optimizer")}, path)
         fill(model, renamed(checkpoint[WEIGHTS]), path)
         if self.average is not None and checkpoint[AVERAGED] is not None:
@@ -235,30 +248,6 @@ class CheckpointHook(Hook):
         if runner.rank == 0:
             save_atomically({**content, **self.facts}, self.work_dir / name)
 
-    def _position(
-        self, runner: Runner, checkpoint: Mapping[str, Any], path: Path
-    ) -> tuple[int, int]:
-        """Return the epoch and iteration to resume at, in terms of this run's epoch length.
-
-        Raises:
-            ValueError: If the checkpoint is mid-epoch, and the rest of the epoch has changed.
-        """
-        epoch, iteration = checkpoint["epoch"], checkpoint["iteration"]
-        before, now = checkpoint["iterations_per_epoch"], len(runner.train_dataloader)
-        old = {"iterations per epoch": before, "seed": checkpoint["seed"]}
-        old |= checkpoint.get("layout", {})
-        new = runner.train_dataloader.batch_sampler.layout() | {"iterations per epoch": now}
-        changes = [f"{key} {new[key]} instead of {old[key]}" for key in old if new[key] != old[key]]
-        if changes and iteration != epoch * before:
-            raise ValueError(
-                f"{path} is in the middle of an epoch, of which this run would skip or repeat "
-                f"frames ({', '.join(changes)}): resume with the same data, batch size, seed and "
-                "number of processes"
-            )
-        if changes:
-            logger.warning("%s resumes, but not exactly: %s", path, ", ".join(changes))
-        return epoch, epoch * now + iteration - epoch * before
-
 
 def restore_optimizer(optim_wrapper: Any, state: Mapping[str, Any]) -> None:
     """Restore the state of an optimizer, but keep the weight decay of the config.
@@ -274,6 +263,14 @@ def restore_optimizer(optim_wrapper: Any, state: Mapping[str, Any]) -> None:
     optim_wrapper.load_state_dict(given)
     for group, decay in zip(optim_wrapper.param_groups, decays, strict=True):
         group["weight_decay"] = decay
+
+
+def _described(checkpoint: Mapping[str, Any] | None, path: Path | None) -> str:
+    """Describe what a process resumes from, for ``check_agreement``."""
+    if checkpoint is None:
+        return "none"
+    at = checkpoint.get("iteration")
+    return str(path) if at is None else f"{path} of iteration {at}"
 
 
 def _holds(folder: Path, best: Mapping[str, Any]) -> bool:

@@ -172,6 +172,7 @@ def _training_hooks(
         seed=seed,
         best_metric=runtime.best_metric,
         every_iters=runtime.checkpoint_iters if iter_resume else 0,
+        accumulation=schedule.gradient_accumulation,
         average=average,
         resume_from=resume_from,
     )
