@@ -44,7 +44,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--depth-metric", action="store_true", help="also report depth errors at validation: the "
         "predicted occupancy is rendered to the cameras of its frame")  # fmt: skip
     add("--dataset", metavar="NAME", help="check that the config is for this data set: "
-        "unscenes3d, nuscenes or rellis3d")  # fmt: skip
+        "unscenes3d, nuscenes, rellis3d or recordings")  # fmt: skip
     add("--dry-run", action="store_true", help="check everything and print the plan; no training")
     return parser.parse_args(argv)
 
@@ -61,7 +61,7 @@ def main(args: argparse.Namespace) -> None:
         cfg = read_config(args, values)
         check_dataset_name(cfg, args.dataset)
         if args.dry_run:
-            say(dry_run(cfg, process, args.seed))
+            say(dry_run(cfg, process, args.seed, depth_metric=args.depth_metric))
             return
         with locked(args.work_dir) if process.rank == 0 else nullcontext():
             trainer = build_trainer(

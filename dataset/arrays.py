@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Num, UInt8
+from jaxtyping import Float, Float32, Num, UInt8
 
 from dataset import transforms
 from dataset.augmentation import Choices
@@ -110,11 +110,27 @@ def sample_from_arrays(
     if images is not None:
         found |= _view_fields(stem, options, images, pixel_from_lidar)
     if points is not None:
-        _check_points(stem, points)
-        cloud = transforms.within_range(points.astype(np.float32), options.max_range_m)
-        cloud[:, 3] = cloud[:, 3].clip(0, 1)
-        found["points"] = torch.from_numpy(np.ascontiguousarray(cloud))
+        found["points"] = torch.from_numpy(input_points(stem, points, options.max_range_m))
     return Sample(stem=stem, **found)
+
+
+def input_points(
+    stem: str, points: Num[np.ndarray, "P F"], max_range_m: float
+) -> Float32[np.ndarray, "Q F"]:
+    """Return points as a network reads them.
+
+    Args:
+        stem: Name of the frame, for messages.
+        points: As in ``sample_from_arrays``.
+        max_range_m: Points with x at or beyond this are dropped.
+
+    Raises:
+        ValueError: If they are not as described there.
+    """
+    _check_points(stem, points)
+    cloud = transforms.within_range(points.astype(np.float32), max_range_m)
+    cloud[:, 3] = cloud[:, 3].clip(0, 1)
+    return np.ascontiguousarray(cloud)
 
 
 def _view_fields(

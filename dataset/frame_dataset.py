@@ -19,6 +19,7 @@ class FrameDataset(Dataset[Sample], ABC):
         camera_names: Name of each camera, in the order of a Sample's images.
         measured_depth: Field of a Sample with the depth that novel views are scored against:
             "points" or "depth_m"; None if the data set has none.
+        has_labels: Whether frames can have occupancy labels.
         has_statistics: Whether ``dataset/statistics.py`` can count the labels of a split.
         stems: Stem of each frame.
         scenes: Scene of each frame; "" where unknown.
@@ -26,8 +27,9 @@ class FrameDataset(Dataset[Sample], ABC):
         image_size: Height and width of the images.
     """
 
-    camera_names: ClassVar[tuple[str, ...]] = ()
+    camera_names: tuple[str, ...] = ()
     measured_depth: ClassVar[str | None] = None
+    has_labels: ClassVar[bool] = True
     has_statistics: ClassVar[bool] = False
     stems: list[str]
     scenes: list[str]

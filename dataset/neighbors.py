@@ -1,5 +1,6 @@
 """Neighbor frames of a scene: find the nearest ones, and stack their views."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +11,8 @@ from jaxtyping import Float32, Float64
 
 from dataset.sample import NeighborViews
 from utils.shortlist import shortlist
+
+logger = logging.getLogger(__name__)
 
 
 def neighbors_of(
@@ -76,6 +79,23 @@ def _spaced(
         if np.linalg.norm(positions_m[index] - positions_m[kept[-1]]) >= spacing_m:
             kept.append(index)
     return kept[1:]
+
+
+def warn_of_lone_frames(alone: Sequence[str], count: int) -> None:
+    """Warn of frames that nothing but themselves supervises.
+
+    Args:
+        alone: Stems of these frames.
+        count: Number of all frames.
+    """
+    if alone:
+        logger.warning(
+            "%d of %d frames have no other frame of their drive to learn from (%s): nothing but "
+            "themselves supervises them",
+            len(alone),
+            count,
+            shortlist(alone, most=5),
+        )
 
 
 def stack_views(

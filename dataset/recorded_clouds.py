@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from dataset import transforms
 from dataset.cloud_rule import estimated_intensity_max
@@ -70,6 +70,19 @@ class RecordedClouds:
         if np.array_equal(self.rig.network_from_lidar, np.eye(4)):
             return points
         return transforms.transform_cloud(self.rig.network_from_lidar, points)
+
+
+def in_box(points: Float[np.ndarray, "P _"], box_m: Sequence[float]) -> Bool[np.ndarray, " P"]:
+    """Return the points in a box, such as that of your own vehicle.
+
+    Args:
+        points: x, y, z [m] first.
+        box_m: x, y and z, each from and to [m].
+    """
+    x0, x1, y0, y1, z0, z1 = box_m
+    x, y, z = points[:, :3].T
+    inside: np.ndarray = (x > x0) & (x < x1) & (y > y0) & (y < y1) & (z > z0) & (z < z1)
+    return inside
 
 
 def settled_unit(clouds: Sequence[StoredCloud], folder: Path) -> float:

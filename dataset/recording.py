@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 from PIL import Image
 from torch.utils.data import Dataset
 
@@ -88,18 +89,56 @@ class Recording(Dataset[Sample]):
             ValueError: If a file is invalid, or the frame has lost all of its sensors.
         """
         stem = self.stems[index]
-        images = self._read_images(stem)
+        images = self.open_images(stem)
         matrices = None if images is None else list(self._rig.pixel_from_lidar.values())
-        points = None
-        if self._clouds is not None and stem in self._cloud_files:
-            points = self._clouds.read(stem)
         sample = sample_from_arrays(
-            stem, self._options, images=images, pixel_from_lidar=matrices, points=points
+            stem,
+            self._options,
+            images=images,
+            pixel_from_lidar=matrices,
+            points=self.read_cloud(stem),
         )
         return with_losses(sample, self._fields, drop=self._allow_missing)
 
-    def _read_images(self, stem: str) -> Images | None:
-        """Read the image of each camera, black where only some are lost; None if there is none."""
+    @property
+    def rig(self) -> Rig:
+        """The calibration, for the frame of the network."""
+        return self._rig
+
+    @property
+    def image_sizes(self) -> list[tuple[int, int]]:
+        """Height and width of the images of each camera; 0 if unknown."""
+        return list(self._sizes)
+
+    def has_images(self, stem: str) -> bool:
+        """Return whether a frame has an image of each camera."""
+        return bool(self._images) and all(stem in camera for camera in self._images)
+
+    def has_cloud(self, stem: str) -> bool:
+        """Return whether a frame has a cloud."""
+        return stem in self._cloud_files
+
+    def read_cloud(self, stem: str) -> Float[np.ndarray, "P 4"] | None:
+        """Read the points of a frame; None if it has no cloud.
+
+        Returns:
+            x, y, z [m] in the frame of the network, and the intensity, 0–1.
+
+        Raises:
+            FileNotFoundError: If the file is missing.
+            ValueError: If it is invalid.
+        """
+        if self._clouds is None or not self.has_cloud(stem):
+            return None
+        return self._clouds.read(stem)
+
+    def open_images(self, stem: str) -> Images | None:
+        """Read the image of each camera, black where only some are lost; None if there is none.
+
+        Raises:
+            FileNotFoundError: If a file is missing.
+            ValueError: If it is invalid.
+        """
         paths = [camera.get(stem) for camera in self._images]
         if not any(paths):
             return None

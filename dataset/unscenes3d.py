@@ -27,6 +27,7 @@ from dataset.inventory import (
     time_order,
 )
 from dataset.lidar_rays import Sweep
+from dataset.neighbors import warn_of_lone_frames
 from dataset.options import checked_size, restrict
 from dataset.other_frames import OtherFrames, check_fields, frames_with
 from dataset.poses import LidarPoses
@@ -266,15 +267,7 @@ class UnScenes3D(SampleDataset):
         scenes = [self._scene_of[stem] for stem in complete]
         times = [time_order(stem) for stem in complete]
         nearest = dict(zip(complete, self._nearest_sources(complete, scenes, times), strict=True))
-        alone = [stem for stem in self.stems if not nearest[stem]]
-        if alone:
-            logger.warning(
-                "%d of %d frames have no other frame of their drive to learn from (%s): nothing "
-                "but themselves supervises them",
-                len(alone),
-                len(self.stems),
-                shortlist(alone, most=5),
-            )
+        warn_of_lone_frames([stem for stem in self.stems if not nearest[stem]], len(self.stems))
         return [[stem, *nearest[stem]] for stem in self.stems]
 
     def _world_from(self, source: str) -> Float64[np.ndarray, "4 4"]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from dataset import layout
 from dataset.inventory import complete_stems
+from tests.labeling_drive import write_drive
 from tests.layout_files import Rig, write_tiny_unscenes3d
 
 
@@ -44,3 +46,42 @@ def write_json_rig(path: Path, content: Any) -> Path:
     """Write a calibration file."""
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
+
+
+def write_recordings(
+    root: Path, names: Sequence[str] = ("1", "2", "3"), *, frames: int = 6, **calibration: Any
+) -> list[str]:
+    """Write recordings with poses below ``root``: the first frames of ``write_drive``.
+
+    Args:
+        root: Folder of the recordings, which all have the same stems.
+        names: Their names.
+        frames: Frames of each, a tenth of a second apart.
+        calibration: Changes of ``calib.json``; None removes a key.
+
+    Returns:
+        The stems.
+    """
+    stems = write_drive(root / names[0], frames=frames)
+    change_calibration(root / names[0], **calibration)
+    for name in names[1:]:
+        shutil.copytree(root / names[0], root / name)
+    return stems
+
+
+def change_calibration(recording: Path, **changes: Any) -> None:
+    """Change keys of a ``calib.json``; None removes one."""
+    path = recording / "calib.json"
+    content = json.loads(path.read_text()) | changes
+    write_json_rig(path, {key: value for key, value in content.items() if value is not None})
+
+
+def add_camera(recording: Path) -> None:
+    """Give a recording a second camera, with the images of the first."""
+    cameras = json.loads((recording / "calib.json").read_text())["cameras"]
+    change_calibration(recording, cameras=cameras | {"rear": cameras["front"]})
+    images = recording / "images"
+    images.rename(recording / "front")
+    images.mkdir()
+    (recording / "front").rename(images / "front")
+    shutil.copytree(images / "front", images / "rear")

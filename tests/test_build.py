@@ -25,6 +25,7 @@ from model.objective import LABELS
 from model.render.views import label_views
 from tests.layout_files import write_tiny_unscenes3d
 from tests.nuscenes_files import SCENES, write_tiny_nuscenes
+from tests.recording_files import write_recordings
 from tests.rellis3d_files import write_tiny_rellis
 from tests.toy_training import write_toy_config
 from utils.config import Schedule, load_config, plain, read_section
@@ -57,7 +58,12 @@ def write_rellis3d(cfg):
     return [frame.stem for frame in tiny.frames]
 
 
+def write_drives(cfg):
+    return [f"1-{stem}" for stem in write_recordings(Path(cfg.data_root), ["1"], frames=2)]
+
+
 WRITERS = {
+    "Recordings": write_drives,
     "UnScenes3D": write_unscenes3d,
     "NuScenes": write_nuscenes,
     "Rellis3D": write_rellis3d,

@@ -114,9 +114,15 @@ def test_the_topmost_label_is_seen_from_above():
     assert tuple(drawn[-1, 0]) == BLANK
 
 
-def test_a_frame_without_label_is_rejected():
-    with pytest.raises(ValueError, match="has no label"):
-        top_view_page(Sample("a"), np.zeros(GRID.shape, np.uint8), UNSCENES3D)
+def test_of_a_frame_without_label_only_the_prediction_is_drawn():
+    sample = frames(1)[0]
+    prediction = np.full(GRID.shape, TRUCK, np.uint8)
+    wide = top_view_page(sample, prediction, UNSCENES3D)
+    sample.occupancy = None
+    page = top_view_page(sample, prediction, UNSCENES3D)
+    assert page.shape[1] < wide.shape[1] - 2 * PANEL_PX
+    is_truck = (page == UNSCENES3D.colors[TRUCK]).all(axis=-1)
+    assert is_truck.sum() >= PANEL_PX * PANEL_PX
 
 
 def test_without_a_camera_there_is_a_panel_less():

@@ -626,7 +626,7 @@ def test_clips_are_cut_at_gaps_and_by_length(recording):
 def test_missing_poses_and_stems_that_are_no_times_are_refused(tmp_path):
     stem = write_drive(tmp_path, frames=1)[0]
     (tmp_path / "poses.txt").rename(tmp_path / "other.txt")
-    with pytest.raises(FileNotFoundError, match="labels need the pose of each cloud"):
+    with pytest.raises(FileNotFoundError, match="expected the pose of each frame"):
         read_drive(tmp_path)
     (tmp_path / "poses.txt").write_text("2.0 0 0 0 0 0 0 1\n")
     with pytest.raises(ValueError, match="found none of their stems"):
@@ -634,7 +634,7 @@ def test_missing_poses_and_stems_that_are_no_times_are_refused(tmp_path):
     for folder, end in (("clouds", ".bin"), ("images", ".png")):
         (tmp_path / folder / f"{stem}{end}").rename(tmp_path / folder / f"first{end}")
     (tmp_path / "poses.txt").write_text("first 0 0 0 0 0 0 1\n")
-    with pytest.raises(ValueError, match="expected the time in seconds as name of each cloud"):
+    with pytest.raises(ValueError, match="expected the time in seconds as name of each frame"):
         read_drive(tmp_path)
 
 

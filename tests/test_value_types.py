@@ -48,6 +48,7 @@ def test_a_value_of_the_type_passes(value, annotation):
         (float("-inf"), float, "key of a.py must be a finite number, got -inf"),
         (1, bool, "key of a.py must be True or False, got 1"),
         (7, str, "key of a.py must be text, got 7; put it in quotes: \"key='7'\""),
+        ([1, "b"], Sequence[str], "got [1, 'b']; put it in quotes: \"key=['1', 'b']\""),
         ("ab", Sequence[str], "key of a.py must be a sequence of texts, got 'ab'"),
         ((1, 2), tuple[int, int, int], "key of a.py must be 3 integers, got (1, 2)"),
         ((1, "b"), Sequence[int] | None, "must be a sequence of integers or None, got (1, 'b')"),

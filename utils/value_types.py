@@ -45,8 +45,9 @@ def check_value(value: Any, annotation: Any, name: str, where: str) -> None:
             check_value(item, given, f"{name}.{key}", where)
     elif not _fits(value, annotation):
         hint = ""
-        if _is_number(value) and _fits("", annotation):
-            hint = f"; put it in quotes: \"{name}='{value}'\""
+        quoted = _as_texts(value)
+        if quoted is not None and _fits(quoted, annotation):
+            hint = f'; put it in quotes: "{name}={quoted!r}"'
         raise ValueError(f"{name} of {where} must be {_describe(annotation)}, got {value!r}{hint}")
 
 
@@ -138,6 +139,13 @@ def _fits_one(value: Any, kind: Any) -> bool:
     if kind in (int, float):
         return _is_number(value) and (kind is float or isinstance(value, int))
     return kind is Any or not isinstance(kind, type) or isinstance(value, kind)
+
+
+def _as_texts(value: Any) -> Any:
+    """A number as text, and a sequence of numbers and texts as texts; None for others."""
+    if isinstance(value, list | tuple):
+        return [item if isinstance(item, str) else str(item) for item in value]
+    return str(value) if _is_number(value) else None
 
 
 def _is_number(value: Any) -> bool:

@@ -23,6 +23,7 @@ from dataset.labeling.dust import is_dust
 from dataset.labeling.options import LabelOptions
 from dataset.labeling.visibility import first_hits
 from dataset.point_labels import read_point_labels
+from dataset.recorded_clouds import in_box
 
 POINT_LABELS = "labels"
 MASKS = "masks"
@@ -134,7 +135,5 @@ def is_outside_vehicle(
 ) -> Bool[np.ndarray, " P"]:
     """Return the points within the range and not on your own vehicle."""
     range_m = np.linalg.norm(points[:, :3], axis=1)
-    x0, x1, y0, y1, z0, z1 = options.vehicle_m
-    x, y, z = points[:, :3].T
-    on_vehicle = (x > x0) & (x < x1) & (y > y0) & (y < y1) & (z > z0) & (z < z1)
-    return (range_m >= options.min_range_m) & (range_m <= options.range_m) & ~on_vehicle
+    in_range = (range_m >= options.min_range_m) & (range_m <= options.range_m)
+    return in_range & ~in_box(points, options.vehicle_m)

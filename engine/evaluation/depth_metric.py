@@ -9,13 +9,19 @@ from torch import Tensor
 
 from dataset.sample import Batch
 from engine.metrics.depth import DepthMeter, DepthScores
-from engine.metrics.depth_errors import DepthRule
+from engine.metrics.depth_errors import DepthErrors, DepthRule
 from model.novel_view import ViewOptions, labeled_centers, sample_depth, volume_depth
 from utils.geometry import VoxelGrid
 from utils.registry import METRICS
 
 FIELDS = ("depth_m", "pixel_from_lidar")
 """Batch fields that the metric needs."""
+
+
+PREFIX = "depth_"
+"""Of the names of the errors."""
+LOWER_IS_BETTER = tuple(f"{PREFIX}{name}" for name in ("abs_rel", "sq_rel", "rmse", "rmse_log"))
+"""Of the shares a1, a2 and a3, the higher is better."""
 
 
 @runtime_checkable
@@ -116,7 +122,7 @@ class DepthMetric(BaseMetric):
             total.merge(meter)
         self.scores = total.scores()
         errors = self.scores.total.errors._asdict()
-        return {f"depth_{name}": float(value) for name, value in errors.items()}
+        return {f"{PREFIX}{name}": float(value) for name, value in errors.items()}
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Average over all frames since the last evaluation, and reset.
@@ -131,3 +137,14 @@ class DepthMetric(BaseMetric):
         meter, self._meter = self._meter, DepthMeter(self.rule)
         meter.all_reduce()
         return self.compute_metrics([meter])
+
+
+def check_error_name(name: str) -> None:
+    """Check the name of a depth error for ``runtime.best_metric``.
+
+    Raises:
+        ValueError: If it is not one of ``DepthMetric``.
+    """
+    known = [f"{PREFIX}{field}" for field in DepthErrors._fields]
+    if name not in known:
+        raise ValueError(f"runtime.best_metric must be one of {known} without labels, got '{name}'")

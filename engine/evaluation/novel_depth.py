@@ -94,13 +94,13 @@ class NovelViews(Dataset[tuple[Sample, list[NovelView]]]):
         data = dataset_class(cfg)
         if data.measured_depth is None:
             raise ValueError(f"{data.__name__} has no depth to score novel views against")
-        self.cameras = data.camera_names
         self._max_distance_m = max_distance_m
         self._measure = data.measured_depth
         inputs = (*input_fields(sensors_of(cfg)), "world_from_lidar")
         self._inputs = build_dataset(cfg, split, fields=inputs)
         views = (self._measure, "pixel_from_lidar", "world_from_lidar")
         self._others = build_dataset(_one_sweep(cfg), split, fields=views, stems=self._inputs.stems)
+        self.cameras = self._others.camera_names
         self.image_size = self._others.image_size
         self._neighbors = self._others.neighbors(frames)
         with_views = [frame for frame, others in enumerate(self._neighbors) if others]

@@ -15,6 +15,7 @@ from engine.agreement import check_agreement
 from engine.checkpoint.files import AVERAGED, BEST, BEST_MARK, LATEST, save_atomically
 from engine.checkpoint.origin import compare_with_run, stored_config
 from engine.checkpoint.weights import fill, network_weights, renamed, with_training_parts
+from engine.evaluation.depth_metric import LOWER_IS_BETTER, PREFIX
 from engine.training.hooks import AverageHook, unwrap
 from engine.training.position import resume_position
 from model.unsocc import TRAINING_PARTS
@@ -42,7 +43,8 @@ class CheckpointHook(Hook):
         work_dir: Folder of the checkpoints.
         facts: What each checkpoint stores about the training: ``describe_training``.
         seed: Seed of the run.
-        best_metric: Name of the score that selects the best validation; higher is better.
+        best_metric: Name of the score that selects the best validation; higher is better, except
+            for depth errors.
         every_iters: Iterations between checkpoints within an epoch; 0: only at its end.
         accumulation: Iterations per update of the weights.
         average: The hook that averages weights, if any.
@@ -134,7 +136,7 @@ class CheckpointHook(Hook):
         """
         score = _score(metrics or {}, self.best_metric)
         runner.train_loop.validated_epoch = runner.epoch
-        is_best = self.best is None or _rank_of(score) > _rank_of(self.best["value"])
+        is_best = self.best is None or self._rank_of(score) > self._rank_of(self.best["value"])
         best = " (best so far)" if is_best else ""
         logger.info("epoch %d: %s%s", runner.epoch, _summary(metrics or {}), best)
         if is_best:
@@ -153,6 +155,12 @@ class CheckpointHook(Hook):
         """Log where the final weights are."""
         which = f" of epoch {self.best['epoch']}" if self.best else ""
         logger.info("training finished; weights%s: %s", which, self.work_dir / BEST)
+
+    def _rank_of(self, score: float | None) -> float:
+        """Return a sort key for scores, with undefined ones last."""
+        if score is None or math.isnan(score):
+            return -math.inf
+        return -score if self.best_metric in LOWER_IS_BETTER else score
 
     def _best_to_beat(
         self, runner: Runner, best: dict[str, Any] | None, path: Path
@@ -302,9 +310,4 @@ def _summary(metrics: Mapping[str, float]) -> str:
 
 
 def _unit(name: str) -> float:
-    return 1.0 if name.startswith("depth_") else 100.0
-
-
-def _rank_of(score: float | None) -> float:
-    """Return a sort key for scores, with undefined ones last."""
-    return -math.inf if score is None or math.isnan(score) else score
+    return 1.0 if name.startswith(PREFIX) else 100.0

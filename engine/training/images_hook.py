@@ -1,7 +1,7 @@
 """TensorBoard images at each validation, of the same few frames each time.
 
 ``rendered/STEM`` has the maps of the branches for the first camera above their targets.
-``from_above/STEM`` has the prediction, the label and the errors.
+``from_above/STEM`` has the prediction, and of frames with a label also that and the errors.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class ImagesHook(Hook):
     It runs before the hook that swaps the averaged weights out, so it shows the validated weights.
 
     Args:
-        frames: The validation split, with labels.
+        frames: The validation split.
         labels: The label set.
         amp_dtype: Precision of the prediction; None: that of the weights.
     """
@@ -113,28 +113,22 @@ def top_view_page(
     """Draw the first camera's image, and top views of prediction, label and errors.
 
     Args:
-        sample: The frame, with its label.
+        sample: The frame, with its label if it has one.
         prediction: Predicted labels.
         labels: Label set, with colors.
-
-    Raises:
-        ValueError: If the frame has no label.
     """
-    if sample.occupancy is None:
-        raise ValueError(f"frame {sample.stem} has no label to draw beside the prediction")
-    target = sample.occupancy.cpu().numpy()
-    errors = error_labels(prediction, target)
-    panels = [
-        top_view(prediction, labels),
-        top_view(target, labels),
-        top_view(errors, ERRORS),
-    ]
-    columns = ["Prediction", "Label", "Errors"]
+    panels, columns = [top_view(prediction, labels)], ["Prediction"]
+    legend = [class_entries(labels)]
+    if sample.occupancy is not None:
+        target = sample.occupancy.cpu().numpy()
+        errors = error_labels(prediction, target)
+        panels += [top_view(target, labels), top_view(errors, ERRORS)]
+        columns += ["Label", "Errors"]
+        legend.append(class_entries(ERRORS))
     if sample.images is not None:
         image = sample.images[0].permute(1, 2, 0).cpu().numpy()
         panels.insert(0, _scale_to_panel(image, smooth=True))
         columns.insert(0, "Camera")
-    legend = [class_entries(labels), class_entries(ERRORS)]
     return table_page(frame_title(sample), "far end up", columns, [("From above", panels)], legend)
 
 

@@ -8,18 +8,19 @@ from torch import nn
 
 from engine.build.build import build_dataset, build_model, build_optimizer
 from engine.build.class_balance import counted_keys
-from engine.evaluation.occupancy_metric import check_score_name
+from engine.training.validation import check_validation, validation_frames
 from utils.config import Runtime, Schedule, read_section
 from utils.distributed import Process
 
 
-def dry_run(cfg: Config, process: Process, seed: int) -> str:
+def dry_run(cfg: Config, process: Process, seed: int, *, depth_metric: bool = False) -> str:
     """Build everything that training needs, and describe the run without training.
 
     Args:
         cfg: The config.
         process: This process of the run.
         seed: Seed of the weights.
+        depth_metric: Whether validation scores depth, too.
 
     Returns:
         A few lines of text. They list missing data or pretrained weights; all else is checked
@@ -31,7 +32,7 @@ def dry_run(cfg: Config, process: Process, seed: int) -> str:
     schedule = read_section(cfg, "schedule", Schedule)
     runtime = read_section(cfg, "runtime", Runtime)
     if schedule.val_interval:
-        check_score_name(runtime.best_metric, cfg.labels)
+        check_validation(cfg, runtime.best_metric, depth_metric=depth_metric)
     network = build_model(cfg, seed=seed)
     build_optimizer(network, schedule, process.device)
     frames: dict[str, int] = {}
@@ -42,7 +43,9 @@ def dry_run(cfg: Config, process: Process, seed: int) -> str:
         missing += f"\nmissing   the initial weights: {error}"
     try:
         train = len(build_dataset(cfg, "train", training=True))
-        val = len(build_dataset(cfg, "val")) if schedule.val_interval else 0
+        val = 0
+        if schedule.val_interval:
+            val = len(validation_frames(cfg, depth_metric=depth_metric))
         frames = {"train": train, "val": val}
     except FileNotFoundError as error:
         missing += f"\nmissing   the data (not checked): {error}"

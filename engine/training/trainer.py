@@ -1,12 +1,11 @@
 """Build the trainer of a config, for one process or several."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from torch.utils.data import DataLoader
 
@@ -15,20 +14,15 @@ from engine.build.build import (
     amp_dtype,
     balance_classes,
     build_dataset,
-    build_grid,
     build_model,
     build_optimizer,
     eval_loader,
-    fields_of,
     place,
     train_loader,
 )
 from engine.checkpoint.files import LATEST
 from engine.checkpoint.origin import describe_training
-from engine.evaluation.depth_metric import FIELDS as DEPTH_FIELDS
-from engine.evaluation.depth_metric import DepthMetric
 from engine.evaluation.evaluator import evaluation_section
-from engine.evaluation.occupancy_metric import OccupancyMetric, check_score_name
 from engine.progress_hook import ProgressHook
 from engine.runner import Trainer, runner_options, wrap_network
 from engine.training.board import Board
@@ -42,6 +36,7 @@ from engine.training.hooks import (
 from engine.training.images_hook import ImagesHook
 from engine.training.loop import TrainLoop
 from engine.training.plan import training_plan
+from engine.training.validation import check_validation, validation_frames, validation_metrics
 from utils.config import Runtime, Schedule, read_section
 from utils.distributed import Process
 from utils.labels import label_set
@@ -90,7 +85,7 @@ def build_trainer(
     schedule = read_section(cfg, "schedule", Schedule)
     runtime = read_section(cfg, "runtime", Runtime)
     if schedule.val_interval:
-        check_score_name(runtime.best_metric, cfg.labels)
+        check_validation(cfg, runtime.best_metric, depth_metric=depth_metric)
     elif depth_metric:
         raise ValueError(
             "--depth-metric reports at validation, which schedule.val_interval=0 switches off: set "
@@ -100,7 +95,9 @@ def build_trainer(
     mode = "default" if runtime.compile else None
     network = place(build_model(cfg, seed=seed), process.device, compile_mode=mode)
     train_frames = build_dataset(cfg, "train", training=True, seed=seed)
-    val_frames = _validation_frames(cfg, depth_metric) if schedule.val_interval else None
+    val_frames = None
+    if schedule.val_interval:
+        val_frames = validation_frames(cfg, depth_metric=depth_metric)
     counts = {"train": len(train_frames)} | ({} if val_frames is None else {"val": len(val_frames)})
     logger.info(training_plan(cfg, network, counts, process))
     facts = describe_training(cfg)
@@ -118,14 +115,6 @@ def build_trainer(
         **_validation_section(cfg, val_frames, schedule, process, depth_metric),
         **runner_options(cfg, runtime, work_dir, process, [Board.__name__] * runtime.tensorboard),
     )
-
-
-def _validation_frames(cfg: Config, depth_metric: bool) -> FrameDataset:
-    """Build the validation split with the fields that its metrics need."""
-    fields: Sequence[str] | None = None
-    if depth_metric:
-        fields = sorted({*fields_of(cfg.modality, training=False), *DEPTH_FIELDS})
-    return build_dataset(cfg, "val", fields=fields)
 
 
 def _training_section(loader: DataLoader, schedule: Schedule) -> dict[str, Any]:
@@ -148,9 +137,7 @@ def _validation_section(
     """Return the arguments of ``Trainer`` for validation; none without frames."""
     if frames is None:
         return {}
-    metrics: list[BaseMetric] = [OccupancyMetric(cfg.labels)]
-    if depth_metric:
-        metrics.append(DepthMetric(build_grid(cfg)))
+    metrics = validation_metrics(cfg, depth_metric=depth_metric)
     loader = eval_loader(cfg, frames, process, schedule.batch_size)
     return evaluation_section(loader, metrics, amp_dtype(schedule.amp, process.device))
 

@@ -1,0 +1,1 @@
+"""Your own recordings as a data set, without labels."""
