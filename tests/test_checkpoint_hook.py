@@ -56,6 +56,14 @@ def test_the_best_validation_is_kept(tmp_path):
     assert hook.best == {"metric": "miou", "value": 0.5, "epoch": 3, "iteration": 9}
 
 
+@pytest.mark.parametrize(("name", "best"), [("depth_abs_rel", 2), ("depth_a1", 3)])
+def test_of_depth_errors_the_lowest_is_kept_and_of_shares_the_highest(tmp_path, name, best):
+    hook = hook_of(tmp_path, best_metric=name)
+    for epoch, score in enumerate([0.3, 0.2, 0.5, math.nan], start=1):
+        validated(hook, nn.Linear(1, 1), epoch, {name: score})
+    assert hook.best["epoch"] == best
+
+
 def test_scores_are_said_in_percent_and_depth_errors_in_meters(tmp_path, caplog):
     hook = hook_of(tmp_path)
     with caplog.at_level(logging.INFO, logger="engine"):
