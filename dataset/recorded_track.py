@@ -45,7 +45,8 @@ def read_track(root: Path, stems: Collection[str]) -> Track:
 
     Raises:
         FileNotFoundError: If there is no ``poses.txt``.
-        ValueError: If it is invalid or has none of the frames, or a stem is not a time.
+        ValueError: If it is invalid, in other units or has none of the frames, or a stem is not a
+            time.
     """
     path = root / POSES
     if not path.is_file():
@@ -67,7 +68,22 @@ def read_track(root: Path, stems: Collection[str]) -> Track:
             "left out: %d of %d frames of '%s' without a pose (%s)", len(without), len(stems), root,
             shortlist(without, most=5),
         )  # fmt: skip
-    return Track(tuple(posed), times_s, np.stack([poses[stem] for stem in posed]))
+    track = Track(tuple(posed), times_s, np.stack([poses[stem] for stem in posed]))
+    _check_speed(path, track)
+    return track
+
+
+def _check_speed(path: Path, track: Track) -> None:
+    """Reject poses by which most frames are faster than any vehicle: they are in other units."""
+    if len(track.stems) < 2:
+        return
+    moved_m = np.linalg.norm(np.diff(track.world_from_cloud[:, :3, 3], axis=0), axis=1)
+    speed = float(np.median(moved_m / np.maximum(np.diff(track.times_s), _JITTER_S)))
+    if speed > _FASTEST_MPS:
+        raise ValueError(
+            f"{path}: expected positions in meters and names in seconds, found a vehicle at "
+            f"{speed:.0f} m/s: correct the unit"
+        )
 
 
 def times_of(root: Path, stems: Sequence[str]) -> Float64[np.ndarray, " F"]:

@@ -13,7 +13,7 @@ from loss.occupancy import occupied_cross_entropy
 from loss.rendering import rendered_classes
 from loss.termination import unexplained_occupancy
 from model.novel_view import log_free_of, log_occupied_of, occupancy_density, voxel_edges
-from model.objective import LossOptions
+from model.objective import BOTH, LIDAR, VIDEO, LossOptions
 from model.render.volume import render_volume
 from model.surface_rays import depth_of_rays, ray_term
 from model.video import lattice_pixels, matched_columns, rays_of
@@ -24,9 +24,9 @@ CONTINUED = 0.25
 """How much a column counts to which surfaces are continued; one with matched pixels counts 1."""
 SURFACE_WEIGHT = 1.5
 """How much surfaces count in columns of matched pixels, against 1 of free space."""
-OCCUPIED = 0.4
-"""P(occupied) above which a voxel counts as occupied. IoU is the largest at IoU / (1 + IoU), which
-is 0.3 for an IoU of 0.43 and 0.45 for one of 0.8."""
+OCCUPIED = {VIDEO: 0.4, LIDAR: 0.5, BOTH: 0.5}
+"""P(occupied) above which a voxel counts as occupied, by supervision. Of true probabilities, IoU is
+the largest at IoU / (1 + IoU): 0.3 for the 0.43 of video."""
 
 
 class LabelFreeTerms(NamedTuple):
@@ -136,8 +136,10 @@ def _without_free(logits: Float[Tensor, "B classes X Y Z"]) -> Float[Tensor, "B 
     return torch.cat([logits[:, :FREE], logits[:, FREE + 1 :]], dim=1)
 
 
-def occupied_labels(logits: Float[Tensor, "B classes X Y Z"]) -> UInt8[Tensor, "B X Y Z"]:
-    """The likeliest class but free where P(occupied) is above ``OCCUPIED``, else free."""
-    is_occupied = log_occupied_of(logits) > log(OCCUPIED)
+def occupied_labels(
+    logits: Float[Tensor, "B classes X Y Z"], least: float
+) -> UInt8[Tensor, "B X Y Z"]:
+    """The likeliest class but free where P(occupied) is above ``least``, else free."""
+    is_occupied = log_occupied_of(logits) > log(least)
     scores = logits.index_fill(1, torch.tensor([FREE], device=logits.device), -torch.inf)
     return torch.where(is_occupied, scores.argmax(dim=1), FREE).to(torch.uint8)

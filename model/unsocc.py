@@ -25,7 +25,7 @@ from loss.label_counts import LabelCounts
 from loss.occupancy import occupancy_terms
 from model.captured import CapturedForward
 from model.fusion import Fused
-from model.label_free import label_free_terms, occupied_labels
+from model.label_free import OCCUPIED, label_free_terms, occupied_labels
 from model.lidar_encoder import LidarFeatures
 from model.lift import Lifted
 from model.objective import (
@@ -582,7 +582,7 @@ class UnsOcc(BaseModel):
         if self.supervision == LABELS:
             labels = logits.argmax(dim=1).to(torch.uint8)
         else:
-            labels = occupied_labels(logits)
+            labels = occupied_labels(logits, OCCUPIED[self.supervision])
         rows = [None] * len(batch) if elevation is None else elevation
         frames = zip(batch.stems, labels, rows, logits, strict=True)
         return [Prediction(*frame) for frame in frames]

@@ -59,6 +59,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         ValueError: If the file is damaged, is not a checkpoint, or holds other objects.
     """
     path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"checkpoint {path} is a folder: name a file in it")
     if not path.is_file():
         raise FileNotFoundError(
             f"checkpoint {path} not found; train.py writes model_state_dict.pth and latest.pth"

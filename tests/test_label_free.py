@@ -84,7 +84,7 @@ def test_few_columns_without_points_count_little():
 
 def test_classes_share_the_probability_of_being_occupied():
     shares = torch.tensor([[0.59, 0.25, 0.16], [0.61, 0.1, 0.29], [0.1, 0.8, 0.1]])
-    labels = occupied_labels(shares.log().T[None, :, :, None, None])
+    labels = occupied_labels(shares.log().T[None, :, :, None, None], 0.4)
     assert labels.flatten().tolist() == [1, 0, 1]
 
 

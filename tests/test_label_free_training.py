@@ -200,12 +200,16 @@ def test_it_trains_without_labels_and_is_scored_by_those_of_validation(tmp_path,
     with config.open("a") as file:
         given = dict(sources=2, rays=300, point_labels="labels")
         file.write(
-            f"model['loss'] |= dict(supervision='lidar', label_free={given})\nmodality = 'lidar'\n"
+            f"model['loss'] |= dict(supervision='lidar', label_free={given})\n"
+            "modality = 'lidar'\n"
+            "schedule |= dict(epochs=8, val_interval=8, lr=1e-2)\n"
+            "runtime |= dict(log_interval=1)\n"
         )
     for stem in stems[:2]:  # Those of the training split.
         (tmp_path / "data" / "occ" / f"{stem}.npy").unlink()
         (tmp_path / "data" / "depths" / f"{stem}.png").unlink()
-    frames = build_dataset(load(config), "train", training=True)
+    unlabeled = load(config, model__loss__label_free__point_labels=None)
+    frames = build_dataset(unlabeled, "train", training=True)
     assert len(list(write_point_labels(frames, "unscenes3d"))) == 4
     out = tmp_path / "out"
     words = f"--py-config {config} --work-dir {out} --depth-metric"
@@ -220,7 +224,8 @@ def test_it_trains_without_labels_and_is_scored_by_those_of_validation(tmp_path,
     (curves,) = out.glob("*/vis_data/scalars.json")
     lines = [json.loads(line) for line in curves.read_text().splitlines()]
     logged = {name: value for line in lines for name, value in line.items()}
-    assert logged["loss_point_classes"] > 0
+    classes = [line["loss_point_classes"] for line in lines if "loss_point_classes" in line]
+    assert classes[-1] < 0.7 * classes[0]
     assert logged["depth_abs_rel"] > 0
     assert 0 <= logged["miou"] <= 1
 
@@ -308,8 +313,7 @@ def with_points(request, tmp_path):
     return build
 
 
-@pytest.mark.parametrize("data", ["unscenes3d", "nuscenes"])
-@pytest.mark.parametrize("supervision", ["lidar", "video"])
+@pytest.mark.parametrize(("data", "supervision"), [("unscenes3d", "video"), ("nuscenes", "lidar")])
 def test_labeled_points_teach_classes(data, supervision, with_points):
     modality = "lidar" if supervision == "lidar" else "camera"
     cfg, _ = with_points(data, modality=modality, model__loss__supervision=supervision)
@@ -318,17 +322,12 @@ def test_labeled_points_teach_classes(data, supervision, with_points):
     assert set(batch.voxel_classes.unique().tolist()) == {0} | expected
     if supervision == "lidar":
         assert batch.lidar_rays.has_point[batch.voxel_classes > 0].all()
-    torch.manual_seed(0)
     network = build_model(cfg)
-    optimizer = torch.optim.Adam(network.parameters(), 1e-2)
-    values = []
-    for _ in range(8):
-        losses = network.losses(batch)
-        values.append(losses["loss_point_classes"].item())
-        optimizer.zero_grad()
-        sum(losses.values()).backward()
-        optimizer.step()
-    assert values[-1] < 0.7 * values[0]
+    network.losses(batch)["loss_point_classes"].backward()
+    bias = network.head.classify.bias.grad
+    assert bias[11] < 0  # The ground is what most voxels with points are.
+    assert bias[1] > 0
+    assert abs(bias[0]) < 1e-6  # Where something is is not learned from point labels.
 
 
 def test_neighbors_count_as_far_as_they_have_point_labels(with_points):

@@ -366,6 +366,10 @@ def test_masks_label_the_points_that_the_camera_sees_nearby(recording, tmp_path)
     assert set(sweep.label[in_view & (y > 0.2)].tolist()) == {10}
     assert set(sweep.label[in_view & (y < -0.2)].tolist()) == {DRIVEABLE}
     assert not sweep.label[np.linalg.norm(sweep.points[:, :3], axis=1) > 30].any()
+    for path in (root / "masks").iterdir():
+        cv2.imwrite(str(path), np.zeros((9, 7), np.uint8))
+    with pytest.raises(ValueError, match=r"expected the .* pixels of the image, found 7×9"):
+        SweepReader(read_drive(root), OPTIONS, read_mapping(mapping)).read(0)
 
 
 # Evidence.
@@ -621,6 +625,14 @@ def test_clips_are_cut_at_gaps_and_by_length(recording):
     assert clips[0].context == range(int(clips[0].frames[-1]) + 6)
     assert clips[2].context == range(13, 20)
     assert [key for clip in clips for key in clip.keys] == [0, 5, 10, 13, 18]
+
+
+def test_poses_in_other_units_are_refused(tmp_path):
+    stems = write_drive(tmp_path, frames=3)
+    lines = [f"{stem} {9000 * n} 0 0 0 0 0 1\n" for n, stem in enumerate(stems)]
+    (tmp_path / "poses.txt").write_text("".join(lines))
+    with pytest.raises(ValueError, match=r"positions in meters .*, found a vehicle at \d+ m/s"):
+        read_drive(tmp_path)
 
 
 def test_missing_poses_and_stems_that_are_no_times_are_refused(tmp_path):

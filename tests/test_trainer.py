@@ -22,6 +22,9 @@ def test_latest_is_where_a_run_resumes(tmp_path, caplog):
     assert find_checkpoint(tmp_path, None) is None
     assert find_checkpoint(tmp_path, other) == other
     latest = tmp_path / "latest.pth"
+    latest.symlink_to(tmp_path / "not mounted.pth")
+    assert find_checkpoint(tmp_path, None) == latest
+    latest.unlink()
     latest.touch()
     assert find_checkpoint(tmp_path, None) == latest
     assert find_checkpoint(tmp_path, latest) == latest

@@ -35,6 +35,8 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, network, monkeypatch
 def test_a_missing_checkpoint_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"checkpoint .*w\.pth not found; train\.py writes"):
         read_checkpoint(tmp_path / "w.pth")
+    with pytest.raises(ValueError, match="is a folder: name a file in it"):
+        read_checkpoint(tmp_path)
 
 
 @pytest.mark.parametrize("keep", [0, 10, 500, -1])

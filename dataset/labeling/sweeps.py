@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from dataset.class_mapping import DROP, UNKNOWN, ClassMapping
+from dataset.formats import open_image
 from dataset.labeling.boxes import BOXES, BoxReader
 from dataset.labeling.drive import Drive
 from dataset.labeling.dust import is_dust
@@ -110,6 +111,12 @@ class SweepReader:
             return np.zeros(len(points), np.uint8)
         if mask is None or mask.ndim != 2:
             raise ValueError(f"{path}: expected a gray PNG with a class per pixel: write it again")
+        size = open_image(self.drive.images[stem]).size
+        if mask.shape != size:
+            raise ValueError(
+                f"{path}: expected the {size[1]}×{size[0]} pixels of the image, found "
+                f"{mask.shape[1]}×{mask.shape[0]}: write it again in the size of the image"
+            )
         seen, column, row = first_hits(points[:, :3], self.drive.pixel_from_lidar, mask.shape)
         near = np.linalg.norm(points[seen, :3], axis=1) <= self._options.mask_range_m
         label = np.zeros(len(points), np.uint8)

@@ -20,7 +20,6 @@ from dataset.lidar_rays import Sweep
 from dataset.neighbors import warn_of_lone_frames
 from dataset.options import restrict
 from dataset.reading import Reading, SampleDataset
-from dataset.recorded_clouds import in_box
 from dataset.recordings.drive import FIELDS, RecordedDrive
 from dataset.recordings.folders import (
     ALL,
@@ -118,7 +117,7 @@ class Recordings(SampleDataset):
         self._check_fields(data_root, reading.fields)
         if key_every_s < 0:
             raise ValueError(f"key_every_s must be 0 or above, got {key_every_s}")
-        self._vehicle_m, self._max_range_m = vehicle_m, max_range_m
+        self._vehicle_m = vehicle_m
         recordings = recordings_of(Path(data_root), split, splits)
         options = InputOptions(
             self.image_size, self._image_crop, max_range_m, reading.lidar_height_m
@@ -294,11 +293,9 @@ class Recordings(SampleDataset):
         return source.drive.world_from_lidar(source.recorded_stem)
 
     def _read_sweep(self, source: Frame) -> Sweep:
-        points = source.drive.read_whole_cloud(source.recorded_stem)
-        labels = self._read_point_labels(source, len(points))
-        sweep = Sweep(source.drive.lidar_position_m, points[:, :3].astype(np.float64), labels)
-        in_range = points[:, 0] < self._max_range_m
-        return sweep.of(in_range & ~in_box(points, self._vehicle_m))
+        points_m, is_outside = source.drive.read_surroundings(source.recorded_stem, self._vehicle_m)
+        labels = self._read_point_labels(source, len(points_m))
+        return Sweep(source.drive.lidar_position_m, points_m, labels).of(is_outside)
 
     def _point_label_path(self, source: Frame) -> Path:
         return source.drive.root / self._point_label_folder / f"{source.recorded_stem}.label"

@@ -1,15 +1,16 @@
 """One recording of a data set: its complete frames, their poses and scenes, and their files."""
 
 import logging
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Bool, Float32, Float64
 
 from dataset.arrays import Images, InputOptions, input_points
 from dataset.inventory import time_order
 from dataset.reading import SUPERVISING
+from dataset.recorded_clouds import in_box
 from dataset.recorded_track import key_frames, read_track, scenes_of, times_of
 from dataset.recording import Recording
 from dataset.recordings.folders import CALIBRATION, CLOUDS, IMAGES
@@ -125,11 +126,23 @@ class RecordedDrive:
         points = self._recording.read_cloud(stem)
         return None if points is None else input_points(stem, points, self._max_range_m)
 
-    def read_whole_cloud(self, stem: str) -> Float[np.ndarray, "P 4"]:
-        """Read all points of a frame's file, which must exist, in the frame of the network."""
-        points = self._recording.read_cloud(stem)
-        assert points is not None, "a complete frame has a cloud"
-        return points
+    def read_surroundings(
+        self, stem: str, vehicle_m: Sequence[float]
+    ) -> tuple[Float64[np.ndarray, "P 3"], Bool[np.ndarray, " P"]]:
+        """Read the positions of all points of a frame, in the file's order.
+
+        Args:
+            stem: The frame, which has a cloud.
+            vehicle_m: Box of the vehicle.
+
+        Returns:
+            The positions, and which are within the range and not on your own vehicle.
+        """
+        recorded = self._recording.read_cloud(stem)
+        assert recorded is not None, "a complete frame has a cloud"
+        points = input_points(stem, recorded, np.inf)
+        is_outside = (points[:, 0] < self._max_range_m) & ~in_box(points, vehicle_m)
+        return points[:, :3].astype(np.float64), is_outside
 
     def open_images(self, stem: str) -> Images | None:
         """Read the recorded image of each camera; None if there is none."""

@@ -48,13 +48,16 @@ logger = logging.getLogger(__name__)
 
 
 def find_checkpoint(work_dir: Path, resume_from: Path | None) -> Path | None:
-    """Return the checkpoint to resume from: the given one, else ``latest.pth`` of the run."""
+    """Return the checkpoint to resume from: the given one, else ``latest.pth`` of the run.
+
+    A ``latest.pth`` that links to nowhere counts: reading it fails, and nothing begins anew.
+    """
     latest = work_dir / LATEST
     if resume_from is not None:
         if latest.exists() and latest.resolve() != resume_from.resolve():
             logger.warning("%s exists too; it will be overwritten", latest)
         return resume_from
-    return latest if latest.exists() else None
+    return latest if latest.exists() or latest.is_symlink() else None
 
 
 def build_trainer(
