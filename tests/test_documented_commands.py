@@ -68,6 +68,7 @@ def template(tmp_path_factory):
     write_tiny_nuscenes(root / "data/minesim_nuscenes/nuscenes", samples=1, sweeps=0)
     write_recording(root / "recording")
     write_json_rig(root / "recording/calib.json", json_rig())
+    (root / "recording/calib.txt").unlink()
     messages = Messages(ros1=True)
     write_bag(root / "drive.bag", messages, drive(messages))
     for folder, modality in NETWORKS.items():

@@ -38,7 +38,7 @@ OPTIONS = NuScenesOptions(
 ONE = replace(OPTIONS, scenes=1, frames=1, image_size=(32, 18), lidar_columns=4, surface_step_m=0.3)
 
 
-OWN_FIELDS = tuple(name for name in FIELDS if name != "masks")
+OWN_FIELDS = tuple(name for name in FIELDS if name not in ("masks", "voxel_classes"))
 """What the data set itself provides; masks are a user's own."""
 
 

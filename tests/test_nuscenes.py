@@ -32,7 +32,7 @@ from tests.nuscenes_files import (
 from utils.geometry import VoxelGrid, project_points, transform_points
 from utils.labels import IGNORE, NUSCENES
 
-OWN_FIELDS = tuple(name for name in FIELDS if name != "masks")
+OWN_FIELDS = tuple(name for name in FIELDS if name not in ("masks", "voxel_classes"))
 """What the data set itself provides; masks are a user's own."""
 BASE = Path(__file__).parents[1] / "config/_base_/nuscenes.py"
 GRID = BENCHMARKS["occ3d"].grid

@@ -24,7 +24,7 @@ from utils.geometry import project_points, transform_points
 from utils.labels import IGNORE
 
 GRID = layout.LABEL_GRID
-EVERY_FIELD = tuple(name for name in FIELD_FOLDERS if name != "masks")
+EVERY_FIELD = tuple(name for name in FIELD_FOLDERS if name not in ("masks", "voxel_classes"))
 RECORDED = (60, 96)
 OUTPUT = (48, 64)
 
