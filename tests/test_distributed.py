@@ -237,13 +237,14 @@ def test_two_processes_resume_and_score_like_one(tmp_path):
     assert row["frames_per_s"] > 1.2 * of_the_first
     assert 0 < row["waiting_share"] < 1
 
-    # One of the nodes prints each table, and each prints one error.
+    # One of the nodes prints each table. The process that fails prints an error, and the other one,
+    # too, if it notices before its launcher ends it.
     assert (first.stdout + second.stdout).count("| processes ") == 1
     assert (first.returncode, second.returncode) == (1, 1)
     errors = [line for line in output.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 2
-    assert f"error: process 1 on {socket.gethostname()}: the second process fails" in errors
-    assert any(line.startswith("error: another process of the run ended") for line in errors)
+    errors.remove(f"error: process 1 on {socket.gethostname()}: the second process fails")
+    assert len(errors) <= 1
+    assert all(line.startswith("error: another process of the run ended") for line in errors)
 
 
 def test_the_device_is_a_gpu_only_where_there_is_one(monkeypatch):
