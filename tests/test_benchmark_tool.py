@@ -1,4 +1,6 @@
 import json
+import logging
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -170,9 +172,13 @@ def test_tables_and_json(tmp_path, capsys, monkeypatch):
     assert f"Written to {out}" in printed
 
 
-def test_a_mistake_ends_with_one_line_from_any_folder(tmp_path):
-    command = [sys.executable, str(SCRIPT), "--py-config", "nowhere.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.strip().splitlines()[-1].startswith("error: config nowhere.py not found")
-    assert "Traceback" not in done.stderr
+def test_a_mistake_ends_with_one_line_from_any_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), "--py-config", "nowhere.py"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    assert end.value.code == 1
+    printed = capsys.readouterr().err
+    assert printed.strip().splitlines()[-1].startswith("error: config nowhere.py not found")
+    assert "Traceback" not in printed
