@@ -12,6 +12,10 @@ from jaxtyping import Float32, Float64
 from dataset.sample import NeighborViews
 from utils.shortlist import shortlist
 
+_BLOCK = 32
+"""Frames that are compared at once; twice as many each time that none is far enough, because a
+vehicle may stand for an hour."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -72,12 +76,17 @@ def _spaced(
     frames: Sequence[int], positions_m: Float64[np.ndarray, "F 3"], spacing_m: float, count: int
 ) -> list[int]:
     """Return the first frames that are each far enough from the one before, without the first."""
-    kept = [frames[0]]
-    for index in frames[1:]:
-        if len(kept) > count:
-            break
-        if np.linalg.norm(positions_m[index] - positions_m[kept[-1]]) >= spacing_m:
-            kept.append(index)
+    kept, place, block = [frames[0]], 1, _BLOCK
+    while len(kept) <= count and place < len(frames):
+        ahead = list(frames[place : place + block])
+        distance_m = np.linalg.norm(positions_m[ahead] - positions_m[kept[-1]], axis=1)
+        is_far = distance_m >= spacing_m
+        if is_far.any():
+            place += int(is_far.argmax())
+            kept.append(frames[place])
+            place, block = place + 1, _BLOCK
+        else:
+            place, block = place + len(ahead), 2 * block
     return kept[1:]
 
 
