@@ -75,14 +75,29 @@ def cfg(tmp_path):
     return load_config(write_toy_config(tmp_path))
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Write the data of a config, once for all configs of the same data."""
+    found = {}
+
+    def write(cfg):
+        kind = (cfg.dataset.type, cfg.dataset.get("labels_axes"))
+        if kind not in found:
+            cfg.data_root = str(tmp_path_factory.mktemp("data") / "data")
+            found[kind] = cfg.data_root, WRITERS[cfg.dataset.type](cfg)
+        cfg.data_root, stems = found[kind]
+        return stems
+
+    return write
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(CONFIG)))
-def test_every_config_builds(path, tmp_path):
+def test_every_config_builds(path, written):
     cfg = load_config(path)
     schedule = read_section(cfg, "schedule", Schedule)
     network = build_model(cfg)
     build_optimizer(network, schedule, CPU)
-    cfg.data_root = str(tmp_path / "data")
-    stems = WRITERS[cfg.dataset.type](cfg)
+    stems = written(cfg)
     frames = build_dataset(cfg, "train", training=True)
     sample = frames[0]
     assert sample.stem in stems

@@ -11,7 +11,7 @@ from dataset.layout import LABEL_GRID
 from dataset.sample import Batch
 from engine.benchmark.synthetic import synthetic_batch
 from engine.build.build import build_model
-from model.objective import TERMS, check_finite
+from model.objective import TERMS, check_finite, term_weights
 from tests.model_inputs import GRID, make_batch, make_model, model_config
 from utils.config import load_config
 from utils.labels import UNSCENES3D
@@ -357,11 +357,14 @@ def test_a_network_needs_weights_of_the_terms_that_it_computes_and_no_others(var
     computed = [name.removeprefix("loss_") for name in all_terms(parts, modality, batch)]
     config = dict(modality=modality, parts=parts)
     weights = dict.fromkeys(computed, 1.0)
-    assert set(make_model(**config, loss=dict(weights=weights)).loss_weights) == set(computed)
+    needed = make_model(**config, loss=dict(weights=weights)).loss_weights
+    assert set(needed) == set(computed)
     for name in computed:
         rest = {key: 1.0 for key in computed if key != name}
         with pytest.raises(ValueError, match=rf"lacks \['{name}'\]"):
-            make_model(**config, loss=dict(weights=rest))
+            term_weights(rest, needed)
+    with pytest.raises(ValueError, match=rf"lacks \['{computed[-1]}'\]"):
+        make_model(**config, loss=dict(weights=dict.fromkeys(computed[:-1], 1.0)))
 
 
 def all_terms(parts, modality, batch):
