@@ -201,8 +201,9 @@ def _check_points(stem: str, points: np.ndarray) -> None:
             f"frame {stem}: points must be rows of x, y, z, intensity and optionally age, got "
             f"shape {points.shape}"
         )
-    finite = np.isfinite(points).all(axis=1)
+    finite = np.isfinite(points)
     if not finite.all():
+        finite = finite.all(axis=1)
         raise ValueError(
             f"frame {stem}: {(~finite).sum()} of {len(points)} points are not finite, the first is "
             f"{int(np.argmin(finite))}: remove them"

@@ -25,6 +25,8 @@ ROOM_STEP = 1024
 """Room is a multiple of this."""
 WARMUP_RUNS = 3
 """Forward passes before a capture: they compile, and choose algorithms."""
+PRIORITY = -2
+"""Of the main branch: lower numbers come first, and ``SideStream`` has -1."""
 MAX_GRAPHS = 4
 """Graphs that are kept, each for other shapes; the one not used for longest goes first."""
 
@@ -135,7 +137,9 @@ class _Graph(Generic[Result]):
         self.num_points, self.room = num_points, room
         self._inputs = padded(batch, num_points)
         device = next(tensor for tensor in _tensors(batch)).device
-        self._graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(device)
+        # The branch on ``SideStream`` has time to spare, so that it fills gaps of this one.
+        stream = torch.cuda.Stream(device, priority=PRIORITY)
+        self._graph = torch.cuda.CUDAGraph()
         stream.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(stream):
             for _ in range(WARMUP_RUNS):

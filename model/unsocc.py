@@ -5,6 +5,7 @@ wrap it for mmengine's loops.
 """
 
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -269,6 +270,8 @@ class UnsOcc(BaseModel):
             # ``place`` has set the memory formats. The compiler's own layout pass handles 2D only,
             # and would transpose volumes before and after each convolution.
             options["layout_optimization"] = False
+        # What is left in fp32 needs its precision.
+        warnings.filterwarnings("ignore", "TensorFloat32 tensor cores", UserWarning)
         for name in names:
             getattr(self, name).compile(options=options)
         for name in COMPILED_FUNCTIONS if names else ():

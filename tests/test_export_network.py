@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from engine.benchmark import synthetic
-from engine.export.export import ExportOptions, check_frames, sign
+from engine.export.export import ExportOptions, check_frames, export, sign
 from engine.export.files import traced
 from engine.export.frames import made_up_frames, recorded_frames
 from engine.export.network import ExportedNetwork
@@ -122,6 +123,33 @@ def test_frames_of_a_data_set_keep_their_content(small):
     difference = (seen.images.float() - sample.images.float()).abs()
     assert difference.mean() < 5
     assert torch.equal(seen.points, sample.points)
+
+
+class Shifted(ExportedNetwork):
+    """A network with numbers in its code."""
+
+    def __init__(self):
+        nn.Module.__init__(self)
+        self.network = nn.Identity()
+
+    def forward(self, values):
+        return values + torch.tensor([1.0, 2.0]).to(values.device)
+
+
+def test_numbers_in_the_code_lie_on_the_device_of_the_inputs():
+    program = traced(Shifted(), [torch.zeros(2, device="meta")])
+    [(_, constant)] = program.constants.items()
+    assert constant.device.type == "meta"
+
+
+@pytest.mark.gpu
+@pytest.mark.usefixtures("without_type_checks")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_package_for_a_gpu_predicts_what_the_network_predicts(tmp_path, precision):
+    cfg, weights, _ = small_network(tmp_path)
+    options = ExportOptions(image_size=SIZE, frames=1, device="cuda", precision=precision)
+    report = export(cfg, weights, tmp_path / "net.pt2", options)  # Refuses others.
+    assert report.bytes > 0
 
 
 def test_what_cannot_be_exported_says_why(small):

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor, nn
+from torch.export.passes import move_to_device_pass
 
 from engine.export import onnx_operations
 from engine.export.network import ExportedNetwork
@@ -69,7 +70,9 @@ def traced(network: ExportedNetwork, inputs: Sequence[Tensor]) -> torch.export.E
             "frames, but the shapes of a file are fixed. Train with RenderFusion or ConcatFusion"
         )
     with torch.no_grad(), _plain_volumes(network):
-        return torch.export.export(network, tuple(inputs), strict=False)
+        program = torch.export.export(network, tuple(inputs), strict=False)
+    # Numbers in the code become constants on the CPU, even where they are used on a GPU.
+    return move_to_device_pass(program, inputs[0].device)
 
 
 @contextmanager
@@ -193,6 +196,7 @@ def _quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "`isinstance.treespec", FutureWarning)
+            warnings.filterwarnings("ignore", "TensorFloat32 tensor cores", UserWarning)
             yield
     finally:
         log.setLevel(level)
