@@ -33,7 +33,7 @@ TRUCK = 2
 def drive(tmp_path_factory):
     root = tmp_path_factory.mktemp("drives")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recording, "world_of_scene", lambda *_, **__: tiny_world())
+        patch.setattr(recording, "world_of_scene", lambda *_, **__: tiny_world(seconds=2))
         options = RecordingOptions(1, 2, (96, 60), map_voxel_m=0.3, truth_rays=5_000)
         write_recordings(root, options, workers=1)
     return root / "drive_00000"
@@ -60,6 +60,14 @@ def test_moving_points_lie_on_the_trucks_of_the_truth(drive):
     truck = occupied_voxels(rows[rows[:, 3] == TRUCK])
     assert is_near_voxels(index, truck).mean() > 0.98
     assert not (drive / TRUTH / layout.relative_path(layout.OCCUPANCY, found.stems[1])).exists()
+
+
+def test_the_truth_has_ground_that_the_drive_only_sees_from_far_away(drive):
+    path = drive / TRUTH / layout.relative_path(layout.OCCUPANCY, read_drive(drive).stems[0])
+    rows = formats.read_occupancy_rows(path)
+    index = rows[rows[:, 3] != TRUCK, :3]
+    x = layout.LABEL_GRID.meters_from_voxel(index + 0.5)[:, 0]
+    assert (x > 65).sum() > 20  # Other layouts end 55 m from the last pose, 3 m ahead.
 
 
 def test_trucks_change_the_image_and_its_depth(drive):

@@ -13,7 +13,7 @@ _STEP_M = _GRID.voxel_m / 4
 _RAYS = 10_000
 """Rays of a cloud that are followed, evenly spaced in the file."""
 TRUTH_RANGE_M = 50.0
-"""Range that is compared with a truth: MineSim's reaches 55 m from the way of the vehicle."""
+"""Range that is compared with a truth: MineSim's reaches 100 m from the path of the vehicle."""
 
 
 @dataclass

@@ -37,7 +37,12 @@ class ClipMap:
 
 
 def accumulate(
-    stage: Stage, rng: np.random.Generator, *, voxel_m: float = 0.1, num_rays: int = _SCAN_RAYS
+    stage: Stage,
+    rng: np.random.Generator,
+    *,
+    voxel_m: float = 0.1,
+    num_rays: int = _SCAN_RAYS,
+    range_m: float = _SCAN_RANGE_M,
 ) -> ClipMap:
     """Accumulate noise-free scans along the drive.
 
@@ -46,6 +51,7 @@ def accumulate(
         rng: Draws which pulses are detected.
         voxel_m: Voxel size of the map, which keeps one point per voxel [m].
         num_rays: Pulses per scan.
+        range_m: Range of a scan [m].
     """
     points: list[np.ndarray] = []
     labels: list[np.ndarray] = []
@@ -54,7 +60,8 @@ def accumulate(
     ticks = _scan_ticks(stage.world.drive.world_from_vehicle)
     for count, tick in enumerate(ticks, start=1):
         pose = stage.world.drive.world_from_vehicle[tick] @ vehicle_from_lidar()
-        scan_points, scan_label = _clean_scan(stage, pose, patterns[count % _SCAN_PATTERNS], rng)
+        pattern = patterns[count % _SCAN_PATTERNS]
+        scan_points, scan_label = _clean_scan(stage, pose, pattern, rng, range_m)
         points.append(scan_points)
         labels.append(scan_label)
         if count % _SCANS_PER_CHUNK == 0 or count == len(ticks):
@@ -80,6 +87,7 @@ def _clean_scan(
     world_from_lidar: Float[np.ndarray, "4 4"],
     pattern: Float32[np.ndarray, "R 3"],
     rng: np.random.Generator,
+    range_m: float,
 ) -> tuple[Float32[np.ndarray, "N 3"], UInt8[np.ndarray, "N"]]:
     """Return noise-free points in the world frame, and their classes; weak points are dropped."""
     directions = pattern @ world_from_lidar[:3, :3].T.astype(np.float32)
@@ -87,7 +95,7 @@ def _clean_scan(
     hits = stage.caster.first_hits(origin, directions)
     detection, _ = detection_probability(stage, hits, directions)
     is_seen = rng.random(len(pattern), dtype=np.float32) < detection
-    is_seen &= hits.distance < _SCAN_RANGE_M
+    is_seen &= hits.distance < range_m
     points = origin + directions[is_seen] * hits.distance[is_seen, None]
     return points, stage.face_label[hits.face[is_seen]]
 

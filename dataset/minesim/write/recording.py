@@ -71,6 +71,8 @@ class RecordingOptions:
         map_voxel_m: Spacing of the points that the truth is made from [m].
         truth_rays: Rays per scan for the truth, with a scan every 5 m. With the 45,000 of other
             layouts, the ground has holes that ten sweeps per second do not have.
+        truth_range_m: Range of these scans [m]. With the 55 m of other layouts, ground is missing
+            that the vehicle has only seen from farther away.
         ground_cell_m: Edge of the ground triangles on the road [m].
 
     Raises:
@@ -84,6 +86,7 @@ class RecordingOptions:
     movers: int = MOST_MOVERS
     map_voxel_m: float = 0.1
     truth_rays: int = 250_000
+    truth_range_m: float = 100.0
     ground_cell_m: float = 0.4
 
     def __post_init__(self) -> None:
@@ -154,6 +157,7 @@ def write_drive(root: Path, options: RecordingOptions, number: int) -> None:
         np.random.default_rng((*seed, _MAP)),
         voxel_m=options.map_voxel_m,
         num_rays=options.truth_rays,
+        range_m=options.truth_range_m,
     )
     movers = draw_movers(world, np.random.default_rng((*seed, _MOVERS)), options.movers)
     renderer = CameraRenderer(stage, rig.camera)
