@@ -1,3 +1,4 @@
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -365,6 +366,11 @@ def test_a_network_needs_weights_of_the_terms_that_it_computes_and_no_others(var
             term_weights(rest, needed)
     with pytest.raises(ValueError, match=rf"lacks \['{computed[-1]}'\]"):
         make_model(**config, loss=dict(weights=dict.fromkeys(computed[:-1], 1.0)))
+
+
+def test_a_compiled_network_keeps_fp32_without_advice_against_it():
+    make_model().compile_parts()
+    warnings.warn("TensorFloat32 tensor cores for float32 matrix multiplication", stacklevel=1)
 
 
 def all_terms(parts, modality, batch):
