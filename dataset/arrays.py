@@ -1,6 +1,6 @@
 """Build a Sample from your own arrays, with the same preprocessing as the data sets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -21,6 +21,8 @@ _AXIS_TOLERANCE = 0.01
 """Tolerance of the length of the camera axis; covers the rounding of printed matrices."""
 
 Images = Sequence[UInt8[np.ndarray, "_ _ 3"] | EncodedImage]
+Decoder = Callable[[EncodedImage, transforms.ImageTransform], UInt8[torch.Tensor, "3 H W"]]
+"""Decodes an image file and transforms it."""
 
 
 def as_array(name: str, values: Any) -> np.ndarray:
@@ -84,6 +86,21 @@ class InputOptions:
         checked_crop(self.image_crop)
 
 
+def decoded_on_cpu(
+    image: EncodedImage, transform: transforms.ImageTransform
+) -> UInt8[torch.Tensor, "3 H W"]:
+    """Decode an image file and transform it.
+
+    Raises:
+        ValueError: If the file is not a valid image.
+    """
+    return _as_input(transform.decoded(image))
+
+
+def _as_input(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[torch.Tensor, "3 H W"]:
+    return torch.from_numpy(transforms.input_pixels(image, Choices()))
+
+
 def sample_from_arrays(
     stem: str,
     options: InputOptions,
@@ -91,6 +108,7 @@ def sample_from_arrays(
     images: Images | None = None,
     pixel_from_lidar: Sequence[Float[np.ndarray, "4 4"]] | None = None,
     points: Num[np.ndarray, "P F"] | None = None,
+    decoder: Decoder = decoded_on_cpu,
 ) -> Sample:
     """Build a Sample from sensor data; fields without data stay None.
 
@@ -102,13 +120,14 @@ def sample_from_arrays(
             to (u·d, v·d, d, 1), d the camera depth [m], pixel centers at integer + 0.5.
         points: x, y, z [m], intensity 0–1 and optionally age [s], in the frame of the network's
             grid. A few intensities above 1 are set to 1.
+        decoder: Decodes image files; the images are where it leaves them.
 
     Raises:
         ValueError: If an array is not as described, or images and matrices differ in number.
     """
     found: dict[str, Any] = {}
     if images is not None:
-        found |= _view_fields(stem, options, images, pixel_from_lidar)
+        found |= _view_fields(stem, options, images, pixel_from_lidar, decoder)
     if points is not None:
         found["points"] = torch.from_numpy(input_points(stem, points, options.max_range_m))
     return Sample(stem=stem, **found)
@@ -138,6 +157,7 @@ def _view_fields(
     options: InputOptions,
     images: Images,
     pixel_from_lidar: Sequence[Float[np.ndarray, "4 4"]] | None,
+    decoder: Decoder,
 ) -> dict[str, Any]:
     number = 0 if pixel_from_lidar is None else len(pixel_from_lidar)
     if pixel_from_lidar is None or number != len(images) or not number:
@@ -153,13 +173,12 @@ def _view_fields(
         size = _size_of(stem, image)
         window = transforms.image_transform(size, options.image_size, options.image_crop, Choices())
         if isinstance(image, EncodedImage):
-            resized = window.decoded(image)
+            pixels.append(decoder(image, window))
         else:
-            resized = window.image(np.ascontiguousarray(image))
-        pixels.append(transforms.input_pixels(resized, Choices()))
+            pixels.append(_as_input(window.image(np.ascontiguousarray(image))))
         matrices.append(window.matrix() @ matrix.astype(np.float64))
     return {
-        "images": torch.from_numpy(np.stack(pixels)),
+        "images": torch.stack([image.to(pixels[0].device) for image in pixels]),
         "pixel_from_lidar": torch.from_numpy(np.stack(matrices)).float(),
     }
 

@@ -91,8 +91,16 @@ class EncodedImage:
         if not self.is_jpeg:
             assert reduction == 1, "only JPEGs can be decoded at a reduced size"
             return self._converted
-        _check_whole(self.where, self.data)
+        self.check_whole()
         return _decoded(self.where, self.data, _RGB | _REDUCED[reduction])
+
+    def check_whole(self) -> None:
+        """Reject what decoders silently pad or guess: a truncated file, a JPEG in print colors.
+
+        Raises:
+            ValueError: If it is one of these.
+        """
+        _check_whole(self.where, self.data)
 
     @cached_property
     def _converted(self) -> UInt8[np.ndarray, "H W 3"]:

@@ -6,6 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
 
 from dataset.sample import Loss, Sample
 from utils.shortlist import shortlist
@@ -25,11 +28,11 @@ def has_content(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0
 
 
-def is_blank(image: np.ndarray) -> bool:
-    """Return whether an image (H, W, 3) has a single color, such as black."""
+def is_blank(image: UInt8[np.ndarray | Tensor, "H W 3"]) -> bool:
+    """Return whether an image has a single color, such as black."""
     rows, columns = (max(1, length // 64) for length in image.shape[:2])
-    sampled = image[::rows, ::columns].reshape(-1, image.shape[-1])
-    return bool(sampled.std(axis=0).max() < BLANK_STD)
+    sampled = np.asarray(torch.as_tensor(image[::rows, ::columns]).cpu())
+    return bool(sampled.reshape(-1, image.shape[-1]).std(axis=0).max() < BLANK_STD)
 
 
 def losses_of(sample: Sample, fields: Collection[str]) -> tuple[Loss, ...]:
@@ -39,7 +42,7 @@ def losses_of(sample: Sample, fields: Collection[str]) -> tuple[Loss, ...]:
         if sample.images is None:
             found.append(Loss.NO_IMAGE)
         else:
-            blank = [is_blank(image.permute(1, 2, 0).numpy()) for image in sample.images]
+            blank = [is_blank(image.permute(1, 2, 0)) for image in sample.images]
             if any(blank):
                 found.append(Loss.BLANK_IMAGE if all(blank) else Loss.SOME_IMAGES)
     if "points" in fields:

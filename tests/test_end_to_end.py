@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 
-from dataset.arrays import InputOptions
 from dataset.image_decoding import EncodedImage
 from dataset.minesim.sensors.rig import REFERENCE_SIZE
 from engine.benchmark import synthetic
@@ -10,6 +9,7 @@ from engine.benchmark.end_to_end import (
     END_TO_END,
     STAGES,
     jpeg,
+    predictor_of,
     recorded_frame,
     time_end_to_end,
 )
@@ -36,7 +36,7 @@ def test_a_recorded_frame_is_timed_by_stage(tmp_path):
 @pytest.mark.parametrize("modality", ["both", "lidar"])
 def test_a_frame_in_memory_is_read_like_one_on_disk(tmp_path, modality):
     cfg = tiny_config(tmp_path, modality=modality)
-    sample = recorded_frame(cfg, InputOptions.from_section(cfg.dataset))()
+    sample = recorded_frame(cfg, predictor_of(cfg, torch.device("cpu"), "off"))()
     assert sample.points.shape[1] == 4
     assert len(sample.points) > 100
     if modality == "lidar":

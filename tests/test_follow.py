@@ -12,6 +12,7 @@ from PIL import Image
 import predict
 from engine.prediction import arrivals, follow
 from engine.prediction.follow import Followed
+from engine.prediction.predictor import build_unsocc
 from tests.predict_config import write_config
 from tests.recording_files import json_rig, write_json_rig, write_recording
 from tests.trained import save_trained
@@ -244,14 +245,15 @@ def test_options_that_are_not_for_it_are_rejected(recorder, tmp_path):
         predict.main(predict.parse_arguments(arguments))
 
 
-def test_each_camera_has_its_folder(tmp_path):
+def test_each_camera_has_its_folder(trained, tmp_path):
     rig = json_rig()
     rig["cameras"]["back"] = rig["cameras"]["front"]
     (tmp_path / "clouds").mkdir()
     for name in ("front", "back"):
         (tmp_path / "images" / name).mkdir(parents=True)
     (tmp_path / "calib.json").write_text(json.dumps(rig))
-    frames = follow.LiveFrames(load_config(write_config(tmp_path)), tmp_path)
+    predictor = build_unsocc(trained[0] / "weights.pth", device="cpu")
+    frames = follow.LiveFrames(load_config(write_config(tmp_path)), tmp_path, predictor)
     assert [side.folder.name for side in frames.sides] == ["front", "back", "clouds"]
 
 

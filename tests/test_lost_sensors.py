@@ -31,6 +31,7 @@ def test_a_single_color_is_blank_whatever_the_color():
     assert not is_blank(np.random.default_rng(0).integers(0, 9, image.shape, np.uint8))
     image[:150] = 8
     assert not is_blank(image)
+    assert not is_blank(torch.from_numpy(image))
 
 
 def test_a_file_has_content_if_it_exists_and_is_not_empty(tmp_path):

@@ -1,6 +1,7 @@
 from dataclasses import replace
 from math import log
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -95,6 +96,18 @@ def test_several_cameras_are_a_list_of_images():
     for given in (matrices, list(matrices)):
         found = predictor(images, sample.points.numpy(), given)
         np.testing.assert_array_equal(found.occupancy, expected.occupancy)
+
+
+def test_an_image_can_be_the_content_of_its_file():
+    predictor, (sample,) = predictor_of(), samples_of(make_batch(1))
+    arrays = arrays_of(sample)
+    expected = predictor(**arrays).occupancy
+    arrays["image"] = cv2.imencode(".png", arrays["image"][..., ::-1])[1].tobytes()
+    np.testing.assert_array_equal(predictor(**arrays).occupancy, expected)
+    arrays["image"] = [arrays["image"]]
+    np.testing.assert_array_equal(predictor(**arrays).occupancy, expected)
+    with pytest.raises(ValueError, match="the image: expected an image"):
+        predictor(**arrays | {"image": b"no image"})
 
 
 def test_a_network_of_one_sensor_needs_its_arrays_only():

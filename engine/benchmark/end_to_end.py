@@ -12,9 +12,10 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from mmengine.config import Config
 
-from dataset.arrays import InputOptions, sample_from_arrays
+from dataset.arrays import InputOptions
 from dataset.image_decoding import EncodedImage
 from dataset.minesim.sensors.rig import REFERENCE_SIZE
 from dataset.sample import Sample
@@ -48,16 +49,10 @@ def time_end_to_end(
         Times [ms] by stage, each with the device idle before and after, and end to end; and
         ``first_frame_s``, the time of the first frame [s].
     """
-    predictor = GridPredictor(
-        place(build_model(cfg), clock.device),
-        build_grid(cfg),
-        label_set(cfg.labels),
-        InputOptions.from_section(cfg.dataset),
-        amp=amp_dtype(amp, clock.device),
-    )
+    predictor = predictor_of(cfg, clock.device, amp)
     if compiled:
         predictor.compile()
-    read = recorded_frame(cfg, predictor.inputs)
+    read = recorded_frame(cfg, predictor)
     began = time.perf_counter()
     predictor.predict([read()])
     first_frame_s = time.perf_counter() - began
@@ -68,6 +63,7 @@ def time_end_to_end(
     for _ in range(iterations):
         clock.wait()
         marks, value = [time.perf_counter()], [read()]
+        clock.wait()
         marks.append(time.perf_counter())
         for step in steps:
             value = step(value)
@@ -82,12 +78,23 @@ def time_end_to_end(
     return {"stages": stages, "first_frame_s": first_frame_s}
 
 
-def recorded_frame(cfg: Config, inputs: InputOptions) -> Callable[[], Sample]:
+def predictor_of(cfg: Config, device: torch.device, amp: str) -> GridPredictor:
+    """Return a predictor of random weights."""
+    return GridPredictor(
+        place(build_model(cfg), device),
+        build_grid(cfg),
+        label_set(cfg.labels),
+        InputOptions.from_section(cfg.dataset),
+        amp=amp_dtype(amp, device),
+    )
+
+
+def recorded_frame(cfg: Config, predictor: GridPredictor) -> Callable[[], Sample]:
     """Return a function that reads a frame from memory.
 
     Args:
         cfg: The config, of which the sensors in use are read.
-        inputs: Its input options.
+        predictor: The network, whose input is made.
     """
     batch = synthetic_batch(cfg, 1)
     cloud = None if batch.points is None else batch.points[0].numpy().tobytes()
@@ -96,14 +103,11 @@ def recorded_frame(cfg: Config, inputs: InputOptions) -> Callable[[], Sample]:
     columns = 4 if batch.points is None else batch.points[0].shape[1]
 
     def read() -> Sample:
-        return sample_from_arrays(
+        return predictor.read(
             "frame",
-            inputs,
-            images=None if files is None else [EncodedImage("frame.jpg", data) for data in files],
-            pixel_from_lidar=None if files is None else matrices,
-            points=None
-            if cloud is None
-            else np.frombuffer(cloud, dtype=np.float32).reshape(-1, columns),
+            None if files is None else [EncodedImage("frame.jpg", data) for data in files],
+            None if files is None else matrices,
+            None if cloud is None else np.frombuffer(cloud, dtype=np.float32).reshape(-1, columns),
         )
 
     return read

@@ -4,9 +4,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from dataset.resample import Resample
 from dataset.sample import Batch
 from engine.export.frames import resize_of
-from engine.export.resample import Resample
 from engine.export.signature import DROPPED, Signature
 from engine.prediction.predictor import GridPredictor
 from model.captured import OUTSIDE_M

@@ -8,14 +8,13 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from mmengine.config import Config
 
-from dataset.arrays import InputOptions, sample_from_arrays
 from dataset.clouds import SUFFIXES as CLOUD_SUFFIXES
 from dataset.formats import open_image
 from dataset.image_decoding import EncodedImage
@@ -88,7 +87,7 @@ def follow(
         FileNotFoundError: If the folder lacks a part.
         ValueError: If the calibration is invalid.
     """
-    frames = LiveFrames(cfg, folder)
+    frames = LiveFrames(cfg, folder, predictor)
     predict = _Predict(predictor, frames, writer)
     arrivals = Arrivals(frames.sides)
     say(f"following {folder}; stop with Ctrl-C")
@@ -130,6 +129,8 @@ class _Predict:
         marks.append(time.monotonic())
         prediction = self._predictor.predict([sample])[0]
         marks.append(time.monotonic())
+        if sample.images is not None:
+            sample = replace(sample, images=sample.images.cpu())
         self._writer.write(sample, prediction)
         marks.append(time.monotonic())
         latency_s = marks[-1] - arrival.written_s
@@ -155,6 +156,7 @@ class LiveFrames:
     Args:
         cfg: The config of the network.
         folder: The folder, as for ``follow``.
+        predictor: The network, whose input is made.
 
     Attributes:
         sides: The folders that a frame has a file in.
@@ -164,8 +166,8 @@ class LiveFrames:
         ValueError: If the calibration is invalid, or there are two.
     """
 
-    def __init__(self, cfg: Config, folder: Path) -> None:
-        self._options = InputOptions.from_section(cfg.dataset)
+    def __init__(self, cfg: Config, folder: Path, predictor: GridPredictor) -> None:
+        self._read, self._options = predictor.read, predictor.inputs
         self._fields = input_fields(sensors_of(cfg))
         warn_of_sweeps(cfg, self._fields)
         self._folder = folder
@@ -210,13 +212,8 @@ class LiveFrames:
             points = self._clouds.read_file(path)
         images = [open_image(path, image_max=self._rig.image_max) for path in paths]
         self._check_sizes(images)
-        sample = sample_from_arrays(
-            arrival.stem,
-            self._options,
-            images=images or None,
-            pixel_from_lidar=list(self._rig.pixel_from_lidar.values()),
-            points=points,
-        )
+        matrices = list(self._rig.pixel_from_lidar.values())
+        sample = self._read(arrival.stem, images or None, matrices, points)
         return with_losses(sample, self._fields, drop=False)
 
     def _check_sizes(self, images: Sequence[EncodedImage]) -> None:

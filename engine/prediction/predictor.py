@@ -13,15 +13,20 @@ from mmengine.model import BaseModel
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from dataset.arrays import InputOptions, as_array, sample_from_arrays
+from dataset.arrays import Images, InputOptions, as_array, sample_from_arrays
+from dataset.image_decoding import EncodedImage
 from dataset.sample import Batch, Sample, collate
 from engine.build.build import amp_dtype, build_grid, load_network
 from engine.checkpoint.origin import trained_config
 from engine.checkpoint.weights import TrainedWeights, read_weights
+from engine.prediction.gpu_decoder import decoder_on
 from model.render.splat import Gaussians
 from utils.distributed import pick_device
 from utils.geometry import VoxelGrid
 from utils.labels import LabelSet, label_set
+
+Image = ArrayLike | Tensor | bytes
+"""An image, or the content of its file."""
 
 
 class PredictedGrid(NamedTuple):
@@ -78,6 +83,7 @@ class GridPredictor:
         self.grid, self.labels, self.inputs = grid, labels, inputs
         self._amp, self._num_gaussians = amp, num_gaussians
         self.is_compiled, self._grids_of = False, grids_of
+        self._decoder = decoder_on(self.device)
 
     def compile(self) -> None:
         """Compile the network's dense parts; on a GPU, also replay it as one CUDA graph.
@@ -92,7 +98,7 @@ class GridPredictor:
 
     def __call__(
         self,
-        image: ArrayLike | Tensor | Sequence[ArrayLike | Tensor] | None = None,
+        image: Image | Sequence[Image] | None = None,
         points: ArrayLike | Tensor | None = None,
         pixel_from_lidar: ArrayLike | Tensor | None = None,
     ) -> PredictedGrid:
@@ -101,7 +107,8 @@ class GridPredictor:
         Tensors and nested lists are as good as arrays.
 
         Args:
-            image: RGB image as recorded, uint8 (H, W, 3), or a list of images for several cameras.
+            image: RGB image as recorded, uint8 (H, W, 3), or the content of its JPEG or PNG file;
+                a list of these for several cameras.
             points: Rows of x, y, z [m], intensity 0–1 and optionally age [s]; x forward, y left, z
                 up, at the height of the network's data set.
             pixel_from_lidar: (4, 4), maps (x, y, z, 1) [m] to (u·d, v·d, d, 1) in the recorded
@@ -109,21 +116,51 @@ class GridPredictor:
                 image.
 
         Raises:
-            ValueError: If an array is not as described, or a required one is None.
+            ValueError: If an array or file is not as described, or a required one is None.
         """
         images = matrices = cloud = None
         if image is not None:
-            views: Any = [image] if getattr(image, "ndim", 0) == 3 else image
-            images = [as_array("an image", view) for view in views]
+            is_one = isinstance(image, bytes) or getattr(image, "ndim", 0) == 3
+            views: Any = [image] if is_one else image
+            images = [
+                EncodedImage("the image", view)
+                if isinstance(view, bytes)
+                else as_array("an image", view)
+                for view in views
+            ]
         if pixel_from_lidar is not None:
             stacked = as_array("pixel_from_lidar", pixel_from_lidar)
             matrices = list(stacked.reshape(-1, *stacked.shape[-2:]))
         if points is not None:
             cloud = as_array("points", points)
-        sample = sample_from_arrays(
-            "frame", self.inputs, images=images, pixel_from_lidar=matrices, points=cloud
+        return self.predict([self.read("frame", images, matrices, cloud)])[0]
+
+    def read(
+        self,
+        stem: str,
+        images: Images | None,
+        pixel_from_lidar: Sequence[np.ndarray] | None,
+        points: np.ndarray | None,
+    ) -> Sample:
+        """Build a Sample for the network; on a GPU, JPEG files are decoded there.
+
+        Args:
+            stem: Name of the frame.
+            images: As for ``sample_from_arrays``, like the others.
+            pixel_from_lidar: Projection into each image.
+            points: The cloud.
+
+        Raises:
+            ValueError: As ``sample_from_arrays``.
+        """
+        return sample_from_arrays(
+            stem,
+            self.inputs,
+            images=images,
+            pixel_from_lidar=pixel_from_lidar,
+            points=points,
+            decoder=self._decoder,
         )
-        return self.predict([sample])[0]
 
     def predict(self, samples: Sequence[Sample]) -> list[PredictedGrid]:
         """Predict a batch of samples from their sensor data; other fields are ignored.

@@ -1,7 +1,7 @@
-"""Crop and resize of recorded images inside an exported network, as OpenCV does before a network.
+"""Crop and resize recorded images in PyTorch as OpenCV does: on a GPU or in an exported network.
 
 Each pixel of the result is a weighted sum of a few rows, then of a few columns. The rows, columns
-and weights depend on the sizes only, so they are constants of the exported network.
+and weights depend on the sizes only, so they are constants.
 """
 
 import math

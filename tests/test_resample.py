@@ -1,12 +1,12 @@
-"""The resize inside an exported network is that of OpenCV."""
+"""The resize in PyTorch is that of OpenCV."""
 
 import numpy as np
 import pytest
 import torch
 
 from dataset.augmentation import Choices
+from dataset.resample import Resample, area_taps, linear_taps
 from dataset.transforms import ImageTransform, image_transform
-from engine.export.resample import Resample, area_taps, linear_taps
 
 
 def image(height, width, seed=0):
