@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float
@@ -40,6 +40,7 @@ from model.objective import (
     term_weights,
     volume_term_names,
 )
+from model.outputs import Outputs
 from model.parts import Parts, build_part
 from model.prediction import Prediction
 from model.preprocess import BatchPreprocessor
@@ -85,17 +86,6 @@ COMPILED_FUNCTIONS = (
 """Functions of the loss with fixed shapes, which are attributes of the network."""
 
 logger = logging.getLogger(__name__)
-
-
-class Outputs(NamedTuple):
-    """Outputs of a forward pass: the logits, and what else training supervises."""
-
-    logits: Float[Tensor, "B classes X Y Z"]
-    decoded: Float[Tensor, "B C x y z"]
-    fused: Fused
-    camera: Lifted | None
-    lidar: LidarFeatures | None
-    elevation: Float[Tensor, "B rows cols"] | None
 
 
 @MODELS.register_module()
@@ -152,7 +142,7 @@ class UnsOcc(BaseModel):
         if sensor_dropout is not None and modality == "both" and any(sensor_dropout.values()):
             self.sensor_dropout = SensorDropout(**sensor_dropout)
         self.lidar_stream = SideStream()
-        self.captured: CapturedForward[Outputs] | None = None
+        self.captured: CapturedForward | None = None
         self.label_views, self.occupancy_terms = label_views, occupancy_terms
         self.image_terms, self.ray_targets, self.volume_terms = (
             image_terms,
