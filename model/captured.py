@@ -30,7 +30,6 @@ PRIORITY = -2
 MAX_GRAPHS = 4
 """Graphs that are kept, each for other shapes; the one not used for longest goes first."""
 
-
 Forward = Callable[[Batch, Sequence[int] | None], Outputs]
 """A forward pass of a batch, with room for a number of voxels at each resolution."""
 
