@@ -31,7 +31,8 @@ from dataset.neighbors import warn_of_lone_frames
 from dataset.options import checked_size, restrict
 from dataset.other_frames import OtherFrames, check_fields, frames_with
 from dataset.poses import LidarPoses
-from dataset.reading import SUPERVISING, Reading, SampleDataset
+from dataset.reading import SUPERVISING, Reading
+from dataset.sample_dataset import SampleDataset
 from dataset.sample_fields import sample_fields
 from dataset.splits import (
     frames_by_scene,
