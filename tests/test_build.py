@@ -3,6 +3,7 @@ import operator
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -147,6 +148,18 @@ def test_variants_of_the_bench_differ_in_the_network_alone(path):
     dropout = variant["model"]["sensor_dropout"]
     is_baseline = path.stem in ("camera", "lidar", "concat", "co_occ", "no_sensor_dropout")
     assert any(dropout.values()) != is_baseline
+
+
+def test_the_small_network_differs_from_the_full_one_in_widths_alone():
+    names = ("bench/full.py", "minesim_small.py")
+    full, small = (plain(load_config(CONFIG / "minesim" / name).to_dict()) for name in names)
+    for part, arguments in small["model"]["parts"].items():
+        for key, value in full["model"]["parts"][part].items():
+            if key.endswith("channels") and arguments[key] != value:
+                assert np.all(np.less(arguments[key], value)), f"{part}.{key}"
+                arguments[key] = value
+    small["schedule"]["epochs"] = full["schedule"]["epochs"]
+    assert small == full
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 import predict
-from engine.checkpoint.origin import differences
+from engine.build.build import build_model
+from engine.checkpoint.origin import describe_training, differences
 from engine.checkpoint.weights import read_weights
 from engine.experiments import zoo
 from engine.experiments.zoo import ABOUT, zoo_section
+from model.weight_files import save_safetensors
 from tests.predict_config import write_config
 from tests.recording_files import json_rig, write_json_rig, write_recording
 from tests.trained import save_trained
@@ -53,6 +55,15 @@ def test_shipped_weights_fit_their_config(path):
     now = plain(load_config(ROOT / weights.facts["about"]["config"]).to_dict())
     for section in ("labels", "grid", "modality", "dataset"):
         assert not differences({"": now[section]}, {"": weights.facts["config"][section]})
+
+
+def test_the_small_network_fits_beside_them(tmp_path):
+    cfg = load_config(ROOT / "config/minesim/minesim_small.py")
+    path = tmp_path / "minesim_small.safetensors"
+    weights = export_weights.halved(build_model(cfg).state_dict())
+    save_safetensors(weights, describe_training(cfg), path)
+    others = sum(file.stat().st_size for file in SHIPPED if file.name != path.name)
+    assert path.stat().st_size + others <= zoo.MAX_MIB * 2**20
 
 
 def test_a_table_lists_them():
