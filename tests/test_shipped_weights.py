@@ -25,7 +25,7 @@ SHIPPED = sorted((ROOT / "assets/checkpoints").glob("*.safetensors"))
 
 def run(path, folder, out):
     words = (
-        f"--resume-from {path} --out {out} --format npy --images {folder}/images "
+        f"--resume-from {path} --out {out} --format npy --limit 1 --images {folder}/images "
         f"--clouds {folder}/clouds --calib {folder}/calib.json"
     )
     predict.main(predict.parse_arguments(words.split()))
