@@ -22,6 +22,7 @@ from engine.evaluation.occupancy_metric import OccupancyMetric
 from engine.metrics.depth import DepthMeter
 from engine.metrics.depth_errors import DepthRule
 from model.weight_files import read_checkpoint
+from tests.scored_scripts import results_of, run_scripts, write_scored
 from tests.test_occupancy_metric import FRAMES, expected_scores, give
 from tests.toy_training import ToyNetwork, write_toy_config
 from tools import benchmark
@@ -121,6 +122,7 @@ def on_each_process(config: str, folder: str) -> None:
                 give(metric, [0, 1])
             metric.evaluate(2)
             assert metric.scores == expected_scores(range(2))
+            run_scripts(out, out / "scripts_two")
             measure = ["--py-config", config, "--json", str(out / "speed.json"), *MEASURED]
             benchmark.main(benchmark.parse_arguments(measure))
             if process.rank == 1:
@@ -203,6 +205,7 @@ def test_two_processes_resume_and_score_like_one(tmp_path):
     stopped = ["runtime.checkpoint_iters=1", "model.fail_at=5"]
     with pytest.raises(FloatingPointError):
         train.main(train.parse_arguments([*words, *TRAINED, *stopped]))
+    write_scored(tmp_path)
     script = tmp_path / "both.py"
     script.write_text(
         f"{SCRIPT}test_distributed.on_each_process({str(config)!r}, {str(tmp_path)!r})"
@@ -229,6 +232,10 @@ def test_two_processes_resume_and_score_like_one(tmp_path):
     assert json.loads((tmp_path / "scores.json").read_text()) == [
         scores_of(ALONE, number) for number in (SCORED, 1)
     ]
+    run_scripts(tmp_path, tmp_path / "scripts_one")
+    results = results_of(tmp_path / "scripts_one")
+    assert len(results) == 5 + 3, "scores of five scripts, and predictions of three frames"
+    assert results_of(tmp_path / "scripts_two") == results
 
     (row,) = json.loads((tmp_path / "speed.json").read_text())["training_files"]
     assert row["processes"] == 2
