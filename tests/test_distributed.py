@@ -198,6 +198,18 @@ def test_a_group_of_one_is_joined_and_left(monkeypatch):
     assert not torch.distributed.is_initialized()
 
 
+def test_more_processes_than_gpus_are_an_error(monkeypatch):
+    for name, value in dict(RANK="0", WORLD_SIZE="8", LOCAL_WORLD_SIZE="8").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    with (
+        pytest.raises(ValueError, match="each of 8 processes, found 4: start 4 with --nproc-per"),
+        process_group(),
+    ):
+        pass
+
+
 def test_two_processes_resume_and_score_like_one(tmp_path):
     """Two nodes resume what one process began, mid-epoch, and score frames that they share."""
     config = write_toy_config(tmp_path, epochs=2, gradient_accumulation=1, batch_size=4)
