@@ -1,12 +1,19 @@
 """Labels of the points of a cloud: files with a number per point, and the classes that they are."""
 
+import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Int64, Integer, UInt8
 
 from dataset.class_mapping import ClassMapping
+from utils.shortlist import shortlist
+
+Source = TypeVar("Source")
+
+logger = logging.getLogger(__name__)
 
 SEMANTIC_KITTI = "<u4"
 """Type of a number in a file of SemanticKITTI: the class in the lower 16 bits."""
@@ -71,3 +78,29 @@ def read_point_labels(
             f"{len(data)} bytes: copy it again"
         )
     return np.frombuffer(data, number).astype(np.int64) & 0xFFFF
+
+
+def labeled_sources(
+    sources: Sequence[Sequence[Source]], path_of: Callable[[Source], Path]
+) -> frozenset[Source]:
+    """Return the sources of frames that have point labels.
+
+    Args:
+        sources: For each frame, itself and the other frames that supervise it.
+        path_of: Returns the path of the point labels of a source.
+
+    Raises:
+        FileNotFoundError: If a frame itself has none; counts and lists them.
+    """
+    distinct = dict.fromkeys(source for nearby in sources for source in nearby)
+    labeled = frozenset(source for source in distinct if path_of(source).is_file())
+    needed = [nearby[0] for nearby in sources]
+    lacking = [str(path_of(source)) for source in needed if source not in labeled]
+    if lacking:
+        raise FileNotFoundError(
+            f"{len(lacking)} of {len(needed)} files of point labels are missing: "
+            f"{shortlist(lacking)}. Add them, or set model.loss.label_free.point_labels to "
+            "None to train without classes"
+        )
+    logger.info("point labels of %d of the %d frames that supervise", len(labeled), len(distinct))
+    return labeled

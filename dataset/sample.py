@@ -239,6 +239,21 @@ class Batch:
         return replace(self, **changes)
 
 
+def required(batch: Batch, field: str) -> Any:
+    """Return a field of a batch that the network needs.
+
+    Raises:
+        ValueError: If the batch lacks it.
+    """
+    value = getattr(batch, field)
+    if value is None:
+        raise ValueError(
+            f"frames {batch.stems} were read without '{field}', which the network needs: "
+            "add it to the data set's fields, or choose another modality"
+        )
+    return value
+
+
 def collate(samples: Sequence[Sample]) -> Batch:
     """Stack samples into a batch.
 

@@ -31,7 +31,8 @@ from dataset.neighbors import warn_of_lone_frames
 from dataset.options import checked_size, restrict
 from dataset.other_frames import OtherFrames, check_fields, frames_with
 from dataset.poses import LidarPoses
-from dataset.reading import SUPERVISING, Reading, SampleDataset
+from dataset.reading import SUPERVISING, Reading
+from dataset.sample_dataset import SampleDataset
 from dataset.sample_fields import sample_fields
 from dataset.splits import (
     frames_by_scene,
@@ -109,17 +110,8 @@ class UnScenes3D(SampleDataset):
 
         folders = self._folders(reading.fields)
         require_folders(self._root, folders)
-        any_of = SENSOR_FOLDERS if self._allow_missing else ()
-        needed = [folder for folder in folders if folder not in any_of]
         scenes = load_scenes(self._root)
-        if split == ALL:
-            stems = reading.stems
-            stems = complete_stems(self._root, needed, any_of=any_of) if stems is None else stems
-        else:
-            stems = self._stems_of_split(split, split_source, scenes, reading.stems)
-        if not stems:
-            raise ValueError(f"no frame of '{self._root}' in '{split}' has all of {folders}")
-        require_files(self._root, needed, stems, any_of=any_of)
+        stems = self._select(folders, split, split_source, scenes, reading.stems)
         scene_of = scene_of_stem(scenes)
         self._set_frames(stems, [scene_of.get(stem, "") for stem in stems])
         self._clouds = FrameClouds(
@@ -301,6 +293,28 @@ class UnScenes3D(SampleDataset):
 
     def _path(self, folder: str, stem: str) -> Path:
         return path_of(self._root, folder, stem)
+
+    def _select(
+        self,
+        folders: Sequence[str],
+        split: str,
+        source: str,
+        scenes: Mapping[str, formats.Scene],
+        stems: Sequence[str] | None,
+    ) -> list[str]:
+        """Return the frames to read, after checking that their files exist."""
+        any_of = SENSOR_FOLDERS if self._allow_missing else ()
+        needed = [folder for folder in folders if folder not in any_of]
+        if split != ALL:
+            chosen = self._stems_of_split(split, source, scenes, stems)
+        elif stems is not None:
+            chosen = list(stems)
+        else:
+            chosen = complete_stems(self._root, needed, any_of=any_of)
+        if not chosen:
+            raise ValueError(f"no frame of '{self._root}' in '{split}' has all of {folders}")
+        require_files(self._root, needed, chosen, any_of=any_of)
+        return chosen
 
     def _stems_of_split(
         self,

@@ -8,14 +8,14 @@ are padded with points outside the grid, and the LiDAR encoder gets room for a n
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from dataset.sample import Batch
-from model.lidar_encoder import LidarFeatures
+from model.outputs import Outputs
 
 OUTSIDE_M = 1e6
 """Coordinates of the points that pad a frame: outside every grid."""
@@ -30,24 +30,13 @@ PRIORITY = -2
 MAX_GRAPHS = 4
 """Graphs that are kept, each for other shapes; the one not used for longest goes first."""
 
-
-@runtime_checkable
-class Outputs(Protocol):
-    """Outputs of a forward pass."""
-
-    @property
-    def lidar(self) -> LidarFeatures | None:
-        """What the LiDAR encoder gives, if it is in use."""
-
-
-Result = TypeVar("Result", bound=Outputs)
-Forward = Callable[[Batch, Sequence[int] | None], Result]
+Forward = Callable[[Batch, Sequence[int] | None], Outputs]
 """A forward pass of a batch, with room for a number of voxels at each resolution."""
 
 logger = logging.getLogger(__name__)
 
 
-class CapturedForward(Generic[Result]):
+class CapturedForward:
     """Replays the forward pass of batches; captures it for each new combination of shapes.
 
     The tensors of an output are valid until the next call. Frames that do not fit are never cut:
@@ -62,14 +51,14 @@ class CapturedForward(Generic[Result]):
 
     def __init__(
         self,
-        forward: Forward[Result],
+        forward: Forward,
         count_voxels: Callable[[Sequence[Tensor]], Int64[Tensor, "stages"]] | None,
         describe: Callable[[], Any],
     ) -> None:
         self._forward, self._count_voxels, self._describe = forward, count_voxels, describe
-        self._graphs: OrderedDict[Any, _Graph[Result]] = OrderedDict()
+        self._graphs: OrderedDict[Any, _Graph] = OrderedDict()
 
-    def __call__(self, batch: Batch) -> Result:
+    def __call__(self, batch: Batch) -> Outputs:
         """Run the forward pass on a batch on the GPU, without gradients."""
         kind = next(tensor for tensor in _tensors(batch)).device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
@@ -102,7 +91,7 @@ class CapturedForward(Generic[Result]):
                 self._graphs.popitem(last=False)
         return outputs
 
-    def _capture(self, batch: Batch, before: "_Graph[Result] | None") -> "_Graph[Result]":
+    def _capture(self, batch: Batch, before: "_Graph | None") -> "_Graph":
         """Capture the forward pass, with room for a batch and at least that of ``before``."""
         points = _points(batch)
         num_points = room_for(max((len(frame) for frame in points), default=0))
@@ -121,7 +110,7 @@ class CapturedForward(Generic[Result]):
         return _Graph(self._forward, batch, num_points, room)
 
 
-class _Graph(Generic[Result]):
+class _Graph:
     """A captured forward pass, its inputs and its outputs.
 
     Args:
@@ -132,7 +121,7 @@ class _Graph(Generic[Result]):
     """
 
     def __init__(
-        self, forward: Forward[Result], batch: Batch, num_points: int, room: tuple[int, ...]
+        self, forward: Forward, batch: Batch, num_points: int, room: tuple[int, ...]
     ) -> None:
         self.num_points, self.room = num_points, room
         self._inputs = padded(batch, num_points)
@@ -155,7 +144,7 @@ class _Graph(Generic[Result]):
         """Return whether the frames of a batch have no more points than this has room for."""
         return all(len(frame) <= self.num_points for frame in _points(batch))
 
-    def run(self, batch: Batch) -> Result:
+    def run(self, batch: Batch) -> Outputs:
         """Replay the forward pass on a batch, whose points must fit."""
         fill(self._inputs, batch)
         self._graph.replay()

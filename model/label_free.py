@@ -24,6 +24,8 @@ CONTINUED = 0.25
 """How much a column counts to which surfaces are continued; one with matched pixels counts 1."""
 SURFACE_WEIGHT = 1.5
 """How much surfaces count in columns of matched pixels, against 1 of free space."""
+VIDEO_STRIDE = 8
+"""Pixels between the rays of a video for a network without a camera, along rows and columns."""
 OCCUPIED = {VIDEO: 0.4, LIDAR: 0.5, BOTH: 0.5}
 """P(occupied) above which a voxel counts as occupied, by supervision. Of true probabilities, IoU is
 the largest at IoU / (1 + IoU): 0.3 for the 0.43 of video."""

@@ -147,6 +147,25 @@ class LossOptions:
         return LabelFreeOptions(**(self.label_free or {}))
 
 
+def label_free_term_names(options: LossOptions, *, has_camera: bool) -> list[str]:
+    """Terms of training without labels.
+
+    Args:
+        options: What supervises.
+        has_camera: Whether the network reads images.
+    """
+    given = options.label_free_options
+    computed = {
+        "depth": has_camera,
+        "lidar_rays": options.uses_rays,
+        "matched_columns": options.uses_video,
+        "unexplained_occupancy": options.uses_rays,
+        "mask_classes": given.masks is not None,
+        "point_classes": given.point_labels is not None,
+    }
+    return [name for name, is_computed in computed.items() if is_computed]
+
+
 def volume_term_names(fields: Collection[str]) -> list[str]:
     """Terms of the volumes that a fusion renders.
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
@@ -18,7 +18,7 @@ from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
-from dataset.sample import Batch, NeighborViews
+from dataset.sample import Batch, required
 from loss.balance import weighted_terms
 from loss.depth import depth_bin_cross_entropy, downsample_depth
 from loss.elevation import elevation_loss
@@ -26,43 +26,33 @@ from loss.label_counts import LabelCounts
 from loss.occupancy import occupancy_terms
 from model.captured import CapturedForward
 from model.fusion import Fused
-from model.label_free import OCCUPIED, label_free_terms, occupied_labels
+from model.label_free import OCCUPIED, VIDEO_STRIDE, label_free_terms, occupied_labels
 from model.lidar_encoder import LidarFeatures
 from model.lift import Lifted
 from model.objective import (
     BRANCH_TERMS,
-    IMAGE_TERMS,
     LABELS,
     OCCUPANCY_TERMS,
-    SPLAT_TERMS,
     LossOptions,
     class_balance,
+    label_free_term_names,
     term_weights,
-    volume_term_names,
 )
+from model.outputs import Outputs
 from model.parts import Parts, build_part
 from model.prediction import Prediction
 from model.preprocess import BatchPreprocessor
-from model.render.views import Views, label_views
+from model.rendering_terms import RenderingTerms
 from model.sensor_dropout import SensorDropout, branch_terms, lost_sensor_term
 from model.sensor_norm import sensors_are, set_sensors, split_norms
 from model.streams import SideStream
-from model.supervision import (
-    RenderOptions,
-    image_terms,
-    novel_depth_term,
-    ray_targets,
-    splat_terms,
-    volume_terms,
-)
+from model.supervision import RenderOptions
 from model.training_step import training_step
 from utils.config import MODALITIES
 from utils.geometry import VoxelGrid
 from utils.labels import LabelSet, label_set
 from utils.registry import MODELS
 
-VIDEO_STRIDE = 8
-"""Pixels between the rays of a video for a network without a camera, along rows and columns."""
 COMPILED_PARTS = (
     "image_encoder",
     "lift",
@@ -75,27 +65,8 @@ COMPILED_PARTS = (
 """Parts whose shapes are the same for all frames, or can be: those of a LiDAR encoder with room."""
 TRAINING_PARTS = ("refinement", "branches")
 """Parts that only training uses."""
-COMPILED_FUNCTIONS = (
-    "label_views",
-    "occupancy_terms",
-    "image_terms",
-    "ray_targets",
-    "volume_terms",
-)
-"""Functions of the loss with fixed shapes, which are attributes of the network."""
 
 logger = logging.getLogger(__name__)
-
-
-class Outputs(NamedTuple):
-    """Outputs of a forward pass: the logits, and what else training supervises."""
-
-    logits: Float[Tensor, "B classes X Y Z"]
-    decoded: Float[Tensor, "B C x y z"]
-    fused: Fused
-    camera: Lifted | None
-    lidar: LidarFeatures | None
-    elevation: Float[Tensor, "B rows cols"] | None
 
 
 @MODELS.register_module()
@@ -117,8 +88,8 @@ class UnsOcc(BaseModel):
     Attributes:
         sensors: What ``infer`` reads: "both", "camera" or "lidar"; ``use_sensors`` sets it.
         captured: The forward pass as CUDA graphs, once ``capture`` was called.
-        label_views: ``model.render.views.label_views``, or its compiled form; so are the other
-            ``COMPILED_FUNCTIONS``.
+        occupancy_terms: ``loss.occupancy.occupancy_terms``, or its compiled form.
+        rendering_terms: The terms of what training renders; None if that is nothing.
 
     Raises:
         ValueError: If the modality or a loss weight's name is unknown, or a term that the network
@@ -152,15 +123,14 @@ class UnsOcc(BaseModel):
         if sensor_dropout is not None and modality == "both" and any(sensor_dropout.values()):
             self.sensor_dropout = SensorDropout(**sensor_dropout)
         self.lidar_stream = SideStream()
-        self.captured: CapturedForward[Outputs] | None = None
-        self.label_views, self.occupancy_terms = label_views, occupancy_terms
-        self.image_terms, self.ray_targets, self.volume_terms = (
-            image_terms,
-            ray_targets,
-            volume_terms,
-        )
+        self.captured: CapturedForward | None = None
+        self.occupancy_terms = occupancy_terms
         self.rendering = RenderOptions(**rendering) if rendering and self.uses_camera else None
         self._build(Parts(**parts), coarsening)
+        self.rendering_terms = None
+        if self.rendering is not None:
+            grids = (self.grid, self.feature_grid)
+            self.rendering_terms = RenderingTerms(self.rendering, *grids, self.fusion.fields)
         self.loss_weights = term_weights(options.weights, self._terms())
         weights, pixel_weights = class_balance(options, self.labels)
         self.register_buffer("class_weights", weights, persistent=False)
@@ -196,18 +166,22 @@ class UnsOcc(BaseModel):
         self.decoder = build_part(
             parts.decoder, in_channels=self.fusion.channels, shape=self.feature_grid.shape
         )
-        channels = self.decoder.channels
         self.head = build_part(
             parts.head,
-            in_channels=channels,
+            in_channels=self.decoder.channels,
             evidence_channels=sum(self.evidence_channels),
             num_classes=num_classes,
             coarsening=coarsening,
         )
+        self._build_side_parts(parts, coarsening)
+
+    def _build_side_parts(self, parts: Parts, coarsening: int) -> None:
+        """Build the parts beside the path to the logits: most are for training only."""
+        channels = self.decoder.channels
         self.refinement = self.elevation = None
         if parts.refinement is not None and self.rendering is not None:
             self.refinement = build_part(
-                parts.refinement, in_channels=channels, grid=grid, coarsening=coarsening
+                parts.refinement, in_channels=channels, grid=self.grid, coarsening=coarsening
             )
         if parts.elevation is not None:
             self.elevation = build_part(
@@ -216,36 +190,29 @@ class UnsOcc(BaseModel):
                 grid=self.feature_grid,
                 uses_points=self.uses_lidar,
             )
-
         if self.sensor_dropout is not None:
             for part in (self.fusion, self.decoder, self.head):
                 split_norms(part)
         self.branches = nn.ModuleDict()
         is_labeled = self.supervision == LABELS
         if parts.branch is not None and is_labeled and self.uses_camera and self.uses_lidar:
-            for sensor, width in (("camera", camera_channels), ("lidar", lidar_channels)):
-                branch = build_part(parts.branch, in_channels=width, num_classes=num_classes)
-                self.branches[sensor] = branch
+            for sensor, encoder in (("camera", self.lift), ("lidar", self.lidar_encoder)):
+                self.branches[sensor] = build_part(
+                    parts.branch, in_channels=encoder.channels, num_classes=self.labels.num_classes
+                )
 
     def _terms(self) -> list[str]:
         """Names of the loss terms that the parts allow for."""
         if self.supervision != LABELS:
-            options = self.loss_options
-            names = ["depth"] if self.uses_camera else []
-            names += ["lidar_rays"] if options.uses_rays else []
-            names += ["matched_columns"] if options.uses_video else []
-            names += ["unexplained_occupancy"] if options.uses_rays else []
-            given = options.label_free_options
-            names += ["mask_classes"] if given.masks is not None else []
-            return names + (["point_classes"] if given.point_labels is not None else [])
+            return label_free_term_names(self.loss_options, has_camera=self.uses_camera)
         names = [*OCCUPANCY_TERMS]
         if self.uses_camera:
             names.append("depth")
-        if self.rendering is not None:
-            names += IMAGE_TERMS if self.lift.evidence_channels else ()
-            names += volume_term_names(self.fusion.fields)
-            names += SPLAT_TERMS if self.refinement is not None else ()
-            names += ["novel_depth"] if self.rendering.novel_views else []
+        if self.rendering_terms is not None:
+            names += self.rendering_terms.names(
+                has_image_classes=bool(self.lift.evidence_channels),
+                has_gaussians=self.refinement is not None,
+            )
         if self.elevation is not None:
             names.append("elevation")
         names += BRANCH_TERMS if self.branches else ()
@@ -274,8 +241,10 @@ class UnsOcc(BaseModel):
         warnings.filterwarnings("ignore", "TensorFloat32 tensor cores", UserWarning)
         for name in names:
             getattr(self, name).compile(options=options)
-        for name in COMPILED_FUNCTIONS if names else ():
-            setattr(self, name, torch.compile(getattr(self, name), options=options))
+        if names:
+            self.occupancy_terms = torch.compile(self.occupancy_terms, options=options)
+            if self.rendering_terms is not None:
+                self.rendering_terms.compile(options)
         return names
 
     def capture(self) -> None:
@@ -454,13 +423,14 @@ class UnsOcc(BaseModel):
         # First in the queue of a GPU, so that no loss waits for them.
         counts = LabelCounts(labels, self.labels.num_classes)
         counts.start_copy()
-        views = None if self.rendering is None else self._label_views(batch, self.rendering)
+        views = None if self.rendering_terms is None else self.rendering_terms.views(batch)
         outputs = self.infer(batch, with_fields=views is not None)
         counts.present()
         terms: dict[str, Tensor] = {}
-        if self.rendering is not None and views is not None:
-            with torch.autocast(labels.device.type, enabled=False):
-                terms |= self._rendering_terms(batch, outputs, views, self.rendering)
+        if self.rendering_terms is not None and views is not None:
+            terms |= self.rendering_terms.terms(
+                batch, outputs, views, self.pixel_class_weights, self.refinement
+            )
         terms |= self.occupancy_terms(outputs.logits, labels, self.class_weights, counts)
         if outputs.camera is not None and batch.depth_m is not None:
             depth_m = downsample_depth(batch.depth_m, self.image_encoder.stride)
@@ -470,19 +440,6 @@ class UnsOcc(BaseModel):
         if outputs.camera is not None and outputs.lidar is not None:
             terms |= self._sensor_terms(outputs.camera, outputs.lidar, labels, counts)
         return terms
-
-    def _label_views(self, batch: Batch, options: RenderOptions) -> Views:
-        """Render the labels, in float32, which meters and pixels need."""
-        labels, images = required(batch, "occupancy"), required(batch, "images")
-        with torch.autocast(labels.device.type, enabled=False):
-            return self.label_views(
-                labels,
-                self.grid,
-                required(batch, "pixel_from_lidar"),
-                images.shape[-2:],
-                stride=options.stride,
-                virtual=options.virtual,
-            )
 
     def _sensor_terms(
         self, camera: Lifted, lidar: LidarFeatures, labels: Tensor, counts: LabelCounts
@@ -512,33 +469,6 @@ class UnsOcc(BaseModel):
         counts = LabelCounts(labels, self.labels.num_classes, among)
         terms = occupancy_terms(logits, labels, self.class_weights, counts)
         return torch.stack([self.loss_weights[name] * terms[name] for name in terms]).sum()
-
-    def _rendering_terms(
-        self, batch: Batch, outputs: Outputs, views: Views, options: RenderOptions
-    ) -> dict[str, Float[Tensor, ""]]:
-        """Terms of everything that is rendered, in float32, which meters and pixels need."""
-        images, projection = required(batch, "images"), required(batch, "pixel_from_lidar")
-        weight = self.pixel_class_weights
-        terms: dict[str, Tensor] = {}
-        if self.refinement is not None:  # First: its rasterizer waits for what was queued before.
-            size = (views.height, views.width)
-            gaussians = self.refinement(
-                outputs.decoded, outputs.logits, views.pixel_from_lidar, size
-            )
-            terms |= splat_terms(gaussians, views, weight, options)
-        if outputs.camera is not None and outputs.camera.class_logits is not None:
-            terms |= self.image_terms(outputs.camera.class_logits, views, weight)
-        if self.fusion.fields:
-            targets = self.ray_targets(views, images, batch.depth_m, self.feature_grid, options)
-            terms |= self.volume_terms(outputs.fused, self.feature_grid, targets, weight, options)
-        if options.novel_views:
-            others: NeighborViews = required(batch, "neighbors")
-            cameras = torch.cat([projection, others.pixel_from_lidar.flatten(1, 2)], dim=1)
-            depth_m = torch.cat([required(batch, "depth_m"), others.depth_m.flatten(1, 2)], dim=1)
-            terms["novel_depth"] = novel_depth_term(
-                outputs.logits, self.grid, cameras, depth_m, options
-            )
-        return terms
 
     def infer_frames(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Logits and elevation of frames of which each may have lost another sensor.
@@ -610,18 +540,3 @@ class UnsOcc(BaseModel):
         if mode == "predict":
             return self.predict(batch)
         raise ValueError(f"mode must be 'tensor', 'loss' or 'predict', got '{mode}'")
-
-
-def required(batch: Batch, field: str) -> Any:
-    """A field that the network needs.
-
-    Raises:
-        ValueError: If the batch lacks it.
-    """
-    value = getattr(batch, field)
-    if value is None:
-        raise ValueError(
-            f"frames {batch.stems} were read without '{field}', which the network needs: "
-            "add it to the data set's fields, or choose another modality"
-        )
-    return value

@@ -3,7 +3,8 @@
 from dataclasses import fields
 from typing import Any
 
-from dataset.reading import Reading, SampleDataset
+from dataset.reading import Reading
+from dataset.sample_dataset import SampleDataset
 
 _READING = {field.name for field in fields(Reading)}
 

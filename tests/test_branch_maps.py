@@ -7,7 +7,7 @@ import torch
 from dataset.sample import Sample
 from engine.pictures.branch_maps import COLOR, DEPTH, SEMANTIC, render_branches
 from model.fusion import Field, Fused
-from model.unsocc import Outputs
+from model.outputs import Outputs
 from tests.model_inputs import GRID, IMAGE_SIZE, make_batch, make_model, model_config
 from utils.labels import FREE, IGNORE, UNSCENES3D
 

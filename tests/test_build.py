@@ -20,9 +20,9 @@ from engine.build.build import (
     place,
     train_loader,
 )
+from loss.occupancy import occupancy_terms
 from model.lidar_encoder import LidarEncoder
 from model.objective import LABELS
-from model.render.views import label_views
 from tests.layout_files import write_tiny_unscenes3d
 from tests.nuscenes_files import SCENES, write_tiny_nuscenes
 from tests.recording_files import write_recordings
@@ -273,7 +273,7 @@ def test_a_network_is_placed_and_compiled_by_parts(monkeypatch):
     assert compiled == []
     place(network, CPU, compile_mode="default")
     assert compiled == [network.lidar_encoder, network.fusion, network.decoder, network.head]
-    assert network.label_views == [label_views]
+    assert network.occupancy_terms == [occupancy_terms]
 
 
 @pytest.mark.gpu

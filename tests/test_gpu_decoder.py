@@ -101,6 +101,6 @@ def test_only_a_gpu_has_a_decoder_of_its_own():
 def test_nvjpeg_differs_little(image, caplog):
     found = GpuDecoder(torch.device("cuda"))(image, TRANSFORM)
     assert found.device.type == "cuda"
-    assert difference(found, image).mean() < 1
-    assert difference(found, image).max() < 16
+    assert difference(found, image).mean() < 2
+    assert difference(found, image).max() < 32
     assert not caplog.records

@@ -73,6 +73,27 @@ def test_an_interrupted_validation_is_made_up_for():
     assert events[0] != "validate"
 
 
+def test_only_the_time_of_the_loader_is_waiting(monkeypatch):
+    now, waits = [0.0], []
+    monkeypatch.setattr("engine.training.loop.time.perf_counter", lambda: now[0])
+
+    def read(frames, index):
+        now[0] += 1.0
+        return index
+
+    monkeypatch.setattr(Numbers, "__getitem__", read)
+    loop, _ = loop_of(1, 0)
+
+    def call_hook(name, **_):
+        now[0] += 10.0
+        if name == "before_train_iter":
+            waits.append(loop.waited_s)
+
+    loop.runner.call_hook = call_hook
+    loop.run()
+    assert waits == [2, 2, 1]  # Batches of two frames and of one.
+
+
 def test_each_epoch_counts_its_own_accumulation():
     loop, _ = loop_of(2, 0)
     loop.start_at(0, 1, 0)

@@ -24,8 +24,9 @@ def test_the_loop_is_timed_beside_its_step(tmp_path: Path) -> None:
     assert found["peak_bytes"] is None
 
 
-def test_all_frames_and_hooks_of_the_loop_count(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("hook", ["hooks.SeedHook", "checkpoint_hook.CheckpointHook"])
+def test_all_frames_and_hooks_of_the_loop_count_and_no_hook_is_waiting_for_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hook: str
 ) -> None:
     now = [0.0]
     monkeypatch.setattr("engine.benchmark.training_loop.time.perf_counter", lambda: now[0])
@@ -33,11 +34,12 @@ def test_all_frames_and_hooks_of_the_loop_count(
     def tick(self: Hook, runner: object, **_: object) -> None:
         now[0] += 0.5
 
-    monkeypatch.setattr("engine.training.hooks.SeedHook.after_train_iter", tick, raising=False)
+    monkeypatch.setattr(f"engine.training.{hook}.after_train_iter", tick, raising=False)
     found = measure(tmp_path)
     assert found["loop"]["median_ms"] == 500
     # Six frames in batches of 4 and 2: after the second iteration 4, 2, 4, 2 and 4 of them.
     assert found["frames_per_s"] == pytest.approx(16 / 2.5)
+    assert found["waiting_share"] == 0
 
 
 def test_nothing_stays_in_the_folder_of_the_data(tmp_path: Path) -> None:

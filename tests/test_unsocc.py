@@ -89,7 +89,7 @@ def test_rendering_costs_nothing_at_inference(monkeypatch):
         raise AssertionError("inference rendered")
 
     for name in ("label_views", "image_terms", "volume_terms", "splat_terms"):
-        monkeypatch.setattr(f"model.unsocc.{name}", never)
+        monkeypatch.setattr(f"model.rendering_terms.{name}", never)
     model = make_model()
     monkeypatch.setattr(model.fusion.classify, "forward", never)
     monkeypatch.setattr(model.refinement, "forward", never)

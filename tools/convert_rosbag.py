@@ -38,32 +38,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "bags", type=Path, nargs="+", metavar="BAG", help="the files or the folder of one recording"
     )
     add("--out", type=output_folder, metavar="DIR", help="folder of the recording")
-    add("--clouds", metavar="TOPIC", help="PointCloud2, or Livox's CustomMsg")
-    add(
-        "--images",
-        nargs="+",
-        default=[],
-        metavar="[NAME=]TOPIC",
-        help="Image or CompressedImage of each camera (default: LiDAR only)",
-    )
-    add(
-        "--camera-info",
-        nargs="+",
-        default=[],
-        metavar="[NAME=]TOPIC",
-        help="CameraInfo of each camera (default: camera_info beside its images)",
-    )
-    add(
-        "--poses",
-        metavar="TOPIC",
-        help="Odometry, PoseStamped or alike; or tf:FRAME for the pose in that frame (default: no "
-        "poses.txt)",
-    )
-    add(
-        "--pose-frame",
-        metavar="FRAME",
-        help="frame that the poses are of (default: child_frame_id of the odometry)",
-    )
+    _add_topic_options(parser)
     add(
         "--calib",
         type=Path,
@@ -97,6 +72,36 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parsed = parser.parse_args(arguments)
     _check(parser, parsed)
     return parsed
+
+
+def _add_topic_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--clouds", metavar="TOPIC", help="PointCloud2, or Livox's CustomMsg")
+    add(
+        "--images",
+        nargs="+",
+        default=[],
+        metavar="[NAME=]TOPIC",
+        help="Image or CompressedImage of each camera (default: LiDAR only)",
+    )
+    add(
+        "--camera-info",
+        nargs="+",
+        default=[],
+        metavar="[NAME=]TOPIC",
+        help="CameraInfo of each camera (default: camera_info beside its images)",
+    )
+    add(
+        "--poses",
+        metavar="TOPIC",
+        help="Odometry, PoseStamped or alike; or tf:FRAME for the pose in that frame (default: no "
+        "poses.txt)",
+    )
+    add(
+        "--pose-frame",
+        metavar="FRAME",
+        help="frame that the poses are of (default: child_frame_id of the odometry)",
+    )
 
 
 def camera_topics(texts: Sequence[str]) -> dict[str, str]:

@@ -66,6 +66,33 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "LiDAR; recording: clouds, images and poses at 10 Hz, with the truth of every fifth frame "
         "(default: unscenes3d)",
     )
+    _add_frame_options(parser)
+    _add_detail_options(parser)
+    parser.add_argument("--force", action="store_true", help="replace an existing MineSim data set")
+    _add_variation_options(parser)
+    _add_nuscenes_options(parser)
+    _add_recording_options(parser)
+    found = parser.parse_args(arguments)
+    if found.image_size is None:
+        of_layout = {
+            "unscenes3d": rig.REFERENCE_SIZE,
+            "nuscenes": nuscenes_rig.REFERENCE_SIZE,
+            "recording": RecordingOptions.image_size,
+        }
+        found.image_size = of_layout[found.layout]
+    _check_layout(parser, found)
+    return found
+
+
+class _FileParser(argparse.ArgumentParser):
+    """A parser whose ``@FILE`` has any number of options per line, and comments."""
+
+    def convert_arg_line_to_args(self, arg_line: str) -> list[str]:
+        """Split a line into options, as a shell does."""
+        return shlex.split(arg_line, comments=True)
+
+
+def _add_frame_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scenes", type=count, required=True, metavar="N", help="number of scenes")
     parser.add_argument(
         "--frames",
@@ -109,6 +136,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="record unlabeled frames between labeled ones: one, or nine LiDAR sweeps with "
         "--layout nuscenes (default: yes)",
     )
+
+
+def _add_detail_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--map-voxel",
         type=number(*STEP_RANGE_M),
@@ -124,28 +154,6 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="edge of the ground triangles in meters; 0.6 is enough for small images "
         "(default: 0.4)",
     )
-    parser.add_argument("--force", action="store_true", help="replace an existing MineSim data set")
-    _add_variation_options(parser)
-    _add_nuscenes_options(parser)
-    _add_recording_options(parser)
-    found = parser.parse_args(arguments)
-    if found.image_size is None:
-        of_layout = {
-            "unscenes3d": rig.REFERENCE_SIZE,
-            "nuscenes": nuscenes_rig.REFERENCE_SIZE,
-            "recording": RecordingOptions.image_size,
-        }
-        found.image_size = of_layout[found.layout]
-    _check_layout(parser, found)
-    return found
-
-
-class _FileParser(argparse.ArgumentParser):
-    """A parser whose ``@FILE`` has any number of options per line, and comments."""
-
-    def convert_arg_line_to_args(self, arg_line: str) -> list[str]:
-        """Split a line into options, as a shell does."""
-        return shlex.split(arg_line, comments=True)
 
 
 def _add_variation_options(parser: argparse.ArgumentParser) -> None:

@@ -21,7 +21,7 @@ from mmengine.config import Config
 from tqdm import trange
 
 from dataset.layout import LABEL_GRID
-from dataset.sample import Batch, collate
+from dataset.sample import Batch, collate, required
 from engine.build.build import (
     amp_dtype,
     balance_classes,
@@ -35,7 +35,7 @@ from engine.command_line import add_config_options, add_device_option, add_seed_
 from engine.metrics.confusion import Confusion
 from engine.metrics.occupancy import OccupancyScores, describe_grid, occupancy_scores
 from engine.number_options import count, number
-from model.unsocc import UnsOcc, required
+from model.unsocc import UnsOcc
 from utils.config import PRECISIONS, Schedule, read_section
 from utils.console import run_script, say, start_logging
 from utils.distributed import pick_device

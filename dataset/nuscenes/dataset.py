@@ -21,7 +21,8 @@ from dataset.nuscenes.frames import NuScenesFrames, missing_files
 from dataset.nuscenes.index import CAMERAS, KeyFrameIndex
 from dataset.nuscenes.splits import ALL, AUTO, find_version, scenes_of_split
 from dataset.options import restrict
-from dataset.reading import Reading, SampleDataset
+from dataset.reading import Reading
+from dataset.sample_dataset import SampleDataset
 from utils.labels import IGNORE, NUSCENES
 from utils.registry import DATASETS
 from utils.shortlist import shortlist

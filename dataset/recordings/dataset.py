@@ -19,7 +19,7 @@ from dataset.lidar_depth import depth_of_points
 from dataset.lidar_rays import Sweep
 from dataset.neighbors import warn_of_lone_frames
 from dataset.options import restrict
-from dataset.reading import Reading, SampleDataset
+from dataset.reading import Reading
 from dataset.recordings.drive import FIELDS, RecordedDrive
 from dataset.recordings.folders import (
     ALL,
@@ -29,6 +29,7 @@ from dataset.recordings.folders import (
     find_recordings,
     recordings_of,
 )
+from dataset.sample_dataset import SampleDataset
 from dataset.sweep_ages import sweep_ages_s
 from utils.labels import UNSCENES3D
 from utils.registry import DATASETS

@@ -19,12 +19,13 @@ from dataset.label_grids import labels_on_volume
 from dataset.lidar_depth import depth_of_points
 from dataset.lidar_rays import Sweep
 from dataset.options import checked_size, restrict
-from dataset.reading import SUPERVISING, Reading, SampleDataset
+from dataset.reading import SUPERVISING, Reading
 from dataset.rellis3d import agreement, classes, files, labels, layout, splits
 from dataset.rellis3d.agreement import LabeledFrame
 from dataset.rellis3d.labels import LabelFiles
 from dataset.rellis3d.layout import Frame, frame_of
 from dataset.rellis3d.sequences import all_frames, find_sequences
+from dataset.sample_dataset import SampleDataset
 from dataset.sample_fields import sample_fields
 from dataset.sweep_ages import sweep_ages_s
 from utils.registry import DATASETS

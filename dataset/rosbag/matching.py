@@ -1,7 +1,7 @@
 """Matches the clouds of a bag with the images that are closest in time."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,3 +92,8 @@ def _nearest(clouds_ns: Stamps, images_ns: Stamps, tolerance_ns: int) -> Stamps:
     is_closest = np.zeros(len(index), bool)
     is_closest[order[np.append(True, np.diff(index[order]) > 0)]] = True
     return np.where(is_closest & (distance <= tolerance_ns), index, -1)
+
+
+def stamps_of(frames: Sequence[Frame]) -> Stamps:
+    """Return the stamps of frames [ns]."""
+    return np.array([frame.stamp_ns for frame in frames], np.int64)

@@ -17,6 +17,11 @@ from dataset.sample import collate
 from engine.agreement import check_agreement, describe_names
 from engine.build.class_balance import with_class_balance, without_class_balance
 from engine.build.dataset_class import GROUPS
+from engine.build.label_free import (
+    check_no_labels_needed,
+    label_free_arguments,
+    label_free_fields,
+)
 from engine.build.loader import FrameLoader
 from engine.build.optimizer import MixedPrecisionUpdates, Updates
 from engine.build.repeats import frame_repeats
@@ -123,13 +128,9 @@ def build_dataset(
         FileNotFoundError: If the data is missing.
         ValueError: If the data or the section is invalid.
     """
-    modality = read_choice(cfg, "modality", MODALITIES)
     sensors = sensors_of(cfg)
-    if training and sensors != modality:
-        raise ValueError(
-            f"training reads all sensors of modality '{modality}', got sensors '{sensors}': remove "
-            "it, and see model.sensor_dropout for a network that does without one"
-        )
+    if training:
+        _check_all_sensors(cfg, sensors)
     injected: dict[str, Any] = {
         "data_root": cfg.data_root,
         "split": split,
@@ -137,43 +138,40 @@ def build_dataset(
         "labels": cfg.labels,
         "fields": tuple(fields or _default_fields(cfg, sensors, training)),
     }
-    if training and cfg.dataset.get("allow_missing"):
-        raise ValueError(
-            "training needs all sensors of each frame: remove dataset.allow_missing, and see "
-            "model.sensor_dropout"
-        )
     if stems is not None:
         injected["stems"] = list(stems)
     if allow_missing:
         injected["allow_missing"] = True
     if training:
-        injected |= {"augmentation": plain(cfg.get("augmentation")), "seed": seed}
-        if novel_views(cfg):
-            injected["num_neighbors"] = novel_views(cfg)
-        if loss_options(cfg).supervision != LABELS:
-            options = loss_options(cfg).label_free_options
-            _check_no_labels_needed(cfg)
-            injected |= {
-                "num_sources": options.sources,
-                "source_spacing_m": options.spacing_m,
-                "num_rays": options.rays,
-            }
-            if options.masks is not None:
-                injected["mask_folder"] = options.masks
-            if options.point_labels is not None:
-                injected["point_labels"] = options.point_labels
-                injected["point_mapping"] = options.point_mapping
+        injected |= _training_arguments(cfg, seed)
     frames: FrameDataset = Section(cfg, "dataset", DATASETS, GROUPS).build(injected)
     return frames
 
 
-def _check_no_labels_needed(cfg: Config) -> None:
-    """Reject a repetition of frames by their labels in training without labels."""
-    if plain(cfg.get("schedule") or {}).get("repeat_threshold"):
+def _check_all_sensors(cfg: Config, sensors: str) -> None:
+    """Reject training from fewer sensors than those of the modality."""
+    if sensors != cfg.modality:
         raise ValueError(
-            f"schedule.repeat_threshold={cfg.schedule.repeat_threshold} needs labels, and "
-            f"model.loss.supervision='{loss_options(cfg).supervision}' reads none: set it to 0"
+            f"training reads all sensors of modality '{cfg.modality}', got sensors '{sensors}': "
+            "remove it, and see model.sensor_dropout for a network that does without one"
         )
+    if cfg.dataset.get("allow_missing"):
+        raise ValueError(
+            "training needs all sensors of each frame: remove dataset.allow_missing, and see "
+            "model.sensor_dropout"
+        )
+
+
+def _training_arguments(cfg: Config, seed: int) -> dict[str, Any]:
+    """Return the arguments of a data set that only training needs."""
+    found: dict[str, Any] = {"augmentation": plain(cfg.get("augmentation")), "seed": seed}
+    options = loss_options(cfg)
+    if options.supervision != LABELS:
+        found |= label_free_arguments(options.label_free_options)
+        check_no_labels_needed(cfg, options)
+    elif novel_views(cfg):
+        found["num_neighbors"] = novel_views(cfg)
+    return found
 
 
 def has_elevation(cfg: Config) -> bool:
@@ -191,11 +189,7 @@ def novel_views(cfg: Config) -> int:
 def _default_fields(cfg: Config, modality: str, training: bool) -> tuple[str, ...]:
     options = loss_options(cfg)
     if training and options.supervision != LABELS:
-        rays = ("lidar_rays",) if options.uses_rays else ()
-        video = ("video",) if options.uses_video else ()
-        masks = ("masks",) if options.label_free_options.masks is not None else ()
-        points = ("voxel_classes",) if options.label_free_options.point_labels is not None else ()
-        return (*input_fields(modality), *rays, *video, *masks, *points)
+        return (*input_fields(modality), *label_free_fields(options))
     fields = [*fields_of(modality, training=training)]
     if training and has_elevation(cfg):
         fields.append("elevation_m")

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from dataset.frame_dataset import FrameDataset
-from dataset.reading import SampleDataset
 from dataset.sample import Sample
+from dataset.sample_dataset import SampleDataset
 
 
 class BenchmarkFrames(FrameDataset):

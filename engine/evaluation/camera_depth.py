@@ -14,9 +14,10 @@ from engine.build.build import build_dataset, input_fields, sensors_of, share_of
 from engine.build.loader import FrameLoader
 from engine.metrics.depth import DepthMeter
 from model.lift import DepthBins
+from model.outputs import Outputs
 from model.render.rays import Rays, pixel_centers, pixel_rays
 from model.render.volume import render_volume, uniform_depths
-from model.unsocc import Outputs, UnsOcc
+from model.unsocc import UnsOcc
 from utils.distributed import Process
 from utils.progress import with_progress
 

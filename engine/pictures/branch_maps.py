@@ -17,12 +17,13 @@ from torch import Tensor
 from dataset.lidar_depth import depth_of_points
 from dataset.sample import Batch, Sample, collate
 from model.fusion import Field
+from model.outputs import Outputs
 from model.render.rays import Rays, pixel_centers, pixel_rays
 from model.render.splat import Gaussians, splat
 from model.render.views import label_views
 from model.render.volume import render_volume, uniform_depths
 from model.supervision import RenderOptions, class_scores
-from model.unsocc import Outputs, UnsOcc
+from model.unsocc import UnsOcc
 from utils.labels import FREE
 
 SEMANTIC, DEPTH, COLOR = "semantic", "depth", "color"

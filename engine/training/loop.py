@@ -1,6 +1,10 @@
-"""The training loop, which can start mid-epoch."""
+"""The training loop, which can start mid-epoch, and its times."""
+
+import time
+from typing import Any
 
 from mmengine.dist import broadcast, is_distributed
+from mmengine.hooks import IterTimerHook
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader
@@ -17,6 +21,9 @@ class TrainLoop(BaseLoop):
         dataloader: Loader whose batch sampler is an ``EpochBatches``.
         epochs: Number of epochs of the whole run.
         val_interval: Epochs between validations; the last epoch is always validated.
+
+    Attributes:
+        waited_s: Time that the loop waited for its latest batch [s].
     """
 
     def __init__(self, runner: Runner, dataloader: DataLoader, epochs: int, val_interval: int):
@@ -27,6 +34,7 @@ class TrainLoop(BaseLoop):
         self.epoch = 0
         self.iter = 0
         self.validated_epoch = 0
+        self.waited_s = 0.0
         self._start = (0, 0)
 
     def start_at(self, epoch: int, iteration: int, validated_epoch: int) -> None:
@@ -54,13 +62,16 @@ class TrainLoop(BaseLoop):
         self.runner.optim_wrapper.initialize_count_status(self.runner.model, first, length)
         self.runner.call_hook("before_train_epoch")
         self.runner.model.train()
+        began = time.perf_counter()
         for index, batch in enumerate(self.dataloader, start=first):
+            self.waited_s = time.perf_counter() - began
             self.runner.call_hook("before_train_iter", batch_idx=index, data_batch=batch)
             outputs = self.runner.model.train_step(batch, optim_wrapper=self.runner.optim_wrapper)
             self.runner.call_hook(
                 "after_train_iter", batch_idx=index, data_batch=batch, outputs=outputs
             )
             self.iter += 1
+            began = time.perf_counter()
         _share_buffers(unwrap(self.runner.model))
         self.runner.call_hook("after_train_epoch")
         self.epoch += 1
@@ -73,6 +84,17 @@ class TrainLoop(BaseLoop):
         )
         if self.runner.val_loop and is_finished and is_due and self.epoch > self.validated_epoch:
             self.runner.val_loop.run()
+
+
+class IterationTimer(IterTimerHook):
+    """Logs the time of each iteration, and of it the time that the loop waited for its batch.
+
+    mmengine's own also counts as waiting what hooks do after it, such as writing checkpoints.
+    """
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Log how long the loop waited."""
+        runner.message_hub.update_scalar("train/data_time", runner.train_loop.waited_s)
 
 
 def _share_buffers(model: nn.Module) -> None:

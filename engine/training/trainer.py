@@ -34,7 +34,7 @@ from engine.training.hooks import (
     SeedHook,
 )
 from engine.training.images_hook import ImagesHook
-from engine.training.loop import TrainLoop
+from engine.training.loop import IterationTimer, TrainLoop
 from engine.training.plan import training_plan
 from engine.training.validation import check_validation, validation_frames, validation_metrics
 from utils.config import Runtime, Schedule, read_section
@@ -104,6 +104,10 @@ def build_trainer(
     counts = {"train": len(train_frames)} | ({} if val_frames is None else {"val": len(val_frames)})
     logger.info(training_plan(cfg, network, counts, process))
     facts = describe_training(cfg)
+    options = runner_options(
+        cfg, runtime, work_dir, process, [Board.__name__] * runtime.tensorboard
+    )
+    options["default_hooks"]["timer"] = IterationTimer()
     hooks = _training_hooks(schedule, runtime, work_dir, facts, seed, resume_from, iter_resume)
     if val_frames is not None and runtime.tensorboard:
         precision = amp_dtype(schedule.amp, process.device)
@@ -116,7 +120,7 @@ def build_trainer(
         custom_hooks=hooks,
         **_training_section(train_loader(cfg, train_frames, process, seed), schedule),
         **_validation_section(cfg, val_frames, schedule, process, depth_metric),
-        **runner_options(cfg, runtime, work_dir, process, [Board.__name__] * runtime.tensorboard),
+        **options,
     )
 
 

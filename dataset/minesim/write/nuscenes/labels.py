@@ -29,7 +29,7 @@ from dataset.map_labels import occupancy_rows
 from dataset.minesim.scene.materials import MATERIALS, material_index
 from dataset.minesim.scene.world import BACKGROUND, World
 from dataset.minesim.sensors.raycast import Caster
-from dataset.minesim.write.nuscenes.rig import BEAMS_DEG, RigCamera
+from dataset.minesim.write.nuscenes.rig import BEAMS_DEG, RigCamera, directions
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, NUSCENES, UNSCENES3D
 
@@ -250,17 +250,9 @@ def _range_image(
     rows = int((BEAMS_DEG[1] - BEAMS_DEG[0]) / _LIDAR_STEP_DEG)
     columns = round(360.0 / _LIDAR_STEP_DEG)
     elevation = np.deg2rad(BEAMS_DEG[0] + _LIDAR_STEP_DEG * (np.arange(rows) + 0.5))[:, None]
-    azimuth = np.deg2rad(-180.0 + _LIDAR_STEP_DEG * (np.arange(columns) + 0.5))
-    directions = np.stack(
-        [
-            np.cos(elevation) * np.sin(azimuth),
-            np.cos(elevation) * np.cos(azimuth),
-            np.broadcast_to(np.sin(elevation), (rows, columns)),
-        ],
-        axis=-1,
-    )
-    rays = (directions.reshape(-1, 3) @ world_from_lidar[:3, :3].T).astype(np.float32)
-    hits = caster.first_hits(world_from_lidar[:3, 3].astype(np.float32), rays)
+    azimuth = np.deg2rad(-180.0 + _LIDAR_STEP_DEG * (np.arange(columns) + 0.5))[None]
+    rays = directions(azimuth, elevation).reshape(-1, 3) @ world_from_lidar[:3, :3].T
+    hits = caster.first_hits(world_from_lidar[:3, 3].astype(np.float32), rays.astype(np.float32))
     return hits.distance.reshape(rows, columns)
 
 

@@ -146,17 +146,22 @@ def turn(columns: int = COLUMNS) -> tuple[Float32[np.ndarray, "R 3"], Int64[np.n
         columns: Azimuth steps per turn.
     """
     azimuth = np.linspace(-np.pi, np.pi, columns, endpoint=False)[:, None]  # From y to x.
-    elevation = np.deg2rad(np.linspace(*BEAMS_DEG, NUM_BEAMS))
-    directions = np.stack(
-        [
-            np.cos(elevation) * np.sin(azimuth),
-            np.cos(elevation) * np.cos(azimuth),
-            np.broadcast_to(np.sin(elevation), (columns, NUM_BEAMS)),
-        ],
-        axis=-1,
-    )
+    elevation = np.deg2rad(np.linspace(*BEAMS_DEG, NUM_BEAMS))[None]
     ring = np.tile(np.arange(NUM_BEAMS), columns)
-    return directions.reshape(-1, 3).astype(np.float32), ring
+    return directions(azimuth, elevation).reshape(-1, 3).astype(np.float32), ring
+
+
+def directions(
+    azimuth: Float[np.ndarray, "#R #C"], elevation: Float[np.ndarray, "#R #C"]
+) -> Float[np.ndarray, "R C 3"]:
+    """Return unit directions in the LiDAR frame.
+
+    Args:
+        azimuth: Angle from y to x [rad].
+        elevation: Angle above the horizon [rad]; broadcast with the azimuth.
+    """
+    x, y = np.cos(elevation) * np.sin(azimuth), np.cos(elevation) * np.cos(azimuth)
+    return np.stack([x, y, np.broadcast_to(np.sin(elevation), x.shape)], axis=-1)
 
 
 def ego_car() -> tuple[Float32[np.ndarray, "V 3"], Int[np.ndarray, "F 3"]]:
