@@ -38,6 +38,15 @@ def test_an_error_of_the_input_is_one_line(capsys):
     assert capsys.readouterr().err == "error: clouds/1.bin has 7 bytes\n"
 
 
+def test_an_error_before_the_script_logs_is_one_line_too(capsys, monkeypatch):
+    monkeypatch.setattr("utils.console.GRACE_S", 0)
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(SystemExit, match="1"):
+        run_script(fail(ValueError("no such process group")))
+    expected = f"error: process 1 on {socket.gethostname()}: no such process group\n"
+    assert capsys.readouterr().err == expected
+
+
 def test_an_error_of_the_machine_is_one_line_too(capsys):
     start_logging()
     with pytest.raises(SystemExit, match="1"):

@@ -115,6 +115,7 @@ def run_script(main: Callable[[], None], *, on_interruption: str = "stopped") ->
         # Flush each line, also into a pipe: a closed pipe then shows up here and not when Python
         # flushes the rest at exit.
         sys.stdout.reconfigure(line_buffering=True)
+    start_logging(int(os.environ.get("RANK", "0")))  # For errors before the script does so.
     try:
         main()
     except Exception as error:
