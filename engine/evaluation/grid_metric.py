@@ -111,14 +111,16 @@ class GridMetric(OccupancyMetric):
         """
         super().process(data_batch, data_samples)
         assert data_batch.occupancy is not None, "super() rejects batches without labels"
-        for prediction, target in zip(data_samples, data_batch.occupancy, strict=True):
-            if self._edges_m:
+        if self._edges_m:
+            for prediction, target in zip(data_samples, data_batch.occupancy, strict=True):
                 self._band_counts[prediction.stem] = self._count_bands(prediction, target)
-            if self._ray_iou:
-                counts = self._empty_rays()
-                origin = torch.tensor([LIDAR_POSITION_M])
-                counts.update(prediction.occupancy, target, origin, self._grid)
-                self._ray_counts[prediction.stem] = counts
+        if self._ray_iou:
+            preds, targets = [found.occupancy for found in data_samples], list(data_batch.occupancy)
+            origin = torch.tensor([LIDAR_POSITION_M])
+            counts = self._empty_rays().of_frames(preds, targets, origin, self._grid)
+            self._ray_counts |= dict(
+                zip((found.stem for found in data_samples), counts, strict=True)
+            )
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Score all frames since the last evaluation, and reset."""
