@@ -73,4 +73,4 @@ if __name__ == "__main__":
     arguments = parse_arguments()
     if arguments.device != "cpu":
         use_all_gpus()
-    run_script(lambda: main(arguments))
+    run_script(lambda: main(arguments), parallel=True)

@@ -80,4 +80,4 @@ def main(args: argparse.Namespace) -> None:
 if __name__ == "__main__":
     arguments = parse_arguments()
     use_all_gpus()
-    run_script(lambda: main(arguments))
+    run_script(lambda: main(arguments), parallel=True)

@@ -46,5 +46,7 @@ if __name__ == "__main__":
     arguments = parse_arguments()
     use_all_gpus()
     run_script(
-        lambda: main(arguments), on_interruption="stopped; the same command resumes the benchmark"
+        lambda: main(arguments),
+        on_interruption="stopped; the same command resumes the benchmark",
+        parallel=True,
     )

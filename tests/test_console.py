@@ -47,6 +47,18 @@ def test_an_error_before_the_script_logs_is_one_line_too(capsys, monkeypatch):
     assert capsys.readouterr().err == expected
 
 
+def test_only_parallel_scripts_run_in_several_processes(capsys, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    done = []
+    run_script(lambda: done.append("work"), parallel=True)
+    with pytest.raises(SystemExit, match="1"):
+        run_script(lambda: done.append("twice"))
+    assert done == ["work"]
+    assert capsys.readouterr().err == (
+        "error: this script runs in one process: start it without torchrun\n"
+    )
+
+
 def test_an_error_of_the_machine_is_one_line_too(capsys):
     start_logging()
     with pytest.raises(SystemExit, match="1"):

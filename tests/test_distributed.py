@@ -130,7 +130,7 @@ def on_each_process(config: str, folder: str) -> None:
             (out / "scores.json").write_text(json.dumps(found))
             dist.barrier()
 
-    console.run_script(work)
+    console.run_script(work, parallel=True)
 
 
 def launch(script: Path, *words: str) -> list[subprocess.CompletedProcess[str]]:
