@@ -12,14 +12,13 @@ import sys
 from collections.abc import Sequence
 
 from engine.build.build import load_network
-from engine.checkpoint.weights import read_weights
 from engine.command_line import (
     add_config_options,
     add_device_option,
     add_split_option,
     add_weight_options,
     read_config,
-    weights_of,
+    weights_to_score,
 )
 from engine.evaluation.camera_depth import SOURCES, read_frames, score_depth
 from engine.evaluation.depth_options import add_depth_rule_options, depth_rule
@@ -54,7 +53,7 @@ def main(args: argparse.Namespace) -> None:
     with process_group() as process:
         start_logging(process.rank)
         meter = DepthMeter(depth_rule(args))
-        weights = read_weights(weights_of(args))
+        weights = weights_to_score(args)
         cfg = read_config(args, weights=weights)
         network = load_network(cfg, weights, pick_device(args.device))
         frames = read_frames(cfg, args.split)
@@ -74,4 +73,4 @@ if __name__ == "__main__":
     arguments = parse_arguments()
     if arguments.device != "cpu":
         use_all_gpus()
-    run_script(lambda: main(arguments))
+    run_script(lambda: main(arguments), parallel=True)

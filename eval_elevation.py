@@ -13,14 +13,14 @@ import sys
 from collections.abc import Sequence
 
 from engine.build.build import build_model, place
-from engine.checkpoint.weights import fill, read_weights
+from engine.checkpoint.weights import fill
 from engine.command_line import (
     add_config_options,
     add_device_option,
     add_split_option,
     add_weight_options,
     read_config,
-    weights_of,
+    weights_to_score,
 )
 from engine.evaluation.elevation_frames import (
     BASELINES,
@@ -62,7 +62,7 @@ def main(args: argparse.Namespace) -> None:
     """Score and print the table."""
     with process_group() as process:
         start_logging(process.rank)
-        weights = read_weights(weights_of(args)) if args.baseline is None else None
+        weights = weights_to_score(args) if args.baseline is None else None
         cfg = read_config(args, weights=weights)
         mapper: Mapper
         if weights is not None:
@@ -93,4 +93,4 @@ if __name__ == "__main__":
     arguments = parse_arguments()
     if arguments.device != "cpu":
         use_all_gpus()
-    run_script(lambda: main(arguments))
+    run_script(lambda: main(arguments), parallel=True)

@@ -14,14 +14,14 @@ from pathlib import Path
 
 from engine.build.build import build_model
 from engine.checkpoint.files import BEST
-from engine.checkpoint.weights import fill, read_weights
+from engine.checkpoint.weights import fill
 from engine.command_line import (
     add_config_options,
     add_sensors_option,
     add_split_option,
     read_config,
     sensors_values,
-    weights_of,
+    weights_to_score,
 )
 from engine.evaluation.evaluator import build_evaluator
 from engine.evaluation.occupancy import add_occupancy_options, build_evaluation
@@ -60,7 +60,7 @@ def main(args: argparse.Namespace) -> None:
     """Score and print the table."""
     with process_group() as process:
         start_logging(process.rank)
-        weights = read_weights(weights_of(args))
+        weights = weights_to_score(args)
         cfg = read_config(args, sensors_values(args), weights=weights)
         check_dataset_name(cfg, args.dataset)
         network = build_model(cfg)
@@ -80,4 +80,4 @@ def main(args: argparse.Namespace) -> None:
 if __name__ == "__main__":
     arguments = parse_arguments()
     use_all_gpus()
-    run_script(lambda: main(arguments))
+    run_script(lambda: main(arguments), parallel=True)

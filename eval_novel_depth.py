@@ -13,13 +13,12 @@ import sys
 from collections.abc import Sequence
 
 from engine.build.build import load_network
-from engine.checkpoint.weights import read_weights
 from engine.command_line import (
     add_config_options,
     add_split_option,
     add_weight_options,
     read_config,
-    weights_of,
+    weights_to_score,
 )
 from engine.evaluation.depth_options import add_depth_rule_options, depth_rule
 from engine.evaluation.novel_depth import NovelViews, score_novel_depth
@@ -74,7 +73,7 @@ def main(args: argparse.Namespace) -> None:
             far_m=args.max_depth,
             rays_at_once=args.batch,
         )
-        weights = read_weights(weights_of(args))
+        weights = weights_to_score(args)
         cfg = read_config(args, weights=weights)
         network = load_network(cfg, weights, process.device)
         views = NovelViews(
@@ -96,4 +95,4 @@ def main(args: argparse.Namespace) -> None:
 if __name__ == "__main__":
     arguments = parse_arguments()
     use_all_gpus()
-    run_script(lambda: main(arguments))
+    run_script(lambda: main(arguments), parallel=True)

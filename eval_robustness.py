@@ -11,8 +11,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from engine.checkpoint.weights import read_weights
-from engine.command_line import read_config, sensors_values, weights_of
+from engine.command_line import read_config, sensors_values, weights_to_score
 from engine.robustness.benchmark import open_benchmark
 from engine.robustness.chart import write_chart
 from engine.robustness.options import add_robustness_options
@@ -34,7 +33,7 @@ def main(args: argparse.Namespace) -> None:
     """Score, print the table, and draw the chart."""
     with process_group() as process:
         start_logging(process.rank)
-        weights = read_weights(weights_of(args))
+        weights = weights_to_score(args)
         cfg = read_config(args, sensors_values(args), weights=weights)
         benchmark = open_benchmark(cfg, weights, args, process)
         benchmark.run()
@@ -47,5 +46,7 @@ if __name__ == "__main__":
     arguments = parse_arguments()
     use_all_gpus()
     run_script(
-        lambda: main(arguments), on_interruption="stopped; the same command resumes the benchmark"
+        lambda: main(arguments),
+        on_interruption="stopped; the same command resumes the benchmark",
+        parallel=True,
     )

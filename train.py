@@ -86,4 +86,4 @@ def resume_hint(args: argparse.Namespace) -> str:
 if __name__ == "__main__":
     arguments = parse_arguments()
     use_all_gpus()
-    run_script(lambda: main(arguments), on_interruption=resume_hint(arguments))
+    run_script(lambda: main(arguments), on_interruption=resume_hint(arguments), parallel=True)

@@ -3,6 +3,7 @@
 import hashlib
 import socket
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from mmengine.dist import all_gather_object
 
@@ -29,7 +30,14 @@ def check_agreement(facts: Mapping[str, str]) -> None:
                 )
 
 
-def describe_frames(stems: Sequence[str]) -> str:
-    """Describe the frames of a split, for ``check_agreement``."""
-    digest = hashlib.sha256("\n".join(stems).encode()).hexdigest()
-    return f"{len(stems)} frames (names with checksum {digest[:8]})"
+def describe_names(what: str, names: Sequence[str]) -> str:
+    """Describe things by their names, such as the frames of a split, for ``check_agreement``."""
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    return f"{len(names)} {what} (names with checksum {digest[:8]})"
+
+
+def describe_file(path: Path) -> str:
+    """Describe the content of a file, for ``check_agreement``."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return f"{path} (checksum {digest[:8]})"

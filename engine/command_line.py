@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dist import is_distributed
 
 from dataset.splits import SPLITS
+from engine.agreement import check_agreement, describe_file
 from engine.checkpoint.files import BEST
 from engine.checkpoint.origin import trained_config
-from engine.checkpoint.weights import TrainedWeights
+from engine.checkpoint.weights import TrainedWeights, read_weights
 from engine.number_options import whole_number
 from utils.config import MODALITIES, load_config, parse_options
 
@@ -30,7 +32,7 @@ def add_config_options(options: Options, *, required: bool = True) -> None:
 
 
 def add_weight_options(options: Options) -> None:
-    """Add the options of ``weights_of``."""
+    """Add the options of ``weights_to_score``."""
     add = options.add_argument
     add(
         "--work-dir",
@@ -106,17 +108,20 @@ def read_config(
     return load_config(args.py_config, options)
 
 
-def weights_of(args: argparse.Namespace) -> Path:
-    """Return the path of the weights to load: the given file, or the best weights of a training.
+def weights_to_score(args: argparse.Namespace) -> TrainedWeights:
+    """Read the weights to score: those of the given file, or the best ones of a training.
 
     Args:
         args: The options of ``add_weight_options``.
 
     Raises:
-        ValueError: If the command line names neither.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the command line names neither, the file is not a checkpoint, or other
+            processes of the run have other weights.
     """
-    if args.resume_from is not None:
-        return args.resume_from
-    if args.work_dir is None:
+    if args.resume_from is None and args.work_dir is None:
         raise ValueError("no weights given: pass --work-dir DIR or --resume-from FILE")
-    return args.work_dir / BEST
+    weights = read_weights(args.resume_from or args.work_dir / BEST)
+    if is_distributed():  # One process need not read its file again.
+        check_agreement({"weights": describe_file(weights.path)})
+    return weights

@@ -1,7 +1,7 @@
 import pytest
 
 from engine import agreement
-from engine.agreement import check_agreement, describe_frames
+from engine.agreement import check_agreement, describe_file, describe_names
 
 
 def test_a_process_agrees_with_itself():
@@ -16,5 +16,14 @@ def test_processes_with_other_facts_are_named(monkeypatch):
 
 
 def test_the_same_number_of_other_frames_is_not_the_same():
-    assert describe_frames(["a", "b"]).startswith("2 frames")
-    assert describe_frames(["a", "b"]) != describe_frames(["a", "c"])
+    assert describe_names("frames", ["a", "b"]).startswith("2 frames")
+    assert describe_names("frames", ["a", "b"]) != describe_names("frames", ["a", "c"])
+
+
+def test_a_file_of_another_content_is_not_the_same(tmp_path):
+    file = tmp_path / "weights.pth"
+    file.write_bytes(b"a")
+    before = describe_file(file)
+    assert before == f"{file} (checksum ca978112)"
+    file.write_bytes(b"b")
+    assert describe_file(file) != before

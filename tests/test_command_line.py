@@ -1,7 +1,7 @@
 import argparse
-from pathlib import Path
 
 import pytest
+import torch
 
 import eval_depth
 import eval_elevation
@@ -10,6 +10,8 @@ import eval_novel_depth
 import eval_robustness
 import predict
 import train
+from engine import agreement, command_line
+from engine.agreement import describe_file
 from engine.checkpoint.weights import read_weights
 from engine.command_line import (
     add_config_options,
@@ -17,7 +19,7 @@ from engine.command_line import (
     add_split_option,
     add_weight_options,
     read_config,
-    weights_of,
+    weights_to_score,
 )
 from engine.evaluation.depth_options import add_depth_rule_options, depth_rule
 from engine.metrics.depth_errors import DepthRule
@@ -51,11 +53,28 @@ def test_a_config_comes_from_a_file_or_from_weights(tmp_path):
     assert read_config(parse("--data-root", "there"), weights=weights).modality == "lidar"
 
 
-def test_weights_are_a_file_or_the_best_of_a_training():
-    assert weights_of(parse("--work-dir", "a")) == Path("a/model_state_dict.pth")
-    assert weights_of(parse("--work-dir", "a", "--resume-from", "b.pth")) == Path("b.pth")
+def test_weights_are_a_file_or_the_best_of_a_training(tmp_path):
+    best, other = tmp_path / "model_state_dict.pth", tmp_path / "b.pth"
+    for path, value in ((best, 1.0), (other, 2.0)):
+        torch.save({"weight": torch.tensor(value)}, path)
+    training = ("--work-dir", str(tmp_path))
+    assert weights_to_score(parse(*training)).path == best
+    found = weights_to_score(parse(*training, "--resume-from", str(other)))
+    assert (found.path, found.tensors["weight"].item()) == (other, 2.0)
     with pytest.raises(ValueError, match="no weights given"):
-        weights_of(parse())
+        weights_to_score(parse())
+
+
+def test_processes_with_other_weights_are_an_error(tmp_path, monkeypatch):
+    path = tmp_path / "w.pth"
+    torch.save({"weight": torch.ones(1)}, path)
+    hosts = [("a", {"weights": describe_file(path)})]
+    monkeypatch.setattr(command_line, "is_distributed", lambda: True)
+    monkeypatch.setattr(agreement, "all_gather_object", lambda mine: [*hosts, ("b", mine[1])])
+    weights_to_score(parse("--resume-from", str(path)))
+    torch.save({"weight": torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match=r"different weights: process 0 on a has .*w.pth \(checks"):
+        weights_to_score(parse("--resume-from", str(path)))
 
 
 def test_a_split_and_a_device_are_chosen_among_the_known(capsys):

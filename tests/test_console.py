@@ -38,6 +38,27 @@ def test_an_error_of_the_input_is_one_line(capsys):
     assert capsys.readouterr().err == "error: clouds/1.bin has 7 bytes\n"
 
 
+def test_an_error_before_the_script_logs_is_one_line_too(capsys, monkeypatch):
+    monkeypatch.setattr("utils.console.GRACE_S", 0)
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(SystemExit, match="1"):
+        run_script(fail(ValueError("no such process group")))
+    expected = f"error: process 1 on {socket.gethostname()}: no such process group\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_only_parallel_scripts_run_in_several_processes(capsys, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    done = []
+    run_script(lambda: done.append("work"), parallel=True)
+    with pytest.raises(SystemExit, match="1"):
+        run_script(lambda: done.append("twice"))
+    assert done == ["work"]
+    assert capsys.readouterr().err == (
+        "error: this script runs in one process: start it without torchrun\n"
+    )
+
+
 def test_an_error_of_the_machine_is_one_line_too(capsys):
     start_logging()
     with pytest.raises(SystemExit, match="1"):

@@ -7,6 +7,7 @@ from mmengine.evaluator import Evaluator
 
 from dataset.sample import Batch
 from engine.evaluation.depth_metric import DepthMetric
+from engine.metrics import depth
 from engine.metrics.depth_errors import DepthRule
 from model.novel_view import ViewOptions
 from model.prediction import Prediction
@@ -60,6 +61,15 @@ def test_images_average_within_cameras_and_a_frame_given_twice_counts_once():
     assert metric.evaluate(2)["depth_a1"] == pytest.approx(0.5)
     assert metric.scores.total.frames == 12
     assert len(metric.scores.total.cameras) == 6
+
+
+def test_images_of_all_processes_count_once(monkeypatch):
+    other, mine = make_metric(), make_metric()
+    other.process(frames(["a", "b"], 15.25), [wall("a", 30), wall("b", 30)])
+    images = other._meter.images
+    monkeypatch.setattr(depth, "all_gather_object", lambda own: [images, own])
+    mine.process(frames(["b", "c"], 15.25), [wall("b", 30), wall("c", 20)])
+    assert mine.evaluate(3)["depth_a1"] == pytest.approx(2 / 3)
 
 
 def test_starts_anew_after_each_evaluation():

@@ -22,6 +22,7 @@ from engine.evaluation.occupancy_metric import OccupancyMetric
 from engine.metrics.depth import DepthMeter
 from engine.metrics.depth_errors import DepthRule
 from model.weight_files import read_checkpoint
+from tests.scored_scripts import results_of, run_scripts, write_scored
 from tests.test_occupancy_metric import FRAMES, expected_scores, give
 from tests.toy_training import ToyNetwork, write_toy_config
 from tools import benchmark
@@ -121,6 +122,7 @@ def on_each_process(config: str, folder: str) -> None:
                 give(metric, [0, 1])
             metric.evaluate(2)
             assert metric.scores == expected_scores(range(2))
+            run_scripts(out, out / "scripts_two")
             measure = ["--py-config", config, "--json", str(out / "speed.json"), *MEASURED]
             benchmark.main(benchmark.parse_arguments(measure))
             if process.rank == 1:
@@ -128,7 +130,7 @@ def on_each_process(config: str, folder: str) -> None:
             (out / "scores.json").write_text(json.dumps(found))
             dist.barrier()
 
-    console.run_script(work)
+    console.run_script(work, parallel=True)
 
 
 def launch(script: Path, *words: str) -> list[subprocess.CompletedProcess[str]]:
@@ -196,6 +198,18 @@ def test_a_group_of_one_is_joined_and_left(monkeypatch):
     assert not torch.distributed.is_initialized()
 
 
+def test_more_processes_than_gpus_are_an_error(monkeypatch):
+    for name, value in dict(RANK="0", WORLD_SIZE="8", LOCAL_WORLD_SIZE="8").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    with (
+        pytest.raises(ValueError, match="each of 8 processes, found 4: start 4 with --nproc-per"),
+        process_group(),
+    ):
+        pass
+
+
 def test_two_processes_resume_and_score_like_one(tmp_path):
     """Two nodes resume what one process began, mid-epoch, and score frames that they share."""
     config = write_toy_config(tmp_path, epochs=2, gradient_accumulation=1, batch_size=4)
@@ -203,6 +217,7 @@ def test_two_processes_resume_and_score_like_one(tmp_path):
     stopped = ["runtime.checkpoint_iters=1", "model.fail_at=5"]
     with pytest.raises(FloatingPointError):
         train.main(train.parse_arguments([*words, *TRAINED, *stopped]))
+    write_scored(tmp_path)
     script = tmp_path / "both.py"
     script.write_text(
         f"{SCRIPT}test_distributed.on_each_process({str(config)!r}, {str(tmp_path)!r})"
@@ -229,6 +244,10 @@ def test_two_processes_resume_and_score_like_one(tmp_path):
     assert json.loads((tmp_path / "scores.json").read_text()) == [
         scores_of(ALONE, number) for number in (SCORED, 1)
     ]
+    run_scripts(tmp_path, tmp_path / "scripts_one")
+    results = results_of(tmp_path / "scripts_one")
+    assert len(results) == 5 + 3, "scores of five scripts, and predictions of three frames"
+    assert results_of(tmp_path / "scripts_two") == results
 
     (row,) = json.loads((tmp_path / "speed.json").read_text())["training_files"]
     assert row["processes"] == 2

@@ -42,8 +42,8 @@ SHELL = {
 }
 """Programs whose arguments are not looked at."""
 OTHER_FLAGS = {"--directory", "--force-reinstall", "--help", "--ipc", "--logdir", "--no-deps",
-    "--shm-size", "--version"}  # fmt: skip
-"""Of pip, docker, tensorboard and the like."""
+    "--nproc-per-node", "--shm-size", "--version"}  # fmt: skip
+"""Of pip, docker, tensorboard, torchrun and the like."""
 
 
 def spans(page):

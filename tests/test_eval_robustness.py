@@ -9,6 +9,7 @@ from dataset.corruptions.frames import CorruptedFrames
 from dataset.corruptions.table import CORRUPTIONS
 from dataset.frame_dataset import FrameDataset
 from dataset.sample import Sample
+from engine import agreement
 from engine.build.build import build_model
 from engine.robustness.benchmark import (
     Benchmark,
@@ -75,6 +76,15 @@ def test_a_stopped_run_resumes_and_ends_with_the_same_file(toy, tmp_path, monkey
     assert len(set(scored)) == 5
     assert scored[2:4] == ["lidar_missing 3"] * 2  # The stopped pass is repeated, and no other.
     assert len(scored) == 6
+
+
+def test_processes_with_other_results_are_an_error(toy, tmp_path, monkeypatch):
+    """As on machines of which one has the results; they would score different passes as one."""
+    other = ("b", {"results": "out/results.json with 2 passes"})
+    monkeypatch.setattr(agreement, "all_gather_object", lambda mine: [mine, other])
+    with pytest.raises(ValueError, match=r"results.json with 0 passes .* but process 1 on b has"):
+        run(toy, tmp_path)
+    assert not (tmp_path / "results.json").exists()
 
 
 def test_scores_do_not_depend_on_order_batches_and_workers(toy, tmp_path):

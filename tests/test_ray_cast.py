@@ -27,9 +27,14 @@ def grid_with(*voxels, shape=SHAPE, label=3):
     return labels
 
 
+def cast(labels, rays):
+    """Cast rays through a single grid."""
+    return cast_rays(labels[None], rays, torch.zeros(len(rays.starts)).long(), free_label=FREE)
+
+
 def cast_one(labels, start, direction):
     start = torch.tensor([start], dtype=torch.float32)
-    ends = cast_rays(labels, VoxelRays(start, start + torch.tensor([direction])), free_label=FREE)
+    ends = cast(labels, VoxelRays(start, start + torch.tensor([direction])))
     return int(ends.labels), float(ends.depths)
 
 
@@ -90,7 +95,7 @@ def test_agrees_with_a_slow_walk(low, high, snap):
     labels = random_labels(0)
     labels[0, 0, 0] = 5
     rays = random_rays(1, torch.tensor(low), torch.tensor(high, dtype=torch.float32), snap=snap)
-    found = cast_rays(labels, rays, free_label=FREE)
+    found = cast(labels, rays)
     for ray, (start, end) in enumerate(zip(rays.starts.tolist(), rays.ends.tolist(), strict=True)):
         label, depth = slow_walk(labels, start, end)
         assert int(found.labels[ray]) == label
@@ -101,7 +106,7 @@ def test_agrees_with_the_exits_of_boxes():
     labels = random_labels(2)
     shape = torch.tensor(SHAPE, dtype=torch.float32)
     rays = random_rays(3, 0 * shape, shape)
-    found = cast_rays(labels, rays, free_label=FREE)
+    found = cast(labels, rays)
     starts = rays.starts.double()
     along = torch.nn.functional.normalize(rays.ends.double() - starts, dim=-1)
     occupied = (labels != FREE).nonzero().double()
@@ -172,14 +177,23 @@ def test_a_ray_that_never_meets_the_grid_has_the_label_of_its_first_voxel(direct
     assert cast_one(grid_with(), (1.5, 2.5, 7.5), direction) == (FREE, -1.0)
 
 
+def test_each_ray_has_its_grid():
+    labels = torch.stack([random_labels(seed) for seed in (6, 7, 8)])
+    rays = random_rays(9, torch.zeros(3) - 2, torch.tensor([9.0, 7, 5]))
+    grids = torch.arange(len(rays.starts)) % 3
+    found = cast_rays(labels, rays, grids, free_label=FREE)
+    for number, grid in enumerate(labels):
+        expected = cast(grid, VoxelRays(*(ends[grids == number] for ends in rays)))
+        assert torch.equal(found.labels[grids == number], expected.labels)
+        assert torch.equal(found.depths[grids == number], expected.depths)
+
+
 def test_no_rays_and_inputs_stay_as_they_were():
     labels, rays = random_labels(4), random_rays(5, torch.zeros(3) - 2, torch.tensor([9.0, 7, 5]))
     before = [tensor.clone() for tensor in (labels, *rays)]
-    cast_rays(labels, rays, free_label=FREE)
+    cast(labels, rays)
     assert all(torch.equal(a, b) for a, b in zip(before, (labels, *rays), strict=True))
-    assert cast_rays(labels, VoxelRays(*(r[:0] for r in rays)), free_label=FREE).labels.shape == (
-        0,
-    )
+    assert cast(labels, VoxelRays(*(r[:0] for r in rays))).labels.shape == (0,)
 
 
 def test_pitches_are_those_of_the_benchmark():

@@ -52,7 +52,10 @@ def slow_iou(frames, label, limit_m):
     hits = labeled = predicted = 0
     rays = rays_in_grid(ORIGINS, lidar_directions(), GRID)
     for pred, target in frames:
-        guess, truth = (cast_rays(labels, rays, free_label=FREE) for labels in (pred, target))
+        first = torch.zeros(len(rays.starts)).long()
+        guess, truth = (
+            cast_rays(labels[None], rays, first, free_label=FREE) for labels in (pred, target)
+        )
         ends = [values.tolist() for values in (*guess, *truth)]
         for guessed, guessed_depth, true, true_depth in zip(*ends, strict=True):
             if true == FREE:
@@ -77,6 +80,19 @@ def test_agrees_with_a_slow_loop_pooled_over_frames():
     )
     assert len(set(scores.rayiou_at.values())) == 3
     assert scores.frames == 2
+
+
+def test_frames_together_have_the_counts_of_each_alone():
+    frames = [random_frame(2, 0), random_frame(3, 0.3)]
+    preds, targets = ([frame[part] for frame in frames] for part in (0, 1))
+    found = RayCounts(4, free_label=FREE).of_frames(preds, targets, ORIGINS, GRID)
+    for counts, frame in zip(found, frames, strict=True):
+        expected = counts_of(frame)
+        assert torch.equal(counts.hits, expected.hits)
+        assert torch.equal(counts.labeled, expected.labeled)
+        assert torch.equal(counts.predicted, expected.predicted)
+        assert (counts.frames, counts.free_label) == (1, FREE)
+    assert not torch.equal(found[0].labeled, found[1].labeled)
 
 
 def test_labels_score_full_marks_against_themselves():

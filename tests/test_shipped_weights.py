@@ -1,14 +1,16 @@
 """The weights that the repository contains: they load, predict, and say what they are."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import eval_iou
 import predict
-from engine.build.build import build_model
-from engine.checkpoint.origin import describe_training, differences
+from engine.build.build import build_dataset, build_model
+from engine.checkpoint.origin import describe_training, differences, trained_config
 from engine.checkpoint.weights import read_weights
 from engine.experiments import zoo
 from engine.experiments.zoo import ABOUT, zoo_section
@@ -16,7 +18,7 @@ from model.weight_files import save_safetensors
 from tests.predict_config import write_config
 from tests.recording_files import json_rig, write_json_rig, write_recording
 from tests.trained import save_trained
-from tools import export_weights
+from tools import export_weights, make_minesim
 from utils.config import load_config, plain
 
 ROOT = Path(__file__).parents[1]
@@ -44,6 +46,23 @@ def test_shipped_weights_predict_a_recording(path, tmp_path):
     assert grids
     for grid in grids:
         assert 0.001 < (grid > 0).mean() < 0.5
+
+
+def test_the_demo_weights_score_on_the_simulator_as_ever(tmp_path):
+    """A change here means that tables of scores are stale: of the data, labels or network."""
+    scene = "--scenes 2 --frames 1 --val 1 --test 0 --seed 100 --no-sweeps --image-size 480x300 "
+    words = f"{scene} --map-voxel 0.2 --ground-cell 0.6 --workers 1 --out {tmp_path}"
+    make_minesim.main(make_minesim.parse_arguments(words.split()))
+    weights = ROOT / "assets/checkpoints/minesim_demo.safetensors"
+    words = f"--resume-from {weights} --data-root {tmp_path} --work-dir {tmp_path}/work"
+    scores = tmp_path / "scores.json"
+    eval_iou.main(eval_iou.parse_arguments([*words.split(), "--json", str(scores)]))
+    cfg = trained_config(read_weights(weights), None, {"data_root": str(tmp_path)})
+    labels = build_dataset(cfg, "val", fields=("occupancy",))[0].occupancy
+    counts = dict(zip(*(part.tolist() for part in labels.unique(return_counts=True)), strict=True))
+    assert counts == {0: 30072, 1: 28, 7: 1, 8: 21, 10: 1078, 11: 1568}
+    found = json.loads(scores.read_text())
+    assert (found["iou"], found["miou"]) == pytest.approx((0.923, 0.273), abs=0.01)
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

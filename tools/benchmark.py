@@ -201,4 +201,4 @@ def publish(reports: Sequence[Mapping[str, Any]], tables: str, file: Path | None
 
 if __name__ == "__main__":
     arguments = parse_arguments()
-    run_script(lambda: main(arguments))
+    run_script(lambda: main(arguments), parallel=True)

@@ -99,7 +99,9 @@ def _stop_log(file: logging.FileHandler, record: logging.LogRecord) -> None:
     say(f"warning: {file.baseFilename}: {reason}; the log ends here")
 
 
-def run_script(main: Callable[[], None], *, on_interruption: str = "stopped") -> None:
+def run_script(
+    main: Callable[[], None], *, on_interruption: str = "stopped", parallel: bool = False
+) -> None:
     """Run a script; an error of the input or the machine ends it with one message and status 1.
 
     The full traceback is in the log file of the run, if there is one, and on the console if
@@ -110,12 +112,15 @@ def run_script(main: Callable[[], None], *, on_interruption: str = "stopped") ->
     Args:
         main: The script.
         on_interruption: Message after Ctrl-C, such as how to resume.
+        parallel: Whether it may be one of several processes.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Flush each line, also into a pipe: a closed pipe then shows up here and not when Python
         # flushes the rest at exit.
         sys.stdout.reconfigure(line_buffering=True)
+    start_logging(int(os.environ.get("RANK", "0")))  # For errors before the script does so.
     try:
+        _check_launch(parallel)
         main()
     except Exception as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads_output():
@@ -137,6 +142,11 @@ def run_script(main: Callable[[], None], *, on_interruption: str = "stopped") ->
         if _is_first_process():
             say(on_interruption)
         _leave(130)
+
+
+def _check_launch(parallel: bool) -> None:
+    if not parallel and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise ValueError("this script runs in one process: start it without torchrun")
 
 
 def _is_first_process() -> bool:

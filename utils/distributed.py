@@ -93,11 +93,20 @@ def process_group() -> Iterator[Process]:
 
     Yields:
         This process.
+
+    Raises:
+        ValueError: If this machine runs more processes than it has GPUs.
     """
-    has_gpu = torch.cuda.is_available()
+    has_gpu, gpus = torch.cuda.is_available(), torch.cuda.device_count()
     if "WORLD_SIZE" not in os.environ:
         yield Process(0, 1, torch.device("cuda" if has_gpu else "cpu"))
         return
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if has_gpu and processes > gpus:
+        raise ValueError(
+            f"expected one GPU for each of {processes} processes, found {gpus}: start {gpus} with "
+            f"--nproc-per-node {gpus}, or use CPUs with CUDA_VISIBLE_DEVICES="
+        )
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     device = torch.device("cuda", local_rank) if has_gpu else torch.device("cpu")
     is_inner = dist.is_initialized()

@@ -14,7 +14,7 @@ import model as _models  # noqa: F401  Fills the registry.
 from dataset import layout
 from dataset.frame_dataset import FrameDataset
 from dataset.sample import collate
-from engine.agreement import check_agreement, describe_frames
+from engine.agreement import check_agreement, describe_names
 from engine.build.class_balance import with_class_balance, without_class_balance
 from engine.build.dataset_class import GROUPS
 from engine.build.label_free import (
@@ -304,7 +304,7 @@ def train_loader(cfg: Config, frames: FrameDataset, process: Process, seed: int)
     Raises:
         ValueError: If other processes have other frames.
     """
-    check_agreement({"training frames": describe_frames(frames.stems)})
+    check_agreement({"training frames": describe_names("frames", frames.stems)})
     schedule = read_section(cfg, "schedule", Schedule)
     batches = EpochBatches(
         frames,
@@ -336,7 +336,7 @@ def share_of(stems: Sequence[str], process: Process) -> EvalIndices:
     Raises:
         ValueError: If other processes have other frames.
     """
-    check_agreement({"frames to score": describe_frames(stems)})
+    check_agreement({"frames to score": describe_names("frames", stems)})
     return EvalIndices(stems, rank=process.rank, world_size=process.world_size)
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from dataset.sample import Batch
-from engine.evaluation.occupancy_metric import FramePrediction, OccupancyMetric, counts_to_add
+from engine.evaluation.occupancy_metric import FramePrediction, OccupancyMetric, pool
 from engine.metrics.confusion import Confusion
 from engine.metrics.occupancy import OccupancyScores, occupancy_scores
 from engine.metrics.ratios import percent
@@ -111,14 +111,16 @@ class GridMetric(OccupancyMetric):
         """
         super().process(data_batch, data_samples)
         assert data_batch.occupancy is not None, "super() rejects batches without labels"
-        for prediction, target in zip(data_samples, data_batch.occupancy, strict=True):
-            if self._edges_m:
+        if self._edges_m:
+            for prediction, target in zip(data_samples, data_batch.occupancy, strict=True):
                 self._band_counts[prediction.stem] = self._count_bands(prediction, target)
-            if self._ray_iou:
-                counts = self._empty_rays()
-                origin = torch.tensor([LIDAR_POSITION_M])
-                counts.update(prediction.occupancy, target, origin, self._grid)
-                self._ray_counts[prediction.stem] = counts
+        if self._ray_iou:
+            preds, targets = [found.occupancy for found in data_samples], list(data_batch.occupancy)
+            origin = torch.tensor([LIDAR_POSITION_M])
+            counts = self._empty_rays().of_frames(preds, targets, origin, self._grid)
+            self._ray_counts |= dict(
+                zip((found.stem for found in data_samples), counts, strict=True)
+            )
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Score all frames since the last evaluation, and reset."""
@@ -126,12 +128,8 @@ class GridMetric(OccupancyMetric):
         if self._edges_m:
             self.distances = self._score_bands()
         if self._ray_iou:
-            ray_counts, self._ray_counts = self._ray_counts, {}
-            total = self._empty_rays()
-            for counts in counts_to_add(ray_counts):
-                total.merge(counts)
-            total.all_reduce()
-            self.rays = ray_scores(total, self.labels)
+            counts, self._ray_counts = self._ray_counts, {}
+            self.rays = ray_scores(pool(counts, self._empty_rays()), self.labels)
             metrics["rayiou"] = self.rays.rayiou
         return metrics
 
@@ -154,12 +152,10 @@ class GridMetric(OccupancyMetric):
 
     def _score_bands(self) -> DistanceScores:
         counted, self._band_counts = self._band_counts, {}
-        totals = [self._empty() for _ in self._edges_m]
-        for bands in counts_to_add(counted):
-            for total, counts in zip(totals, bands, strict=True):
-                total.merge(counts)
-        for total in totals:
-            total.all_reduce()
+        totals = [
+            pool({stem: bands[band] for stem, bands in counted.items()}, self._empty())
+            for band in range(len(self._edges_m))
+        ]
         scores = [occupancy_scores(total, self.labels, self.convention.name) for total in totals]
         return DistanceScores(self._edges_m, tuple(scores))
 

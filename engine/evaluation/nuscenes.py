@@ -24,7 +24,7 @@ from engine.evaluation.evaluator import Evaluation
 from engine.evaluation.label_grid_network import GridPrediction, LabelGridNetwork
 from engine.evaluation.nuscenes_grids import EvaluatedGrid
 from engine.evaluation.nuscenes_options import OCC3D, BenchmarkOptions, benchmark_options
-from engine.evaluation.occupancy_metric import FramePrediction, OccupancyMetric, counts_to_add
+from engine.evaluation.occupancy_metric import FramePrediction, OccupancyMetric, pool
 from engine.metrics.occupancy import OccupancyScores
 from engine.metrics.ray_iou import RayCounts, RayScores, choose_origins, ray_scores
 from model.objective import LABELS
@@ -86,11 +86,7 @@ class BenchmarkMetric(OccupancyMetric):
         metrics = super().evaluate(size)
         if self._options.ray_iou:
             counts, self._ray_counts = self._ray_counts, {}
-            total = self._empty_rays()
-            for count in counts_to_add(counts):
-                total.merge(count)
-            total.all_reduce()
-            self.rays = ray_scores(total, self.labels)
+            self.rays = ray_scores(pool(counts, self._empty_rays()), self.labels)
             metrics["rayiou"] = self.rays.rayiou
         return metrics
 

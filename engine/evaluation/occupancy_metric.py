@@ -14,10 +14,11 @@ from dataset.occupancy_files import write_prediction
 from dataset.sample import Batch
 from engine.metrics.confusion import Confusion
 from engine.metrics.occupancy import OccupancyScores, find_convention, occupancy_scores
+from engine.metrics.ray_iou import RayCounts
 from utils.labels import LabelSet, label_set
 from utils.registry import METRICS
 
-Counts = TypeVar("Counts")
+Counts = TypeVar("Counts", Confusion, RayCounts)
 
 SUMMARY_KEYS = ("iou", "precision", "recall", "miou", "long_tail_miou")
 
@@ -103,16 +104,13 @@ class OccupancyMetric(BaseMetric):
         """Compute scores over the frames of all ranks.
 
         Args:
-            results: Counts of the frames that this rank adds.
+            results: The counts of all frames, in one item.
 
         Returns:
             Fractions by name: ``iou``, ``precision``, ``recall``, ``miou``, ``long_tail_miou``
             and ``iou_CLASS``; NaN if undefined. The same on all ranks.
         """
-        total = self._empty()
-        for counts in results:
-            total.merge(counts)
-        total.all_reduce()
+        (total,) = results
         self.scores = occupancy_scores(total, self.labels, self.convention.name)
         scores = self.scores.to_json()
         values = {key: scores[key] for key in SUMMARY_KEYS}
@@ -132,7 +130,7 @@ class OccupancyMetric(BaseMetric):
             ValueError: If not every frame of the data set was scored.
         """
         counts, self._counts = self._counts, {}
-        metrics = self.compute_metrics(counts_to_add(counts))
+        metrics = self.compute_metrics([pool(counts, self._empty())])
         frames = self.scores.frames if self.scores else 0
         if frames != size:
             raise ValueError(f"expected scores of all {size} frames of the data set, got {frames}")
@@ -156,8 +154,20 @@ def check_score_name(name: str, labels: str | LabelSet) -> None:
         )
 
 
-def counts_to_add(counts: Mapping[str, Counts]) -> list[Counts]:
-    """Return this rank's counts of the frames that no lower rank has."""
+def pool(counts: Mapping[str, Counts], total: Counts) -> Counts:
+    """Add the counts of the frames of all ranks, each frame once.
+
+    Args:
+        counts: This rank's counts by stem; other ranks may have some of these frames, too.
+        total: Counts of no frames; the others are added to it.
+
+    Returns:
+        ``total``, the same on all ranks.
+    """
     stems_of_ranks = all_gather_object(list(counts))
     counted = set().union(*stems_of_ranks[: get_rank()])
-    return [count for stem, count in counts.items() if stem not in counted]
+    for stem, count in counts.items():
+        if stem not in counted:
+            total.merge(count)
+    total.all_reduce()
+    return total

@@ -7,11 +7,13 @@ An ONNX file holds operations, which onnxruntime runs on a CPU.
 import importlib.util
 import logging
 import shutil
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -112,7 +114,7 @@ def write_package(
     Raises:
         ValueError: If there is no C++ compiler.
     """
-    options = {
+    options: dict[str, Any] = {
         "aot_inductor.metadata": dict(entries),
         # PyTorch 2.13 reuses the memory of a tensor that a scatter has written in place, although
         # it is read later (pull request 189735 mends it). Freed memory is still used again.
@@ -122,6 +124,10 @@ def write_package(
         # ``place`` has set the memory formats, as for ``UnsOcc.compile_parts``.
         "layout_optimization": entries["device"] == "cpu",
     }
+    if sys.platform == "linux":
+        # Some compilers link C++'s library statically. A package with one of its own, beside that
+        # of PyTorch, crashes when it is loaded.
+        options["aot_inductor.custom_op_libs"] = [":libstdc++.so.6"]
     try:
         # The name of the file is also that of a folder in it.
         with _quiet(), TemporaryDirectory() as folder:

@@ -100,23 +100,33 @@ def rays_in_grid(
     return VoxelRays(starts.reshape(-1, 3), ends.reshape(-1, 3))
 
 
-def cast_rays(labels: UInt8[Tensor, "X Y Z"], rays: VoxelRays, *, free_label: int) -> RayEnds:
+def cast_rays(
+    labels: UInt8[Tensor, "N X Y Z"],
+    rays: VoxelRays,
+    grids: Int64[Tensor, " R"],
+    *,
+    free_label: int,
+) -> RayEnds:
     """Follow each ray to the first voxel that is not free.
 
     Args:
-        labels: Labels of the grid.
-        rays: Rays in the grid's voxel coordinates, on the same device.
+        labels: Labels of grids, such as those of several frames.
+        rays: Rays in a grid's voxel coordinates, on the same device.
+        grids: Index of each ray's grid.
         free_label: Label of free voxels.
     """
+    shape = labels.shape[1:]
     voxels, signs, crossings, spacings = _start(rays)
-    voxels, crossings = _approach(voxels, signs, crossings, spacings, labels.shape)
-    end_labels = labels[0, 0, 0].expand(len(voxels)).clone()
+    voxels, crossings = _approach(voxels, signs, crossings, spacings, shape)
+    end_labels = labels[:, 0, 0, 0][grids]
     depths = torch.full_like(crossings[:, 0], -1.0)
 
-    ray = (~_is_outside(voxels, labels.shape)).all(-1).nonzero()[:, 0]
+    ray = (~_is_outside(voxels, shape)).all(-1).nonzero()[:, 0]
     padded = torch.nn.functional.pad(labels.to(torch.int16), (1,) * 6, value=_OUTSIDE)
-    strides = torch.tensor(padded.stride(), dtype=torch.int32, device=labels.device)
+    stride, *strides_xyz = padded.stride()
+    strides = torch.tensor(strides_xyz, dtype=torch.int32, device=labels.device)
     cells = ((voxels[ray].int() + 1) * strides).sum(-1, dtype=torch.int32)
+    cells += grids[ray].int() * stride
     steps = _by_axis(signs[ray].int() * strides)
     nexts, gaps = _by_axis(crossings[ray]), _by_axis(spacings[ray])
     contents = padded.flatten()

@@ -3,18 +3,25 @@
 Source: SparseOcc (Liu et al., 2024), whose code FlashOCC shares; see docs/conventions.md.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Bool, Float, Int64, UInt8
 from mmengine.dist import all_reduce
 from torch import Tensor
 
 from engine.metrics.confusion import Labels, label_bytes
 from engine.metrics.ratios import mean_of_defined, null_if_nan, percent, pluralize, ratio
-from engine.metrics.ray_cast import RayEnds, cast_rays, lidar_directions, rays_in_grid
+from engine.metrics.ray_cast import (
+    RayEnds,
+    VoxelRays,
+    cast_rays,
+    lidar_directions,
+    rays_in_grid,
+)
 from utils.geometry import VoxelGrid
 from utils.labels import FREE, IGNORE, LabelSet
 
@@ -103,18 +110,49 @@ class RayCounts:
             ValueError: If shapes differ, an origin is far outside the grid, or a ray ends at an
                 invalid label.
         """
-        pred = label_bytes(pred, "prediction")
-        target = label_bytes(target, "label", clamp=self.ignore_invalid).to(pred.device)
-        _check_shapes(pred, target, grid)
+        (counts,) = self.of_frames([pred], [target], origins_m, grid)
+        self.merge(counts)
+
+    def of_frames(
+        self,
+        preds: Sequence[Labels],
+        targets: Sequence[Labels],
+        origins_m: Float[Tensor, "M 3"],
+        grid: VoxelGrid,
+    ) -> "list[RayCounts]":
+        """Count frames one by one, but cast all of their rays together.
+
+        A GPU casts the rays of several frames about as fast as those of one.
+
+        Args:
+            preds: Predicted labels (X, Y, Z) of each frame, on one device.
+            targets: Their ground truth.
+            origins_m: As for ``update``, for all of them.
+            grid: Likewise.
+
+        Returns:
+            The counts of each frame; these are unchanged.
+
+        Raises:
+            ValueError: Like ``update``.
+        """
+        device, clamp = preds[0].device, self.ignore_invalid
+        guesses = [label_bytes(pred, "prediction") for pred in preds]
+        truths = [label_bytes(target, "label", clamp=clamp).to(device) for target in targets]
+        for guess, truth in zip(guesses, truths, strict=True):
+            _check_shapes(guess, truth, grid)
         check_origins(origins_m, grid)
-        rays = rays_in_grid(origins_m.to(pred.device), lidar_directions(), grid)
-        truth = cast_rays(target, rays, free_label=self.free_label)
-        scored = self._scored(truth.labels).nonzero()[:, 0]
-        rays = type(rays)(*(points[scored] for points in rays))
-        truth = RayEnds(*(values[scored] for values in truth))
-        found = cast_rays(pred, rays, free_label=self.free_label)
+        rays = rays_in_grid(origins_m.to(device), lidar_directions(), grid)
+        frames = torch.arange(len(preds), device=device).repeat_interleave(len(rays.starts))
+        rays = VoxelRays(*(points.repeat(len(preds), 1) for points in rays))
+        labeled = cast_rays(torch.stack(truths), rays, frames, free_label=self.free_label)
+        scored = self._scored(labeled.labels).nonzero()[:, 0]
+        rays, frames = VoxelRays(*(points[scored] for points in rays)), frames[scored]
+        labeled = RayEnds(*(values[scored] for values in labeled))
+        found = cast_rays(torch.stack(guesses), rays, frames, free_label=self.free_label)
         self._check_labels(found.labels, "prediction")
-        self._count(truth, found, grid.voxel_m)
+        are_of = [frames == frame for frame in range(len(preds))]
+        return [self._counted(_of(labeled, are), _of(found, are), grid.voxel_m) for are in are_of]
 
     def merge(self, other: "RayCounts") -> None:
         """Add the counts of another ``RayCounts``.
@@ -160,19 +198,23 @@ class RayCounts:
                 f"expected 0–{self.num_classes - 1}"
             )
 
-    def _count(self, truth: RayEnds, found: RayEnds, voxel_m: float) -> None:
-        """Add scored rays; depths are compared in single precision, as in other codebases."""
+    def _counted(self, truth: RayEnds, found: RayEnds, voxel_m: float) -> "RayCounts":
+        """Count a frame's scored rays; depths in single precision, as in other codebases."""
         labeled, predicted = truth.labels.long(), found.labels.long()
         error_m = (found.depths * voxel_m - truth.depths * voxel_m).abs()
-        self.labeled = self.labeled + self._histogram(labeled)
-        self.predicted = self.predicted + self._histogram(predicted)
         is_same = labeled == predicted
         hits = [self._histogram(labeled[is_same & (error_m < limit)]) for limit in THRESHOLDS_M]
-        self.hits = self.hits + torch.stack(hits)
-        self.frames += 1
+        counts = RayCounts(self.num_classes, free_label=self.free_label)
+        counts.labeled, counts.predicted = self._histogram(labeled), self._histogram(predicted)
+        counts.hits, counts.frames = torch.stack(hits), 1
+        return counts
 
     def _histogram(self, labels: Int64[Tensor, " R"]) -> Int64[Tensor, " C"]:
         return torch.bincount(labels, minlength=self.num_classes).cpu()
+
+
+def _of(ends: RayEnds, is_chosen: Bool[Tensor, " R"]) -> RayEnds:
+    return RayEnds(*(values[is_chosen] for values in ends))
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from mmengine.runner.amp import autocast
 from dataset.corruptions.frames import CorruptedFrames
 from dataset.corruptions.table import CORRUPTIONS, SEED, Corruption
 from dataset.options import spread
+from engine.agreement import check_agreement, describe_names
 from engine.build.build import (
     amp_dtype,
     build_model,
@@ -61,7 +62,14 @@ class Benchmark:
     baseline: Results | None
 
     def run(self) -> None:
-        """Score every pass that the results lack, and write the results after each."""
+        """Score every pass that the results lack, and write the results after each.
+
+        Raises:
+            ValueError: If other processes of the run have other results.
+        """
+        path = self.args.out / RESULTS
+        done = describe_names("passes", sorted(map(str, self.results.scores)))
+        check_agreement({"results": f"{path} with {done}"})
         names = [corruption.name for corruption in chosen_corruptions(self.args, self.cfg_sensors)]
         runs = [Run(CLEAN, 0)]
         runs += [Run(name, severity) for name in names for severity in self.args.severities]
@@ -72,10 +80,10 @@ class Benchmark:
             scores = self._score(run)
             if self.process.rank == 0:
                 self.results.scores[run] = scores
-                self.results.write(self.args.out / RESULTS, self.baseline)
+                self.results.write(path, self.baseline)
                 logger.info("%s: %.2f mIoU", run, 100 * (scores["miou"] or 0.0))
         if self.process.rank == 0:
-            self.results.write(self.args.out / RESULTS, self.baseline)
+            self.results.write(path, self.baseline)
 
     @property
     def cfg_sensors(self) -> str:
