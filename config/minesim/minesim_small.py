@@ -6,9 +6,7 @@ model = dict(
         lift=dict(channels=48, hidden_channels=128),
         lidar_encoder=dict(channels=48),  # its sparse stages are as wide: they hold few weights
         fusion=dict(channels=48, hidden_channels=24),
-        decoder=dict(
-            channels=(48, 112, 160)
-        ),  # narrowest at 0.6 m, where a channel costs most time
+        decoder=dict(channels=(48, 112, 160)),  # narrowest at 0.6 m, where a channel costs most
         head=dict(channels=24),
     ),
 )
