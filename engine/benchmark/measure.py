@@ -16,7 +16,7 @@ from mmengine.config import Config
 from torch import nn
 from torch.autograd import DeviceType
 
-from dataset.sample import Batch
+from dataset.sample import Batch, required
 from engine.benchmark.end_to_end import time_end_to_end
 from engine.benchmark.floor import WHOLE, Work, count_work, measure_rates
 from engine.benchmark.synthetic import synthetic_batch
@@ -31,7 +31,7 @@ from engine.build.build import (
     sensors_of,
 )
 from model.lidar_encoder import LidarEncoder
-from model.unsocc import COMPILED_PARTS, UnsOcc, required
+from model.unsocc import COMPILED_PARTS, UnsOcc
 from model.voxelize import voxelize
 from utils.config import Runtime, Schedule, read_section
 from utils.distributed import Process
