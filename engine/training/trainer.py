@@ -120,8 +120,18 @@ def build_trainer(
         custom_hooks=hooks,
         **_training_section(train_loader(cfg, train_frames, process, seed), schedule),
         **_validation_section(cfg, val_frames, schedule, process, depth_metric),
-        **options,
+        **_runner_section(cfg, runtime, work_dir, process),
     )
+
+
+def _runner_section(
+    cfg: Config, runtime: Runtime, work_dir: Path, process: Process
+) -> dict[str, Any]:
+    """Return the arguments of ``Trainer`` for logs, with the timer of ``TrainLoop``."""
+    backends = [Board.__name__] * runtime.tensorboard
+    options = runner_options(cfg, runtime, work_dir, process, backends)
+    options["default_hooks"]["timer"] = IterationTimer()
+    return options
 
 
 def _training_section(loader: DataLoader, schedule: Schedule) -> dict[str, Any]:
