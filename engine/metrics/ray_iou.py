@@ -148,7 +148,7 @@ class RayCounts:
         labeled = cast_rays(torch.stack(truths), rays, frames, free_label=self.free_label)
         scored = self._scored(labeled.labels).nonzero()[:, 0]
         rays, frames = VoxelRays(*(points[scored] for points in rays)), frames[scored]
-        labeled = RayEnds(*(values[scored] for values in labeled))
+        labeled = _of(labeled, scored)
         found = cast_rays(torch.stack(guesses), rays, frames, free_label=self.free_label)
         self._check_labels(found.labels, "prediction")
         are_of = [frames == frame for frame in range(len(preds))]
@@ -213,8 +213,9 @@ class RayCounts:
         return torch.bincount(labels, minlength=self.num_classes).cpu()
 
 
-def _of(ends: RayEnds, is_chosen: Bool[Tensor, " R"]) -> RayEnds:
-    return RayEnds(*(values[is_chosen] for values in ends))
+def _of(ends: RayEnds, chosen: Bool[Tensor, " R"] | Int64[Tensor, " K"]) -> RayEnds:
+    """Return the ends of some rays, by a mask or by index."""
+    return RayEnds(*(values[chosen] for values in ends))
 
 
 @dataclass(frozen=True)

@@ -104,10 +104,6 @@ def build_trainer(
     counts = {"train": len(train_frames)} | ({} if val_frames is None else {"val": len(val_frames)})
     logger.info(training_plan(cfg, network, counts, process))
     facts = describe_training(cfg)
-    options = runner_options(
-        cfg, runtime, work_dir, process, [Board.__name__] * runtime.tensorboard
-    )
-    options["default_hooks"]["timer"] = IterationTimer()
     hooks = _training_hooks(schedule, runtime, work_dir, facts, seed, resume_from, iter_resume)
     if val_frames is not None and runtime.tensorboard:
         precision = amp_dtype(schedule.amp, process.device)
