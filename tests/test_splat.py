@@ -9,8 +9,13 @@ import torch
 from torch import Tensor
 
 from model.render.splat import (
+    MAX_ALPHA,
+    MIN_ALPHA,
+    MIN_TRANSMITTANCE,
     Gaussians,
+    SplitProjection,
     Splatting,
+    _project,
     compiled_rasterization,
     splat,
     splat_slowly,
@@ -114,8 +119,40 @@ def test_frames_of_a_batch_and_chunks_of_rows_do_not_mix() -> None:
     camera = projection().expand(2, 1, 4, 4)
     both = splat(gaussians, camera, HEIGHT, WIDTH)
     last = Gaussians(*(field[1:] for field in gaussians))
-    alone = splat_slowly(last, split_projection(projection()), HEIGHT, WIDTH, rows=5)
+    alone = splat_slowly(last, split_projection(projection()), HEIGHT, WIDTH, at_once=100)
     torch.testing.assert_close(both.features[1:], alone.features)
+
+
+def blend_everywhere(gaussians: Gaussians, camera: SplitProjection) -> Tensor:
+    """Features of one frame from the alphas of all Gaussians at all pixels, as the paper says."""
+    one = Gaussians(*(field[0] for field in gaussians))
+    place = (camera.pixel_from_cam[0, 0], camera.cam_from_lidar[0, 0])
+    projected = _project(one, *place, torch.tensor([WIDTH, HEIGHT]))
+    v, u = torch.meshgrid(torch.arange(HEIGHT) + 0.5, torch.arange(WIDTH) + 0.5, indexing="ij")
+    away = torch.stack([u, v], dim=-1)[:, :, None] - projected.means_px
+    uu, uv, vv = projected.conic.unbind(-1)
+    distance = uu * away[..., 0] ** 2 + 2 * uv * away.prod(-1) + vv * away[..., 1] ** 2
+    alpha = (projected.opacities * torch.exp(-0.5 * distance)).clamp_max(MAX_ALPHA)
+    alpha = alpha * (alpha >= MIN_ALPHA)
+    passed = torch.cumprod(1 - alpha, dim=-1)
+    before = torch.cat([torch.ones_like(passed[..., :1]), passed[..., :-1]], dim=-1)
+    weights = alpha * before * (passed > MIN_TRANSMITTANCE)
+    return weights @ projected.blended[:, :-2]
+
+
+@pytest.mark.parametrize("opacity", [0.3, 1.0])  # With 1, rays end before the last Gaussians.
+def test_it_blends_what_all_gaussians_at_all_pixels_give(opacity: float) -> None:
+    camera = split_projection(projection())
+    fields = [field.requires_grad_() for field in cloud(200)]
+    gaussians = Gaussians(*fields)._replace(opacities=opacity * torch.ones(1, 200))
+    found = splat_slowly(gaussians, camera, HEIGHT, WIDTH).features[0, 0]
+    expected = blend_everywhere(gaussians, camera)
+    torch.testing.assert_close(found, expected)
+    of = torch.randn(found.shape)
+    reaching = [field for field in fields if field is not fields[3]]
+    gradients = [torch.autograd.grad(image, reaching, of) for image in (found, expected)]
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
 def test_cameras_of_a_frame_do_not_mix() -> None:

@@ -12,7 +12,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from utils.quaternions import rotation_matrices
@@ -151,26 +151,31 @@ def _splat_gsplat(
 
 
 def splat_slowly(
-    gaussians: Gaussians, camera: SplitProjection, height: int, width: int, *, rows: int = 2
+    gaussians: Gaussians, camera: SplitProjection, height: int, width: int, *, at_once: int = 2**20
 ) -> Splatting:
-    """The same in plain torch, for small images: a Gaussian is evaluated in all rows it reaches.
+    """The same in plain torch: a Gaussian is evaluated at the pixels where it can count.
 
     Args:
         gaussians: What to render.
         camera: N cameras a frame.
         height: Rows of the images.
         width: Columns of the images.
-        rows: Rows of pixels rendered at once.
+        at_once: Pairs of a pixel and a Gaussian to blend at a time, about; more are split by rows.
     """
     size = camera.pixel_from_cam.new_tensor([width, height])
-    u, v = (torch.arange(n, device=size.device, dtype=size.dtype) + 0.5 for n in (width, height))
     images = []
     batch, cameras = camera.cam_from_lidar.shape[:2]
     for frame, index in product(range(batch), range(cameras)):
         one = Gaussians(*(field[frame] for field in gaussians))
         place = (camera.pixel_from_cam[frame, index], camera.cam_from_lidar[frame, index])
         projected = _project(one, *place, size)
-        parts = [_blend(_in_rows(projected, part), u, part) for part in v.split(rows)]
+        boxes = _boxes(projected, size)
+        number = int((boxes[:, 2:] - boxes[:, :2]).prod(-1).sum())
+        rows = -(-height // (1 + number // at_once))  # rounded up
+        parts = [
+            _blend(projected, _pairs(projected, boxes, range(height)[top : top + rows], width))
+            for top in range(0, height, rows)
+        ]
         images.append([torch.cat(values) for values in zip(*parts, strict=True)])
     features, depth, opacity = (torch.stack(values) for values in zip(*images, strict=True))
     shape = (batch, cameras, height, width)
@@ -182,14 +187,14 @@ class _Projected(NamedTuple):
 
     Attributes:
         means_px: Their centers.
-        spread_px2: Variance along the image's columns.
+        spread_px2: Variances along u and v.
         conic: Inverse of the covariance: its elements uu, uv and vv.
         opacities: In [0, 1].
         blended: What is blended: features, depth [m], and 1 for the opacity.
     """
 
     means_px: Float[Tensor, "G 2"]
-    spread_px2: Float[Tensor, "G"]
+    spread_px2: Float[Tensor, "G 2"]
     conic: Float[Tensor, "G 3"]
     opacities: Float[Tensor, "G"]
     blended: Float[Tensor, "G values"]
@@ -217,34 +222,147 @@ def _project(
     uu, uv, vv = covariances[:, 0, 0], covariances[:, 0, 1], covariances[:, 1, 1]
     conic = torch.stack([vv, -uv, uu], dim=-1) / (uu * vv - uv * uv)[:, None]
     blended = torch.cat([one.features[order], depth, torch.ones_like(depth)], dim=-1)
-    return _Projected(slopes * focal + center, vv, conic, one.opacities[order], blended)
+    spread = torch.stack([uu, vv], dim=-1)
+    return _Projected(slopes * focal + center, spread, conic, one.opacities[order], blended)
 
 
-def _in_rows(projected: _Projected, v: Float[Tensor, "rows"]) -> _Projected:
-    """Drop the Gaussians that are too faint to count anywhere in the rows of pixels at ``v``."""
-    center = projected.means_px[:, 1].detach()
-    away = (v.min() - center).clamp_min(0) + (center - v.max()).clamp_min(0)
-    # Along a row none is more opaque than o · exp(−½ dv² / Σ'vv).
-    alpha = projected.opacities.detach() * torch.exp(-0.5 * away**2 / projected.spread_px2.detach())
-    (reaching,) = torch.nonzero(alpha >= 0.99 * MIN_ALPHA, as_tuple=True)
-    return _Projected(*(field.index_select(0, reaching) for field in projected))
+@torch.no_grad()
+def _boxes(projected: _Projected, size: Float[Tensor, "2"]) -> Int64[Tensor, "G 4"]:
+    """Bound the pixels where each Gaussian can count: left, top, and right and bottom, exclusive.
+
+    Args:
+        projected: The Gaussians.
+        size: Columns and rows of the image.
+    """
+    # Along u none is more opaque than o · exp(−½ du² / Σ'uu), and likewise along v.
+    reach = (2 * (projected.opacities / (0.99 * MIN_ALPHA)).log().clamp_min(0)).sqrt()
+    reach_px = reach[:, None] * projected.spread_px2.sqrt()
+    first = (projected.means_px - reach_px - 0.5).ceil().clamp_min(0).minimum(size)
+    end = (projected.means_px + reach_px + 0.5).floor().minimum(size)
+    return torch.cat([first, end.maximum(first)], dim=1).long()
+
+
+class _Pairs(NamedTuple):
+    """Pairs of a Gaussian and a pixel where it may count: Gaussian by Gaussian, nearest first.
+
+    Attributes:
+        gaussians: Their Gaussians.
+        pixels: Their pixels.
+        centers_px: Centers of the pixels: u, v.
+        starts: First pair of each Gaussian, and the number of pairs.
+        order: The pairs pixel by pixel, nearest first.
+        starts_in_order: First place of each pixel there, and the number of pairs.
+    """
+
+    gaussians: Int64[Tensor, "P"]
+    pixels: Int64[Tensor, "P"]
+    centers_px: Float[Tensor, "2 P"]
+    starts: Int64[Tensor, "gaussian_ends"]
+    order: Int64[Tensor, "P"]
+    starts_in_order: Int64[Tensor, "pixel_ends"]
+
+
+@torch.no_grad()
+def _pairs(projected: _Projected, boxes: Int64[Tensor, "G 4"], rows: range, width: int) -> _Pairs:
+    """List the pairs in some rows of the image; pixels count from the first of these.
+
+    Args:
+        projected: The Gaussians.
+        boxes: The pixels where each may count.
+        rows: The rows.
+        width: Columns of the image.
+    """
+    left, top, right, bottom = boxes.unbind(1)
+    top, bottom = top.clamp_min(rows.start), bottom.clamp_max(rows.stop)
+    columns = right - left
+    numbers = columns * (bottom - top).clamp_min(0)
+    gaussians, starts = torch.repeat_interleave(numbers), _sums(numbers)
+    start, columns, left, top = (
+        part.index_select(0, gaussians) for part in (starts[:-1], columns, left, top)
+    )
+    place = torch.arange(len(gaussians), device=boxes.device) - start
+    down = place // columns
+    column, row = left + place - down * columns, top + down
+    pixels = (row - rows.start) * width + column
+    return _Pairs(
+        gaussians=gaussians,
+        pixels=pixels,
+        centers_px=torch.stack([column, row]).to(projected.means_px) + 0.5,
+        starts=starts,
+        order=pixels.int().argsort(stable=True),  # Short integers sort fastest.
+        starts_in_order=_sums(pixels.bincount(minlength=len(rows) * width)),
+    )
 
 
 def _blend(
-    projected: _Projected, u: Float[Tensor, "columns"], v: Float[Tensor, "rows"]
-) -> tuple[Float[Tensor, "P C"], Float[Tensor, "P"], Float[Tensor, "P"]]:
-    """Blend the Gaussians at the pixels of all columns ``u`` in the rows ``v``."""
-    du, dv = u[:, None] - projected.means_px[:, 0], v[:, None] - projected.means_px[:, 1]
-    uu, uv, vv = (-0.5 * projected.conic).unbind(-1)
-    # −½ dᵀ Σ'⁻¹ d: what depends on one of both is computed for it alone.
-    exponent = (
-        uu * du**2 + (2 * uv * du) * dv[:, None] + (vv * dv**2)[:, None]
-    )  # (rows, columns, G)
-    alpha = (projected.opacities * torch.exp(exponent)).clamp_max(MAX_ALPHA).flatten(0, 1)
-    alpha = alpha * (alpha >= MIN_ALPHA)
-    passed = torch.cumprod(1.0 - alpha, dim=-1)
-    before = torch.nn.functional.pad(passed, (1, 0), value=1.0)[:, :-1]
-    weights = alpha * before * (passed > MIN_TRANSMITTANCE)
-    values = weights @ projected.blended
+    projected: _Projected, pairs: _Pairs
+) -> tuple[Float[Tensor, "pixels C"], Float[Tensor, "pixels"], Float[Tensor, "pixels"]]:
+    """Blend the Gaussians of each pixel."""
+    fields = (projected.means_px.T, projected.conic.T, projected.opacities[None])
+    u, v, uu, uv, vv, opacity = torch.cat(fields).index_select(1, pairs.gaussians)
+    du, dv = pairs.centers_px[0] - u, pairs.centers_px[1] - v
+    exponent = -0.5 * (uu * du**2 + vv * dv**2) - uv * du * dv  # −½ dᵀ Σ'⁻¹ d
+    alpha = (opacity * exponent.exp()).clamp_max(MAX_ALPHA)
+    values = _Composite.apply(alpha * (alpha >= MIN_ALPHA), projected.blended, pairs)
     features, depth, opacity = values[:, :-2], values[:, -2], values[:, -1]
     return features, depth / opacity.clamp_min(1e-10), opacity
+
+
+class _Composite(torch.autograd.Function):
+    """Sums over the pairs of each pixel: αᵢ Π_{j<i} (1 − αⱼ) times the values of the Gaussian.
+
+    Sums over a pixel's pairs are differences of sums over all pairs, which need float64.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, alpha: Float[Tensor, "P"], blended: Float[Tensor, "G C"], pairs: _Pairs
+    ) -> Float[Tensor, "pixels C"]:
+        alpha = alpha.index_select(0, pairs.order)
+        pixels = pairs.pixels.index_select(0, pairs.order)
+        sums = _sums(torch.log1p(-alpha.double()))
+        begins = sums.index_select(0, pairs.starts_in_order[:-1])
+        passed = (sums[1:] - begins.index_select(0, pixels)).exp()
+        before = (passed / (1 - alpha) * (passed > MIN_TRANSMITTANCE)).to(alpha)
+        weights = alpha * before
+        ctx.save_for_backward(alpha, before, weights, pixels, blended)
+        ctx.pairs = pairs
+        gaussians = pairs.gaussians.index_select(0, pairs.order)
+        return _weighted_sums(blended, gaussians, pairs.starts_in_order, weights)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Float[Tensor, "pixels C"]) -> tuple[Tensor, Tensor, None]:
+        alpha, before, weights, pixels, blended = ctx.saved_tensors
+        pairs: _Pairs = ctx.pairs
+        of_weights = blended.index_select(0, pairs.gaussians)
+        of_weights *= gradient.index_select(0, pairs.pixels)
+        of_weights = of_weights.sum(1).index_select(0, pairs.order)
+        sums = _sums(weights.double() * of_weights)
+        ends = sums.index_select(0, pairs.starts_in_order[1:])
+        behind = (ends.index_select(0, pixels) - sums[1:]).to(alpha)
+        of_alpha = of_weights * before - behind / (1 - alpha)
+        by_gaussian = torch.empty_like(weights).index_copy_(0, pairs.order, weights)
+        of_blended = _weighted_sums(gradient, pairs.pixels, pairs.starts, by_gaussian)
+        return torch.empty_like(of_alpha).index_copy_(0, pairs.order, of_alpha), of_blended, None
+
+
+def _sums(values: Shaped[Tensor, "N"]) -> Shaped[Tensor, "ends"]:
+    """Sum up the values before each, and all."""
+    return torch.nn.functional.pad(values.cumsum(0), (1, 0))
+
+
+def _weighted_sums(
+    rows: Float[Tensor, "N C"],
+    chosen: Int64[Tensor, "P"],
+    starts: Int64[Tensor, "ends"],
+    weights: Float[Tensor, "P"],
+) -> Float[Tensor, "bags C"]:
+    """Sum weighted rows from each start to the next."""
+    return torch.nn.functional.embedding_bag(
+        chosen,
+        rows.contiguous(),
+        starts,
+        mode="sum",
+        per_sample_weights=weights,
+        include_last_offset=True,
+    )
