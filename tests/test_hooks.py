@@ -131,6 +131,21 @@ def test_average_keeps_the_buffers_of_the_network():
     assert weights["running_mean"].item() != 0
 
 
+def test_frozen_weights_are_not_averaged():
+    network = nn.Linear(1, 1)
+    network.bias.requires_grad_(False)
+    hook = AverageHook(0.5)
+    hook.before_train(runner_of(network))
+    network.weight.data.fill_(8.0)
+    hook.after_train_iter(runner_of(network), 0)
+    assert list(hook.average) == ["weight"]
+    assert torch.equal(hook.weights(network)["bias"], network.bias)
+    before = network.bias.clone()
+    hook.before_val_epoch(runner_of(network))
+    hook.after_val_epoch(runner_of(network))
+    assert torch.equal(network.bias, before)
+
+
 def test_unwrap_gives_the_network():
     network = nn.Linear(1, 1)
     assert unwrap(network) is network

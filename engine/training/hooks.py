@@ -20,6 +20,12 @@ def unwrap(model: nn.Module) -> nn.Module:
     return inner
 
 
+def trained_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Return the weights that are not frozen, by name, without their gradients."""
+    weights = model.named_parameters()
+    return {name: weight.detach() for name, weight in weights if weight.requires_grad}
+
+
 def learning_rate_share(iteration: int, total: int, *, warmup: int, min_share: float) -> float:
     """Return the share of the peak learning rate at an iteration.
 
@@ -107,7 +113,7 @@ class RecentScalarsHook(Hook):
 
 
 class AverageHook(Hook):
-    """Keeps an exponential moving average of the weights, and validates with it.
+    """Keeps an exponential moving average of the weights that train, and validates with it.
 
     The average is updated after each optimizer step. Its decay grows with the number n of updates
     as (1 + n) / (10 + n), up to ``decay``, so that a short run is not biased to its start.
@@ -126,10 +132,10 @@ class AverageHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Start from the weights of the network, unless an average was resumed."""
-        weights = dict(unwrap(runner.model).named_parameters())
+        weights = trained_weights(unwrap(runner.model))
         if not self.average:
-            self.average = {name: weight.detach().clone() for name, weight in weights.items()}
-        self._weights = [weight.detach() for weight in weights.values()]
+            self.average = {name: weight.clone() for name, weight in weights.items()}
+        self._weights = list(weights.values())
 
     @torch.no_grad()
     def after_train_iter(
@@ -157,14 +163,14 @@ class AverageHook(Hook):
     def resume(self, weights: dict[str, Tensor], updates: int, model: nn.Module) -> None:
         """Resume from an average that ``weights`` returned."""
         self.average = {
-            name: weights[name].to(parameter.device, copy=True)
-            for name, parameter in model.named_parameters()
+            name: weights[name].to(weight.device, copy=True)
+            for name, weight in trained_weights(model).items()
         }
         self.updates = updates
 
     @torch.no_grad()
     def _swap(self, model: nn.Module) -> None:
-        for name, weight in model.named_parameters():
-            current = weight.detach().clone()
+        for name, weight in trained_weights(model).items():
+            current = weight.clone()
             weight.copy_(self.average[name])
             self.average[name].copy_(current)
