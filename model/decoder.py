@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from model.convolutions import BlockUpsample
+from model.convolutions import BlockUpsample, FlatConv3d
 from utils.registry import MODELS
 
 
@@ -21,9 +21,13 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, *, stride: int = 1) -> None:
         super().__init__()
-        self.first = nn.Conv3d(in_channels, channels, 3, stride=stride, padding=1, bias=False)
+        self.first = (
+            FlatConv3d(in_channels, channels)
+            if stride == 1
+            else nn.Conv3d(in_channels, channels, 3, stride=stride, padding=1, bias=False)
+        )
         self.first_norm = nn.BatchNorm3d(channels)
-        self.second = nn.Conv3d(channels, channels, 3, padding=1, bias=False)
+        self.second = FlatConv3d(channels, channels)
         self.second_norm = nn.BatchNorm3d(channels)
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or in_channels != channels:

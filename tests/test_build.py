@@ -276,6 +276,13 @@ def test_evaluation_reads_each_frame_once_in_order(cfg):
     assert sorted(functools.reduce(operator.iadd, stems, [])) == frames.stems
 
 
+def test_a_network_on_a_cpu_keeps_the_memory_of_its_tensors(monkeypatch):
+    calls = []
+    monkeypatch.setattr("engine.build.build.keep_freed_memory", lambda: calls.append(None))
+    place(build_model(load_config(CONFIG / "minesim/minesim_occ.py", {"modality": "lidar"})), CPU)
+    assert len(calls) == 1
+
+
 def test_a_network_is_placed_and_compiled_by_parts(monkeypatch):
     compiled = []
     for kind in (nn.Module, LidarEncoder):

@@ -1,10 +1,10 @@
 import pytest
 import torch
 from torch import nn
-from torch.nn.functional import conv_transpose3d
+from torch.nn.functional import conv3d, conv_transpose3d
 
 from engine.benchmark.floor import WHOLE, count_work
-from model.convolutions import BlockUpsample, PaddedConv3d
+from model.convolutions import FLAT, BlockUpsample, FlatConv3d, PaddedConv3d
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +48,40 @@ class TestPaddedConv3d:
         monkeypatch.setattr(PaddedConv3d, "forward", PaddedConv3d.forward_padded)
         assert count_work(network, lambda: network(volume), volume)[WHOLE] == without
         assert without.flops == 2 * 2 * (4 * 6 * 8) * 5 * 3
+
+
+class TestFlatConv3d:
+    @pytest.mark.parametrize("layers", [1, 2, 3])
+    def test_in_2d_it_gives_the_same_results_and_gradients(self, layers):
+        layer = FlatConv3d(5, 3)
+        volume = random_volume(5)[..., :layers]
+        found = layer.forward_flat(volume)
+        expected = conv3d(volume, layer.weight, padding=1)
+        torch.testing.assert_close(found, expected)
+        of = torch.randn(found.shape)
+        gradients = [
+            torch.autograd.grad(result, (volume, layer.weight), of) for result in (found, expected)
+        ]
+        torch.testing.assert_close(*gradients)
+
+    def test_only_flat_volumes_are_computed_in_2d(self, monkeypatch):
+        layer = FlatConv3d(5, 3)
+        seen = []
+
+        def forward_flat(volume):
+            seen.append(volume.shape[-1])
+            return volume
+
+        monkeypatch.setattr(layer, "forward_flat", forward_flat)
+        for layers in range(1, 5):
+            layer(random_volume(5)[..., :layers])
+        assert seen == [*range(1, FLAT + 1)]
+
+    def test_it_starts_from_the_weights_of_a_3d_convolution(self):
+        torch.manual_seed(1)
+        plain = nn.Conv3d(5, 3, 3, padding=1, bias=False)
+        torch.manual_seed(1)
+        assert torch.equal(FlatConv3d(5, 3).weight, plain.weight)
 
 
 class TestBlockUpsample:

@@ -22,7 +22,7 @@ from engine.build.label_free import (
     label_free_arguments,
     label_free_fields,
 )
-from engine.build.loader import FrameLoader
+from engine.build.loader import FrameLoader, keep_freed_memory
 from engine.build.optimizer import MixedPrecisionUpdates, Updates
 from engine.build.repeats import frame_repeats
 from engine.build.sampler import EpochBatches, EvalIndices
@@ -275,7 +275,8 @@ def place(network: Network, device: torch.device, *, compile_mode: str | None = 
     """Move a network to a device, in the fastest memory layout.
 
     On a GPU, dense convolutions use channels last, the layout of its matrix units. spconv's weights
-    are five-dimensional, too, but must keep their layout.
+    are five-dimensional, too, but must keep their layout. On a CPU, the process keeps the memory of
+    freed tensors from then on: otherwise the system fills that of most new ones with zeros first.
 
     Args:
         network: The network, modified in place.
@@ -289,6 +290,8 @@ def place(network: Network, device: torch.device, *, compile_mode: str | None = 
                 _set_layout(layer.weight, torch.channels_last)
             if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):
                 _set_layout(layer.weight, torch.channels_last_3d)
+    if device.type == "cpu":
+        keep_freed_memory()
     if compile_mode is not None:
         network.compile_parts(compile_mode)
     return network
