@@ -163,7 +163,7 @@ def gather_neighbors(
 
 
 class _GatherNeighbors(torch.autograd.Function):
-    """The backward pass gathers, too: j is neighbor k of i where i is neighbor 26 − k of j."""
+    """The backward pass gathers gradients: j is neighbor k of i where i is neighbor 26 − k of j."""
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, rows: Tensor, weight: Tensor) -> Tensor:
@@ -173,14 +173,15 @@ class _GatherNeighbors(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, Tensor]:
         features, rows, weight = ctx.saved_tensors
-        mirrored = weight.flatten(1, 3).flip(1).permute(1, 0, 2).flatten(0, 1)
-        of_features = _times_gathered(gradient, rows, mirrored)
-        padded = _padded(features)
-        of_weight = torch.zeros_like(weight).flatten(1)
-        size = _chunk(weight[0].numel(), features)
-        for part, of_part in zip(gradient.split(size), rows.split(size), strict=True):
-            of_weight += part.T @ _gather(padded, of_part)
-        return of_features, None, of_weight.view_as(weight)
+        mirrored = weight.flatten(1, 3).flip(1).permute(1, 0, 2).flatten(0, 1)  # (27 · D, C)
+        padded, size = _padded(gradient), _chunk(len(mirrored), features)
+        of_mirrored, of_features = torch.zeros_like(mirrored), []
+        for part, of_part in zip(features.split(size), rows.split(size), strict=True):
+            gathered = _gather(padded, of_part)
+            of_features.append(gathered @ mirrored)
+            of_mirrored += gathered.T @ part
+        of_weight = of_mirrored.unflatten(0, (-1, len(weight))).flip(0).transpose(0, 1)
+        return torch.cat(of_features), None, of_weight.reshape(weight.shape)
 
 
 def _times_gathered(
