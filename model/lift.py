@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import grid_sample
 
-from utils.geometry import VoxelGrid, as_array, project_points
+from utils.geometry import VoxelGrid, project_points
 from utils.registry import MODELS
 
 
@@ -212,16 +212,20 @@ def project_grid(
     in_view = (u >= 0) & (u < 1) & (v >= 0) & (v < 1) & (depth_m > 0)
     in_view = in_view & (bin_number >= 0) & (bin_number < bins.num)
 
-    rows, columns = feature_size
-    last = as_array((1 - 1 / columns, 1 - 1 / rows, 1 - 1 / (bins.num + 1)), pixels)
+    def sampling_at(share: Tensor, cells: int) -> Tensor:
+        last = 1 - 1 / cells
+        return (2 * share - 1).clamp(-last, last).where(in_view, OUTSIDE)
 
-    def sampling_at(depth_m: Tensor) -> Tensor:
-        edge = (bins.coordinate(depth_m) + 0.5) / (bins.num + 1)
-        where = (2 * torch.stack([u, v, edge], dim=-1) - 1).clamp(-last, last)
-        return where.where(in_view[..., None], OUTSIDE)
+    def sampling_of(depth_m: Tensor) -> Tensor:
+        edges = bins.num + 1
+        return sampling_at((bins.coordinate(depth_m) + 0.5) / edges, edges)
 
+    across, down = sampling_at(u, feature_size[1]), sampling_at(v, feature_size[0])
     half = grid.voxel_m / 2
-    return ProjectedVoxels(sampling_at(depth_m - half), sampling_at(depth_m + half), in_view)
+    near, far = sampling_of(depth_m - half), sampling_of(depth_m + half)
+    return ProjectedVoxels(
+        torch.stack([across, down, near], dim=-1), torch.stack([across, down, far], dim=-1), in_view
+    )
 
 
 def cumulative_probability(logits: Float[Tensor, "B N D h w"]) -> Float[Tensor, "B N edges h w"]:

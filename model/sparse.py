@@ -232,7 +232,7 @@ def gather_blocks(
     features = _as_autocast(sparse.features)
     x, y, z = (n // 2 for n in sparse.shape)
     frame, *position = sparse.coordinates.long().unbind(1)
-    keys = keys_of(torch.stack([frame, *(index // 2 for index in position)], dim=1), (x, y, z))
+    keys = keys_of((frame, *(index // 2 for index in position)), (x, y, z))
     found = distinct(keys, padding_key((x, y, z), sparse.batch_size), size)
     corner = (position[0] % 2 * 2 + position[1] % 2) * 2 + position[2] % 2
     # Voxels without a row go to one more block, which is cut off.

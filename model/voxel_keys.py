@@ -5,6 +5,7 @@ therefore have a fixed number of rows where the host must not wait for the devic
 last voxel are padding: their coordinates are (batch size, 0, 0, 0), one frame past the batch.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -26,14 +27,17 @@ class Distinct(NamedTuple):
     number: Int64[Tensor, ""]
 
 
-def keys_of(coordinates: Int[Tensor, "N 4"], shape: tuple[int, int, int]) -> Int64[Tensor, "N"]:
+def keys_of(
+    coordinates: Sequence[Int[Tensor, "N"]], shape: tuple[int, int, int]
+) -> Int64[Tensor, "N"]:
     """Return the keys of voxels.
 
     Args:
         coordinates: Frame, x, y, z of each voxel.
         shape: Voxels along x, y, z.
     """
-    key, *position = coordinates.long().unbind(1)
+    key, *position = coordinates
+    key = key.long()
     for index, length in zip(position, shape, strict=True):
         key = key * length + index
     return key

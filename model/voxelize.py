@@ -1,6 +1,7 @@
 """Voxelization without a limit on the points per voxel, and by default none on the voxels."""
 
 from collections.abc import Sequence
+from itertools import combinations_with_replacement
 from typing import NamedTuple
 
 import torch
@@ -47,10 +48,11 @@ def voxelize(
         grid: The grid.
         size: Number of rows; None: as many as there are voxels, but at least one.
     """
-    cloud = torch.cat(list(points))
+    # Column by column in memory: a CPU is several times faster along columns than along short rows.
+    cloud = torch.cat(list(points)).T.contiguous().T
     frames = [cloud.new_full((len(frame),), n, dtype=torch.long) for n, frame in enumerate(points)]
     index = torch.floor(grid.voxel_from_meters(cloud[:, :3])).long()
-    keys = keys_of(torch.cat([torch.cat(frames)[:, None], index], dim=1), grid.shape)
+    keys = keys_of((torch.cat(frames), *index.unbind(1)), grid.shape)
     padding = padding_key(grid.shape, len(points))
     keys = keys.masked_fill(~grid.contains(cloud[:, :3]), padding)
     found = distinct(keys, padding, size)
@@ -88,15 +90,20 @@ def voxel_features(voxels: Voxels, grid: VoxelGrid, intensity_max: float) -> Flo
     offset = position - torch.floor(position) - 0.5
     in_grid = grid.sampling_from_meters(points[:, :3]).flip(-1)
     intensity = (intensity_max * points[:, 3:4].clamp(min=0)).log1p()
-    range_m = points[:, :3].norm(dim=1, keepdim=True)
+    range_m = points[:, :3].square().sum(dim=1, keepdim=True).sqrt()
     age = points[:, 4:5] if points.shape[1] == 5 else torch.zeros_like(intensity)
-    row, column = torch.triu_indices(3, 3, device=points.device)
-    products = offset[:, row] * offset[:, column]
-    columns = [offset, in_grid, intensity, range_m / _RANGE_SCALE_M, age, products]
+    columns = [offset, in_grid, intensity, range_m / _RANGE_SCALE_M, age, _products(offset)]
     mean = voxel_mean(torch.cat(columns, dim=1), voxels)
-    covariance = mean[:, NUM_POINT_FEATURES:] - mean[:, row] * mean[:, column]
+    covariance = mean[:, NUM_POINT_FEATURES:] - _products(mean[:, :3])
     log_count = voxels.num_points[:, None].clamp(min=1).to(mean.dtype).log()
     return torch.cat([mean[:, :NUM_POINT_FEATURES], covariance, log_count], dim=1)
+
+
+def _products(offset: Float[Tensor, "N 3"]) -> Float[Tensor, "N 6"]:
+    """Multiply each pair of x, y and z."""
+    return torch.stack(
+        [one * other for one, other in combinations_with_replacement(offset.unbind(1), 2)], dim=1
+    )
 
 
 def voxel_mean(values: Float[Tensor, "P C"], voxels: Voxels) -> Float[Tensor, "M C"]:
@@ -123,5 +130,5 @@ def to_dense(
     """
     # The key of padding is that of one more cell, which is cut off.
     cells = features.new_zeros(padding_key(shape, batch_size) + 1, features.shape[1])
-    cells = cells.index_copy_(0, keys_of(coordinates, shape), features)[:-1]
+    cells = cells.index_copy_(0, keys_of(coordinates.unbind(1), shape), features)[:-1]
     return cells.view(batch_size, *shape, -1).permute(0, 4, 1, 2, 3)

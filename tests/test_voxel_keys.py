@@ -7,7 +7,7 @@ SHAPE = (3, 4, 5)
 
 def test_keys_are_in_the_order_of_frame_x_y_z():
     coordinates = torch.tensor([[0, 0, 0, 4], [0, 0, 1, 0], [0, 2, 3, 4], [1, 0, 0, 0]])
-    keys = keys_of(coordinates, SHAPE)
+    keys = keys_of(coordinates.unbind(1), SHAPE)
     assert keys.tolist() == [4, 5, 59, 60]
     assert torch.equal(coordinates_of(keys, SHAPE), coordinates)
     assert padding_key(SHAPE, 1) == 60
