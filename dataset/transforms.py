@@ -296,7 +296,7 @@ def coarsen_occupancy(
     shape = tuple(n // factor for n in occupancy.shape)
     coarse = np.zeros(shape, np.uint8)
     flat = coarse.reshape(-1)
-    occupied = np.flatnonzero(occupancy)  # Only a few: labels are surfaces.
+    occupied = np.flatnonzero(occupancy != FREE)  # Only a few: labels are surfaces.
     label = occupancy.reshape(-1)[occupied]
     x, y, z = np.unravel_index(occupied, occupancy.shape)
     voxel = np.ravel_multi_index((x // factor, y // factor, z // factor), shape)
