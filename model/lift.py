@@ -243,8 +243,10 @@ def sample_surface(
         cumulative: Probability of a surface in front of each edge of the bins.
         view: The voxels; both are 0 out of view.
     """
-    before = sample_frustum(cumulative, view.near)
-    return sample_frustum(cumulative, view.far) - before, before
+    # One call for both ends, as frames of a batch: a CPU samples only those in parallel.
+    ends = torch.cat([view.near, view.far])
+    before, behind = sample_frustum(torch.cat([cumulative] * 2), ends).chunk(2)
+    return behind - before, before
 
 
 def sample_frustum(
