@@ -27,6 +27,7 @@ from engine.command_line import (
     add_missing_option,
     add_sensors_option,
     read_config,
+    reject_input_folder,
     sensors_values,
 )
 from engine.number_options import count, positive, whole_number
@@ -41,7 +42,7 @@ from engine.prediction.frames import (
 from engine.prediction.predictor import build_predictor
 from utils.config import PRECISIONS, Runtime, read_section
 from utils.console import run_script, say, start_logging
-from utils.outputs import output_folder, reject_input_folder
+from utils.outputs import output_folder
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:

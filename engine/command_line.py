@@ -1,7 +1,7 @@
 """Options shared by several scripts, with the same name, meaning and default in each."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +125,22 @@ def weights_to_score(args: argparse.Namespace) -> TrainedWeights:
     if is_distributed():  # One process need not read its file again.
         check_agreement({"weights": describe_file(weights.path)})
     return weights
+
+
+def reject_input_folder(out: Path, inputs: Iterable[Path]) -> None:
+    """Check that results neither replace nor mix with input.
+
+    Args:
+        out: The output folder.
+        inputs: Folders that are read. Results may go below one that only holds others of them, such
+            as the root of a data set.
+
+    Raises:
+        ValueError: If it is one of them, or below one.
+    """
+    place, folders = out.resolve(), {folder.resolve() for folder in inputs}
+    holders = {parent for folder in folders for parent in folder.parents}
+    if place in folders or not (folders - holders).isdisjoint(place.parents):
+        raise ValueError(
+            f"{out} holds input, which the results would replace or mix with: choose another folder"
+        )

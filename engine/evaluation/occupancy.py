@@ -15,7 +15,7 @@ from dataset.nuscenes.dataset import NuScenes
 from dataset.rellis3d.dataset import Rellis3D
 from engine.build.build import build_dataset, build_grid, check_allow_missing, input_folders
 from engine.build.dataset_class import dataset_class
-from engine.command_line import add_missing_option
+from engine.command_line import add_missing_option, reject_input_folder
 from engine.evaluation.evaluator import Evaluation
 from engine.evaluation.grid_metric import GridMetric
 from engine.evaluation.nuscenes import nuscenes_evaluation
@@ -29,7 +29,7 @@ from engine.metrics.occupancy import CONVENTIONS, describe_grid
 from engine.number_options import positive
 from model.objective import LABELS
 from model.unsocc import UnsOcc
-from utils.outputs import output_folder, reject_input_folder
+from utils.outputs import output_folder
 
 logger = logging.getLogger(__name__)
 
