@@ -21,6 +21,7 @@ from dataset.options import checked_crop, checked_size, checked_sweeps
 from dataset.point_labels import (
     SEMANTIC_KITTI,
     PointLabels,
+    check_own_files,
     labeled_sources,
     read_point_classes,
 )
@@ -257,6 +258,7 @@ class SampleDataset(FrameDataset):
                     f"{len(lacking)} of {len(paths)} masks are missing: {shortlist(lacking)}. Add "
                     "them, or set model.loss.label_free.masks to None to train without classes"
                 )
+            check_own_files(paths, "masks")
 
     def _set_sources(self) -> None:
         """Find the frames that supervise others, if a field needs them, and their point labels."""
@@ -265,6 +267,8 @@ class SampleDataset(FrameDataset):
         self._sources = self._find_sources()
         if "voxel_classes" in self._fields:
             self._labeled_sources = labeled_sources(self._sources, self._point_label_path)
+            paths = [self._point_label_path(source) for source in self._labeled_sources]
+            check_own_files(paths, "point_labels")
 
     def _read_point_labels(self, source: Any, points: int) -> PointLabels | None:
         """Read the labels of the points of a source; None if it has none, or no field needs them.

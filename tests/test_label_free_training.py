@@ -394,3 +394,15 @@ def test_rellis_3d_has_point_labels_of_its_own(tmp_path):
     assert names[0] == "free"
     assert {"grass", "bush", "tree"} <= set(names)
     assert build_model(cfg).losses(collate([sample]))["loss_point_classes"] > 0
+
+
+def test_two_sequences_do_not_share_a_folder_of_point_labels(tmp_path):
+    tiny = write_tiny_rellis(tmp_path / "data", sequences=("00000", "00001"))
+    shutil.rmtree(tiny.labels_root)
+    cfg = load(write_rellis_config(tmp_path / "config.py", tiny.root), modality="lidar")
+    folder = tiny.root / "00000" / layout.POINT_LABELS
+    cfg.model.loss.label_free["point_labels"] = str(folder)
+    with pytest.raises(
+        ValueError, match=rf"several frames each, such as {folder}/.*point_labels m"
+    ):
+        build_dataset(cfg, "train", training=True)

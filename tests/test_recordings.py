@@ -264,6 +264,15 @@ def test_masks_lie_beside_the_images(root):
     assert both == [root / f"2/masks/{camera}/{stem}.png" for camera in ("front", "rear")]
 
 
+def test_two_drives_do_not_share_a_folder_of_masks(root):
+    folder = root / "1/masks"
+    folder.mkdir()
+    for stem in stems_of(root / "1"):
+        (folder / f"{stem}.png").touch()
+    with pytest.raises(ValueError, match=rf"several frames each, such as {folder}/.*masks must"):
+        read(root, fields=(*INPUTS, "masks"), mask_folder=str(folder))
+
+
 def test_points_have_labels_as_label_making_reads_them(root):
     with pytest.raises(FileNotFoundError, match="3 of 3 files of point labels are missing"):
         read(root / "1", fields=("points", "voxel_classes"))
