@@ -53,6 +53,11 @@ def test_a_network_is_scored_and_drawn(data_root, weights, tmp_path, capsys):
     assert cv2.imread(str(picture)).shape[1] > 1000
 
 
+def test_figures_do_not_replace_labels(data_root):
+    with pytest.raises(ValueError, match="elevation holds input, which the results would replace"):
+        run(data_root, f"--baseline mean --pictures {data_root / 'elevation'}")
+
+
 def test_the_baselines_are_scored_by_the_same_code(data_root, tmp_path):
     for name in ("mean", "lidar"):
         run(data_root, f"--baseline {name} --split test --json {tmp_path / name}")

@@ -62,8 +62,9 @@ def build_evaluation(cfg: Config, network: UnsOcc, args: argparse.Namespace) -> 
     """
     if args.allow_missing:
         check_allow_missing(cfg, network)
-    if args.save_pred is not None:
-        reject_input_folder(args.save_pred, input_folders(cfg))
+    for out in (args.save_pred, args.save_sem):
+        if out is not None:
+            reject_input_folder(out, input_folders(cfg))
     if network.supervision != LABELS and not network.loss_options.label_free_options.has_classes:
         logger.warning(
             "the network was trained without labels: IoU, precision and recall count, scores of "
