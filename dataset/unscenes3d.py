@@ -34,6 +34,7 @@ from dataset.poses import LidarPoses
 from dataset.reading import SUPERVISING, Reading
 from dataset.sample_dataset import SampleDataset
 from dataset.sample_fields import sample_fields
+from dataset.scene_files import Scene
 from dataset.splits import (
     frames_by_scene,
     load_scenes,
@@ -299,7 +300,7 @@ class UnScenes3D(SampleDataset):
         folders: Sequence[str],
         split: str,
         source: str,
-        scenes: Mapping[str, formats.Scene],
+        scenes: Mapping[str, Scene],
         stems: Sequence[str] | None,
     ) -> list[str]:
         """Return the frames to read, after checking that their files exist."""
@@ -320,7 +321,7 @@ class UnScenes3D(SampleDataset):
         self,
         split: str,
         source: str,
-        scenes: Mapping[str, formats.Scene],
+        scenes: Mapping[str, Scene],
         stems: Sequence[str] | None,
     ) -> list[str]:
         """Return the frames of a split, or the selected ones."""
