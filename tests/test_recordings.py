@@ -190,6 +190,8 @@ def test_key_frames_are_apart_and_the_others_are_sources(source):
     assert read(source / "1", stems=[between]).stems == [between]
     with pytest.raises(ValueError, match="key_every_s must be 0 or above"):
         read(source, options=dict(key_every_s=-1.0))
+    with pytest.raises(ValueError, match=r"dataset.vehicle_m: expected x, y and z, each from and"):
+        read(source, options=dict(vehicle_m=(1.0, -2.5, -1.2, 1.2, -3.0, 0.3)))
 
 
 def test_a_gap_in_time_ends_a_scene(root):
