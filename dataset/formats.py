@@ -33,6 +33,8 @@ _WRITE_CLOUD = (
     "another unit."
 )
 _LOCAL_MAP = CloudRule(None, columns=3)
+_SAME_ASPECT = 0.02
+"""Relative difference of width over height that rounding to whole pixels leaves."""
 
 
 @dataclass(frozen=True)
@@ -168,18 +170,27 @@ def depth_from_units(encoded: UInt16[np.ndarray, "H W"]) -> Float32[np.ndarray, 
     return np.multiply(encoded, np.float32(1 / layout.DEPTH_UNITS_PER_M), dtype=np.float32)
 
 
-def read_mask(path: Path, *, num_classes: int) -> UInt8[np.ndarray, "H W"]:
+def read_mask(
+    path: Path, *, num_classes: int, image_size: tuple[int, int]
+) -> UInt8[np.ndarray, "H W"]:
     """Read the label of each pixel; free and ignored ones say nothing.
 
     Args:
         path: A PNG of one channel of 8 bits.
         num_classes: Number of classes, free included.
+        image_size: Height and width of the image, which the mask may have at another scale.
     """
     advice = "Write one PNG an image, each pixel its label, 255 where unknown."
     labels = decode_image(file_name(path), read_bytes(path))
     if labels.ndim != 2 or labels.dtype != np.uint8:
         found = f"{labels.dtype} of shape {labels.shape}"
         raise invalid(path, "a PNG of one channel of 8 bits", found, advice)
+    height, width = image_size
+    area = labels.shape[0] * width
+    if abs(labels.shape[1] * height - area) > _SAME_ASPECT * area:
+        found = f"{labels.shape[1]}×{labels.shape[0]}"
+        expected = f"the proportions of the image, {width}×{height} as stored"
+        raise invalid(path, expected, found, "Neither crop the mask nor apply the EXIF rotation.")
     unknown = labels[(labels >= num_classes) & (labels != IGNORE)]
     if len(unknown):
         expected = f"labels below {num_classes}, or {IGNORE}"

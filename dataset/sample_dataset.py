@@ -242,6 +242,10 @@ class SampleDataset(FrameDataset):
         """Return the paths of the masks of a frame, one for each camera."""
 
     @abstractmethod
+    def _recorded_sizes(self, index: int) -> list[tuple[int, int]]:
+        """Return the height and width of the recorded images of a frame."""
+
+    @abstractmethod
     def _pixel_from_volume(self, index: int, choices: Choices) -> Float64[np.ndarray, "N 4 4"]:
         """Return the projections of a frame's own volume into its cropped and resized images."""
 
@@ -341,8 +345,10 @@ class SampleDataset(FrameDataset):
     def _read_masks(self, index: int, choices: Choices) -> ImageMasks:
         """Read the masks of a frame's own images, cropped and resized like them."""
         labels = []
-        for path in self._mask_paths(index):
-            mask = formats.read_mask(path, num_classes=self.label_set.num_classes)
+        sizes = self._recorded_sizes(index)
+        for path, size in zip(self._mask_paths(index), sizes, strict=True):
+            num_classes = self.label_set.num_classes
+            mask = formats.read_mask(path, num_classes=num_classes, image_size=size)
             window = self._image_transform((mask.shape[0], mask.shape[1]), choices)
             labels.append(window.depth(mask))
         recorded_from_augmented = np.linalg.inv(transforms.augmented_from_recorded(choices))

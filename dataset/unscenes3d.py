@@ -285,12 +285,13 @@ class UnScenes3D(SampleDataset):
     def _mask_paths(self, index: int) -> list[Path]:
         return [self._root / self._mask_folder / f"{self.stems[index]}.png"]
 
+    def _recorded_sizes(self, index: int) -> list[tuple[int, int]]:
+        return [formats.open_image(self._path(layout.IMAGES, self.stems[index])).size]
+
     def _pixel_from_volume(self, index: int, choices: Choices) -> Float64[np.ndarray, "1 4 4"]:
-        stem = self.stems[index]
-        window = self._image_transform(
-            formats.open_image(self._path(layout.IMAGES, stem)).size, choices
-        )
-        return (window.matrix() @ self._read_projection(stem))[None]
+        (size,) = self._recorded_sizes(index)
+        window = self._image_transform(size, choices)
+        return (window.matrix() @ self._read_projection(self.stems[index]))[None]
 
     def _path(self, folder: str, stem: str) -> Path:
         return path_of(self._root, folder, stem)

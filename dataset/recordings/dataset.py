@@ -315,6 +315,9 @@ class Recordings(SampleDataset):
         folders = [folder / camera for camera in cameras] if len(cameras) > 1 else [folder]
         return [path / f"{frame.recorded_stem}.png" for path in folders]
 
+    def _recorded_sizes(self, index: int) -> list[tuple[int, int]]:
+        return list(self._frames[index].drive.image_sizes)
+
     def _pixel_from_volume(self, index: int, choices: Choices) -> Float64[np.ndarray, "N 4 4"]:
         return np.stack(self._projections(self._frames[index], choices))
 

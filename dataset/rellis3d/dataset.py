@@ -257,6 +257,10 @@ class Rellis3D(SampleDataset):
     def _mask_paths(self, index: int) -> list[Path]:
         return [self._root / self._mask_folder / f"{self.stems[index]}.png"]
 
+    def _recorded_sizes(self, index: int) -> list[tuple[int, int]]:
+        del index
+        return [self._recorded_size]
+
     def _pixel_from_volume(self, index: int, choices: Choices) -> Float64[np.ndarray, "1 4 4"]:
         sequence = self._sequences[self._frames[index].sequence]
         window = self._image_transform(self._recorded_size, choices)
