@@ -68,19 +68,25 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 
 def configs_of(names: Sequence[str]) -> list[Path]:
-    """Return the config files of variants, or of all.
+    """Return the config files of variants, each once, or of all.
 
     Raises:
         FileNotFoundError: If there is none of a name.
+        ValueError: If two of them have the same name.
     """
     if not names:
         return sorted(VARIANTS.glob("*.py"))
     paths = [Path(name) if name.endswith(".py") else VARIANTS / f"{name}.py" for name in names]
+    config_of: dict[str, Path] = {}
     for path in paths:
         if not path.is_file():
             known = ", ".join(path.stem for path in sorted(VARIANTS.glob("*.py")))
             raise FileNotFoundError(f"config {path} not found; the variants are {known}")
-    return paths
+        other = config_of.setdefault(path.stem, path)
+        if not other.samefile(path):
+            raise ValueError(f"{other} and {path} have the same name, which their work directories "
+                "and records have, too: rename one")  # fmt: skip
+    return list(config_of.values())
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -100,7 +106,9 @@ def main(arguments: argparse.Namespace) -> None:
         latency=arguments.latency,
     )
     configs = configs_of(arguments.variants)
-    runs = [Run(config, seed, settings) for seed in arguments.seeds for config in configs]
+    runs = [
+        Run(config, seed, settings) for seed in dict.fromkeys(arguments.seeds) for config in configs
+    ]
     for run in runs:
         run.load_config()
     data = verify(arguments.data_root, arguments.data_file)

@@ -57,8 +57,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "dropped and counted (default: room for all)")  # fmt: skip
     add("--outputs", nargs="+", choices=EXTRAS, default=[], metavar="NAME", help="outputs beside "
         "the occupancy: probabilities, of each class; elevation")  # fmt: skip
-    add("--split", choices=SPLITS, default="val", help="split of the data set that the check is "
-        "on, with --data-root (default: val)")  # fmt: skip
+    add("--split", choices=SPLITS, help="split of the data set that the check is on, with "
+        "--data-root (default: val)")  # fmt: skip
     add("--frames", type=count, default=4, metavar="N", help="frames of the check (default: 4)")
     add_device_option(parser)
     add_sensors_option(parser)
@@ -85,12 +85,14 @@ def main(args: argparse.Namespace) -> None:
     """Export the network and report the comparison.
 
     Raises:
-        ValueError: If the file's ending is not that of its format.
+        ValueError: If the file's ending is not that of its format, or --split has no data.
     """
     start_logging()
     if args.out.suffix != f".{args.format}":
         raise ValueError(f"--out must end in .{args.format} with --format {args.format}, got "
             f"{args.out}")  # fmt: skip
+    if args.split is not None and args.data_root is None:
+        raise ValueError(f"--split {args.split} is for frames of a data set: pass --data-root, too")
     weights = read_weights(args.resume_from)
     cfg = read_config(args, sensors_values(args), weights=weights)
     options = ExportOptions(
@@ -101,7 +103,7 @@ def main(args: argparse.Namespace) -> None:
         max_points=args.max_points,
         max_voxels=tuple(args.max_voxels),
         extras=tuple(name for name in EXTRAS if name in args.outputs),
-        split=None if args.data_root is None else args.split,
+        split=None if args.data_root is None else args.split or "val",
         frames=args.frames,
     )
     say(report(export(cfg, weights, args.out, options)))
