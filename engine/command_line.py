@@ -95,12 +95,19 @@ def read_config(
 
     Raises:
         FileNotFoundError: If the config does not exist.
-        ValueError: If there is no config, it is invalid or contradicts the weights, or an
-            overridden key is unknown.
+        ValueError: If there is no config, it is invalid or contradicts the weights, an overridden
+            key is unknown, or two options set it to different values.
     """
-    options = parse_options(args.cfg_options) | dict(values or {})
+    given, chosen = parse_options(args.cfg_options), dict(values or {})
     if args.data_root is not None:
-        options["data_root"] = args.data_root
+        chosen["data_root"] = args.data_root
+    for key, value in chosen.items():
+        if given.get(key, value) != value:
+            raise ValueError(
+                f"--cfg-options {key}={given[key]} contradicts another option, which sets it to "
+                f"{value}: leave one of them out"
+            )
+    options = given | chosen
     if weights is not None:
         return trained_config(weights, args.py_config, options)
     if args.py_config is None:
