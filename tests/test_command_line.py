@@ -45,7 +45,7 @@ def test_values_of_the_config_come_from_all_options(tmp_path):
     cfg = read_config(given, {"schedule.lr": 0.5})
     assert (cfg.data_root, cfg.modality, cfg.schedule.lr) == ("there", "lidar", 0.5)
     assert read_config(parse(*words)).data_root != "there"
-    with pytest.raises(ValueError, match="data_root=here contradicts .* sets it to there: leave"):
+    with pytest.raises(ValueError, match=r"data_root=here contradicts .* to there: leave"):
         read_config(parse(*words, "--data-root", "there", "--cfg-options", "data_root=here"))
     same = parse(*words, "--data-root", "there", "--cfg-options", "data_root=there")
     assert read_config(same).data_root == "there"
