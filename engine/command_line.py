@@ -52,14 +52,14 @@ def add_split_option(options: Options) -> None:
 def add_sensors_option(options: Options) -> None:
     """Add the choice of the sensors that are read, for ``sensors_values``."""
     options.add_argument("--sensors", choices=MODALITIES, help="predict from these sensors only, "
-        "with a network of both; default: all that it was built for")  # fmt: skip
+        "with a network for both; default: all that it was built for")  # fmt: skip
 
 
 def add_missing_option(options: Options) -> None:
     """Add the choice to predict frames that lack the data of a sensor."""
     options.add_argument("--allow-missing", action="store_true", help="predict frames whose image "
         "or point cloud is missing, empty or blank from the other sensor, and warn of them; "
-        "needs a network of both")  # fmt: skip
+        "needs a network for both sensors")  # fmt: skip
 
 
 def sensors_values(args: argparse.Namespace) -> dict[str, Any]:

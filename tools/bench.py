@@ -4,9 +4,9 @@
     python tools/bench.py full lidar --seeds 42 1 2        some variants, three times
 
 A run trains (train.py), scores validation and test (eval_iou.py, with distances and RayIoU) and, on
-request, sensor corruptions (eval_robustness.py) and latency (tools/benchmark.py). The data must be
-there: `make bench-data`. It is verified first. Recorded runs are skipped, and the same command
-resumes interrupted ones. `tools/update_tables.py` turns the records into tables.
+request, sensor corruptions (eval_robustness.py) and latency (tools/benchmark.py). It needs the data
+of `make bench-data` and verifies it first. Recorded runs are skipped, and the same command resumes
+interrupted ones. `tools/update_tables.py` turns the records into tables.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "test frames under each corruption (default: 0, none)")  # fmt: skip
     add("--latency", action="store_true", help="also time the inference of one frame; best alone "
         "on the GPU, with --jobs 1")  # fmt: skip
-    add("--commit", metavar="HASH", help="commit of the code, where it is in no repository")
+    add("--commit", metavar="HASH", help="commit of the code, if it is not in a git repository")
     add("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE",
         help="override values of all configs")  # fmt: skip
     return parser.parse_args(arguments)
@@ -119,7 +119,7 @@ def main(arguments: argparse.Namespace) -> None:
         device=torch.cuda.get_device_name(0) if gpus else "CPU",
     )
     if facts.commit == "unknown":
-        say("warning: the code is in no repository, so records lack its commit: pass --commit HASH")
+        say("warning: the code is in no git repository, so records lack its commit: pass --commit")
     failures = Queue(facts, gpus, arguments.jobs or max(1, len(gpus))).execute(runs)
     if failures:
         named = shortlist([f"{name}: {why}" for name, why in failures.items()])
