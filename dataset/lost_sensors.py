@@ -85,6 +85,19 @@ def with_losses(sample: Sample, fields: Collection[str], *, drop: bool) -> Sampl
     return sample
 
 
+class FirstLosses:
+    """Warns of the first frame that lacks something, once per cause, where frames have no end."""
+
+    def __init__(self) -> None:
+        self._warned: set[Loss] = set()
+
+    def see(self, stem: str, lost: Sequence[Loss]) -> None:
+        """Warn of what no frame before has lacked."""
+        for loss in set(lost) - self._warned:
+            self._warned.add(loss)
+            logger.warning("frame %s: %s; later frames are not warned of", stem, loss.value)
+
+
 class LossWatch:
     """Counts what frames lack as they pass, and warns once per cause.
 

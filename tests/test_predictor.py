@@ -119,6 +119,17 @@ def test_the_content_of_a_file_can_be_in_any_buffer(kind):
     np.testing.assert_array_equal(predictor(**arrays).occupancy, expected)
 
 
+def test_a_lost_sensor_is_warned_of_once(caplog):
+    predictor, (sample,) = predictor_of(), samples_of(make_batch(1))
+    arrays = arrays_of(sample)
+    for _ in range(2):
+        predictor(**arrays | {"image": np.zeros_like(arrays["image"])})
+        predictor(**arrays | {"points": arrays["points"][:0]})
+    blank, empty = caplog.messages
+    assert blank == f"frame frame: {Loss.BLANK_IMAGE.value}; later frames are not warned of"
+    assert Loss.NO_POINTS.value in empty
+
+
 def test_what_is_no_image_is_named():
     predictor, (sample,) = predictor_of(), samples_of(make_batch(1))
     arrays = arrays_of(sample)

@@ -20,12 +20,12 @@ from dataset.clouds import read_stored_cloud
 from dataset.formats import open_image
 from dataset.image_decoding import EncodedImage
 from dataset.layout import IMAGE_SUFFIXES
-from dataset.lost_sensors import with_losses
+from dataset.lost_sensors import FirstLosses, with_losses
 from dataset.recorded_clouds import RecordedClouds, left_open, placed
 from dataset.registration import RegistrationWatch
 from dataset.rig import SUFFIXES as CALIBRATION_SUFFIXES
 from dataset.rig import Rig, read_rig
-from dataset.sample import Loss, Sample
+from dataset.sample import Sample
 from engine.build.build import input_fields, sensors_of
 from engine.prediction.arrivals import Arrival, Arrivals, Side
 from engine.prediction.files import FrameWriter
@@ -116,7 +116,7 @@ class _Predict:
 
     def __init__(self, predictor: GridPredictor, frames: "LiveFrames", writer: FrameWriter) -> None:
         self._predictor, self._frames, self._writer = predictor, frames, writer
-        self._warned: set[Loss] = set()
+        self._losses = FirstLosses()
         self.watch = RegistrationWatch(predictor.grid, predictor.inputs.image_crop)
         self.followed = Followed()
 
@@ -147,9 +147,7 @@ class _Predict:
 
     def _warn_of(self, sample: Sample) -> None:
         self.watch.see(sample.stem, sample.images, sample.pixel_from_lidar, sample.points)
-        for loss in set(sample.lost) - self._warned:
-            self._warned.add(loss)
-            logger.warning("frame %s: %s; later frames are not warned of", sample.stem, loss.value)
+        self._losses.see(sample.stem, sample.lost)
 
 
 class LiveFrames:

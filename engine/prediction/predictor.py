@@ -16,8 +16,9 @@ from torch import Tensor
 
 from dataset.arrays import Images, InputOptions, as_array, sample_from_arrays
 from dataset.image_decoding import EncodedImage
+from dataset.lost_sensors import FirstLosses, losses_of
 from dataset.sample import Batch, Sample, collate
-from engine.build.build import amp_dtype, build_grid, load_network
+from engine.build.build import amp_dtype, build_grid, input_fields, load_network
 from engine.checkpoint.origin import trained_config
 from engine.checkpoint.weights import TrainedWeights, read_weights
 from engine.prediction.gpu_decoder import decoder_on
@@ -85,6 +86,7 @@ class GridPredictor:
         self._amp, self._num_gaussians = amp, num_gaussians
         self.is_compiled, self._grids_of = False, grids_of
         self._decoder = decoder_on(self.device)
+        self._losses = FirstLosses()
 
     def compile(self) -> None:
         """Compile the network's dense parts; on a GPU, also replay it as one CUDA graph.
@@ -105,7 +107,8 @@ class GridPredictor:
     ) -> PredictedGrid:
         """Predict one frame; a single-sensor network needs only the arrays of that sensor.
 
-        Tensors are as good as arrays, and so are nested lists of points and matrices.
+        Tensors are as good as arrays, and so are nested lists of points and matrices. An image of
+        a single color and a cloud without points are warned of, the first time.
 
         Args:
             image: RGB image as recorded, uint8 (H, W, 3), or the content of its JPEG or PNG file;
@@ -131,7 +134,9 @@ class GridPredictor:
         if points is not None:
             cloud = as_array("points", points)
         self._check_given(image=images, points=cloud)
-        return self.predict([self.read("frame", images, matrices, cloud)])[0]
+        sample = self.read("frame", images, matrices, cloud)
+        self._losses.see(sample.stem, losses_of(sample, input_fields(self.network.sensors)))
+        return self.predict([sample])[0]
 
     def _check_given(self, **given: object) -> None:
         """Check that the arrays of the sensors in use are there."""
