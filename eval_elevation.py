@@ -12,7 +12,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from engine.build.build import build_model, place
+from engine.build.build import build_model, input_folders, place
 from engine.checkpoint.weights import fill
 from engine.command_line import (
     add_config_options,
@@ -20,6 +20,7 @@ from engine.command_line import (
     add_split_option,
     add_weight_options,
     read_config,
+    reject_input_folder,
     weights_to_score,
 )
 from engine.evaluation.elevation_frames import (
@@ -64,6 +65,8 @@ def main(args: argparse.Namespace) -> None:
         start_logging(process.rank)
         weights = weights_to_score(args) if args.baseline is None else None
         cfg = read_config(args, weights=weights)
+        if args.pictures is not None:
+            reject_input_folder(args.pictures, input_folders(cfg))
         mapper: Mapper
         if weights is not None:
             network = build_model(cfg)

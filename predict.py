@@ -27,6 +27,7 @@ from engine.command_line import (
     add_missing_option,
     add_sensors_option,
     read_config,
+    reject_input_folder,
     sensors_values,
 )
 from engine.number_options import count, positive, whole_number
@@ -41,7 +42,7 @@ from engine.prediction.frames import (
 from engine.prediction.predictor import build_predictor
 from utils.config import PRECISIONS, Runtime, read_section
 from utils.console import run_script, say, start_logging
-from utils.outputs import output_folder, reject_input_folder
+from utils.outputs import output_folder
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -77,7 +78,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--clouds", type=Path, metavar="DIR",
         help="folder of point clouds STEM.bin, .npy, .pcd or .ply")  # fmt: skip
     add("--calib", type=Path, metavar="FILE", help="calibration of all frames, .txt or .json")
-    add = parser.add_argument_group("a recording that grows (docs/deployment.md)").add_argument
+    add = parser.add_argument_group("while recording (docs/deployment.md)").add_argument
     add("--follow", type=Path, metavar="DIR", help="predict frames as they arrive in DIR/images "
         "and DIR/clouds, with DIR/calib.json or .txt, and print how long each took; older frames "
         "that wait are skipped")  # fmt: skip

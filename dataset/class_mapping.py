@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Integer, UInt8
 
-from dataset.formats import read_json
+from dataset.file_content import read_json
 from utils.labels import FREE, UNSCENES3D, LabelSet
 
 UNKNOWN = 0

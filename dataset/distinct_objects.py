@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64, Integer
 
 from dataset import layout
-from dataset.formats import Scene, read_occupancy_rows
+from dataset.formats import read_occupancy_rows
 from dataset.poses import LidarPoses
+from dataset.scene_files import Scene
 from dataset.splits import frames_by_scene, scene_of_stem
 from utils.labels import UNSCENES3D
 from utils.parallel import map_in_processes

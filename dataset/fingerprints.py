@@ -18,7 +18,6 @@ import numpy as np
 
 from dataset import layout
 from dataset.formats import (
-    Scene,
     read_calibration,
     read_cloud,
     read_depth_units,
@@ -27,6 +26,7 @@ from dataset.formats import (
     read_vehicle_info,
 )
 from dataset.inventory import path_of, require_folders
+from dataset.scene_files import Scene
 from dataset.splits import load_scenes
 from utils.labels import UNSCENES3D
 from utils.parallel import map_in_processes

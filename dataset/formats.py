@@ -4,13 +4,10 @@ Every reader raises ValueError if a file violates its format, with the path, wha
 what was found and what to do; nothing is repaired or skipped.
 """
 
-import codecs
 import io
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Float64, Integer, Num, UInt8, UInt16
@@ -18,18 +15,26 @@ from jaxtyping import Float32, Float64, Integer, Num, UInt8, UInt16
 from dataset import cloud_rule, layout
 from dataset.calibration import check_camera_matrix, check_rigid
 from dataset.cloud_rule import UNSCENES3D_CLOUD, CloudRule
+from dataset.file_content import (
+    COPY_AGAIN,
+    file_name,
+    invalid,
+    read_bytes,
+    read_text,
+)
 from dataset.image_decoding import EncodedImage, decode_image
 from dataset.sample import VehicleState
 from utils.labels import IGNORE, UNSCENES3D
 from utils.quaternions import rotation_matrix
 
-_COPY_AGAIN = "The file is corrupt: copy it again from its source."
 _INTEGER_ROWS = "Save the rows as integers: rows.astype(np.int64)."
 _WRITE_CLOUD = (
     "Write float32 x, y, z, intensity 0–255 (docs/prepare_data.md); dataset.intensity_max sets "
     "another unit."
 )
 _LOCAL_MAP = CloudRule(None, columns=3)
+_SAME_ASPECT = 0.02
+"""Relative difference of width over height that rounding to whole pixels leaves."""
 
 
 @dataclass(frozen=True)
@@ -62,21 +67,6 @@ class VehicleInfo:
     state: VehicleState
 
 
-@dataclass(frozen=True)
-class Scene:
-    """One drive of ``scene_info.json``.
-
-    Attributes:
-        location: Region of the mine, such as "location_4_5".
-        samples: Stems of the labeled frames.
-        sweeps: Stems of the unlabeled frames between them.
-    """
-
-    location: str
-    samples: tuple[str, ...]
-    sweeps: tuple[str, ...]
-
-
 def read_image(path: Path, *, image_max: float | int | None = None) -> UInt8[np.ndarray, "H W 3"]:
     """Read an image as RGB, without the EXIF rotation: the calibration is for stored pixels.
 
@@ -89,7 +79,7 @@ def read_image(path: Path, *, image_max: float | int | None = None) -> UInt8[np.
 
 def open_image(path: Path, *, image_max: float | int | None = None) -> EncodedImage:
     """Read an image without decoding it yet; the arguments are those of ``read_image``."""
-    return EncodedImage(_name(path), _read_bytes(path), image_max)
+    return EncodedImage(file_name(path), read_bytes(path), image_max)
 
 
 def read_cloud(path: Path, rule: CloudRule = UNSCENES3D_CLOUD) -> Float32[np.ndarray, "P 4"]:
@@ -127,17 +117,17 @@ def read_occupancy_rows(path: Path) -> Integer[np.ndarray, "N 4"]:
 
     Rows of small integers become int32, in which indices of voxels do not overflow.
     """
-    data = _read_bytes(path)
+    data = read_bytes(path)
     try:
         rows = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
     except ValueError as error:
-        raise _error(path, "a numpy array (.npy)", str(error), _COPY_AGAIN) from error
+        raise invalid(path, "a numpy array (.npy)", str(error), COPY_AGAIN) from error
     if rows.ndim != 2 or rows.shape[1] != 4 or rows.dtype.kind not in "iu":
         expected = "integer rows with 4 columns (x, y, z, class)"
         found = f"shape {rows.shape}, {rows.dtype}"
         has_rows = rows.ndim == 2 and rows.shape[1] == 4
         advice = _INTEGER_ROWS if has_rows else "Write sparse rows, not a dense grid."
-        raise _error(path, expected, found, advice)
+        raise invalid(path, expected, found, advice)
     _check_rows(path, rows)
     return rows if rows.dtype.itemsize >= 4 else rows.astype(np.int32)
 
@@ -171,7 +161,7 @@ def read_depth_units(
     if image_size is not None and encoded.shape != tuple(image_size):
         found = f"{encoded.shape[1]}×{encoded.shape[0]}"
         expected = f"the size of the image, {image_size[1]}×{image_size[0]}"
-        raise _error(path, expected, found, "A depth image must match the recorded image.")
+        raise invalid(path, expected, found, "A depth image must match the recorded image.")
     return encoded
 
 
@@ -180,22 +170,31 @@ def depth_from_units(encoded: UInt16[np.ndarray, "H W"]) -> Float32[np.ndarray, 
     return np.multiply(encoded, np.float32(1 / layout.DEPTH_UNITS_PER_M), dtype=np.float32)
 
 
-def read_mask(path: Path, *, num_classes: int) -> UInt8[np.ndarray, "H W"]:
+def read_mask(
+    path: Path, *, num_classes: int, image_size: tuple[int, int]
+) -> UInt8[np.ndarray, "H W"]:
     """Read the label of each pixel; free and ignored ones say nothing.
 
     Args:
         path: A PNG of one channel of 8 bits.
         num_classes: Number of classes, free included.
+        image_size: Height and width of the image, which the mask may have at another scale.
     """
     advice = "Write one PNG an image, each pixel its label, 255 where unknown."
-    labels = decode_image(_name(path), _read_bytes(path))
+    labels = decode_image(file_name(path), read_bytes(path))
     if labels.ndim != 2 or labels.dtype != np.uint8:
         found = f"{labels.dtype} of shape {labels.shape}"
-        raise _error(path, "a PNG of one channel of 8 bits", found, advice)
+        raise invalid(path, "a PNG of one channel of 8 bits", found, advice)
+    height, width = image_size
+    area = labels.shape[0] * width
+    if abs(labels.shape[1] * height - area) > _SAME_ASPECT * area:
+        found = f"{labels.shape[1]}×{labels.shape[0]}"
+        expected = f"the proportions of the image, {width}×{height} as stored"
+        raise invalid(path, expected, found, "Neither crop the mask nor apply the EXIF rotation.")
     unknown = labels[(labels >= num_classes) & (labels != IGNORE)]
     if len(unknown):
         expected = f"labels below {num_classes}, or {IGNORE}"
-        raise _error(path, expected, f"label {unknown[0]}", advice)
+        raise invalid(path, expected, f"label {unknown[0]}", advice)
     return labels
 
 
@@ -211,7 +210,7 @@ def read_elevation_units(path: Path) -> UInt16[np.ndarray, "rows cols"]:
         layout.elevation_grid((encoded.shape[0], encoded.shape[1]))
     except ValueError as error:
         found = f"{encoded.shape[0]} rows and {encoded.shape[1]} columns"
-        raise _error(path, "the cells of an elevation image", found, f"{error}.") from error
+        raise invalid(path, "the cells of an elevation image", found, f"{error}.") from error
     return encoded
 
 
@@ -253,9 +252,9 @@ def read_calibration_matrices(
     shapes = {"P2": (3, 4), "R0_rect": (3, 3), "Tr_velo_to_cam": (3, 4)}
     shapes |= {key: (3, 4) for key in optional if key in values}
     matrices = {key: _matrix(path, values, key, shape) for key, shape in shapes.items()}
-    check_camera_matrix(_name(path), "P2", matrices["P2"][:3, :3])
+    check_camera_matrix(file_name(path), "P2", matrices["P2"][:3, :3])
     for key in [key for key in matrices if key != "P2"]:
-        check_rigid(_name(path), key, matrices[key])
+        check_rigid(file_name(path), key, matrices[key])
     return matrices
 
 
@@ -267,7 +266,7 @@ def _calibration_values(path: Path) -> dict[str, list[str]]:
         if not colon:
             continue
         if key.strip() in values:
-            raise _error(path, "each key once", f"'{key.strip()}' twice", "Remove one of them.")
+            raise invalid(path, "each key once", f"'{key.strip()}' twice", "Remove one of them.")
         values[key.strip()] = text.split()
     return values
 
@@ -277,13 +276,13 @@ def read_vehicle_info(path: Path) -> VehicleInfo:
     lines = [line.split() for line in read_text(path).splitlines() if line.strip()]
     if [len(line) for line in lines[:2]] != [8, 7]:
         expected = "a line of 8 numbers (pose) and one of 7 (velocity, acceleration)"
-        raise _error(path, expected, f"lines of {[len(line) for line in lines]}", _COPY_AGAIN)
+        raise invalid(path, expected, f"lines of {[len(line) for line in lines]}", COPY_AGAIN)
     pose, motion = (_numbers(path, f"line {i + 1}", line) for i, line in enumerate(lines[:2]))
     x, y, z, w = pose[4:]
     norm = float(np.linalg.norm(pose[4:]))
     if abs(norm - 1.0) > 0.01:
         found = f"one of length {norm:.4g}"
-        raise _error(path, "a unit quaternion qx qy qz qw", found, "Normalize it.")
+        raise invalid(path, "a unit quaternion qx qy qz qw", found, "Normalize it.")
     world_from_imu = np.eye(4)
     world_from_imu[:3, :3] = rotation_matrix(np.array([w, x, y, z]) / norm)
     world_from_imu[:3, 3] = pose[1:4]
@@ -291,87 +290,9 @@ def read_vehicle_info(path: Path) -> VehicleInfo:
     return VehicleInfo(float(pose[0]), world_from_imu, VehicleState((vx, vy, vz), (ax, ay, az)))
 
 
-def read_scene_info(path: Path) -> dict[str, Scene]:
-    """Read the drives of a data set by name from ``scene_info.json``."""
-    advice = 'Each scene must be {"location": text, "samples": [stems], "sweeps": [stems]}.'
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise _error(path, "an object of scenes", type(content).__name__, advice)
-    scenes = {}
-    for name, entry in content.items():
-        if not isinstance(entry, dict) or not isinstance(entry.get("samples"), list):
-            raise _error(path, f"a list of samples in '{name}'", "none", advice)
-        stems = [entry["samples"], entry.get("sweeps", [])]
-        if not all(isinstance(stem, str) for group in stems for stem in group):
-            raise _error(path, f"stems of '{name}' as strings", "other types", advice)
-        scenes[name] = Scene(str(entry.get("location", "")), tuple(stems[0]), tuple(stems[1]))
-    return scenes
-
-
-def read_stem_list(path: Path) -> list[str]:
-    """Read the stems of a split, one per line; an empty file is an empty split."""
-    text = read_text(path) if path.stat().st_size else ""
-    return [line.strip() for line in text.splitlines() if line.strip()]
-
-
 def read_caption(path: Path) -> str:
     """Read one or two sentences about the frame."""
     return read_text(path).strip()
-
-
-def read_json(path: Path) -> Any:
-    """Read JSON text in which no object has a key twice."""
-    text = read_text(path)
-    try:
-        return json.loads(text, object_pairs_hook=_object)
-    except (ValueError, RecursionError) as error:
-        raise _error(path, "JSON with each key once", str(error), "Correct the file.") from error
-
-
-def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key '{repeated}' twice")
-    return found
-
-
-def read_text(path: Path) -> str:
-    """Read text in UTF-8, or in UTF-16 if the file begins with its byte-order mark."""
-    data = _read_bytes(path)
-    utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    encoding = "utf-16" if utf16 else "utf-8-sig"
-    try:
-        return data.decode(encoding)
-    except UnicodeDecodeError as error:
-        advice = "Save it as UTF-8, or as UTF-16 with a byte-order mark."
-        raise _error(path, f"text in {encoding}", str(error), advice) from error
-
-
-def _error(path: Path, expected: str, found: str, advice: str) -> ValueError:
-    return ValueError(f"{_name(path)}: expected {expected}, found {found}. {advice}")
-
-
-def _name(path: Path) -> str:
-    return f"{path} (frame {path.stem})" if _is_of_frame(path) else str(path)
-
-
-def _is_of_frame(path: Path) -> bool:
-    """Return whether a file is named after a frame, unlike poses.txt or calib.json."""
-    has_number = any(letter.isdigit() for letter in path.stem)
-    return has_number and path.parent.name != layout.IMAGESETS and path.suffix != ".json"
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        advice = "copy it, or remove the frame" if _is_of_frame(path) else "check the path"
-        raise FileNotFoundError(f"{_name(path)} not found: {advice}") from error
-    if not data:
-        raise _error(path, "content", "an empty file", _COPY_AGAIN)
-    return data
 
 
 def _read_rows(
@@ -381,12 +302,12 @@ def _read_rows(
     advice: str,
 ) -> Num[np.ndarray, "P columns"]:
     """Read a file of rows without a header that has no fault."""
-    data = _read_bytes(path)
+    data = read_bytes(path)
     if len(data) % rule.row_bytes:
         likely = cloud_rule.likely_layout(data)
         expected = f"{rule}, a multiple of {rule.row_bytes} bytes"
         found = f"{len(data)} bytes{cloud_rule.naming(likely)}"
-        raise _error(path, expected, found, _COPY_AGAIN if likely is None else advice)
+        raise invalid(path, expected, found, COPY_AGAIN if likely is None else advice)
     rows = np.frombuffer(data, rule.number_type).reshape(-1, rule.columns)
     stated = replace(rule, intensity_max=None)
     is_finite = bool(np.isfinite(rows).all())
@@ -394,10 +315,10 @@ def _read_rows(
         finite = np.isfinite(rows).all(axis=1)
         first = int(np.argmin(finite))
         found = f"{(~finite).sum()} rows that are not, the first is {first}: {rows[first].tolist()}"
-        raise _error(path, "finite numbers", found, "Remove these rows when writing clouds.")
+        raise invalid(path, "finite numbers", found, "Remove these rows when writing clouds.")
     found_fault = fault(rows, rule)
     if found_fault is not None:
-        raise ValueError(f"{_name(path)}: {found_fault}. {advice}")
+        raise ValueError(f"{file_name(path)}: {found_fault}. {advice}")
     return rows
 
 
@@ -411,18 +332,18 @@ def _check_rows(path: Path, rows: Integer[np.ndarray, "N 4"]) -> None:
     if off_grid.any():
         found = f"{off_grid.sum()} rows outside, the first {rows[off_grid][0].tolist()}"
         expected = f"indices in a grid of {limits[:3]}"
-        raise _error(path, expected, found, "Index from the grid's corner.")
+        raise invalid(path, expected, found, "Index from the grid's corner.")
     unknown = rows[(rows[:, 3] < 0) | (rows[:, 3] >= UNSCENES3D.num_classes), 3]
     found = f"{len(unknown)} rows with classes {np.unique(unknown).tolist()}"
     expected = f"classes 0–{UNSCENES3D.num_classes - 1}"
-    raise _error(path, expected, found, "See docs/conventions.md for the classes.")
+    raise invalid(path, expected, found, "See docs/conventions.md for the classes.")
 
 
 def _read_uint16(path: Path) -> np.ndarray:
-    image = decode_image(_name(path), _read_bytes(path))
+    image = decode_image(file_name(path), read_bytes(path))
     if image.dtype != np.uint16 or image.ndim != 2:
         found = f"{image.dtype} of shape {image.shape}"
-        raise _error(path, "a single-channel uint16 image", found, "Write meters × 256 as PNG.")
+        raise invalid(path, "a single-channel uint16 image", found, "Write meters × 256 as PNG.")
     return image
 
 
@@ -432,12 +353,12 @@ def _matrix(
     """Parse the matrix of a key, padded to 4×4 with the identity."""
     if key not in values:
         found = f"only {sorted(values)}"
-        raise _error(path, f"a line '{key}: numbers'", found, "Add the key to the calibration.")
+        raise invalid(path, f"a line '{key}: numbers'", found, "Add the key to the calibration.")
     numbers = _numbers(path, key, values[key])
     rows, columns = shape
     if len(numbers) != rows * columns:
         expected = f"{rows * columns} numbers for '{key}'"
-        raise _error(path, expected, str(len(numbers)), f"It must be a {rows}×{columns} matrix.")
+        raise invalid(path, expected, str(len(numbers)), f"It must be a {rows}×{columns} matrix.")
     matrix = np.eye(4)
     matrix[:rows, :columns] = numbers.reshape(shape)
     return matrix
@@ -447,7 +368,7 @@ def _numbers(path: Path, name: str, words: Sequence[str]) -> Float64[np.ndarray,
     try:
         numbers = np.array([float(word) for word in words])
     except ValueError as error:
-        raise _error(path, f"numbers in '{name}'", f"'{' '.join(words)}'", str(error)) from error
+        raise invalid(path, f"numbers in '{name}'", f"'{' '.join(words)}'", str(error)) from error
     if not np.isfinite(numbers).all():
-        raise _error(path, f"finite numbers in '{name}'", f"'{' '.join(words)}'", _COPY_AGAIN)
+        raise invalid(path, f"finite numbers in '{name}'", f"'{' '.join(words)}'", COPY_AGAIN)
     return numbers

@@ -23,9 +23,10 @@ import numpy as np
 from jaxtyping import Integer
 
 from dataset import layout
-from dataset.formats import Scene, occupancy_from_rows, read_occupancy_rows
+from dataset.formats import occupancy_from_rows, read_occupancy_rows
 from dataset.inventory import complete_stems, path_of, require_files, time_order
 from dataset.occupancy_files import dense_from_rows, is_sparse, read_labels, write_array
+from dataset.scene_files import Scene
 from dataset.splits import all_splits, load_scenes, split_frames
 from utils.parallel import map_in_processes
 from utils.shortlist import shortlist

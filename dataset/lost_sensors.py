@@ -1,13 +1,14 @@
 """Frames that lack the data of a sensor: what is lost, and what is left to predict from."""
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
+from mmengine.dist import all_gather_object, is_main_process
 from torch import Tensor
 
 from dataset.sample import Loss, Sample
@@ -84,14 +85,28 @@ def with_losses(sample: Sample, fields: Collection[str], *, drop: bool) -> Sampl
     return sample
 
 
+class FirstLosses:
+    """Warns of the first frame that lacks something, once per cause, where frames have no end."""
+
+    def __init__(self) -> None:
+        self._warned: set[Loss] = set()
+
+    def see(self, stem: str, lost: Sequence[Loss]) -> None:
+        """Warn of what no frame before has lacked."""
+        for loss in set(lost) - self._warned:
+            self._warned.add(loss)
+            logger.warning("frame %s: %s; later frames are not warned of", stem, loss.value)
+
+
 class LossWatch:
     """Counts what frames lack as they pass, and warns once per cause.
 
     Args:
-        allow_missing: Whether frames are predicted from the sensor that is left.
+        allow_missing: Whether frames are predicted from the sensor that is left; None: that is no
+            option.
     """
 
-    def __init__(self, *, allow_missing: bool) -> None:
+    def __init__(self, *, allow_missing: bool | None = None) -> None:
         self._allow_missing = allow_missing
         self._seen: dict[str, tuple[Loss, ...]] = {}
 
@@ -99,14 +114,13 @@ class LossWatch:
         """Note what a frame lacks."""
         self._seen[stem] = tuple(lost)
 
-    @property
-    def seen(self) -> Mapping[str, tuple[Loss, ...]]:
-        """What each frame lacks, by stem."""
-        return self._seen
-
-    def add(self, seen: Mapping[str, tuple[Loss, ...]]) -> None:
-        """Add what another process has seen."""
-        self._seen |= seen
+    def close_all(self) -> None:
+        """Close the watches of all processes; one of them warns."""
+        for seen in all_gather_object(self._seen):
+            self._seen |= seen
+        if is_main_process():
+            self.close()
+        self._seen = {}
 
     def close(self) -> None:
         """Warn of what the frames lacked, with their number and the first of them."""
@@ -126,6 +140,8 @@ class LossWatch:
     def _consequence(self, loss: Loss) -> str:
         if loss is Loss.SOME_IMAGES:
             return "they are predicted with black images in their place"
+        if self._allow_missing is None:
+            return "check the data"
         if not self._allow_missing:
             return "check the data; --allow-missing predicts such frames from the other sensor"
         return f"predicted from the {'LiDAR' if loss in LOST_CAMERA else 'camera'} alone"

@@ -81,6 +81,19 @@ def checked_crop(crop: Any) -> tuple[float, float, float, float]:
     return top, left, bottom, right
 
 
+def checked_box(name: str, box_m: Any) -> tuple[float, float, float, float, float, float]:
+    """Return a box as floats.
+
+    Raises:
+        ValueError: If it is not x, y and z, each from and to [m].
+    """
+    low, high = (box_m[::2], box_m[1::2]) if _are(int | float, box_m, 6) else ((1,), (0,))
+    if not all(start <= end for start, end in zip(low, high, strict=True)):
+        raise ValueError(f"{name}: expected x, y and z, each from and to in meters, got {box_m}")
+    x0, x1, y0, y1, z0, z1 = (float(value) for value in box_m)
+    return x0, x1, y0, y1, z0, z1
+
+
 def _are(kind: Any, values: Any, count: int) -> bool:
     """Return whether a config value is a sequence of ``count`` values of a type."""
     return (

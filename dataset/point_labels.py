@@ -1,6 +1,7 @@
 """Labels of the points of a cloud: files with a number per point, and the classes that they are."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -104,3 +105,21 @@ def labeled_sources(
         )
     logger.info("point labels of %d of the %d frames that supervise", len(labeled), len(distinct))
     return labeled
+
+
+def check_own_files(paths: Sequence[Path], option: str) -> None:
+    """Check that no two frames share a file of masks or point labels.
+
+    Args:
+        paths: File of each frame.
+        option: The key of ``model.loss.label_free`` that names their folder.
+
+    Raises:
+        ValueError: If two frames do, as with an absolute path to the folder of one drive.
+    """
+    shared = [str(path) for path, count in Counter(paths).items() if count > 1]
+    if shared:
+        raise ValueError(
+            f"{len(shared)} files belong to several frames each, such as {min(shared)}: "
+            f"model.loss.label_free.{option} must name a folder in each drive, not a path to one"
+        )

@@ -85,6 +85,13 @@ def in_box(points: Float[np.ndarray, "P _"], box_m: Sequence[float]) -> Bool[np.
     return inside
 
 
+def left_open(rig: Rig, network_height_m: float | None) -> list[str]:
+    """Return the keys that a calibration does not state, so that clouds have to show them."""
+    keys = [] if "intensity_max" in rig.clouds else ["intensity_max"]
+    is_placed = rig.states_frame or rig.lidar_height_m is not None or network_height_m is None
+    return keys if is_placed else [*keys, "lidar_height_m"]
+
+
 def settled_unit(clouds: Sequence[StoredCloud], folder: Path) -> float:
     """Return the intensity that becomes 1: the one that is stated, or an estimate.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
-from dataset.formats import read_text
+from dataset.file_content import read_text
 from utils.quaternions import quaternion_xyzw, rotation_matrix
 from utils.whole_files import write_whole
 

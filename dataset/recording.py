@@ -70,7 +70,7 @@ class Recording(Dataset[Sample]):
         self.stems = _matched_stems(sides, " and ".join(names), stems, allow_missing=allow_missing)
         self.scenes = [""] * len(self.stems)
         self._images = [self._present(camera) for camera in self._images]
-        self._sizes = [_size_of_all(list(camera.values())) for camera in self._images]
+        self._sizes = [size_of_all(list(camera.values())) for camera in self._images]
         self._cloud_files, self._clouds = self._present(cloud_files), None
         if self._cloud_files:
             self._clouds = RecordedClouds(self._cloud_files, self._rig, options.lidar_height_m)
@@ -215,7 +215,7 @@ def files_by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def _size_of_all(paths: Sequence[Path]) -> tuple[int, int]:
+def size_of_all(paths: Sequence[Path]) -> tuple[int, int]:
     """Return the height and width of the images of a camera, from their headers; 0 if unknown.
 
     Raises:
@@ -234,7 +234,8 @@ def _size_of_all(paths: Sequence[Path]) -> tuple[int, int]:
         )
         raise ValueError(
             f"{paths[0].parent}: expected images of one size, because the calibration is for one "
-            f"size, found {found}: restore the recorded size, or select frames with --stems"
+            f"size, found {found}: restore the recorded size, or leave the "
+            "others out (predict.py --stems)"
         )
     width, height = next(iter(first), (0, 0))
     return height, width

@@ -21,7 +21,8 @@ from jaxtyping import Float64
 
 from dataset.calibration import check_camera_matrix, check_rigid
 from dataset.cloud_rule import DTYPES, CloudRule
-from dataset.formats import read_calibration, read_json
+from dataset.file_content import read_json
+from dataset.formats import read_calibration
 
 SUFFIXES = (".txt", ".json")
 _MAX_HEIGHT_M = 100.0

@@ -21,6 +21,7 @@ from dataset.options import checked_crop, checked_size, checked_sweeps
 from dataset.point_labels import (
     SEMANTIC_KITTI,
     PointLabels,
+    check_own_files,
     labeled_sources,
     read_point_classes,
 )
@@ -241,6 +242,10 @@ class SampleDataset(FrameDataset):
         """Return the paths of the masks of a frame, one for each camera."""
 
     @abstractmethod
+    def _recorded_sizes(self, index: int) -> list[tuple[int, int]]:
+        """Return the height and width of the recorded images of a frame."""
+
+    @abstractmethod
     def _pixel_from_volume(self, index: int, choices: Choices) -> Float64[np.ndarray, "N 4 4"]:
         """Return the projections of a frame's own volume into its cropped and resized images."""
 
@@ -257,6 +262,7 @@ class SampleDataset(FrameDataset):
                     f"{len(lacking)} of {len(paths)} masks are missing: {shortlist(lacking)}. Add "
                     "them, or set model.loss.label_free.masks to None to train without classes"
                 )
+            check_own_files(paths, "masks")
 
     def _set_sources(self) -> None:
         """Find the frames that supervise others, if a field needs them, and their point labels."""
@@ -265,6 +271,8 @@ class SampleDataset(FrameDataset):
         self._sources = self._find_sources()
         if "voxel_classes" in self._fields:
             self._labeled_sources = labeled_sources(self._sources, self._point_label_path)
+            paths = [self._point_label_path(source) for source in self._labeled_sources]
+            check_own_files(paths, "point_labels")
 
     def _read_point_labels(self, source: Any, points: int) -> PointLabels | None:
         """Read the labels of the points of a source; None if it has none, or no field needs them.
@@ -337,8 +345,10 @@ class SampleDataset(FrameDataset):
     def _read_masks(self, index: int, choices: Choices) -> ImageMasks:
         """Read the masks of a frame's own images, cropped and resized like them."""
         labels = []
-        for path in self._mask_paths(index):
-            mask = formats.read_mask(path, num_classes=self.label_set.num_classes)
+        sizes = self._recorded_sizes(index)
+        for path, size in zip(self._mask_paths(index), sizes, strict=True):
+            num_classes = self.label_set.num_classes
+            mask = formats.read_mask(path, num_classes=num_classes, image_size=size)
             window = self._image_transform((mask.shape[0], mask.shape[1]), choices)
             labels.append(window.depth(mask))
         recorded_from_augmented = np.linalg.inv(transforms.augmented_from_recorded(choices))

@@ -11,8 +11,8 @@ from pathlib import Path
 from mmengine.logging import MMLogger
 
 from dataset import layout
-from dataset.formats import Scene, read_scene_info, read_stem_list
 from dataset.inventory import time_order
+from dataset.scene_files import Scene, read_scene_info, read_stem_list
 from utils.shortlist import shortlist
 
 SPLITS = ("train", "val", "test")

@@ -34,6 +34,7 @@ from dataset.poses import LidarPoses
 from dataset.reading import SUPERVISING, Reading
 from dataset.sample_dataset import SampleDataset
 from dataset.sample_fields import sample_fields
+from dataset.scene_files import Scene
 from dataset.splits import (
     frames_by_scene,
     load_scenes,
@@ -284,12 +285,13 @@ class UnScenes3D(SampleDataset):
     def _mask_paths(self, index: int) -> list[Path]:
         return [self._root / self._mask_folder / f"{self.stems[index]}.png"]
 
+    def _recorded_sizes(self, index: int) -> list[tuple[int, int]]:
+        return [formats.open_image(self._path(layout.IMAGES, self.stems[index])).size]
+
     def _pixel_from_volume(self, index: int, choices: Choices) -> Float64[np.ndarray, "1 4 4"]:
-        stem = self.stems[index]
-        window = self._image_transform(
-            formats.open_image(self._path(layout.IMAGES, stem)).size, choices
-        )
-        return (window.matrix() @ self._read_projection(stem))[None]
+        (size,) = self._recorded_sizes(index)
+        window = self._image_transform(size, choices)
+        return (window.matrix() @ self._read_projection(self.stems[index]))[None]
 
     def _path(self, folder: str, stem: str) -> Path:
         return path_of(self._root, folder, stem)
@@ -299,7 +301,7 @@ class UnScenes3D(SampleDataset):
         folders: Sequence[str],
         split: str,
         source: str,
-        scenes: Mapping[str, formats.Scene],
+        scenes: Mapping[str, Scene],
         stems: Sequence[str] | None,
     ) -> list[str]:
         """Return the frames to read, after checking that their files exist."""
@@ -320,7 +322,7 @@ class UnScenes3D(SampleDataset):
         self,
         split: str,
         source: str,
-        scenes: Mapping[str, formats.Scene],
+        scenes: Mapping[str, Scene],
         stems: Sequence[str] | None,
     ) -> list[str]:
         """Return the frames of a split, or the selected ones."""

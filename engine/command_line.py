@@ -1,7 +1,7 @@
 """Options shared by several scripts, with the same name, meaning and default in each."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +52,14 @@ def add_split_option(options: Options) -> None:
 def add_sensors_option(options: Options) -> None:
     """Add the choice of the sensors that are read, for ``sensors_values``."""
     options.add_argument("--sensors", choices=MODALITIES, help="predict from these sensors only, "
-        "with a network of both; default: all that it was built for")  # fmt: skip
+        "with a network for both; default: all that it was built for")  # fmt: skip
 
 
 def add_missing_option(options: Options) -> None:
     """Add the choice to predict frames that lack the data of a sensor."""
     options.add_argument("--allow-missing", action="store_true", help="predict frames whose image "
         "or point cloud is missing, empty or blank from the other sensor, and warn of them; "
-        "needs a network of both")  # fmt: skip
+        "needs a network for both sensors")  # fmt: skip
 
 
 def sensors_values(args: argparse.Namespace) -> dict[str, Any]:
@@ -95,12 +95,19 @@ def read_config(
 
     Raises:
         FileNotFoundError: If the config does not exist.
-        ValueError: If there is no config, it is invalid or contradicts the weights, or an
-            overridden key is unknown.
+        ValueError: If there is no config, it is invalid or contradicts the weights, an overridden
+            key is unknown, or two options set it to different values.
     """
-    options = parse_options(args.cfg_options) | dict(values or {})
+    given, chosen = parse_options(args.cfg_options), dict(values or {})
     if args.data_root is not None:
-        options["data_root"] = args.data_root
+        chosen["data_root"] = args.data_root
+    for key, value in chosen.items():
+        if given.get(key, value) != value:
+            raise ValueError(
+                f"--cfg-options {key}={given[key]} contradicts another option, which sets it to "
+                f"{value}: leave one of them out"
+            )
+    options = given | chosen
     if weights is not None:
         return trained_config(weights, args.py_config, options)
     if args.py_config is None:
@@ -125,3 +132,22 @@ def weights_to_score(args: argparse.Namespace) -> TrainedWeights:
     if is_distributed():  # One process need not read its file again.
         check_agreement({"weights": describe_file(weights.path)})
     return weights
+
+
+def reject_input_folder(out: Path, inputs: Iterable[Path]) -> None:
+    """Check that results neither replace nor mix with input.
+
+    Args:
+        out: The output folder.
+        inputs: Folders that are read. Results may go below one that only holds others of them, such
+            as the root of a data set.
+
+    Raises:
+        ValueError: If it is one of them, or below one.
+    """
+    place, folders = out.resolve(), {folder.resolve() for folder in inputs}
+    holders = {parent for folder in folders for parent in folder.parents}
+    if place in folders or not (folders - holders).isdisjoint(place.parents):
+        raise ValueError(
+            f"{out} holds input, which the results would replace or mix with: choose another folder"
+        )

@@ -12,7 +12,7 @@ import argparse
 import re
 import time
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -124,17 +124,28 @@ def read_frame(args: argparse.Namespace, about: dict[str, str]) -> dict[str, np.
     return given
 
 
-def main(args: argparse.Namespace) -> None:
-    """Predict one frame and write its grid."""
-    began = time.perf_counter()
+def load(path: Path) -> tuple[Any, dict[str, str]]:
+    """Load a package and its entries."""
+    # The loader of C++: torch._inductor.aoti_load_package compiles C++ to find out what the CPU can
+    # do, which takes a compiler and up to a minute.
     try:
-        network = torch._inductor.aoti_load_package(str(args.package))
+        network = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1)
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise SystemExit(
-            f"{args.package}: PyTorch {torch.__version__} cannot load this package: {reason}"
+            f"{path}: PyTorch {torch.__version__} cannot load this package: {reason}"
         ) from error
-    about = network.get_metadata()
+    about: dict[str, str] = network.get_metadata()
+    capability = torch.backends.cpu.get_cpu_capability()
+    if about["device"] == "cpu" and "AVX512" in about["AOTI_CPU_ISA"] and capability != "AVX512":
+        fail(path, f"code for this CPU, {capability}", f"code for {about['AOTI_CPU_ISA']}")
+    return network, about
+
+
+def main(args: argparse.Namespace) -> None:
+    """Predict one frame and write its grid."""
+    began = time.perf_counter()
+    network, about = load(args.package)
     loaded = time.perf_counter()
     given, device = read_frame(args, about), about["device"]
     inputs = [
@@ -145,7 +156,7 @@ def main(args: argparse.Namespace) -> None:
     times_ms = []
     for _ in range(args.repeat):
         start = time.perf_counter()
-        outputs = dict(zip(about["outputs"].split(), network(*inputs), strict=True))
+        outputs = dict(zip(about["outputs"].split(), network.run(inputs), strict=True))
         grid = outputs["occupancy"].cpu().numpy()  # Waits for a GPU.
         times_ms.append(1e3 * (time.perf_counter() - start))
     if int(outputs.get("dropped_voxels", 0)):

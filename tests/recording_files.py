@@ -54,7 +54,7 @@ def write_recordings(
     """Write recordings with poses below ``root``: the first frames of ``write_drive``.
 
     Args:
-        root: Folder of the recordings, which all have the same stems.
+        root: Folder of the recordings, which all have the same stems and almost the same clouds.
         names: Their names.
         frames: Frames of each, a tenth of a second apart.
         calibration: Changes of ``calib.json``; None removes a key.
@@ -64,9 +64,19 @@ def write_recordings(
     """
     stems = write_drive(root / names[0], frames=frames)
     change_calibration(root / names[0], **calibration)
-    for name in names[1:]:
-        shutil.copytree(root / names[0], root / name)
+    for number, name in enumerate(names[1:], start=1):
+        copy_recording(root / names[0], root / name, number)
     return stems
+
+
+def copy_recording(source: Path, target: Path, number: int) -> Path:
+    """Copy a recording; the first point of each cloud is ``number`` mm farther ahead."""
+    shutil.copytree(source, target)
+    for path in (target / "clouds").iterdir():
+        rows = np.fromfile(path, np.float32)
+        rows[0] += number / 1000
+        rows.tofile(path)
+    return target
 
 
 def change_calibration(recording: Path, **changes: Any) -> None:

@@ -237,6 +237,15 @@ def test_variants_by_name_and_path(run):
         bench.configs_of(["fulll"])
 
 
+def test_each_variant_runs_once_and_names_differ(tmp_path):
+    full = bench.VARIANTS / "full.py"
+    assert bench.configs_of(["full", "full", str(full)]) == [full]
+    other = tmp_path / "full.py"
+    other.write_text("")
+    with pytest.raises(ValueError, match=rf"{full} and {other} have the same name.*rename one"):
+        bench.configs_of(["full", str(other)])
+
+
 def test_the_data_are_verified_before_anything_runs(run, tmp_path, monkeypatch, capsys):
     calls = stand_in(monkeypatch, run, fails_at=("test",))
     write_tiny_unscenes3d(tmp_path / "data", frames=1, sweeps=0)

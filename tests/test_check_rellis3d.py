@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from dataset.check.findings import Level
-from dataset.check.rellis3d import RellisReport, check_rellis3d
+from dataset.check.rellis3d import check_rellis3d
+from dataset.check.rellis3d_report import RellisReport
 from dataset.rellis3d.sequences import is_rellis3d
 from tests.rellis3d_files import Frame, image_name, write_tiny_rellis
 from tools import check_dataset

@@ -1,4 +1,5 @@
 import argparse
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from engine.command_line import (
     add_split_option,
     add_weight_options,
     read_config,
+    reject_input_folder,
     weights_to_score,
 )
 from engine.evaluation.depth_options import add_depth_rule_options, depth_rule
@@ -43,6 +45,10 @@ def test_values_of_the_config_come_from_all_options(tmp_path):
     cfg = read_config(given, {"schedule.lr": 0.5})
     assert (cfg.data_root, cfg.modality, cfg.schedule.lr) == ("there", "lidar", 0.5)
     assert read_config(parse(*words)).data_root != "there"
+    with pytest.raises(ValueError, match=r"data_root=here contradicts .* to there: leave"):
+        read_config(parse(*words, "--data-root", "there", "--cfg-options", "data_root=here"))
+    same = parse(*words, "--data-root", "there", "--cfg-options", "data_root=there")
+    assert read_config(same).data_root == "there"
 
 
 def test_a_config_comes_from_a_file_or_from_weights(tmp_path):
@@ -153,3 +159,15 @@ def test_every_script_gives_the_network_images_of_the_size_it_was_trained_with(
         with pytest.raises(Built) as built:
             script.main(script.parse_arguments([*words, *options]))
         assert tuple(built.value.args[0]) == expected
+
+
+def test_results_do_not_go_where_input_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to("clouds")
+    inputs = [Path(), Path("images"), Path("clouds")]
+    for out in ("out", "images_out", ".."):
+        reject_input_folder(Path(out), inputs)
+    inside = ("images/front", str(tmp_path / "clouds/a/b"), "link/new")
+    for out in (".", "clouds", "./a/../clouds", str(tmp_path / "clouds"), "link", *inside):
+        with pytest.raises(ValueError, match="holds input, which the results would replace"):
+            reject_input_folder(Path(out), inputs)

@@ -7,6 +7,7 @@ Each block of commands says how it is covered, in one of three ways:
 - the line above it is ``<!-- by hand: reason -->``.
 """
 
+import ast
 import importlib
 import re
 import shlex
@@ -185,6 +186,17 @@ def test_links_lead_somewhere(page):
         if heading:
             headings = re.findall(r"^#+ (.+)$", FENCE.sub("", read(path)), re.MULTILINE)
             assert heading in map(anchor, headings), f"{page.name}: no heading for {target}"
+
+
+@pytest.mark.parametrize(
+    "script",
+    sorted([*REPOSITORY.glob("*.py"), *REPOSITORY.glob("tools/*.py")]),
+    ids=lambda script: script.name,
+)
+def test_help_shows_commands_as_they_are_typed(script):
+    description = ast.get_docstring(ast.parse(read(script)), clean=False)
+    assert description in read(script), 'a backslash is lost: begin the docstring with r"""'
+    assert "\\\\" not in description, "one backslash continues a line"
 
 
 def test_the_site_has_every_page():

@@ -72,7 +72,8 @@ def test_networks_without_such_a_depth_are_rejected():
 
 
 @pytest.mark.parametrize("source", ["lift", "rendered"])
-def test_the_command_line_scores_a_split(tmp_path, source, capsys):
+def test_the_command_line_scores_a_split(tmp_path, source, capsys, caplog, monkeypatch):
+    monkeypatch.setattr("dataset.lost_sensors.is_blank", lambda image: True)
     stems = write_tiny_unscenes3d(tmp_path / "data", imagesets=("lists",), sweeps=0)
     torch.save(build_model(load_config(CONFIG)).state_dict(), tmp_path / "model_state_dict.pth")
     words = f"--py-config {CONFIG} --work-dir {tmp_path} --json {tmp_path / 's.json'} "
@@ -84,6 +85,7 @@ def test_the_command_line_scores_a_split(tmp_path, source, capsys):
     assert scores["max_depth"] == 60
     assert 0 < scores["abs_rel"] < 20
     assert "images of 160×256" in capsys.readouterr().out
+    assert caplog.text.count("2 of 2 frames: the image has a single color") == 1
     cfg = load_config(CONFIG, {"data_root": str(tmp_path / "data")})
     sample = read_frames(cfg, "val")[0]
     assert sample.stem in stems

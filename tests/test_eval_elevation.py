@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import eval_elevation
-from dataset.sample import Sample
+from dataset.sample import Loss, Sample
 from engine.build.build import build_model
 from engine.evaluation.elevation_frames import (
     baseline_mapper,
@@ -42,15 +42,23 @@ def run(data_root, words):
     eval_elevation.main(eval_elevation.parse_arguments([*words.split(), "modality=lidar"]))
 
 
-def test_a_network_is_scored_and_drawn(data_root, weights, tmp_path, capsys):
+def test_a_network_is_scored_and_drawn(data_root, weights, tmp_path, capsys, caplog, monkeypatch):
+    lost = (Loss.NO_POINTS,)
+    monkeypatch.setattr("dataset.lost_sensors.losses_of", lambda sample, fields: lost)
     out, pictures = tmp_path / "scores.json", tmp_path / "pictures"
     run(data_root, f"--work-dir {weights} --json {out} --pictures {pictures} --num-pictures 1")
     scores = json.loads(out.read_text())
     assert (scores["method"], scores["split"], scores["frames"]) == ("network", "val", 2)
     assert scores["mae_cm"] >= 0
     assert "MAE cm" in capsys.readouterr().out
+    assert caplog.text.count("2 of 2 frames: the point cloud has no points in range") == 1
     (picture,) = pictures.iterdir()
     assert cv2.imread(str(picture)).shape[1] > 1000
+
+
+def test_figures_do_not_replace_labels(data_root):
+    with pytest.raises(ValueError, match="elevation holds input, which the results would replace"):
+        run(data_root, f"--baseline mean --pictures {data_root / 'elevation'}")
 
 
 def test_the_baselines_are_scored_by_the_same_code(data_root, tmp_path):

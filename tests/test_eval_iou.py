@@ -49,9 +49,10 @@ def test_prints_the_table_and_writes_scores_and_predictions(trained, tmp_path, c
 
 def test_labels_are_not_replaced(trained, tmp_path):
     config, out = trained
-    words = f"--data-root {tmp_path} --save-pred {tmp_path / layout.OCCUPANCY}"
-    with pytest.raises(ValueError, match="occ holds input, which the results would replace"):
-        run(config, out, words)
+    words = f"--data-root {tmp_path / 'data'}"
+    for given in (f"--save-pred {tmp_path / 'data/occ'}", f"--save-sem {tmp_path / 'occ3d/gts'}"):
+        with pytest.raises(ValueError, match="holds input, which the results would replace"):
+            run(config, out, f"{words} {given}")
 
 
 def test_distances_and_rays_are_scored_on_demand(trained, tmp_path, capsys):

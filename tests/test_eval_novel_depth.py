@@ -95,7 +95,8 @@ def test_training_learns_from_novel_views_and_validates_depth(data, request, log
 
 
 @pytest.mark.parametrize("render", ["volume", "gaussians"])
-def test_unscenes3d_by_either_renderer(unscenes3d, tmp_path, capsys, render):
+def test_unscenes3d_by_either_renderer(unscenes3d, tmp_path, capsys, caplog, monkeypatch, render):
+    monkeypatch.setattr("dataset.lost_sensors.is_blank", lambda image: True)
     run(unscenes3d, f"--render {render} --json {tmp_path / 's.json'}")
     printed = capsys.readouterr().out
     assert "to 2 m" in printed
@@ -104,6 +105,7 @@ def test_unscenes3d_by_either_renderer(unscenes3d, tmp_path, capsys, render):
     assert scores.keys() >= ERRORS
     assert scores["by_distance"]["2"].keys() >= ERRORS
     assert (scores["render"], scores["frames"]) == (render, 2)
+    assert caplog.text.count("2 of 2 frames: the image has a single color") == 1
     assert "cameras" not in scores
 
 

@@ -110,6 +110,11 @@ def test_the_ending_is_that_of_the_format(weights, tmp_path):
         run(weights, tmp_path / "net.onnx")
 
 
+def test_a_split_needs_its_data(weights, tmp_path):
+    with pytest.raises(ValueError, match="--split test is for frames of a data set: pass --data-r"):
+        run(weights, tmp_path / "net.pt2", "--split", "test")
+
+
 def test_onnx_is_for_the_cpu_and_needs_its_packages(monkeypatch):
     monkeypatch.setattr(files, "ONNX_PACKAGES", ())
     with pytest.raises(ValueError, match="in fp32; got --device cpu --precision bf16"):

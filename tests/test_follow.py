@@ -198,6 +198,29 @@ def test_a_calibration_that_changes_is_warned_of_once(recorder, tmp_path, caplog
     assert caplog.text.count(f"{path} has changed since the start") == 1
 
 
+def test_an_empty_first_cloud_settles_nothing(recorder, tmp_path, caplog, capsys):
+    def arrive_empty():
+        recorder.arrive(recorder.stems[0])
+        (recorder.live / f"clouds/{recorder.stems[0]}.bin").unlink()
+        np.save(recorder.live / f"clouds/{recorder.stems[0]}.npy", np.zeros((0, 4), np.float32))
+
+    write_json_rig(recorder.live / "calib.json", json_rig(lidar_height_m=2.7))
+    later = partial(recorder.arrive, recorder.stems[1])
+    recorder.steps = [arrive_empty, None, None, later]
+    run(tmp_path)
+    assert (
+        "at least 200 points in the first cloud, to estimate intensity_max, found 0" in caplog.text
+    )
+    assert "so its range is taken to be 0–255" in caplog.text
+    assert predicted(tmp_path) == [recorder.stems[1]]
+    assert "1 unreadable" in capsys.readouterr().err
+
+    write_json_rig(recorder.live / "calib.json", json_rig(lidar_height_m=2.7, intensity_max=255))
+    (recorder.live / f"images/{recorder.stems[1]}.jpg").unlink()
+    run(tmp_path)
+    assert predicted(tmp_path) == recorder.stems, "nothing is left to estimate"
+
+
 def test_a_blank_image_is_warned_of_once(recorder, tmp_path, caplog):
     for stem in recorder.stems:
         Image.new("RGB", (96, 60)).save(recorder.done / f"images/{stem}.jpg")

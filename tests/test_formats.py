@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from dataset import formats
+from dataset import formats, scene_files
+from dataset.file_content import read_text
 from dataset.layout import IMAGESETS, LABEL_GRID
 from utils.labels import IGNORE
 
@@ -417,15 +418,15 @@ def test_caption_is_stripped(path):
 
 def test_stem_list_skips_blank_lines_only(path):
     path.write_bytes(b"1.5\r\n\r\n2.25\n 3 ")
-    assert formats.read_stem_list(path) == ["1.5", "2.25", "3"]
+    assert scene_files.read_stem_list(path) == ["1.5", "2.25", "3"]
     path.write_bytes(b"")
-    assert formats.read_stem_list(path) == []
+    assert scene_files.read_stem_list(path) == []
 
 
 def test_scene_info(path):
     path.write_text('{"scene_00000": {"location": "location_1", "samples": ["1.0"], "sweeps": []}}')
-    assert formats.read_scene_info(path) == {
-        "scene_00000": formats.Scene("location_1", ("1.0",), ())
+    assert scene_files.read_scene_info(path) == {
+        "scene_00000": scene_files.Scene("location_1", ("1.0",), ())
     }
 
 
@@ -446,14 +447,14 @@ def test_bad_scene_info_is_rejected(tmp_path, text, message):
     path.parent.mkdir()
     path.write_text(text)
     with pytest.raises(ValueError, match=f"{path}: {message}"):
-        formats.read_scene_info(path)
+        scene_files.read_scene_info(path)
 
 
 def test_files_of_no_frame_are_not_named_after_one(tmp_path):
     for name in ("poses.txt", "mapping.json"):
         path = tmp_path / name
         with pytest.raises(FileNotFoundError, match=rf"{name} not found: check the path$"):
-            formats.read_text(path)
+            read_text(path)
         path.write_bytes(b"")
         with pytest.raises(ValueError, match=rf"{name}: expected content, found an empty file"):
-            formats.read_text(path)
+            read_text(path)

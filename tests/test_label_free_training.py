@@ -239,10 +239,14 @@ def test_scores_of_classes_that_nothing_taught_are_warned_of(tmp_path, caplog):
     assert "trained without labels: IoU, precision and recall count" in caplog.text
 
 
-def write_masks(paths, label):
-    for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(path), np.full((40, 60), label, np.uint8))
+def write_masks(frames, label, *, is_turned=False):
+    """Masks of one label for all images of a data set, at half the scale."""
+    for index in range(len(frames)):
+        sizes = frames._recorded_sizes(index)
+        for path, (height, width) in zip(frames._mask_paths(index), sizes, strict=True):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            mask = np.full((height // 2, width // 2), label, np.uint8)
+            cv2.imwrite(str(path), mask.T if is_turned else mask)
 
 
 @pytest.mark.parametrize("data", ["unscenes3d", "nuscenes"])
@@ -254,8 +258,7 @@ def test_masks_teach_classes(data, modality, request, tmp_path):
         build_dataset(cfg, "train", training=True)
     frames = build_dataset(load(request.getfixturevalue(data)), "train", training=True)
     frames._mask_folder = str(tmp_path / "masks")
-    for index in range(len(frames)):
-        write_masks(frames._mask_paths(index), 3)
+    write_masks(frames, 3)
     batch = collate([build_dataset(cfg, "train", training=True)[0]])
     assert batch.masks.labels.unique().tolist() == [3]
     network = build_model(cfg)
@@ -267,14 +270,17 @@ def test_masks_teach_classes(data, modality, request, tmp_path):
     assert abs(bias[0]) < 1e-6  # Where something is is not learned from masks.
 
 
-def test_a_mask_with_unknown_labels_is_rejected(unscenes3d, tmp_path):
+def test_a_mask_that_does_not_fit_its_image_is_rejected(unscenes3d, tmp_path):
     cfg = load(unscenes3d)
     cfg.model.loss.label_free["masks"] = str(tmp_path)
     frames = build_dataset(load(unscenes3d), "train", training=True)
     frames._mask_folder = str(tmp_path)
-    write_masks([path for index in range(len(frames)) for path in frames._mask_paths(index)], 77)
+    write_masks(frames, 77)
     masked = build_dataset(cfg, "train", training=True)
     with pytest.raises(ValueError, match=r"expected labels below 12, or 255, found label 77"):
+        masked[0]
+    write_masks(frames, 3, is_turned=True)
+    with pytest.raises(ValueError, match=r"proportions of the image, 96×60 as .*, found 30×48"):
         masked[0]
 
 
@@ -394,3 +400,15 @@ def test_rellis_3d_has_point_labels_of_its_own(tmp_path):
     assert names[0] == "free"
     assert {"grass", "bush", "tree"} <= set(names)
     assert build_model(cfg).losses(collate([sample]))["loss_point_classes"] > 0
+
+
+def test_two_sequences_do_not_share_a_folder_of_point_labels(tmp_path):
+    tiny = write_tiny_rellis(tmp_path / "data", sequences=("00000", "00001"))
+    shutil.rmtree(tiny.labels_root)
+    cfg = load(write_rellis_config(tmp_path / "config.py", tiny.root), modality="lidar")
+    folder = tiny.root / "00000" / layout.POINT_LABELS
+    cfg.model.loss.label_free["point_labels"] = str(folder)
+    with pytest.raises(
+        ValueError, match=rf"several frames each, such as {folder}/.*point_labels m"
+    ):
+        build_dataset(cfg, "train", training=True)

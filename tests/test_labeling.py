@@ -635,6 +635,14 @@ def test_poses_in_other_units_are_refused(tmp_path):
         read_drive(tmp_path)
 
 
+def test_images_of_two_sizes_are_refused(tmp_path):
+    stem = write_drive(tmp_path, frames=2)[1]
+    path = tmp_path / f"images/{stem}.png"
+    assert cv2.imwrite(str(path), cv2.imread(str(path))[:50])
+    with pytest.raises(ValueError, match=rf"images: expected images of one size.*{path.name}"):
+        read_drive(tmp_path)
+
+
 def test_missing_poses_and_stems_that_are_no_times_are_refused(tmp_path):
     stem = write_drive(tmp_path, frames=1)[0]
     (tmp_path / "poses.txt").rename(tmp_path / "other.txt")
@@ -653,7 +661,11 @@ def test_missing_poses_and_stems_that_are_no_times_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [({"rest": "car"}, "rest: expected one of"), ({"range_m": 0.0}, "range_m: expected"),
-     ({"fill_m": -1.0}, "fill_m: expected a number of at least 0")],
+     ({"fill_m": -1.0}, "fill_m: expected a number of at least 0"),
+     ({"clip_s": float("nan")}, "clip_s: expected a number above 0, got nan"),
+     ({"range_m": float("inf")}, "range_m: expected a number above 0, got inf"),
+     ({"map_voxel_m": 100.0}, "map_voxel_m: expected at most 0.3"),
+     ({"vehicle_m": (1.0, -2.5, -1.2, 1.2, -3.0, 0.3)}, "vehicle_m: expected x, y and z, each")],
 )  # fmt: skip
 def test_options_out_of_range_are_refused(change, message):
     with pytest.raises(ValueError, match=message):

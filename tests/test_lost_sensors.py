@@ -7,9 +7,9 @@ import pytest
 import torch
 from mmengine.runner import Runner
 
+from dataset import lost_sensors
 from dataset.lost_sensors import LossWatch, has_content, is_blank, losses_of, with_losses
 from dataset.sample import Batch, Loss, Sample
-from engine.evaluation import lost_sensor_hook
 from engine.evaluation.lost_sensor_hook import LostSensorHook
 
 FIELDS = ("images", "points", "pixel_from_lidar")
@@ -80,7 +80,7 @@ def test_a_frame_without_any_sensor_is_an_error_that_names_it():
         with_losses(frame(blank=[0], points=0), FIELDS, drop=True)
 
 
-@pytest.mark.parametrize("allow_missing", [True, False])
+@pytest.mark.parametrize("allow_missing", [True, False, None])
 def test_each_cause_is_warned_of_once_with_numbers(caplog, allow_missing):
     watch = LossWatch(allow_missing=allow_missing)
     for number in range(9):
@@ -92,8 +92,9 @@ def test_each_cause_is_warned_of_once_with_numbers(caplog, allow_missing):
     names = "0.0, 1.0, 2.0, 3.0, 4.0 and 2 more"
     assert image.startswith(f"7 of 10 frames: {Loss.NO_IMAGE.value} ({names}); ")
     assert "black images in their place" in some
-    assert ("from the camera alone" in points) == allow_missing
-    assert ("--allow-missing predicts" in image) != allow_missing
+    assert ("from the camera alone" in points) == (allow_missing is True)
+    assert ("--allow-missing predicts" in image) == (allow_missing is False)
+    assert image.endswith("check the data") == (allow_missing is None)
 
 
 def test_all_processes_are_counted_and_each_frame_once(caplog, monkeypatch):
@@ -101,7 +102,7 @@ def test_all_processes_are_counted_and_each_frame_once(caplog, monkeypatch):
     hook = LostSensorHook(allow_missing=True)
     batch = Batch(["1.0", "2.0"], ["", ""], lost=[(Loss.NO_CLOUD,), ()])
     other = {"1.0": (Loss.NO_CLOUD,), "3.0": (Loss.NO_CLOUD,)}
-    monkeypatch.setattr(lost_sensor_hook, "all_gather_object", lambda seen: [dict(seen), other])
+    monkeypatch.setattr(lost_sensors, "all_gather_object", lambda seen: [dict(seen), other])
     runner = Mock(Runner, rank=0)
     hook.before_val_iter(runner, 0, batch)
     hook.before_val_iter(runner, 1, Batch(["4.0"], [""]))

@@ -14,6 +14,7 @@ from dataset.check.run import check_dataset
 from dataset.labeling.make import INFO_FILE, LabelJob, make_labels
 from dataset.labeling.options import LabelOptions
 from dataset.poses import LidarPoses
+from dataset.scene_files import read_stem_list
 from dataset.splits import load_scenes
 from engine.label_options import setting
 from tests.labeling_drive import LIDAR_HEIGHT_M, SPEED_MPS, write_drive
@@ -65,7 +66,7 @@ def test_the_data_set_is_complete_and_passes_its_check(labeled):
     assert [len(scene.sweeps) for scene in scenes.values()] == [4, 2]
     assert [scene.location for scene in scenes.values()] == ["first", "second"]
     lists = {
-        split: formats.read_stem_list(labeled / "imagesets" / f"{split}.txt")
+        split: read_stem_list(labeled / "imagesets" / f"{split}.txt")
         for split in ("train", "val", "test")
     }
     assert [len(stems) for stems in lists.values()] == [2, 1, 0]

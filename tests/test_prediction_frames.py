@@ -178,6 +178,9 @@ def test_a_compiled_network_sees_batches_of_one_size(cfg, tmp_path):
     assert timing.frames == len(list(tmp_path.glob("*.npy"))) == 3
     assert timing.compile_s > 0
     assert f"after {timing.compile_s:.1f} s of compilation" in str(timing)
+    sizes.clear()
+    predict_frames(predictor, frames, writer, batch_size=1000)
+    assert sizes == [[first, second, third]], "no more than there are"
 
 
 def test_what_is_only_shown_is_read_only_to_be_shown(cfg, labeled):

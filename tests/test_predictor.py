@@ -110,13 +110,43 @@ def test_an_image_can_be_the_content_of_its_file():
         predictor(**arrays | {"image": b"no image"})
 
 
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+def test_the_content_of_a_file_can_be_in_any_buffer(kind):
+    predictor, (sample,) = predictor_of(modality="camera"), samples_of(make_batch(1))
+    arrays = arrays_of(sample)
+    expected = predictor(**arrays).occupancy
+    arrays["image"] = kind(cv2.imencode(".png", arrays["image"][..., ::-1])[1].tobytes())
+    np.testing.assert_array_equal(predictor(**arrays).occupancy, expected)
+
+
+def test_a_lost_sensor_is_warned_of_once(caplog):
+    predictor, (sample,) = predictor_of(), samples_of(make_batch(1))
+    arrays = arrays_of(sample)
+    for _ in range(2):
+        predictor(**arrays | {"image": np.zeros_like(arrays["image"])})
+        predictor(**arrays | {"points": arrays["points"][:0]})
+    blank, empty = caplog.messages
+    assert blank == f"frame frame: {Loss.BLANK_IMAGE.value}; later frames are not warned of"
+    assert Loss.NO_POINTS.value in empty
+
+
+def test_what_is_no_image_is_named():
+    predictor, (sample,) = predictor_of(), samples_of(make_batch(1))
+    arrays = arrays_of(sample)
+    for given in ("a.jpg", arrays["image"].tolist(), ["a.jpg"]):
+        with pytest.raises(ValueError, match=r"or bytes as from Path.read_bytes\(\), got"):
+            predictor(**arrays | {"image": given})
+
+
 def test_a_network_of_one_sensor_needs_its_arrays_only():
     arrays = arrays_of(samples_of(make_batch(1))[0])
     assert predictor_of(modality="lidar")(points=arrays["points"]).occupancy.shape == GRID.shape
     points = arrays.pop("points")
     assert predictor_of(modality="camera")(**arrays).occupancy.shape == GRID.shape
-    with pytest.raises(ValueError, match="without 'images'"):
+    with pytest.raises(ValueError, match="sensors 'both', but image is None: pass it, or build"):
         predictor_of()(points=points)
+    with pytest.raises(ValueError, match="sensors 'both', but points is None"):
+        predictor_of()(**arrays)
 
 
 def test_labels_of_a_sample_play_no_part():

@@ -23,7 +23,12 @@ from dataset.recordings.dataset import Recordings
 from dataset.recordings.folders import Splits
 from dataset.sample import Loss, collate
 from tests.model_inputs import model_config
-from tests.recording_files import add_camera, change_calibration, write_recordings
+from tests.recording_files import (
+    add_camera,
+    change_calibration,
+    copy_recording,
+    write_recordings,
+)
 from tests.toy_training import SCHEDULE
 from utils.geometry import VoxelGrid, project_points
 
@@ -75,7 +80,7 @@ def test_training_takes_all_recordings_that_no_other_split_has(source, tmp_path)
     assert names(read(source, "val", splits=one)) == ["3"]
     named = Splits(train=["2"], val=["3"])
     assert names(read(source, splits=named)) == ["2"]
-    elsewhere = shutil.copytree(source / "1", tmp_path / "far")
+    elsewhere = copy_recording(source / "1", tmp_path / "far", 3)
     assert names(read(source, "test", splits=Splits(test=str(elsewhere)))) == ["far"]
     assert names(read(source / "2")) == ["2"]
     assert len(read(source, "all")) == 3 * len(stems_of(source / "1"))
@@ -93,6 +98,29 @@ def test_a_recording_is_in_one_split(root):
     shutil.copytree(root / "1", root / "more" / "1")
     with pytest.raises(ValueError, match=r"have the same name.*rename one"):
         read(root, splits=Splits(train=["1", "more/1"]))
+
+
+def test_copies_and_parts_of_a_recording_are_in_one_split(root):
+    shutil.copytree(root / "1", root / "copy")
+    first, second, *_ = sorted((root / "copy/clouds").iterdir())
+    first.unlink()
+    message = rf"'.*/1' in dataset.train and '.*/copy' in dataset.val have the same .*{second.name}"
+    with pytest.raises(ValueError, match=message):
+        read(root, splits=Splits(val="copy"))
+    assert names(read(root, splits=Splits(train=["1", "copy"], val="2"))) == ["1", "copy"]
+    shutil.rmtree(root / "copy/clouds")
+    shutil.rmtree(root / "1/clouds")
+    with pytest.raises(ValueError, match="have the same images/"):
+        read(root, splits=Splits(train="1", val="copy"))
+
+
+def test_names_differ_between_the_folder_and_elsewhere(root, tmp_path):
+    elsewhere = copy_recording(root / "1", tmp_path / "more/1", 3)
+    for split in ("train", "all"):
+        with pytest.raises(ValueError, match=r"have the same name.*rename one"):
+            read(root, split, splits=Splits(val=str(elsewhere)))
+    with pytest.raises(ValueError, match=r"listed twice, in dataset.train and val"):
+        read(root, splits=Splits(val=None))
 
 
 def test_what_is_no_recording_is_said(source, tmp_path):
@@ -162,6 +190,8 @@ def test_key_frames_are_apart_and_the_others_are_sources(source):
     assert read(source / "1", stems=[between]).stems == [between]
     with pytest.raises(ValueError, match="key_every_s must be 0 or above"):
         read(source, options=dict(key_every_s=-1.0))
+    with pytest.raises(ValueError, match=r"dataset.vehicle_m: expected x, y and z, each from and"):
+        read(source, options=dict(vehicle_m=(1.0, -2.5, -1.2, 1.2, -3.0, 0.3)))
 
 
 def test_a_gap_in_time_ends_a_scene(root):
@@ -262,6 +292,15 @@ def test_masks_lie_beside_the_images(root):
     assert read(root / "1")._mask_paths(0) == [root / f"1/masks/{stem}.png"]
     both = read(root / "2")._mask_paths(0)
     assert both == [root / f"2/masks/{camera}/{stem}.png" for camera in ("front", "rear")]
+
+
+def test_two_drives_do_not_share_a_folder_of_masks(root):
+    folder = root / "1/masks"
+    folder.mkdir()
+    for stem in stems_of(root / "1"):
+        (folder / f"{stem}.png").touch()
+    with pytest.raises(ValueError, match=rf"several frames each, such as {folder}/.*masks must"):
+        read(root, fields=(*INPUTS, "masks"), mask_folder=str(folder))
 
 
 def test_points_have_labels_as_label_making_reads_them(root):

@@ -31,6 +31,7 @@ ABOUT = {
     "num_points.dtype": "int64",
     "classes": "free truck",
     "device": "cpu",
+    "AOTI_CPU_ISA": "AVX2",
 }
 
 
@@ -40,7 +41,7 @@ class Package:
     def get_metadata(self):
         return ABOUT
 
-    def __call__(self, *inputs):
+    def run(self, inputs):
         self.inputs = dict(zip(ABOUT["inputs"].split(), inputs, strict=True))
         grid = torch.zeros(2, 2, 2, dtype=torch.uint8)
         grid[0, 0, 0] = 1
@@ -61,7 +62,7 @@ def frame(tmp_path):
 @pytest.fixture
 def package(monkeypatch):
     package = Package()
-    monkeypatch.setattr(torch._inductor, "aoti_load_package", lambda path: package)
+    monkeypatch.setattr(torch._C._aoti, "AOTIModelPackageLoader", lambda *_: package)
     return package
 
 
@@ -135,10 +136,20 @@ def test_each_input_of_the_package_is_needed(frame, package, tmp_path):
             run(tmp_path, {other: path for other, path in frame.items() if other != name})
 
 
+def test_a_package_for_a_newer_cpu_is_rejected(frame, package, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    run(tmp_path, frame)
+    monkeypatch.setitem(ABOUT, "AOTI_CPU_ISA", "AVX512 AVX512_VNNI")
+    with pytest.raises(SystemExit, match=r"net\.pt2: expected code for this CPU, AVX2, found code"):
+        run(tmp_path, frame)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    run(tmp_path, frame)
+
+
 def test_a_file_that_is_no_package_is_named(frame, tmp_path, monkeypatch):
-    def refuse(path):
+    def refuse(*_):
         raise RuntimeError("Failed to open archive\nat loader.cpp:1")
 
-    monkeypatch.setattr(torch._inductor, "aoti_load_package", refuse)
+    monkeypatch.setattr(torch._C._aoti, "AOTIModelPackageLoader", refuse)
     with pytest.raises(SystemExit, match=r"net\.pt2: PyTorch .* cannot load .*open archive$"):
         run(tmp_path, frame)

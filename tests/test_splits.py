@@ -5,7 +5,7 @@ import pytest
 from mmengine.logging import MMLogger
 
 from dataset import splits
-from dataset.formats import Scene
+from dataset.scene_files import Scene
 
 
 def write_lists(root, **lists):

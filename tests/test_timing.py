@@ -112,6 +112,20 @@ def test_a_compiled_part_is_watched_from_outside():
     assert [call.name for call in calls] == ["first", "first", "second"]
 
 
+def test_a_noted_peak_survives_a_reset_by_other_code(monkeypatch):
+    peak = [300]
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: peak[0])
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+    pools = [dict(total_size=20, segment_pool_id=pool) for pool in ((0, 0), (0, 1))]
+    monkeypatch.setattr(torch.cuda, "memory_snapshot", lambda: pools)
+    clock = Clock(torch.device("cuda"))
+    clock.note_peak()
+    peak[0] = 100
+    assert clock.peak_bytes() == 320
+    clock.reset_peak()
+    assert clock.peak_bytes() == 120
+
+
 @pytest.mark.gpu
 def test_a_gpu_is_waited_for_and_its_memory_seen():
     clock = Clock(torch.device("cuda"))

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, LoggerHook
 
+from engine.benchmark.timing import Clock
 from engine.benchmark.training_loop import time_training_loop
 from tests.toy_training import write_toy_config
 from utils.config import load_config
@@ -40,6 +41,19 @@ def test_all_frames_and_hooks_of_the_loop_count_and_no_hook_is_waiting_for_data(
     # Six frames in batches of 4 and 2: after the second iteration 4, 2, 4, 2 and 4 of them.
     assert found["frames_per_s"] == pytest.approx(16 / 2.5)
     assert found["waiting_share"] == 0
+
+
+def test_memory_is_noted_before_the_log_resets_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    monkeypatch.setattr(Clock, "note_peak", lambda self: calls.append("note"))
+    monkeypatch.setattr(Clock, "reset_peak", lambda self: calls.append("start"))
+    monkeypatch.setattr(
+        LoggerHook, "after_train_iter", lambda *_, **__: calls.append("log"), raising=False
+    )
+    measure(tmp_path, iterations=2, warmup=1)
+    assert calls[:6] == ["note", "start", "log", "note", "log", "note"]
 
 
 def test_nothing_stays_in_the_folder_of_the_data(tmp_path: Path) -> None:

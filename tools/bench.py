@@ -4,9 +4,9 @@
     python tools/bench.py full lidar --seeds 42 1 2        some variants, three times
 
 A run trains (train.py), scores validation and test (eval_iou.py, with distances and RayIoU) and, on
-request, sensor corruptions (eval_robustness.py) and latency (tools/benchmark.py). The data must be
-there: `make bench-data`. It is verified first. Recorded runs are skipped, and the same command
-resumes interrupted ones. `tools/update_tables.py` turns the records into tables.
+request, sensor corruptions (eval_robustness.py) and latency (tools/benchmark.py). It needs the data
+of `make bench-data` and verifies it first. Recorded runs are skipped, and the same command resumes
+interrupted ones. `tools/update_tables.py` turns the records into tables.
 """
 
 import argparse
@@ -61,26 +61,32 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "test frames under each corruption (default: 0, none)")  # fmt: skip
     add("--latency", action="store_true", help="also time the inference of one frame; best alone "
         "on the GPU, with --jobs 1")  # fmt: skip
-    add("--commit", metavar="HASH", help="commit of the code, where it is in no repository")
+    add("--commit", metavar="HASH", help="commit of the code, if it is not in a git repository")
     add("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE",
         help="override values of all configs")  # fmt: skip
     return parser.parse_args(arguments)
 
 
 def configs_of(names: Sequence[str]) -> list[Path]:
-    """Return the config files of variants, or of all.
+    """Return the config files of variants, each once, or of all.
 
     Raises:
         FileNotFoundError: If there is none of a name.
+        ValueError: If two of them have the same name.
     """
     if not names:
         return sorted(VARIANTS.glob("*.py"))
     paths = [Path(name) if name.endswith(".py") else VARIANTS / f"{name}.py" for name in names]
+    config_of: dict[str, Path] = {}
     for path in paths:
         if not path.is_file():
             known = ", ".join(path.stem for path in sorted(VARIANTS.glob("*.py")))
             raise FileNotFoundError(f"config {path} not found; the variants are {known}")
-    return paths
+        other = config_of.setdefault(path.stem, path)
+        if not other.samefile(path):
+            raise ValueError(f"{other} and {path} have the same name, which their work directories "
+                "and records have, too: rename one")  # fmt: skip
+    return list(config_of.values())
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -100,7 +106,9 @@ def main(arguments: argparse.Namespace) -> None:
         latency=arguments.latency,
     )
     configs = configs_of(arguments.variants)
-    runs = [Run(config, seed, settings) for seed in arguments.seeds for config in configs]
+    runs = [
+        Run(config, seed, settings) for seed in dict.fromkeys(arguments.seeds) for config in configs
+    ]
     for run in runs:
         run.load_config()
     data = verify(arguments.data_root, arguments.data_file)
@@ -111,7 +119,7 @@ def main(arguments: argparse.Namespace) -> None:
         device=torch.cuda.get_device_name(0) if gpus else "CPU",
     )
     if facts.commit == "unknown":
-        say("warning: the code is in no repository, so records lack its commit: pass --commit HASH")
+        say("warning: the code is in no git repository, so records lack its commit: pass --commit")
     failures = Queue(facts, gpus, arguments.jobs or max(1, len(gpus))).execute(runs)
     if failures:
         named = shortlist([f"{name}: {why}" for name, why in failures.items()])

@@ -1,10 +1,11 @@
-"""Measure how right the labels of recordings are, with clouds that are held out.
+"""Measure the accuracy of labels made from recordings, with held-out clouds.
 
     python tools/check_labels.py recording
     python tools/check_labels.py data/drives/drive_00000 --mapping config/labels/unscenes3d.json
 
-Makes the labels anew without every twelfth cloud, and compares the points and rays of those with
-them. A recording of `tools/make_minesim.py --layout recording` is also compared with its truth.
+Makes the labels again without every twelfth cloud, and compares them with the points and rays of
+these clouds. For recordings of `tools/make_minesim.py --layout recording`, it also compares the
+labels with the simulator's ground truth.
 """
 
 import argparse
@@ -48,7 +49,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         type=whole_number(2),
         default=12,
         metavar="N",
-        help="hold every N-th cloud out (default: 12)",
+        help="hold out every N-th cloud (default: 12)",
     )
     return parser.parse_args(arguments)
 

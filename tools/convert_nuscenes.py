@@ -1,7 +1,7 @@
 r"""Write scenes of nuScenes as recordings with boxes, to make labels from.
 
     python tools/convert_nuscenes.py data/nuscenes --scenes scene-0061 --out drives
-    python tools/make_labels.py drives/scene-0061 --mapping config/labels/nuscenes.json \\
+    python tools/make_labels.py drives/scene-0061 --mapping config/labels/nuscenes.json \
         --out data/labels
 
 Works for any data in this layout. Each scene becomes a folder with all clouds of LIDAR_TOP between
@@ -50,7 +50,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         dest="camera",
         action="store_const",
         const=None,
-        help="take all clouds, also those without an image close in time, and no images",
+        help="take all clouds, including those without an image close in time, but no images",
     )
     return parser.parse_args(arguments)
 

@@ -4,8 +4,8 @@ r"""Convert sequences of RELLIS-3D to recordings, from which tools/make_labels.p
     python tools/make_labels.py data/rellis_recordings/00000 --val data/rellis_recordings/00003 \
         --mapping config/labels/rellis3d.json --out data/rellis_labels
 
-Writes OUT/SEQUENCE/ with clouds, point labels, images (as links), poses and calibration. This needs
-no labels of WildOcc. The same command starts a recording anew.
+Writes OUT/SEQUENCE/ with clouds, point labels, images (as links), poses and calibration. WildOcc's
+labels are not needed. Running the same command again rewrites the recordings.
 """
 
 import argparse

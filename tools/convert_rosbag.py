@@ -55,7 +55,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "--image-max",
         type=number(1.0),
         metavar="N",
-        help="white level of images with 16 bits, such as 4095",
+        help="white level of 16-bit images, such as 4095",
     )
     add(
         "--lidar-height",
@@ -63,7 +63,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         metavar="M",
         help="height of the LiDAR above the ground [m] (default: not stated)",
     )
-    add("--deskew", action="store_true", help="take the vehicle's motion out of each cloud")
+    add("--deskew", action="store_true", help="correct each cloud for the motion of the vehicle")
     add(
         "--point-times",
         action="store_true",
@@ -89,18 +89,18 @@ def _add_topic_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="[NAME=]TOPIC",
-        help="CameraInfo of each camera (default: camera_info beside its images)",
+        help="CameraInfo of each camera (default: camera_info next to its images)",
     )
     add(
         "--poses",
         metavar="TOPIC",
-        help="Odometry, PoseStamped or alike; or tf:FRAME for the pose in that frame (default: no "
-        "poses.txt)",
+        help="Odometry, PoseStamped or similar; or tf:FRAME for the pose in that frame "
+        "(default: no poses.txt)",
     )
     add(
         "--pose-frame",
         metavar="FRAME",
-        help="frame that the poses are of (default: child_frame_id of the odometry)",
+        help="frame whose poses are recorded (default: child_frame_id of the odometry)",
     )
 
 

@@ -7,7 +7,7 @@ each table are values for a config: `model.loss.class_weights`, 1 / log(1.2 + sh
 driveable_surface, and `model.loss.class_counts`, the voxels of an average frame. Set them to
 "from_data" to let training compute them from the training split. The counts are cached in
 DIR/statistics/ and updated when a label changes. --distinct also counts each object once per drive,
-in however many of its frames it is; it needs poses.
+no matter how many frames show it; it needs poses.
 
 For RELLIS-3D, the voxels of WildOcc's labels are counted, in the classes of --labels. Its table has
 the published shares of points, and the weights are relative to the most common class.

@@ -3,8 +3,8 @@
     python tools/estimate_poses.py recording
 
 Needs kiss-icp: pip install -r requirements-poses.txt -c constraints.txt. Run the same command again
-to resume. poses.json beside poses.txt says how good the poses are; they are not written if they are
-not good enough. docs/custom_data.md describes options and output.
+to resume. poses.json, next to poses.txt, states the quality of the poses. Poses that are not good
+enough are not written. docs/custom_data.md describes options and output.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         type=number(0.0),
         default=2.0,
         metavar="M",
-        help="closer points are of your own vehicle [m] (default: %(default)s)",
+        help="ignore closer points, which hit your own vehicle [m] (default: %(default)s)",
     )
     add(
         "--stem-unit",

@@ -6,8 +6,8 @@ r"""Export a trained network to one file that runs without this repository.
     python tools/export.py --resume-from FILE --out net.onnx --format onnx --image-size 1920x1200
 
 The file takes a frame as recorded: images of the stated size, projections, and points padded to a
-fixed number. It is compared with the network on frames of a data set, or on made-up ones, and only
-written if both predict the same classes. docs/deployment.md says how to run it from Python and C++.
+fixed number. It is compared with the network on frames of a data set or on synthetic frames, and
+only written if both predict the same classes. docs/deployment.md explains how to run it.
 """
 
 import argparse
@@ -51,15 +51,15 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--image-size", type=parse_size, metavar="WxH", help="size of the recorded images; "
         "needed for networks with a camera")  # fmt: skip
     add("--max-points", type=count, metavar="N", help="rows of the point cloud, padding included "
-        "(default: half as many again as the frames of the check have)")  # fmt: skip
+        "(default: 1.5 times the points of the check frames)")  # fmt: skip
     add("--max-voxels", type=count, nargs="+", default=[], metavar="N", help="room for occupied "
         "voxels at each resolution of the LiDAR encoder, finest first: faster, but others are "
         "dropped and counted (default: room for all)")  # fmt: skip
-    add("--outputs", nargs="+", choices=EXTRAS, default=[], metavar="NAME", help="outputs beside "
+    add("--outputs", nargs="+", choices=EXTRAS, default=[], metavar="NAME", help="outputs besides "
         "the occupancy: probabilities, of each class; elevation")  # fmt: skip
-    add("--split", choices=SPLITS, default="val", help="split of the data set that the check is "
-        "on, with --data-root (default: val)")  # fmt: skip
-    add("--frames", type=count, default=4, metavar="N", help="frames of the check (default: 4)")
+    add("--split", choices=SPLITS, help="split of the check frames, with --data-root "
+        "(default: val)")  # fmt: skip
+    add("--frames", type=count, default=4, metavar="N", help="number of check frames (default: 4)")
     add_device_option(parser)
     add_sensors_option(parser)
     add_config_options(parser, required=False)
@@ -85,12 +85,14 @@ def main(args: argparse.Namespace) -> None:
     """Export the network and report the comparison.
 
     Raises:
-        ValueError: If the file's ending is not that of its format.
+        ValueError: If the file's ending is not that of its format, or --split has no data.
     """
     start_logging()
     if args.out.suffix != f".{args.format}":
         raise ValueError(f"--out must end in .{args.format} with --format {args.format}, got "
             f"{args.out}")  # fmt: skip
+    if args.split is not None and args.data_root is None:
+        raise ValueError(f"--split {args.split} is for frames of a data set: pass --data-root, too")
     weights = read_weights(args.resume_from)
     cfg = read_config(args, sensors_values(args), weights=weights)
     options = ExportOptions(
@@ -101,7 +103,7 @@ def main(args: argparse.Namespace) -> None:
         max_points=args.max_points,
         max_voxels=tuple(args.max_voxels),
         extras=tuple(name for name in EXTRAS if name in args.outputs),
-        split=None if args.data_root is None else args.split,
+        split=None if args.data_root is None else args.split or "val",
         frames=args.frames,
     )
     say(report(export(cfg, weights, args.out, options)))

@@ -1,4 +1,4 @@
-"""Write trained weights as safetensors, to share them.
+r"""Write trained weights as safetensors, to share them.
 
     python tools/export_weights.py out/demo/model_state_dict.pth --out demo.safetensors
     python tools/export_weights.py out/demo/model_state_dict.pth --out demo.safetensors --half \
@@ -7,7 +7,7 @@
 The file contains the config of the training, so --resume-from demo.safetensors is enough for every
 script. Weights without their config, as older versions wrote them, need --py-config. The config
 names the folder of the data set: --data-root replaces it. --half stores the weights in half
-precision, and --scores and --about what they reach and come from.
+precision. --scores and --about store what the weights reach and where they come from.
 """
 
 import argparse

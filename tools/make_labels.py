@@ -37,9 +37,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("recordings", type=Path, nargs="*", metavar="RECORDING", help="recordings of the train set")
-    add("--val", type=Path, nargs="+", default=[], metavar="RECORDING", help="those of the val set")
-    add("--test", type=Path, nargs="+", default=[], metavar="RECORDING", help="the test set's")
+    add("recordings", type=Path, nargs="*", metavar="RECORDING", help="recordings to train on")
+    add("--val", type=Path, nargs="+", default=[], metavar="RECORDING", help="for validation")
+    add("--test", type=Path, nargs="+", default=[], metavar="RECORDING", help="for tests")
     add("--out", type=output_folder, required=True, metavar="DIR", help="folder of the data set")
     add("--camera", metavar="NAME", help="camera to use if the recordings have several")
     add(
@@ -70,7 +70,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         type=shard,
         default=(0, 1),
         metavar="I/N",
-        help="label only each N-th clip from number I on, counted from 0: for several machines",
+        help="label only every N-th clip, from clip I on (the first is 0), for several machines",
     )
     parsed = parser.parse_args(arguments)
     if not (parsed.recordings or parsed.val or parsed.test):

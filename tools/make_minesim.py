@@ -1,4 +1,4 @@
-"""Generate an open-pit-mine data set in the UnScenes3D or the nuScenes layout, or recordings.
+r"""Generate an open-pit-mine data set in the UnScenes3D or the nuScenes layout, or recordings.
 
     python tools/make_minesim.py --out data/minesim --scenes 20 --frames 20
     python tools/make_minesim.py --out data/mine_mixed --scenes 40 --frames 10 --conditions all \
@@ -9,9 +9,9 @@
 
 The second command draws weather, light, surfaces and sensors for each scene. The third writes six
 cameras and a spinning LiDAR to data/mine_rig/nuscenes, with the labels of Occ3D, SurroundOcc and
-OpenOccupancy next to it. The fourth reads its options from a file, one or more per line. The last
-writes recordings at 10 Hz, with trucks that move and the true labels of every fifth frame, to try
-tools/make_labels.py on.
+OpenOccupancy next to it. The fourth reads its options from a file, one or more per line, with #
+before comments. The last writes recordings at 10 Hz to try tools/make_labels.py on, with moving
+trucks and the true labels of every fifth frame.
 
 The same seed gives the same bytes with any number of workers. Run the same command again to resume
 an interrupted run.
@@ -51,8 +51,8 @@ LAYOUTS = ("unscenes3d", "nuscenes", "recording")
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = _FileParser(
-        description="Generate an open-pit-mine data set in the UnScenes3D or the nuScenes layout, "
-        "or recordings. @FILE reads options from a file, with # before comments.",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         fromfile_prefix_chars="@",
     )
     parser.add_argument(
@@ -63,8 +63,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         choices=LAYOUTS,
         default="unscenes3d",
         help="unscenes3d: a front camera and a front LiDAR; nuscenes: six cameras and a spinning "
-        "LiDAR; recording: clouds, images and poses at 10 Hz, with the truth of every fifth frame "
-        "(default: unscenes3d)",
+        "LiDAR; recording: clouds, images and poses at 10 Hz, with the ground truth of every fifth "
+        "frame (default: unscenes3d)",
     )
     _add_frame_options(parser)
     _add_detail_options(parser)
@@ -173,8 +173,8 @@ def _add_variation_options(parser: argparse.ArgumentParser) -> None:
         const=1.0,
         default=0.0,
         metavar="SHARE",
-        help="lay mud, water, oil and gravel on the ground that the LiDAR hardly tells apart, in "
-        "this share of the scenes (default: none; without a number: all)",
+        help="lay mud, water, oil and gravel, which the LiDAR can hardly distinguish, on the "
+        "ground in this share of the scenes (default: none; without a number: all)",
     )
     only.add_argument(
         "--lidar",
@@ -254,7 +254,7 @@ def _add_recording_options(parser: argparse.ArgumentParser) -> None:
         "--movers",
         type=whole_number(0, MOST_MOVERS),
         metavar="N",
-        help=f"trucks that move (default: {RecordingOptions.movers})",
+        help=f"moving trucks (default: {RecordingOptions.movers})",
     )
 
 

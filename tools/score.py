@@ -25,7 +25,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dataset.formats import read_stem_list
+from dataset.scene_files import read_stem_list
 from engine.evaluation.folders import score_depth_maps, score_grids
 from engine.evaluation.score_options import build_parser, rule_of, task_of
 from utils.console import run_script, start_logging

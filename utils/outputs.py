@@ -2,7 +2,6 @@
 
 import argparse
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -36,19 +35,3 @@ def output_folder(text: str) -> Path:
     if not os.access(there, os.W_OK | os.X_OK):
         raise argparse.ArgumentTypeError(f"the folder {there.resolve()} is read-only")
     return path
-
-
-def reject_input_folder(out: Path, inputs: Iterable[Path]) -> None:
-    """Check that an output folder holds no input, which results could replace.
-
-    Args:
-        out: The output folder.
-        inputs: Folders that are read.
-
-    Raises:
-        ValueError: If it is one of them.
-    """
-    if out.resolve() in {folder.resolve() for folder in inputs}:
-        raise ValueError(
-            f"{out} holds input, which the results would replace or mix with: choose another folder"
-        )

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from dataset import layout
 from dataset.check.findings import Finding, Level
-from dataset.formats import Scene, read_stem_list
 from dataset.inventory import list_folder, require_folders, time_order
+from dataset.scene_files import Scene, read_stem_list
 from dataset.splits import SPLITS, load_scenes, scene_of_stem, split_frames
 
 RECORDED = (layout.IMAGES, layout.CLOUDS, layout.CALIBS)

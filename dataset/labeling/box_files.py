@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
 from dataset.calibration import split_projection
-from dataset.formats import read_json, read_text
+from dataset.file_content import read_json, read_text
 
 _ENLARGED = 1.1
 _KEYS = {"class", "center", "size", "yaw"}

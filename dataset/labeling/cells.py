@@ -54,7 +54,8 @@ class CellMap:
         if np.abs(index).max() >= reach:
             raise ValueError(
                 f"expected points within {reach * self._cell_m:.0f} m of the start of the clip, "
-                f"found one {np.abs(points_m).max():.0f} m away: correct the poses"
+                f"found one {np.abs(points_m).max():.0f} m away: correct the poses, or enlarge "
+                "map_voxel_m"
             )
         center = (index.astype(np.float32) + np.float32(0.5)) * np.float32(self._cell_m)
         key = _packed(index + reach) << _CLASS_BITS | label

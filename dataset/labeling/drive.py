@@ -12,7 +12,7 @@ from dataset.labeling.options import LabelOptions
 from dataset.layout import IMAGE_SUFFIXES
 from dataset.recorded_clouds import RecordedClouds
 from dataset.recorded_track import key_frames, read_track, scenes_of
-from dataset.recording import files_by_stem
+from dataset.recording import files_by_stem, size_of_all
 from dataset.rig import read_rig
 from utils.shortlist import shortlist
 
@@ -67,7 +67,7 @@ def read_drive(root: Path, camera: str | None = None) -> Drive:
 
     Raises:
         FileNotFoundError: If a file or folder is missing.
-        ValueError: If a file is invalid, or frames lack images.
+        ValueError: If a file is invalid, or images differ in size.
     """
     rig = read_rig(root / "calib.json")
     files = files_by_stem(root / "clouds", CLOUD_SUFFIXES)
@@ -85,6 +85,7 @@ def read_drive(root: Path, camera: str | None = None) -> Drive:
                 f"{folder} lacks images of {len(missing)} of {len(stems)} clouds: "
                 f"{shortlist(missing)}: remove these clouds, or the folder"
             )
+        size_of_all([images[stem] for stem in stems])
     clouds = RecordedClouds({stem: files[stem] for stem in stems}, rig, layout.LIDAR_HEIGHT_M)
     if images:
         projection = clouds.rig.pixel_from_lidar[name]

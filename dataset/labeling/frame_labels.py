@@ -1,5 +1,6 @@
 """Labels of one frame: occupied, free and unobserved voxels, depth, elevation and local map."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from dataset.labeling.options import LabelOptions
 from dataset.labeling.overhead import overhead_of_camera, overhead_of_lidar, rim_of
 from dataset.labeling.sweeps import Sweep
 from dataset.labeling.visibility import seen_by_camera, visible_depth
+from dataset.labeling.votes import voted
 from dataset.map_labels import LOCAL_MAP_X_M, LOCAL_MAP_Y_M, elevation_image
 from utils.labels import FREE, IGNORE
 
@@ -24,8 +26,6 @@ _SOLID_SHARE = 0.25
 most rays through."""
 _RAY_SPACING = 0.01
 """Distance between the rays of a cloud, as a share of the range."""
-_FEWER, _FAR_FEWER = 2, 10
-"""A voxel that holds only noise of its neighbor has this many times fewer points, or far fewer."""
 
 
 @dataclass(frozen=True)
@@ -71,48 +71,20 @@ def label_frame(
         world_from_lidar: Its pose.
         view: The camera, if any.
     """
-    options = clip.options
     clip_from_lidar = clip.clip_from_lidar(world_from_lidar)
     points, label, is_pseudo = _crop(clip, clip_from_lidar)
     movers, mover_label, stays = _movers(clip, sweep, clip_from_lidar)
-    shown = np.concatenate([points, movers])
-    occupancy = np.full(_GRID.shape, IGNORE, np.uint8)
     cloud = sweep.points[~sweep.is_dust, :3]
-    overhead = overhead_of_lidar(movers, cloud)
-    free = _free_voxels(clip, clip_from_lidar)
-    centers = _GRID.meters_from_voxel(np.stack(np.unravel_index(free, _GRID.shape), axis=1) + 0.5)
-    hidden = overhead.hides(centers.astype(np.float32), options.mover_shadow_m)
-    occupancy.reshape(-1)[free[~hidden]] = FREE
-    _hide_behind(occupancy, movers, options)
+    occupancy = _free_space(clip, clip_from_lidar, movers, cloud)
+    shown, classes = np.concatenate([points, movers]), np.concatenate([label, mover_label])
     voxel, inside = _voxels_of(shown)
-    surface = _voted(
-        voxel,
-        np.concatenate([label, mover_label])[inside],
-        shown[inside],
-        options.boundary_m,
-    )
+    surface = voted(voxel, classes[inside], shown[inside], clip.options.boundary_m)
     occupancy.reshape(-1)[surface.voxel] = surface.label
-    guessed = np.zeros(occupancy.size, bool)
-    guessed[_voxels_of(points[is_pseudo])[0]] = True
-    occupied = (occupancy.reshape(-1) != FREE) & (occupancy.reshape(-1) != IGNORE)
     in_map = _between(points[:, 0], LOCAL_MAP_X_M) & _between(points[:, 1], LOCAL_MAP_Y_M)
     depth, in_camera = None, None
     if view is not None:
-        eye = _position(view.pixel_from_lidar)
-        beyond_top = overhead_of_camera(rim_of(movers, cloud) - eye)
-        shown, static = (
-            seen[~beyond_top.hides(seen - eye, np.inf)]
-            for seen in (points, sweep.points[stays, :3])
-        )
-        own = np.concatenate([static, movers])
-        every = np.concatenate([shown, own])
-        spacing = np.concatenate(
-            [
-                np.full(len(shown), options.map_voxel_m, np.float32),
-                np.linalg.norm(own, axis=1) * np.float32(_RAY_SPACING),
-            ]
-        )
-        depth = visible_depth(every, spacing, view.pixel_from_lidar, view.size, options)
+        static = [points, sweep.points[stays, :3]]
+        depth = _depth(view, static, movers, cloud, clip.options)
         in_camera = seen_by_camera(occupancy, view.pixel_from_lidar, view.size)
     return FrameLabels(
         occupancy=occupancy,
@@ -120,8 +92,65 @@ def label_frame(
         depth=depth,
         elevation=elevation_image(points),
         local_map=points[in_map],
-        pseudo_share=float(guessed[occupied].mean()) if occupied.any() else 0.0,
+        pseudo_share=_guessed_share(occupancy, points[is_pseudo]),
     )
+
+
+def _free_space(
+    clip: ClipMap,
+    clip_from_lidar: Float64[np.ndarray, "4 4"],
+    movers: Float32[np.ndarray, "M 3"],
+    cloud: Float32[np.ndarray, "P 3"],
+) -> UInt8[np.ndarray, "X Y Z"]:
+    """Return a grid that is free where nothing is or was, and unobserved elsewhere."""
+    occupancy = np.full(_GRID.shape, IGNORE, np.uint8)
+    free = _free_voxels(clip, clip_from_lidar)
+    centers = _GRID.meters_from_voxel(np.stack(np.unravel_index(free, _GRID.shape), axis=1) + 0.5)
+    overhead = overhead_of_lidar(movers, cloud)
+    hidden = overhead.hides(centers.astype(np.float32), clip.options.mover_shadow_m)
+    occupancy.reshape(-1)[free[~hidden]] = FREE
+    _hide_behind(occupancy, movers, clip.options)
+    return occupancy
+
+
+def _depth(
+    view: View,
+    static: Sequence[Float32[np.ndarray, "_ 3"]],
+    movers: Float32[np.ndarray, "M 3"],
+    cloud: Float32[np.ndarray, "P 3"],
+    options: LabelOptions,
+) -> UInt16[np.ndarray, "H W"]:
+    """Make the depth label, without what may be behind a mover's unseen top.
+
+    Args:
+        view: The camera.
+        static: Static points of the map, and of the frame's own cloud.
+        movers: Points on things that move.
+        cloud: All points of the frame's own cloud but dust.
+        options: Options of the labels.
+    """
+    eye = _position(view.pixel_from_lidar)
+    beyond_top = overhead_of_camera(rim_of(movers, cloud) - eye)
+    of_map, of_cloud = (seen[~beyond_top.hides(seen - eye, np.inf)] for seen in static)
+    own = np.concatenate([of_cloud, movers])
+    spacing_m = np.concatenate(
+        [
+            np.full(len(of_map), options.map_voxel_m, np.float32),
+            np.linalg.norm(own, axis=1) * np.float32(_RAY_SPACING),
+        ]
+    )
+    every = np.concatenate([of_map, own])
+    return visible_depth(every, spacing_m, view.pixel_from_lidar, view.size, options)
+
+
+def _guessed_share(
+    occupancy: UInt8[np.ndarray, "X Y Z"], guessed: Float32[np.ndarray, "N 3"]
+) -> float:
+    """Return the share of the occupied voxels with points whose class is guessed."""
+    is_guessed = np.zeros(occupancy.size, bool)
+    is_guessed[_voxels_of(guessed)[0]] = True
+    is_occupied = (occupancy.reshape(-1) != FREE) & (occupancy.reshape(-1) != IGNORE)
+    return float(is_guessed[is_occupied].mean()) if is_occupied.any() else 0.0
 
 
 def _free_voxels(
@@ -221,70 +250,6 @@ def _hide_behind(
         for samples in ray_samples(start, end[None], 0.0, _GRID.voxel_m):
             voxel, _ = _voxels_of(samples)
             occupancy.reshape(-1)[voxel] = IGNORE
-
-
-@dataclass(frozen=True)
-class _Surface:
-    """Occupied voxels and their labels; 255 where a class is unknown or points are noise."""
-
-    voxel: Int64[np.ndarray, " V"]
-    label: UInt8[np.ndarray, " V"]
-
-
-def _voted(
-    voxel: Int64[np.ndarray, " N"],
-    label: UInt8[np.ndarray, " N"],
-    points: Float32[np.ndarray, "N 3"],
-    boundary_m: float,
-) -> _Surface:
-    """Vote on the class of each voxel, and ignore voxels that hold only noise of a neighbor."""
-    order = np.argsort(voxel * 256 + label, kind="stable")
-    pair = (voxel * 256 + label)[order]
-    first = np.flatnonzero(np.concatenate([[True], pair[1:] != pair[:-1]])[: len(pair)])
-    votes = np.diff(np.append(first, len(pair)))
-    owner, vote_label = pair[first] // 256, pair[first] % 256
-    starts = np.flatnonzero(np.concatenate([[True], owner[1:] != owner[:-1]])[: len(owner)])
-    if not len(starts):
-        return _Surface(np.zeros(0, np.int64), np.zeros(0, np.uint8))
-    # Points of unknown class lose to any other; the smaller class wins if votes are equal.
-    rank = np.where(vote_label == IGNORE, 0, votes * 256 + 255 - vote_label)
-    best = np.maximum.reduceat(rank, starts)
-    winner = np.where(best > 0, 255 - best % 256, IGNORE).astype(np.uint8)
-    count = np.add.reduceat(votes, starts)
-    is_noise = _is_noise(owner[starts], count, voxel, points, boundary_m)
-    return _Surface(owner[starts], np.where(is_noise, IGNORE, winner).astype(np.uint8))
-
-
-def _is_noise(
-    voxel: Int64[np.ndarray, " V"],
-    count: Int64[np.ndarray, " V"],
-    voxel_of_point: Int64[np.ndarray, " N"],
-    points: Float32[np.ndarray, "N 3"],
-    boundary_m: float,
-) -> Bool[np.ndarray, " V"]:
-    """Return voxels whose points all lie at the face of a fuller neighbor, or that have few.
-
-    Both hold noise of the surface in the neighbor.
-    """
-    grid = np.zeros(np.array(_GRID.shape) + 2, np.int32)
-    x, y, z = np.unravel_index(voxel, _GRID.shape)
-    grid[x + 1, y + 1, z + 1] = count
-    number = np.zeros(int(np.prod(_GRID.shape)), np.int32)
-    number[voxel] = np.arange(len(voxel))
-    unit = _GRID.voxel_from_meters(points)
-    inner = unit - np.floor(unit)
-    of_point = number[voxel_of_point]
-    is_noise = np.zeros(len(voxel), bool)
-    limit = boundary_m / _GRID.voxel_m
-    for axis in range(3):
-        for side in (-1, 1):
-            away = inner[:, axis] if side < 0 else 1 - inner[:, axis]
-            beyond = np.bincount(of_point[away > limit], minlength=len(voxel))
-            shift = np.eye(3, dtype=int)[axis] * side + 1
-            neighbor = grid[x + shift[0], y + shift[1], z + shift[2]]
-            is_noise |= (beyond == 0) & (neighbor >= _FEWER * count)
-            is_noise |= neighbor >= _FAR_FEWER * count
-    return is_noise
 
 
 def _centers(clip_from_lidar: Float64[np.ndarray, "4 4"]) -> Float32[np.ndarray, "V 3"]:

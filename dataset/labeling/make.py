@@ -18,7 +18,8 @@ from jaxtyping import Float64
 from dataset import layout
 from dataset.calibration import split_projection
 from dataset.class_mapping import ClassMapping, read_mapping
-from dataset.formats import open_image, read_json
+from dataset.file_content import read_json
+from dataset.formats import open_image
 from dataset.labeling.clip_map import build_clip_map
 from dataset.labeling.drive import Clip, Drive, cut_clips, read_drive
 from dataset.labeling.frame_labels import FrameLabels, View, label_frame

@@ -1,6 +1,10 @@
 """Options of label making, each with its unit and what it does."""
 
 from dataclasses import dataclass, fields
+from math import inf
+
+from dataset.layout import LABEL_GRID
+from dataset.options import checked_box
 
 REST_CLASSES = ("barrier", "terrain", "unknown")
 """What points can become that are neither labeled nor ground; unknown is ignored."""
@@ -93,8 +97,14 @@ class LabelOptions:
             value = getattr(self, option.name)
             if not isinstance(value, int | float) or isinstance(value, bool):
                 continue
-            if value < 0 or (value == 0 and option.name in positive):
+            if not 0 <= value < inf or (value == 0 and option.name in positive):
                 least = "above 0" if option.name in positive else "of at least 0"
                 raise ValueError(f"{option.name}: expected a number {least}, got {value}")
+        if self.map_voxel_m > LABEL_GRID.voxel_m:
+            raise ValueError(
+                f"map_voxel_m: expected at most {LABEL_GRID.voxel_m}, the voxel of labels, got "
+                f"{self.map_voxel_m}"
+            )
+        checked_box("vehicle_m", self.vehicle_m)
         if self.rest not in REST_CLASSES:
             raise ValueError(f"rest: expected one of {REST_CLASSES}, got '{self.rest}'")

@@ -292,6 +292,10 @@ class NuScenes(SampleDataset):
         root = self._root / self._mask_folder
         return [(root / path.relative_to(self._root)).with_suffix(".png") for path in paths]
 
+    def _recorded_sizes(self, index: int) -> list[tuple[int, int]]:
+        cameras = self._frames.cameras(self._rows[index])
+        return [self._frames.image_size(camera) for camera in cameras]
+
     def _pixel_from_volume(self, index: int, choices: Choices) -> Float64[np.ndarray, "N 4 4"]:
         row, matrices = self._rows[index], []
         for camera in self._frames.cameras(row):

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from dataset.clouds import SUFFIXES
-from dataset.formats import read_json
+from dataset.file_content import read_json
 from dataset.inventory import time_order
 from dataset.odometry import alignment, quality, surfaces, sweeps, tracking
 from dataset.odometry.quality import PairQuality

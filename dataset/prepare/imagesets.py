@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dataset import layout
-from dataset.formats import read_stem_list
+from dataset.scene_files import read_stem_list
 from dataset.splits import SPLITS, all_splits, load_scenes
 from utils.whole_files import write_whole
 

@@ -18,7 +18,7 @@ from dataset.image_decoding import EncodedImage
 from dataset.lidar_depth import depth_of_points
 from dataset.lidar_rays import Sweep
 from dataset.neighbors import warn_of_lone_frames
-from dataset.options import restrict
+from dataset.options import checked_box, restrict
 from dataset.reading import Reading
 from dataset.recordings.drive import FIELDS, RecordedDrive
 from dataset.recordings.folders import (
@@ -118,7 +118,7 @@ class Recordings(SampleDataset):
         self._check_fields(data_root, reading.fields)
         if key_every_s < 0:
             raise ValueError(f"key_every_s must be 0 or above, got {key_every_s}")
-        self._vehicle_m = vehicle_m
+        self._vehicle_m = checked_box("dataset.vehicle_m", vehicle_m)
         recordings = recordings_of(Path(data_root), split, splits)
         options = InputOptions(
             self.image_size, self._image_crop, max_range_m, reading.lidar_height_m
@@ -314,6 +314,9 @@ class Recordings(SampleDataset):
         cameras = list(frame.drive.projections)
         folders = [folder / camera for camera in cameras] if len(cameras) > 1 else [folder]
         return [path / f"{frame.recorded_stem}.png" for path in folders]
+
+    def _recorded_sizes(self, index: int) -> list[tuple[int, int]]:
+        return list(self._frames[index].drive.image_sizes)
 
     def _pixel_from_volume(self, index: int, choices: Choices) -> Float64[np.ndarray, "N 4 4"]:
         return np.stack(self._projections(self._frames[index], choices))

@@ -1,8 +1,10 @@
 """The recordings below a folder, and which of them make up a split."""
 
+import filecmp
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations, product
 from pathlib import Path
 
 from dataset.splits import SPLITS
@@ -72,8 +74,8 @@ def recordings_of(data_root: Path, split: str, splits: Splits) -> dict[str, Path
 
     Raises:
         FileNotFoundError: If a recording is missing, or the folder has none.
-        ValueError: If the split is unknown or empty, or a recording is in two splits or twice in
-            one.
+        ValueError: If the split is unknown or empty, or a recording is in two splits, also as a
+            copy, or twice in one.
     """
     if split not in (*SPLITS, ALL):
         raise ValueError(f"unknown split '{split}'; known: {SPLITS} and '{ALL}'")
@@ -81,13 +83,15 @@ def recordings_of(data_root: Path, split: str, splits: Splits) -> dict[str, Path
     listed = {
         of: [_find(data_root, known, of, name) for name in splits.names(of) or ()] for of in SPLITS
     }
+    used = {path.resolve() for paths in listed.values() for path in paths}
+    left = [path for path in known.values() if path.resolve() not in used]
+    takers = [of for of in SPLITS if splits.names(of) is None]
+    listed |= dict.fromkeys(takers or ([ALL] if split == ALL else []), left)
     _check_once(listed)
+    _check_copies({of: listed[of] for of in SPLITS})
     if split == ALL:
         return known | {name_of(path): path for paths in listed.values() for path in paths}
     found = listed[split]
-    if splits.names(split) is None:
-        used = {path.resolve() for paths in listed.values() for path in paths}
-        found = [path for path in known.values() if path.resolve() not in used]
     if not found:
         raise ValueError(
             f"the split '{split}' of '{data_root}' has no recording: choose from "
@@ -136,3 +140,33 @@ def _check_once(chosen: Mapping[str, Sequence[Path]]) -> None:
                     "named after: rename one of the folders"
                 )
             split_of[folder], path_of[name] = split, path
+
+
+def _check_copies(listed: Mapping[str, Sequence[Path]]) -> None:
+    """Check that no recording is a copy, or a part, of one in another split.
+
+    Of two recordings with files of the same name, the first of these is compared.
+
+    Raises:
+        ValueError: If they are the same.
+    """
+    files = {path: _files_of(path) for paths in listed.values() for path in paths}
+    for (split, paths), (other_split, others) in combinations(listed.items(), 2):
+        for path, other in product(paths, others):
+            shared = files[path].keys() & files[other].keys()
+            if not shared:
+                continue
+            first, second = (files[of][min(shared)] for of in (path, other))
+            if first.stat().st_size and filecmp.cmp(first, second, shallow=False):
+                raise ValueError(
+                    f"'{path}' in dataset.{split} and '{other}' in dataset.{other_split} have the "
+                    f"same {min(shared)}: scores of frames that training sees would be "
+                    "meaningless. Keep one of the two"
+                )
+
+
+def _files_of(recording: Path) -> dict[str, Path]:
+    """Return the clouds of a recording by path in it, or its images if it has no clouds."""
+    folder = next(recording / name for name in (CLOUDS, IMAGES) if (recording / name).is_dir())
+    found = (path for path in folder.rglob("[!.]*") if path.is_file())
+    return {path.relative_to(recording).as_posix(): path for path in found}

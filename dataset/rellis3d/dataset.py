@@ -1,7 +1,7 @@
 """The RELLIS-3D data set: frames by index, read from only the files of the requested fields."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from dataset.options import checked_size, restrict
 from dataset.reading import SUPERVISING, Reading
 from dataset.rellis3d import agreement, classes, files, labels, layout, splits
 from dataset.rellis3d.agreement import LabeledFrame
+from dataset.rellis3d.frame_files import POSED, FrameFiles
 from dataset.rellis3d.labels import LabelFiles
 from dataset.rellis3d.layout import Frame, frame_of
 from dataset.rellis3d.sequences import all_frames, find_sequences
@@ -29,7 +30,6 @@ from dataset.sample_dataset import SampleDataset
 from dataset.sample_fields import sample_fields
 from dataset.sweep_ages import sweep_ages_s
 from utils.registry import DATASETS
-from utils.shortlist import shortlist
 
 FIELDS = (
     "images",
@@ -47,8 +47,6 @@ FIELDS = (
 """Fields of a Sample that RELLIS-3D provides."""
 ALL = "all"
 """The split of every frame whose files are complete."""
-_POSED = {"world_from_lidar", "neighbors", *SUPERVISING}
-_FROM_CLOUDS = {"points", "depth_m", "neighbors", "lidar_rays", "voxel_classes"}
 
 logger = logging.getLogger(__name__)
 
@@ -115,10 +113,13 @@ class Rellis3D(SampleDataset):
         self._recorded_size = checked_size("recorded_size", recorded_size)
         self._intensity_max, self._min_range_m = intensity_max, min_range_m
         self.label_form = label_files.form()
-        self._labels_root = label_files.root(self._root)
-        self._label_files: dict[Frame, Path] | None = None
-
         self._sequences = find_sequences(data_root)
+        self._files = FrameFiles(
+            self._root,
+            self._sequences,
+            label_files.root(self._root),
+            allow_missing=self._allow_missing,
+        )
         self._frames = self._select(split, split_source, reading.stems)
         self._set_frames(
             [frame.stem for frame in self._frames], [frame.sequence for frame in self._frames]
@@ -145,10 +146,10 @@ class Rellis3D(SampleDataset):
             return []
         if field == "occupancy":
             try:
-                self._find_labels()
+                _ = self._files.label_paths
             except FileNotFoundError:
                 return []
-        missing = self._missing(self._frames, {field})
+        missing = self._files.missing(self._frames, {field})
         return [frame.stem for frame in self._frames if frame not in missing]
 
     def _times(self) -> list[int]:
@@ -241,7 +242,7 @@ class Rellis3D(SampleDataset):
     def _read_occupancy(
         self, frame: Frame, volume_from_augmented: Float64[np.ndarray, "4 4"]
     ) -> UInt8[np.ndarray, "X Y Z"]:
-        path = self._find_labels()[frame]
+        path = self._files.label_paths[frame]
         found = labels.read_labels(path, self.label_form, self.label_set)
         label_from_volume = self.label_form.label_from_lidar() @ volume_from_augmented
         return labels_on_volume(found, self.label_form.grid, self.grid, label_from_volume)
@@ -256,6 +257,10 @@ class Rellis3D(SampleDataset):
     def _mask_paths(self, index: int) -> list[Path]:
         return [self._root / self._mask_folder / f"{self.stems[index]}.png"]
 
+    def _recorded_sizes(self, index: int) -> list[tuple[int, int]]:
+        del index
+        return [self._recorded_size]
+
     def _pixel_from_volume(self, index: int, choices: Choices) -> Float64[np.ndarray, "1 4 4"]:
         sequence = self._sequences[self._frames[index].sequence]
         window = self._image_transform(self._recorded_size, choices)
@@ -268,7 +273,7 @@ class Rellis3D(SampleDataset):
         used = [self._sequences[name] for name in dict.fromkeys(self.scenes)]
         fields = self._fields & SUPERVISING
         complete = all_frames(used)
-        missing = self._missing(complete, fields)
+        missing = self._files.missing(complete, fields)
         complete = [frame for frame in complete if frame not in missing]
         scenes, numbers = [f.sequence for f in complete], [f.number for f in complete]
         nearest = dict(zip(complete, self._nearest_sources(complete, scenes, numbers), strict=True))
@@ -313,76 +318,10 @@ class Rellis3D(SampleDataset):
             frames = [frame_of(stem) for stem in wanted]
         is_tolerant = split == ALL and stems is None
         fields = set(self._fields)
-        frames = self._with_files(frames, fields & {"occupancy"}, stems, is_tolerant=True)
-        frames = self._with_files(frames, fields & _POSED, stems, is_tolerant=True)
-        rest = fields - _POSED - {"occupancy"}
-        return self._with_files(frames, rest, stems, is_tolerant=is_tolerant)
-
-    def _with_files(
-        self,
-        frames: list[Frame],
-        fields: set[str],
-        stems: Sequence[str] | None,
-        *,
-        is_tolerant: bool,
-    ) -> list[Frame]:
-        """Return the frames that have the files of some fields.
-
-        Args:
-            frames: The frames.
-            fields: Fields of a Sample.
-            stems: The frames that the user asked for, which must be complete.
-            is_tolerant: Whether to leave out the others with a message, not to fail.
-
-        Raises:
-            FileNotFoundError: If frames are incomplete that must not be, or none is complete.
-        """
-        missing = self._missing(frames, fields) if fields else {}
-        if not missing:
-            return frames
-        left = [frame for frame in frames if frame not in missing]
-        lacking = sorted(set(missing.values()))
-        what = (
-            f"'{self._root}': {len(missing)} of {len(frames)} frames lack the files of "
-            f"{sorted(fields)}, such as {shortlist(lacking)}; {labels.missing_by_sequence(missing)}"
-        )
-        if not left or not is_tolerant or stems is not None:
-            raise FileNotFoundError(
-                f"{what}. Unpack them (docs/prepare_data.md), or select frames with 'stems'"
-            )
-        logger.warning("%s. They are left out", what)
-        return left
-
-    def _missing(self, frames: Iterable[Frame], fields: Iterable[str]) -> dict[Frame, str]:
-        """Return the frames that lack a file of some fields, and the first one that is missing."""
-        wanted, found = set(fields), {}
-        needs_pose = bool(wanted & _POSED)
-        files_of = self._find_labels() if "occupancy" in wanted else {}
-        for frame in frames:
-            sequence, number = self._sequences[frame.sequence], frame.number
-            has_cloud, has_image = number in sequence.clouds, number in sequence.images
-            if self._allow_missing and wanted & {"images", "points"}:
-                has_cloud = has_image = has_cloud or has_image
-            if wanted & _FROM_CLOUDS and not has_cloud:
-                found[frame] = str(sequence.cloud_path(number))
-            elif wanted & {"images", "video"} and not has_image:
-                found[frame] = str(sequence.image_path(number))
-            elif "occupancy" in wanted and frame not in files_of:
-                found[frame] = f"{self._labels_root}/**/{frame.sequence}/**/{number:06d}.npy"
-            elif needs_pose and not sequence.has_pose(number):
-                found[frame] = f"row {number} of {sequence.root / layout.POSES}"
-        return found
-
-    def _find_labels(self) -> dict[Frame, Path]:
-        """Find the label files, once."""
-        if self._label_files is None:
-            frame_of_image = {
-                path.stem: Frame(sequence.name, number)
-                for sequence in self._sequences.values()
-                for number, path in sequence.images.items()
-            }
-            self._label_files = labels.find_label_files(self._labels_root, frame_of_image)
-        return self._label_files
+        frames = self._files.complete(frames, fields & {"occupancy"}, stems, is_tolerant=True)
+        frames = self._files.complete(frames, fields & POSED, stems, is_tolerant=True)
+        rest = fields - POSED - {"occupancy"}
+        return self._files.complete(frames, rest, stems, is_tolerant=is_tolerant)
 
     def _check_labels(self) -> None:
         """Compare the labels of a few frames with their labeled points, if there are any."""
@@ -395,20 +334,20 @@ class Rellis3D(SampleDataset):
         if not able:
             logger.warning(
                 "the frame and the ids of the labels in '%s' could not be checked: no frame has "
-                "point labels in %s/ and a cloud", self._labels_root, layout.POINT_LABELS,
+                "point labels in %s/ and a cloud", self._files.labels_root, layout.POINT_LABELS,
             )  # fmt: skip
             return
         places = np.linspace(0, len(able) - 1, min(len(able), agreement.FRAMES)).round()
         compared = [self._labeled_frame(able[place]) for place in places.astype(int)]
         form = self.label_form
         found = agreement.measure(compared, form.grid, form.more_ids)
-        agreement.check(found, form, str(self._labels_root))
+        agreement.check(found, form, str(self._files.labels_root))
 
     def _labeled_frame(self, frame: Frame) -> LabeledFrame:
         sequence = self._sequences[frame.sequence]
         cloud = files.read_cloud(sequence.cloud_path(frame.number), self._intensity_max)
         ids = files.read_point_labels(sequence.point_label_path(frame.number), cloud)
-        return LabeledFrame(labels.read_rows(self._find_labels()[frame]), cloud.points, ids)
+        return LabeledFrame(labels.read_rows(self._files.label_paths[frame]), cloud.points, ids)
 
     def _read_sequences(self) -> None:
         """Read what all frames of a sequence share, so that faults are found and said once."""

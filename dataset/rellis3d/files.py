@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float32, Float64, Int64
 from dataset import formats, point_labels
 from dataset.calibration import ROTATION_TOLERANCE, check_camera_matrix
 from dataset.cloud_rule import CloudRule, normalized
+from dataset.file_content import read_text
 from dataset.rellis3d.layout import CAMERA_TRANSFORM, NETWORK_FROM_OUSTER
 from utils.quaternions import rotation_matrix
 
@@ -156,7 +157,7 @@ def _text(path: Path, what: str) -> str:
             f"{path} not found: it holds {what}. Its archive may unpack to another folder, such as "
             "Rellis_3D/: move its content there (docs/prepare_data.md)"
         )
-    return formats.read_text(path)
+    return read_text(path)
 
 
 def _first_line(text: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset.formats import read_text
+from dataset.file_content import read_text
 from dataset.rellis3d.layout import CLOUDS, PERIOD_S, Frame
 from dataset.splits import SPLITS, check_disjoint
 from utils.shortlist import shortlist

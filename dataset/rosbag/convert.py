@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from dataset.cloud_rule import estimated_intensity_max
-from dataset.formats import read_json
+from dataset.file_content import read_json
 from dataset.recorded_poses import POSES, write_poses
 from dataset.rig import read_rig
 from dataset.rosbag.bag import Bag

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from dataset.formats import read_json
+from dataset.file_content import read_json
 from dataset.rosbag.bag import Bag
 from dataset.rosbag.camera import Camera, read_camera
 from dataset.rosbag.matching import Frame, stamps_of

@@ -38,6 +38,7 @@ class Clock:
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.on_gpu = device.type == "cuda"
+        self._noted_bytes = 0
 
     def mark(self) -> Any:
         """Mark the time at which all work queued so far is done."""
@@ -60,8 +61,15 @@ class Clock:
 
     def reset_peak(self) -> None:
         """Reset the peak memory statistics."""
+        self._noted_bytes = 0
         if self.on_gpu:
             torch.cuda.reset_peak_memory_stats(self.device)
+
+    def note_peak(self) -> None:
+        """Remember the peak so far, before other code resets it, as MMEngine's log does."""
+        if self.on_gpu:
+            peak_bytes = torch.cuda.max_memory_allocated(self.device)
+            self._noted_bytes = max(self._noted_bytes, peak_bytes)
 
     def peak_bytes(self) -> int | None:
         """Peak memory since ``reset_peak`` [bytes]; None on a CPU.
@@ -70,9 +78,10 @@ class Clock:
         """
         if not self.on_gpu:
             return None
+        self.note_peak()
         segments = torch.cuda.memory_snapshot()
         kept = [part["total_size"] for part in segments if part["segment_pool_id"] != (0, 0)]
-        return torch.cuda.max_memory_allocated(self.device) + sum(kept)
+        return self._noted_bytes + sum(kept)
 
 
 def time_runs(run: Callable[[], Any], clock: Clock, iterations: int, warmup: int) -> Timing:

@@ -56,7 +56,7 @@ def time_training_loop(
     timer = _IterationTimer(clock, warmup, warmup + iterations)
     with tempfile.TemporaryDirectory() as folder:
         trainer = build_trainer(cfg, Path(folder), process, seed=SEED)
-        trainer.register_hook(timer, priority="LOWEST")
+        trainer.register_hook(timer, priority="HIGHEST")
         loop = trainer.train_loop
         loop.max_epochs = -(-timer.last // len(loop.dataloader))
         loop.max_iters = loop.max_epochs * len(loop.dataloader)
@@ -115,6 +115,7 @@ class _IterationTimer(Hook):
         done = runner.iter + 1
         if done < self.first:
             return
+        self._clock.note_peak()
         if done in (self.first, self.last):
             self._clock.wait()
         if done == self.first:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import model as _models  # noqa: F401  Fills the registry.
 from dataset import layout
 from dataset.frame_dataset import FrameDataset
+from dataset.nuscenes.labels import BENCHMARKS
 from dataset.sample import collate
 from engine.agreement import check_agreement, describe_names
 from engine.build.class_balance import with_class_balance, without_class_balance
@@ -68,7 +69,9 @@ def fields_of(modality: str, *, training: bool) -> tuple[str, ...]:
 def input_folders(cfg: Config) -> list[Path]:
     """Return the folders that a config's data set reads, whether they exist or not."""
     root, labels = Path(cfg.data_root), cfg.dataset.get("labels_root")
-    return [root, *(root / name for name in layout.SUFFIXES), *([Path(labels)] if labels else [])]
+    beside = [root.absolute().parent / made.folder for made in BENCHMARKS.values()]
+    within = [root / name for name in layout.SUFFIXES]
+    return [root, *within, *([Path(labels)] if labels else beside)]
 
 
 def input_fields(modality: str) -> tuple[str, ...]:

@@ -199,7 +199,7 @@ def _check_fixed(
     Raises:
         ValueError: If the labels or the sensors differ from those of the training.
     """
-    hints = {"labels": "", "modality": "; --sensors chooses what a network of both reads"}
+    hints = {"labels": "", "modality": "; --sensors chooses what a network for both reads"}
     for key in keys:
         if now[key] != trained[key]:
             raise ValueError(

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from dataset.frame_dataset import FrameDataset
+from dataset.lost_sensors import LossWatch
 from dataset.sample import Batch, collate
 from engine.build.build import build_dataset, input_fields, sensors_of, share_of
 from engine.build.loader import FrameLoader
@@ -134,9 +135,12 @@ def score_depth(
     samples = with_progress(
         loader, "score", len(mine), facts=attrgetter("stem"), shown=process.rank == 0
     )
+    losses = LossWatch()
     for sample in samples:
+        losses.see(sample.stem, sample.lost)
         batch = collate([sample]).to(device)
         depth_m = camera_depth(network, batch, source)[0]
         for number, (predicted, labels) in enumerate(zip(depth_m, sample.depth_m, strict=True)):
             meter.update(f"{sample.stem} {number}", predicted, labels, camera=str(number))
+    losses.close_all()
     meter.all_reduce()

@@ -12,6 +12,7 @@ from torch import Tensor
 from dataset import layout
 from dataset.elevation import ElevationGrid, resample_map
 from dataset.frame_dataset import FrameDataset
+from dataset.lost_sensors import LossWatch
 from dataset.options import spread
 from dataset.sample import Sample, collate
 from engine.build.build import build_dataset, input_fields, sensors_of, share_of
@@ -129,12 +130,15 @@ def score_maps(
     samples = with_progress(
         loader, "score", len(mine), facts=attrgetter("stem"), shown=process.rank == 0
     )
+    losses = LossWatch()
     for index, sample in zip(mine, samples, strict=True):
+        losses.see(sample.stem, sample.lost)
         predicted = mapper(sample)
         errors = meter.update(sample.stem, predicted, sample.elevation_m)
         if figures is not None and index in drawn:
             cells = label_grid(sample)
             figure = elevation_figure(sample, predicted.numpy(), cells, errors, method=method)
             write_figure(figures / f"{sample.stem}.png", figure)
+    losses.close_all()
     meter.all_reduce()
     return meter

@@ -1,6 +1,5 @@
 """Warnings about scored frames that lack the data of a sensor."""
 
-from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -29,7 +28,4 @@ class LostSensorHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Warn of the frames seen."""
-        for seen in all_gather_object(self._watch.seen):
-            self._watch.add(seen)
-        if runner.rank == 0:
-            self._watch.close()
+        self._watch.close_all()

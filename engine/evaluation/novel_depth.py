@@ -18,6 +18,7 @@ from mmengine.config import Config
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from dataset.lost_sensors import LossWatch
 from dataset.options import spread
 from dataset.sample import Sample, collate
 from engine.build.build import build_dataset, input_fields, sensors_of, share_of
@@ -197,7 +198,9 @@ def score_novel_depth(
     frames = with_progress(
         loader, "score", len(mine), facts=lambda item: item[0].stem, shown=is_first
     )
+    losses = LossWatch()
     for sample, others in frames:
+        losses.see(sample.stem, sample.lost)
         outputs = network.infer(collate([sample]).to(process.device))
         for view in others:
             projections = view.pixel_from_lidar[None].to(process.device)
@@ -213,6 +216,7 @@ def score_novel_depth(
                     camera=camera,
                     distance_m=view.distance_m,
                 )
+    losses.close_all()
     meter.all_reduce()
     if not meter.images:
         raise ValueError(

@@ -70,8 +70,8 @@ def add_nuscenes_options(parser: argparse.ArgumentParser) -> None:
     add("--use-mask", action="store_true", help="score only voxels seen by a camera; "
         "Occ3D only")  # fmt: skip
     add("--thresh", type=number(0, 1, is_open=True), metavar="P",
-        help="a voxel is occupied from this probability of "
-        "not being free (default: if its most likely class is not free)")  # fmt: skip
+        help="a voxel is occupied if it is not free with at "
+        "least this probability (default: if its most likely class is not free)")  # fmt: skip
     add("--save-sem", type=output_folder, metavar="DIR", help="write each prediction to "
         "DIR/SCENE/TOKEN/labels.npz with Occ3D's class ids")  # fmt: skip
 

@@ -15,7 +15,7 @@ from dataset.nuscenes.dataset import NuScenes
 from dataset.rellis3d.dataset import Rellis3D
 from engine.build.build import build_dataset, build_grid, check_allow_missing, input_folders
 from engine.build.dataset_class import dataset_class
-from engine.command_line import add_missing_option
+from engine.command_line import add_missing_option, reject_input_folder
 from engine.evaluation.evaluator import Evaluation
 from engine.evaluation.grid_metric import GridMetric
 from engine.evaluation.nuscenes import nuscenes_evaluation
@@ -29,7 +29,7 @@ from engine.metrics.occupancy import CONVENTIONS, describe_grid
 from engine.number_options import positive
 from model.objective import LABELS
 from model.unsocc import UnsOcc
-from utils.outputs import output_folder, reject_input_folder
+from utils.outputs import output_folder
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +62,9 @@ def build_evaluation(cfg: Config, network: UnsOcc, args: argparse.Namespace) -> 
     """
     if args.allow_missing:
         check_allow_missing(cfg, network)
-    if args.save_pred is not None:
-        reject_input_folder(args.save_pred, input_folders(cfg))
+    for out in (args.save_pred, args.save_sem):
+        if out is not None:
+            reject_input_folder(out, input_folders(cfg))
     if network.supervision != LABELS and not network.loss_options.label_free_options.has_classes:
         logger.warning(
             "the network was trained without labels: IoU, precision and recall count, scores of "

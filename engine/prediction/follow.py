@@ -16,15 +16,16 @@ import numpy as np
 from mmengine.config import Config
 
 from dataset.clouds import SUFFIXES as CLOUD_SUFFIXES
+from dataset.clouds import read_stored_cloud
 from dataset.formats import open_image
 from dataset.image_decoding import EncodedImage
 from dataset.layout import IMAGE_SUFFIXES
-from dataset.lost_sensors import with_losses
-from dataset.recorded_clouds import RecordedClouds, placed
+from dataset.lost_sensors import FirstLosses, with_losses
+from dataset.recorded_clouds import RecordedClouds, left_open, placed
 from dataset.registration import RegistrationWatch
 from dataset.rig import SUFFIXES as CALIBRATION_SUFFIXES
 from dataset.rig import Rig, read_rig
-from dataset.sample import Loss, Sample
+from dataset.sample import Sample
 from engine.build.build import input_fields, sensors_of
 from engine.prediction.arrivals import Arrival, Arrivals, Side
 from engine.prediction.files import FrameWriter
@@ -34,6 +35,9 @@ from utils.console import brief, say
 
 POLL_S = 0.02
 """Time between two looks at the folders. A file is complete if it did not change in between."""
+
+FEW_POINTS = 200
+"""A cloud with fewer, as of a LiDAR that is starting, says nothing about the others."""
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +116,7 @@ class _Predict:
 
     def __init__(self, predictor: GridPredictor, frames: "LiveFrames", writer: FrameWriter) -> None:
         self._predictor, self._frames, self._writer = predictor, frames, writer
-        self._warned: set[Loss] = set()
+        self._losses = FirstLosses()
         self.watch = RegistrationWatch(predictor.grid, predictor.inputs.image_crop)
         self.followed = Followed()
 
@@ -143,15 +147,13 @@ class _Predict:
 
     def _warn_of(self, sample: Sample) -> None:
         self.watch.see(sample.stem, sample.images, sample.pixel_from_lidar, sample.points)
-        for loss in set(sample.lost) - self._warned:
-            self._warned.add(loss)
-            logger.warning("frame %s: %s; later frames are not warned of", sample.stem, loss.value)
+        self._losses.see(sample.stem, sample.lost)
 
 
 class LiveFrames:
     """Reads frames of a folder that grows.
 
-    What the calibration leaves open is estimated from the first frame.
+    What the calibration leaves open is estimated from the first frame with points.
 
     Args:
         cfg: The config of the network.
@@ -205,16 +207,27 @@ class LiveFrames:
         paths, points = list(arrival.paths), None
         if "points" in self._fields:
             path = paths.pop()
-            if self._clouds is None:
-                files = {arrival.stem: path}
-                self._clouds = RecordedClouds(files, self._rig, self._options.lidar_height_m)
-                self._rig = self._clouds.rig
+            self._clouds = self._clouds or self._settled(path)
+            self._rig = self._clouds.rig
             points = self._clouds.read_file(path)
         images = [open_image(path, image_max=self._rig.image_max) for path in paths]
         self._check_sizes(images)
         matrices = list(self._rig.pixel_from_lidar.values())
         sample = self._read(arrival.stem, images or None, matrices, points)
         return with_losses(sample, self._fields, drop=False)
+
+    def _settled(self, path: Path) -> RecordedClouds:
+        """Settle what the calibration leaves open by a cloud, unless that is nearly empty."""
+        height_m = self._options.lidar_height_m
+        unstated = left_open(self._rig, height_m)
+        found = len(read_stored_cloud(path, self._rig.clouds).points) if unstated else FEW_POINTS
+        if found < FEW_POINTS:
+            raise ValueError(
+                f"{path}: expected at least {FEW_POINTS} points in the first cloud, to estimate "
+                f"{' and '.join(unstated)}, found {found}. State what is estimated in calib.json "
+                "(docs/custom_data.md), and such frames are predicted"
+            )
+        return RecordedClouds({path.stem: path}, self._rig, height_m)
 
     def _check_sizes(self, images: Sequence[EncodedImage]) -> None:
         """Reject images of another size than the first ones, which the calibration is not for."""

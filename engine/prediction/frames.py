@@ -213,6 +213,7 @@ def predict_frames(
     """
     if batch_size < 1:
         raise ValueError(f"the batch size must be at least 1, got {batch_size}")
+    batch_size = min(batch_size, len(frames))
     timing = TimeSpent()
     progress = Progress("predict", len(frames))
     began = time.perf_counter()

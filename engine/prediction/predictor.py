@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,8 +16,9 @@ from torch import Tensor
 
 from dataset.arrays import Images, InputOptions, as_array, sample_from_arrays
 from dataset.image_decoding import EncodedImage
+from dataset.lost_sensors import FirstLosses, losses_of
 from dataset.sample import Batch, Sample, collate
-from engine.build.build import amp_dtype, build_grid, load_network
+from engine.build.build import amp_dtype, build_grid, input_fields, load_network
 from engine.checkpoint.origin import trained_config
 from engine.checkpoint.weights import TrainedWeights, read_weights
 from engine.prediction.gpu_decoder import decoder_on
@@ -25,7 +27,7 @@ from utils.distributed import pick_device
 from utils.geometry import VoxelGrid
 from utils.labels import LabelSet, label_set
 
-Image = ArrayLike | Tensor | bytes
+Image = ArrayLike | Tensor | bytes | bytearray | memoryview
 """An image, or the content of its file."""
 
 
@@ -84,6 +86,7 @@ class GridPredictor:
         self._amp, self._num_gaussians = amp, num_gaussians
         self.is_compiled, self._grids_of = False, grids_of
         self._decoder = decoder_on(self.device)
+        self._losses = FirstLosses()
 
     def compile(self) -> None:
         """Compile the network's dense parts; on a GPU, also replay it as one CUDA graph.
@@ -104,7 +107,8 @@ class GridPredictor:
     ) -> PredictedGrid:
         """Predict one frame; a single-sensor network needs only the arrays of that sensor.
 
-        Tensors and nested lists are as good as arrays.
+        Tensors are as good as arrays, and so are nested lists of points and matrices. An image of
+        a single color and a cloud without points are warned of, the first time.
 
         Args:
             image: RGB image as recorded, uint8 (H, W, 3), or the content of its JPEG or PNG file;
@@ -120,20 +124,30 @@ class GridPredictor:
         """
         images = matrices = cloud = None
         if image is not None:
-            is_one = isinstance(image, bytes) or getattr(image, "ndim", 0) == 3
-            views: Any = [image] if is_one else image
-            images = [
-                EncodedImage("the image", view)
-                if isinstance(view, bytes)
-                else as_array("an image", view)
-                for view in views
-            ]
+            is_list = isinstance(image, list | tuple) or getattr(image, "ndim", 0) == 4
+            views: Any = image if is_list else [image]
+            images = [_view(view) for view in views]
         if pixel_from_lidar is not None:
             stacked = as_array("pixel_from_lidar", pixel_from_lidar)
-            matrices = list(stacked.reshape(-1, *stacked.shape[-2:]))
+            is_stack = stacked.ndim > 2
+            matrices = list(stacked.reshape(-1, *stacked.shape[-2:])) if is_stack else [stacked]
         if points is not None:
             cloud = as_array("points", points)
-        return self.predict([self.read("frame", images, matrices, cloud)])[0]
+        self._check_given(image=images, points=cloud)
+        sample = self.read("frame", images, matrices, cloud)
+        self._losses.see(sample.stem, losses_of(sample, input_fields(self.network.sensors)))
+        return self.predict([sample])[0]
+
+    def _check_given(self, **given: object) -> None:
+        """Check that the arrays of the sensors in use are there."""
+        sensors = self.network.sensors
+        unused = {"camera": ("points",), "lidar": ("image",)}.get(sensors, ())
+        missing = [name for name, value in given.items() if value is None and name not in unused]
+        if missing:
+            raise ValueError(
+                f"the network predicts from sensors '{sensors}', but {' and '.join(missing)} is "
+                "None: pass it, or build the network with sensors='camera' or 'lidar'"
+            )
 
     def read(
         self,
@@ -305,6 +319,18 @@ def build_predictor(
     if compiled:
         predictor.compile()
     return predictor
+
+
+def _view(view: Any) -> np.ndarray | EncodedImage:
+    """Return an image that was passed, decoded or as a file in memory."""
+    if isinstance(view, bytes | bytearray | memoryview):
+        return EncodedImage("the image", bytes(view))
+    if isinstance(view, str | PathLike | list | tuple):
+        raise ValueError(
+            "an image must be an array (height, width, 3), or bytes as from Path.read_bytes(), got "
+            f"{type(view).__name__}"
+        )
+    return as_array("an image", view)
 
 
 def grids_of(logits: Float[Tensor, "B classes X Y Z"]) -> DeviceGrids:

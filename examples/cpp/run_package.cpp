@@ -18,6 +18,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include <ATen/Version.h>
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
 #include <torch/torch.h>
 
@@ -192,6 +193,11 @@ int run(const Options& options) {
   torch::inductor::AOTIModelPackageLoader network(options.package);
   const auto loaded = Clock::now();
   const Metadata about = network.get_metadata();
+  const auto capability = at::get_cpu_capability();
+  if (about.at("device") == "cpu" && capability != "AVX512" &&
+      about.at("AOTI_CPU_ISA").find("AVX512") != std::string::npos)
+    throw std::runtime_error(options.package + ": code for " + about.at("AOTI_CPU_ISA") +
+                             "; this CPU has " + capability);
   const auto inputs = read_frame(options, about);
   const auto names = split<std::string>(about.at("outputs"));
 
