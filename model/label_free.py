@@ -1,10 +1,9 @@
 """Training without labels: the terms of the loss, and the labels that such a network predicts."""
 
-from math import log
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from dataset.sample import Batch, ImageMasks
@@ -13,7 +12,7 @@ from loss.occupancy import occupied_cross_entropy
 from loss.rendering import rendered_classes
 from loss.termination import unexplained_occupancy
 from model.novel_view import log_free_of, log_occupied_of, occupancy_density, voxel_edges
-from model.objective import BOTH, LIDAR, VIDEO, LossOptions
+from model.objective import LossOptions
 from model.render.volume import render_volume
 from model.surface_rays import depth_of_rays, ray_term
 from model.video import lattice_pixels, matched_columns, rays_of
@@ -26,9 +25,6 @@ SURFACE_WEIGHT = 1.5
 """How much surfaces count in columns of matched pixels, against 1 of free space."""
 VIDEO_STRIDE = 8
 """Pixels between the rays of a video for a network without a camera, along rows and columns."""
-OCCUPIED = {VIDEO: 0.4, LIDAR: 0.5, BOTH: 0.5}
-"""P(occupied) above which a voxel counts as occupied, by supervision. Of true probabilities, IoU is
-the largest at IoU / (1 + IoU): 0.3 for the 0.43 of video."""
 
 
 class LabelFreeTerms(NamedTuple):
@@ -136,12 +132,3 @@ def mask_term(
 
 def _without_free(logits: Float[Tensor, "B classes X Y Z"]) -> Float[Tensor, "B C X Y Z"]:
     return torch.cat([logits[:, :FREE], logits[:, FREE + 1 :]], dim=1)
-
-
-def occupied_labels(
-    logits: Float[Tensor, "B classes X Y Z"], least: float
-) -> UInt8[Tensor, "B X Y Z"]:
-    """The likeliest class but free where P(occupied) is above ``least``, else free."""
-    is_occupied = log_occupied_of(logits) > log(least)
-    scores = logits.index_fill(1, torch.tensor([FREE], device=logits.device), -torch.inf)
-    return torch.where(is_occupied, scores.argmax(dim=1), FREE).to(torch.uint8)

@@ -19,6 +19,9 @@ SPLAT_TERMS = ("splat_semantic", "splat_lovasz", "splat_depth")
 LABELS, VIDEO, LIDAR, BOTH = "labels", "video", "lidar", "both"
 SUPERVISIONS = (LABELS, VIDEO, LIDAR, BOTH)
 """What training can learn from: labels, video, LiDAR rays, or video and LiDAR rays."""
+OCCUPIED_THRESHOLDS = {VIDEO: 0.4, LIDAR: 0.5, BOTH: 0.5}
+"""P(occupied) from which a voxel is occupied, by supervision without labels. Of true probabilities,
+IoU is the largest at IoU / (1 + IoU): 0.3 for the 0.43 of video."""
 LABEL_FREE_TERMS = (
     *("lidar_rays", "matched_columns", "unexplained_occupancy"),
     *("mask_classes", "point_classes"),
@@ -52,6 +55,8 @@ class LabelFreeOptions:
         pixels: Pixels of each cell of the feature map, and of each image, that are compared.
         proposals: Depths at which they are compared with the other images.
         depths_m: Smallest and largest of those [m].
+        occupied_threshold: P(occupied) from which a voxel is predicted as occupied; None: 0.4 with
+            video alone, else 0.5.
         masks: Folder in the data root with the class of each pixel, one PNG an image; None: only
             where something is is learned, not what.
         point_labels: Folder with the class of each point, one file a cloud; None: as for masks.
@@ -67,6 +72,7 @@ class LabelFreeOptions:
     pixels: int = 2
     proposals: int = 64
     depths_m: tuple[float, float] = (3.0, 80.0)
+    occupied_threshold: float | None = None
     masks: str | None = None
     point_labels: str | None = None
     point_mapping: str | None = None
@@ -82,6 +88,11 @@ class LabelFreeOptions:
             raise ValueError(
                 f"loss.label_free.point_mapping='{self.point_mapping}' says what point labels are: "
                 "set point_labels to their folder, too, or leave it out"
+            )
+        if self.occupied_threshold is not None and not 0 < self.occupied_threshold < 1:
+            raise ValueError(
+                "loss.label_free needs an occupied_threshold between 0 and 1, or None, got "
+                f"{self.occupied_threshold}"
             )
         if self.spacing_m < 0:
             raise ValueError(f"loss.label_free needs spacing_m of at least 0, got {self.spacing_m}")
@@ -140,6 +151,12 @@ class LossOptions:
     def uses_rays(self) -> bool:
         """Whether LiDAR rays supervise."""
         return self.supervision in (LIDAR, BOTH)
+
+    @property
+    def occupied_threshold(self) -> float | None:
+        """P(occupied) from which a voxel is occupied; None: if its best class is not free."""
+        given = self.label_free_options.occupied_threshold
+        return OCCUPIED_THRESHOLDS.get(self.supervision) if given is None else given
 
     @property
     def label_free_options(self) -> LabelFreeOptions:

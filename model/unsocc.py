@@ -26,7 +26,8 @@ from loss.label_counts import LabelCounts
 from loss.occupancy import occupancy_terms
 from model.captured import CapturedForward
 from model.fusion import Fused
-from model.label_free import OCCUPIED, VIDEO_STRIDE, label_free_terms, occupied_labels
+from model.label_free import VIDEO_STRIDE, label_free_terms
+from model.labels import choose_labels
 from model.lidar_encoder import LidarFeatures
 from model.lift import Lifted
 from model.objective import (
@@ -117,6 +118,7 @@ class UnsOcc(BaseModel):
         self.modality = self.sensors = modality
         options = self.loss_options = LossOptions(**loss)
         self.supervision = options.supervision
+        self.occupied_threshold = options.occupied_threshold
         self.sensor_dropout = None
         if self.supervision != LABELS:
             rendering, sensor_dropout = None, None
@@ -508,14 +510,11 @@ class UnsOcc(BaseModel):
         """The most probable label of every voxel, frame by frame.
 
         Trained without labels, the classes share the probability of being occupied, and a voxel is
-        occupied if that is above ``OCCUPIED``. Without masks or point labels, they mean nothing
+        occupied from ``occupied_threshold`` on. Without masks or point labels, they mean nothing
         else.
         """
         logits, elevation = self.infer_frames(batch)
-        if self.supervision == LABELS:
-            labels = logits.argmax(dim=1).to(torch.uint8)
-        else:
-            labels = occupied_labels(logits, OCCUPIED[self.supervision])
+        labels = choose_labels(logits, self.occupied_threshold, dim=1)
         rows = [None] * len(batch) if elevation is None else elevation
         frames = zip(batch.stems, labels, rows, logits, strict=True)
         return [Prediction(*frame) for frame in frames]

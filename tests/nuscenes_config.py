@@ -25,11 +25,19 @@ TINY_GRID = VoxelGrid((-25.6, -25.6, -1.0), 1.6, (32, 32, 4))
 class PaintedVolume(UnsOcc):
     """Predicts the labels that lie in ``folder`` as ``STEM.npy``."""
 
-    def __init__(self, grid: VoxelGrid, labels: str, modality: str, folder: str):
+    def __init__(
+        self,
+        grid: VoxelGrid,
+        labels: str,
+        modality: str,
+        folder: str,
+        occupied_threshold: float | None = None,
+    ):
         BaseModel.__init__(self, data_preprocessor=BatchPreprocessor())
         self.grid, self.folder = grid, Path(folder)
         self.num_classes = label_set(labels).num_classes
         self.uses_camera, self.supervision = False, LABELS
+        self.occupied_threshold = occupied_threshold
         self.weight = nn.Parameter(torch.ones(1))
 
     def forward(self, batch: Batch, mode: str = "tensor") -> Tensor:

@@ -260,6 +260,13 @@ def test_the_threshold_and_the_convention_are_those_asked_for(tiny, dataset, pai
     assert list(scores["per_class_iou"]) == list(NUSCENES.class_names[1:17])
 
 
+def test_the_threshold_is_otherwise_the_networks(tiny, dataset, painted):
+    config = painted(tiny, labels_of(dataset), OCC3D)
+    config.write_text(f"{config.read_text()}model['occupied_threshold'] = 0.99999\n")
+    assert evaluate(config, "--occ3d")["recall"] == 0.0
+    assert evaluate(config, "--occ3d --thresh 0.9")["recall"] == 1.0
+
+
 # --- files ---
 
 

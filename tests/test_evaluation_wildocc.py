@@ -135,6 +135,12 @@ def test_larger_voxels_are_sampled_at_the_benchmarks(tiny, painted):
     assert found["iou"] < 0.5
 
 
+def test_the_threshold_is_the_networks(tiny, painted):
+    config = painted(tiny, labels_of(tiny, GRID), GRID)
+    config.write_text(f"{config.read_text()}model['occupied_threshold'] = 0.99999\n")
+    assert evaluate(config)["recall"] == 0.0
+
+
 def test_v2_is_not_comparable(tmp_path, painted, caplog):
     tiny = write_tiny_rellis(
         tmp_path / "data/Rellis-3D", sequences=("00000",), frames=4, release="V2.0"

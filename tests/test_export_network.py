@@ -12,6 +12,7 @@ from engine.export.frames import made_up_frames, recorded_frames
 from engine.export.network import ExportedNetwork
 from engine.export.signature import describe
 from tests.export_network import BASE, small_network
+from utils.labels import FREE
 
 SIZE = (75, 120)
 
@@ -54,6 +55,17 @@ def test_predicts_what_the_network_predicts(small):
     assert len(np.unique(expected.occupancy)) > 1
     best = found["probabilities"].amax(0).numpy()
     np.testing.assert_allclose(best, expected.confidence, atol=5e-3)
+
+
+def test_without_labels_a_threshold_chooses_what_is_occupied(small, monkeypatch):
+    network, signature, frames, predictor = exported(small, extras=("probabilities",))
+    probabilities = run(network, signature, frames[0])["probabilities"]
+    threshold = (1 - probabilities[FREE]).median().item()
+    monkeypatch.setattr(predictor.network, "occupied_threshold", threshold)
+    found = run(network, signature, frames[0])["occupancy"]
+    expected = predictor.predict([frames[0].sample(predictor.inputs)])[0].occupancy
+    assert 0.2 < (expected != FREE).mean() < 0.8
+    assert (found.numpy() == expected).mean() > 0.99
 
 
 def test_padding_far_points_and_bad_points_play_no_part(small):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dataset.sample import Batch, ImageMasks, LidarRays
-from model.label_free import label_free_terms, mask_term, occupied_labels
+from model.label_free import label_free_terms, mask_term
 from model.objective import LossOptions
 from tests.test_video import GRID, OPTIONS, camera, video
 
@@ -80,12 +80,6 @@ def test_few_columns_without_points_count_little():
         found = label_free_terms(logits, GRID, fields, options("both"), 4)
         values.append(found.terms["matched_columns"].item())
     assert 0 < values[1] < 0.2 * values[0]
-
-
-def test_classes_share_the_probability_of_being_occupied():
-    shares = torch.tensor([[0.59, 0.25, 0.16], [0.61, 0.1, 0.29], [0.1, 0.8, 0.1]])
-    labels = occupied_labels(shares.log().T[None, :, :, None, None], 0.4)
-    assert labels.flatten().tolist() == [1, 0, 1]
 
 
 def test_a_mask_teaches_the_class_where_its_rays_end():

@@ -6,7 +6,7 @@ from torch.nn.functional import interpolate, one_hot
 
 from dataset.sample import Batch
 from engine.evaluation import label_grid_network
-from engine.evaluation.label_grid_network import LabelGridNetwork, choose_labels, labels_on_grid
+from engine.evaluation.label_grid_network import LabelGridNetwork, labels_on_grid
 from engine.evaluation.nuscenes_grids import evaluated_grid
 from utils.geometry import VoxelGrid
 
@@ -99,18 +99,6 @@ def test_slabs_give_what_one_piece_gives(monkeypatch):
         monkeypatch.setattr(label_grid_network, "_VOXELS_AT_ONCE", voxels)
         found = labels_on_grid(logits, VOLUME, grid, matrix)
         assert (found == whole).float().mean() > 0.999  # Centers differ in the last digit.
-
-
-# --- choose_labels ---
-
-
-def test_the_threshold_is_on_the_probability_of_not_being_free():
-    probability = torch.tensor([[0.5, 0.3, 0.2], [0.65, 0.05, 0.3], [0.2, 0.5, 0.3]]).T
-    logits = probability.log() + 3.0
-    assert choose_labels(logits).tolist() == [0, 0, 1]
-    assert choose_labels(logits, 0.45).tolist() == [1, 0, 1]
-    assert choose_labels(logits, 0.3).tolist() == [1, 2, 1]
-    assert choose_labels(logits, 0.9).tolist() == [0, 0, 0]
 
 
 # --- LabelGridNetwork ---

@@ -7,6 +7,7 @@ model = dict(
             sources=2,  # other key frames, half a second apart
             rays=8192,
             depths_m=(2.0, 60.0),
+            occupied_threshold=None,  # on P(occupied); None: 0.4 with video alone, else 0.5
         ),
     ),
 )

@@ -10,7 +10,12 @@ dataset = dict(image_size=(160, 256))
 model = dict(
     loss=dict(
         supervision="both",  # video | lidar | both
-        label_free=dict(sources=6, pixels=1, proposals=48),
+        label_free=dict(
+            sources=6,
+            pixels=1,
+            proposals=48,
+            occupied_threshold=None,  # on P(occupied); None: 0.4 with video alone, else 0.5
+        ),
     ),
 )
 schedule = dict(epochs=3, lr=2e-3, ema_decay=0.98, val_interval=0)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from dataset.sample import Batch
+from model.labels import choose_labels
 from model.preprocess import BatchPreprocessor
 from utils.geometry import VoxelGrid, transform_points
 from utils.labels import FREE
@@ -125,23 +126,6 @@ def labels_on_grid(
             )
         labels.append(found.reshape(slab.shape))
     return torch.cat(labels)
-
-
-def choose_labels(
-    logits: Float[Tensor, "classes *voxels"], occupied_threshold: float | None = None
-) -> UInt8[Tensor, "*voxels"]:
-    """Choose the label of each voxel.
-
-    Args:
-        logits: Logits of the classes, free first.
-        occupied_threshold: Minimum total probability of all classes but free for a voxel to take
-            the best of them; None: each voxel takes the best of all classes.
-    """
-    if occupied_threshold is None:
-        return logits.max(dim=0).indices.to(torch.uint8)
-    occupied = 1 - logits.softmax(dim=0)[FREE]
-    best = logits[FREE + 1 :].max(dim=0).indices + FREE + 1
-    return torch.where(occupied >= occupied_threshold, best, FREE).to(torch.uint8)
 
 
 def _scores_at(

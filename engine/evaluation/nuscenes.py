@@ -27,7 +27,6 @@ from engine.evaluation.nuscenes_options import OCC3D, BenchmarkOptions, benchmar
 from engine.evaluation.occupancy_metric import FramePrediction, OccupancyMetric, pool
 from engine.metrics.occupancy import OccupancyScores
 from engine.metrics.ray_iou import RayCounts, RayScores, choose_origins, ray_scores
-from model.objective import LABELS
 from model.unsocc import UnsOcc
 from utils.labels import FREE, IGNORE, NUSCENES
 
@@ -150,8 +149,8 @@ def nuscenes_evaluation(cfg: Config, network: UnsOcc, args: argparse.Namespace) 
     assert isinstance(inputs, NuScenes), "by EVALUATIONS"
     frames = _with_labels(inputs, cfg, args.split, evaluated, options.use_mask)
     threshold = options.occupied_threshold
-    if threshold is None and network.supervision != LABELS:
-        threshold = 0.5  # As in ``UnsOcc.predict``: the classes share P(occupied).
+    if threshold is None:
+        threshold = network.occupied_threshold
     convention = args.convention or (OCC3D if evaluated.source.name == OCC3D else "default")
     return Evaluation(
         frames,

@@ -24,7 +24,6 @@ from engine.evaluation.nuscenes_options import WILDOCC, reject_nuscenes_options
 from engine.evaluation.occupancy_metric import FramePrediction, OccupancyMetric
 from engine.metrics.confusion import Confusion
 from engine.metrics.occupancy import OccupancyScores, describe_grid, occupancy_scores
-from model.objective import LABELS
 from model.unsocc import UnsOcc
 from utils import labels as label_sets
 from utils.config import plain
@@ -141,8 +140,6 @@ def wildocc_evaluation(cfg: Config, network: UnsOcc, args: argparse.Namespace) -
     assert isinstance(inputs, Rellis3D), "by EVALUATIONS"
     frames = BenchmarkFrames(inputs, truth)
     grid, source = form.grid_in_lidar(), label_set(cfg.labels)
-    # As in ``UnsOcc.predict``: without labels, the classes share P(occupied).
-    threshold = None if network.supervision == LABELS else 0.5
     return Evaluation(
         frames,
         LabelGridNetwork(
@@ -151,7 +148,7 @@ def wildocc_evaluation(cfg: Config, network: UnsOcc, args: argparse.Namespace) -
             grid,
             source.num_classes,
             frames.volume_from_label,
-            occupied_threshold=threshold,
+            occupied_threshold=network.occupied_threshold,
         ),
         WildOccMetric(source, args.convention or "default", args.save_pred),
         f"of WildOcc {form.release}: {describe_grid(grid)}",

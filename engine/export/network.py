@@ -10,6 +10,7 @@ from engine.export.frames import resize_of
 from engine.export.signature import DROPPED, Signature
 from engine.prediction.predictor import GridPredictor
 from model.captured import OUTSIDE_M
+from model.labels import choose_labels
 
 
 class ExportedNetwork(nn.Module):
@@ -54,7 +55,7 @@ class ExportedNetwork(nn.Module):
         with self._autocast():
             outputs = self.network.infer(batch, room=self.signature.room or None)
         logits = outputs.logits[0].float()
-        found = {"occupancy": logits.argmax(dim=0).to(torch.uint8)}
+        found = {"occupancy": choose_labels(logits, self.network.occupied_threshold)}
         if "probabilities" in self.signature.extras:
             found["probabilities"] = logits.softmax(dim=0)
         if "elevation" in self.signature.extras:

@@ -17,6 +17,7 @@ from torch import Tensor
 from dataset.lidar_depth import depth_of_points
 from dataset.sample import Batch, Sample, collate
 from model.fusion import Field
+from model.labels import choose_labels
 from model.outputs import Outputs
 from model.render.rays import Rays, pixel_centers, pixel_rays
 from model.render.splat import Gaussians, splat
@@ -130,7 +131,7 @@ def render_branches(
             "no branch of this network renders anything: it has neither fields in its fusion nor a "
             "refinement; use a config with RenderFusion, KNNFusion or GSRefinement"
         )
-    occupancy = outputs.logits[0].argmax(dim=0).to(torch.uint8).cpu().numpy()
+    occupancy = choose_labels(outputs.logits[0], network.occupied_threshold).cpu().numpy()
     return RenderedFrame(tuple(maps), occupancy, network.rendering.far_m)
 
 

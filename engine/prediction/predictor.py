@@ -22,10 +22,11 @@ from engine.build.build import amp_dtype, build_grid, input_fields, load_network
 from engine.checkpoint.origin import trained_config
 from engine.checkpoint.weights import TrainedWeights, read_weights
 from engine.prediction.gpu_decoder import decoder_on
+from model.labels import choose_labels
 from model.render.splat import Gaussians
 from utils.distributed import pick_device
 from utils.geometry import VoxelGrid
-from utils.labels import LabelSet, label_set
+from utils.labels import FREE, LabelSet, label_set
 
 Image = ArrayLike | Tensor | bytes | bytearray | memoryview
 """An image, or the content of its file."""
@@ -39,6 +40,8 @@ class PredictedGrid(NamedTuple):
         confidence: Probability of that label, in (0, 1].
         entropy: Entropy over all labels [nat], from 0 (certain) to the log of the number of labels
             (uniform).
+
+    Of a network trained without labels, both are of two labels: occupied and free.
     """
 
     occupancy: UInt8[np.ndarray, "X Y Z"]
@@ -202,7 +205,7 @@ class GridPredictor:
         """
         with self.autocast():
             logits = self.network(batch, mode="tensor")
-        return self._grids_of(logits)
+        return self._grids_of(logits, self.network.occupied_threshold)
 
     def fetch(self, grids: DeviceGrids) -> list[PredictedGrid]:
         """Copy predictions from the device."""
@@ -235,7 +238,7 @@ class GridPredictor:
                 size,
                 num_gaussians=self._num_gaussians,
             )
-        return self.fetch(self._grids_of(outputs.logits))[0], gaussians
+        return self.fetch(self._grids_of(outputs.logits, network.occupied_threshold))[0], gaussians
 
     @property
     def device(self) -> torch.device:
@@ -333,9 +336,16 @@ def _view(view: Any) -> np.ndarray | EncodedImage:
     return as_array("an image", view)
 
 
-def grids_of(logits: Float[Tensor, "B classes X Y Z"]) -> DeviceGrids:
-    """Return the most probable labels, their probabilities, and entropies."""
+def grids_of(
+    logits: Float[Tensor, "B classes X Y Z"], occupied_threshold: float | None
+) -> DeviceGrids:
+    """Return labels as ``choose_labels`` does, their probabilities, and entropies."""
+    label = choose_labels(logits.float(), occupied_threshold, dim=1)
     log_probability = logits.float().log_softmax(dim=1)
-    best, label = log_probability.max(dim=1)
+    if occupied_threshold is not None:
+        occupied = log_probability[:, FREE + 1 :].logsumexp(dim=1)
+        log_probability = torch.stack([log_probability[:, FREE], occupied], dim=1)
+    is_of = label if occupied_threshold is None else label != FREE
+    best = log_probability.gather(1, is_of[:, None].long())[:, 0]
     entropy = -(log_probability.exp() * log_probability).sum(dim=1)
-    return DeviceGrids(label.to(torch.uint8), best.exp(), entropy)
+    return DeviceGrids(label, best.exp(), entropy)
