@@ -86,9 +86,10 @@ class ToyNetwork(UnsOcc):
         fail_at: int = -1,
     ):
         BaseModel.__init__(self, data_preprocessor=dict(type="BatchPreprocessor"))
-        self.uses_camera, self.modality, self.sensor_dropout = False, modality, None
+        self.uses_camera, self.sensor_dropout = False, None
+        self.modality = self.sensors = modality
         self.rendering = self.refinement = self.elevation = None
-        self.supervision = LABELS
+        self.supervision, self.occupied_threshold = LABELS, None
         self.grid, self.num_classes = grid, label_set(labels).num_classes
         self.body = nn.Sequential(
             nn.Conv3d(1, 4, 3, padding=1), nn.BatchNorm3d(4), nn.ReLU(), nn.Dropout(dropout)
