@@ -37,7 +37,14 @@ def test_occluded_or_distant_objects_are_not_named():
     hidden, behind, far = _thing("pickup", 40, 0), _thing("pickup", -20, 0), _thing("pickup", 95, 0)
     assert not objects_in_view(_world(hidden, behind, far), START, _depth(15.0), CAMERA)
     text = caption(_world(hidden), START, _depth(15.0), CAMERA)
-    assert text.endswith("Nothing else is in sight.")
+    assert text.endswith("No objects are near.")
+
+
+def test_a_sign_is_seen_by_the_board_above_its_posts():
+    world, depth = _world(_thing("sign", 20, 0, z=2.0, size=4.0)), _depth(60.0)
+    assert not objects_in_view(world, START, depth, CAMERA)
+    depth[:150] = 20.0  # Its board; below, the camera looks through between the posts.
+    assert objects_in_view(world, START, depth, CAMERA)
 
 
 def test_objects_outside_the_image_are_not_named():

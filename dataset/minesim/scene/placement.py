@@ -57,7 +57,7 @@ KINDS: tuple[Kind, ...] = (
         {"near": 0.12, "shoulder": 0.12, "far": 0.5, "ahead": 0.3},
     ),
     Kind("light mast", "free", (machines.light_mast,), {"near": 0.15, "shoulder": 0.1, "far": 0.3}),
-    Kind("worn tyre", "free", (props.worn_tire,), {"near": 0.6, "far": 1.0}),
+    Kind("worn tire", "free", (props.worn_tire,), {"near": 0.6, "far": 1.0}),
     Kind(
         "person",
         "pedestrian",

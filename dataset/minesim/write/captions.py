@@ -6,10 +6,13 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from dataset.minesim.scene.environment import Environment
-from dataset.minesim.scene.world import SceneObject, World
+from dataset.minesim.scene.world import World
 from dataset.minesim.sensors.rig import Camera
 
 IN_VIEW_M = 80.0
+_HEIGHTS = (0.0, 0.2, 0.4)
+"""Points of an object that are looked for: above its center, in heights of the object. The center
+of a sign is between its posts."""
 _WALL_M = 3.0
 _SIDE_SHARE = 1 / 3
 _NUMBERS = ("no", "a", "two", "three", "four", "five", "six")
@@ -33,7 +36,7 @@ def caption(
     road = f"{_road(world, world_from_vehicle)} {_weather(world.environment)}."
     seen = objects_in_view(world, world_from_vehicle, depth_m, camera)
     if not seen:
-        return f"{road} Nothing else is in sight."
+        return f"{road} No objects are near."
     things = _join([_group(name, side, count) for (name, side), count in seen.items()])
     return f"{road} {things[0].upper()}{things[1:]} can be seen."
 
@@ -46,28 +49,31 @@ def objects_in_view(
 ) -> Counter[tuple[str, str]]:
     """Count the visible objects of each name "on the left", "ahead" and "on the right".
 
-    An object counts if it is within ``IN_VIEW_M`` and the depth at its center's pixel matches its
-    own.
+    An object counts if it is within ``IN_VIEW_M``, and the depth at its center or a point above
+    matches its own.
     """
     cam_from_world = np.linalg.inv(world_from_vehicle @ camera.vehicle_from_cam)
     seen: Counter[tuple[str, str]] = Counter()
     for thing in world.objects:
-        column, row, depth = _pixel(thing, cam_from_world, camera)
-        if not 2.0 < depth < IN_VIEW_M:
-            continue
-        if not (0 <= column < camera.width and 0 <= row < camera.height):
-            continue
         reach = 0.5 * float(np.linalg.norm(thing.size_m)) + 0.5
-        if abs(float(depth_m[int(row), int(column)]) - depth) <= reach:
-            seen[thing.name, _side(column / camera.width)] += 1
+        for height in _HEIGHTS:
+            point = thing.center_m + np.array([0, 0, height * thing.size_m[2]])
+            column, row, depth = _pixel(point, cam_from_world, camera)
+            if not 2.0 < depth < IN_VIEW_M:
+                continue
+            if not (0 <= column < camera.width and 0 <= row < camera.height):
+                continue
+            if abs(float(depth_m[int(row), int(column)]) - depth) <= reach:
+                seen[thing.name, _side(column / camera.width)] += 1
+                break
     return seen
 
 
 def _pixel(
-    thing: SceneObject, cam_from_world: Float[np.ndarray, "4 4"], camera: Camera
+    point: Float[np.ndarray, "3"], cam_from_world: Float[np.ndarray, "4 4"], camera: Camera
 ) -> tuple[float, float, float]:
-    """Return column, row [px] and depth [m] of an object's center; pixels are invalid behind."""
-    x, y, depth = (cam_from_world @ np.append(thing.center_m, 1.0))[:3]
+    """Return column, row [px] and depth [m] of a point; pixels are invalid behind."""
+    x, y, depth = (cam_from_world @ np.append(point, 1.0))[:3]
     pixel = camera.p2[:, :3] @ np.array([x, y, depth]) / max(depth, 0.1)
     return float(pixel[0]), float(pixel[1]), float(depth)
 

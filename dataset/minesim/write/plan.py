@@ -7,7 +7,7 @@ import numpy as np
 from dataset.minesim.sensors.rig import Camera
 from dataset.minesim.write.variation import Variation
 
-VERSION = 3
+VERSION = 4
 """Version of the output; increase it whenever a seed gives different bytes."""
 NUSCENES_FOLDER = "nuscenes"
 """Folder of a data set in the nuScenes layout, next to those of the benchmarks."""
